@@ -1,0 +1,28 @@
+"""What a model is worth on a test set: its predictions, the metrics, and how far both can be trusted."""
+
+from __future__ import annotations
+
+from marey.evaluation.calibration import Reliability, expected_calibration_error, fit_temperature, reliability
+from marey.evaluation.evaluation import Evaluation, Row, leak_sentence
+from marey.evaluation.intervals import Interval, bootstrap
+from marey.evaluation.metrics import FAILED, ClassScores, Metrics, score
+from marey.evaluation.tables import read_predictions, write_metrics, write_predictions
+
+__all__ = [
+    "FAILED",
+    "ClassScores",
+    "Evaluation",
+    "Interval",
+    "Metrics",
+    "Reliability",
+    "Row",
+    "bootstrap",
+    "expected_calibration_error",
+    "fit_temperature",
+    "leak_sentence",
+    "read_predictions",
+    "reliability",
+    "score",
+    "write_metrics",
+    "write_predictions",
+]

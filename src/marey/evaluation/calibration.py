@@ -1,0 +1,114 @@
+"""Whether a confidence of 0.9 is right nine times in ten, and the temperature that makes it so."""
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+
+import numpy as np
+import numpy.typing as npt
+
+BINS = 15
+COLDEST, HOTTEST = 0.05, 20.0  # a temperature outside says that the logits are separable or worthless
+
+
+@dataclass(frozen=True, slots=True)
+class Reliability:
+    """Confidence against accuracy, in bins of equal width.
+
+    Attributes:
+        edges: `(bins + 1,)`, from 0 to 1; a bin includes its upper edge.
+        counts: `(bins,)`, clips in each bin.
+        confidence: `(bins,)`, mean confidence of each bin, NaN where it is empty.
+        accuracy: `(bins,)`, share of right clips in each bin, NaN where it is empty.
+    """
+
+    edges: npt.NDArray[np.float64]
+    counts: npt.NDArray[np.int64]
+    confidence: npt.NDArray[np.float64]
+    accuracy: npt.NDArray[np.float64]
+
+    @property
+    def error(self) -> float:
+        """The expected calibration error: mean over the clips of their bin's gap; NaN without clips."""
+        filled = self.counts > 0
+        if not filled.any():
+            return float("nan")
+        gaps = np.abs(self.accuracy[filled] - self.confidence[filled])
+        return float(np.average(gaps, weights=self.counts[filled]))
+
+
+def reliability(confidence: npt.ArrayLike, correct: npt.ArrayLike, *, bins: int = BINS) -> Reliability:
+    """Sorts clips into bins of equal width by their confidence.
+
+    Args:
+        confidence: `(N,)`, the probability of the predicted label, in [0, 1].
+        correct: `(N,)`, whether the predicted label is the true one.
+        bins: how many bins.
+    """
+    sure = np.asarray(confidence, dtype=np.float64)
+    right = np.asarray(correct, dtype=np.float64)
+    edges = np.linspace(0.0, 1.0, bins + 1)
+    index = np.clip(np.searchsorted(edges, sure, side="left") - 1, 0, bins - 1)
+    counts = np.bincount(index, minlength=bins)
+    share = np.where(counts > 0, counts, np.nan)
+    return Reliability(
+        edges=edges,
+        counts=counts,
+        confidence=np.bincount(index, weights=sure, minlength=bins) / share,
+        accuracy=np.bincount(index, weights=right, minlength=bins) / share,
+    )
+
+
+def expected_calibration_error(
+    confidence: npt.ArrayLike, correct: npt.ArrayLike, *, bins: int = BINS
+) -> float:
+    """The mean distance of accuracy from confidence over bins of equal width, weighted by their clips.
+
+    Guo et al., On Calibration of Modern Neural Networks, ICML 2017. NaN without clips.
+    """
+    return reliability(confidence, correct, bins=bins).error
+
+
+def fit_temperature(logits: npt.ArrayLike, labels: npt.ArrayLike) -> float:
+    """The temperature T for which `softmax(logits / T)` has the least negative log-likelihood.
+
+    It is convex in 1/T, so its slope has one zero, found by bisection on a logarithmic scale. The answer lies
+    in [0.05, 20]; logits that say nothing at all give 1. Guo et al., ICML 2017.
+
+    Args:
+        logits: `(N, K)`, of clips that were not trained on.
+        labels: `(N,)`, indices of the true classes.
+
+    Raises:
+        ValueError: no clip, shapes that do not fit, or logits that are not finite.
+    """
+    scores = np.asarray(logits, dtype=np.float64)
+    truth = np.asarray(labels, dtype=np.int64)
+    if (
+        scores.ndim != 2
+        or len(scores) == 0
+        or truth.shape != scores.shape[:1]
+        or not np.isfinite(scores).all()
+    ):
+        raise ValueError(
+            f"logits have to be finite, (N, K), with N >= 1 labels; "
+            f"got logits {scores.shape} and labels {truth.shape}"
+        )
+    scores = scores - scores.max(axis=1, keepdims=True)
+    true_scores = scores[np.arange(len(truth)), truth]
+    if np.ptp(scores) == 0.0:
+        return 1.0
+
+    def slope(inverse: float) -> float:
+        weights = np.exp(scores * inverse)
+        expected = (weights * scores).sum(axis=1) / weights.sum(axis=1)
+        return float((expected - true_scores).mean())
+
+    cold, hot = np.log(COLDEST), np.log(HOTTEST)
+    for _ in range(60):
+        middle = (cold + hot) / 2
+        if slope(float(np.exp(-middle))) > 0:  # too sharp: the model is less sure than it says
+            cold = middle
+        else:
+            hot = middle
+    return float(np.exp((cold + hot) / 2))

@@ -1,0 +1,107 @@
+"""How much of a metric is luck: percentile intervals by resampling whole groups."""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+from dataclasses import dataclass
+from typing import Literal
+
+import numpy as np
+import numpy.typing as npt
+
+RESAMPLES = 2000
+LEVEL = 0.95
+FEW = 5  # below this many groups the resamples are too alike to trust the width
+CHUNK = 250  # resamples held in memory at once
+
+
+@dataclass(frozen=True, slots=True)
+class Interval:
+    """The interval in which a metric would probably fall on other groups of the same kind.
+
+    Attributes:
+        unit: what was resampled.
+        units: how many of them there were.
+        accuracy: low and high end, or None where there is nothing to resample.
+        macro_f1: low and high end, or None.
+        note: a sentence on why there is no interval, or why to distrust it.
+        level: the share of resamples inside.
+        resamples: how many were drawn.
+    """
+
+    unit: Literal["groups", "clips"]
+    units: int
+    accuracy: tuple[float, float] | None
+    macro_f1: tuple[float, float] | None
+    note: str | None = None
+    level: float = LEVEL
+    resamples: int = RESAMPLES
+
+
+def bootstrap(
+    true: npt.NDArray[np.int64],
+    predicted: npt.NDArray[np.int64],
+    groups: Sequence[str | None],
+    *,
+    classes: int,
+    seed: int,
+    resamples: int = RESAMPLES,
+    level: float = LEVEL,
+) -> Interval:
+    """Percentile intervals of accuracy and macro F1 by drawing groups with replacement.
+
+    Clips of one subject or one source video are right or wrong together, so clips are not drawn singly unless
+    no group is known; a clip without a group is a group of its own. Efron & Tibshirani, An Introduction to
+    the Bootstrap, 1993.
+
+    Args:
+        true: `(N,)`, class indices.
+        predicted: `(N,)`, class indices, or any other number for a clip that failed.
+        groups: the group of each clip.
+        classes: number of classes K.
+        seed: of the resampling.
+        resamples: how many to draw.
+        level: the share of resamples inside the interval.
+    """
+    unit: Literal["groups", "clips"] = "groups" if any(group is not None for group in groups) else "clips"
+    names = [f"group {group}" if group is not None else f"clip {row}" for row, group in enumerate(groups)]
+    member = np.unique(names, return_inverse=True)[1]
+    units = int(member.max(initial=-1)) + 1
+    if units < 2:
+        why = f"no interval: all test clips are one {unit[:-1]}, and it takes two or more to resample"
+        return Interval(unit, units, None, None, why, level, resamples)
+
+    hits = np.zeros((units, classes))
+    support = np.zeros((units, classes))
+    answers = np.zeros((units, classes))
+    right = true == predicted
+    known = (predicted >= 0) & (predicted < classes)
+    np.add.at(hits, (member[right], true[right]), 1)
+    np.add.at(support, (member, true), 1)
+    np.add.at(answers, (member[known], predicted[known]), 1)
+
+    generator = np.random.default_rng(seed)
+    accuracy: list[npt.NDArray[np.float64]] = []
+    macro_f1: list[npt.NDArray[np.float64]] = []
+    for start in range(0, resamples, CHUNK):
+        size = min(CHUNK, resamples - start)
+        times = generator.multinomial(units, np.full(units, 1 / units), size=size).astype(np.float64)
+        drawn_hits, drawn_support, drawn_answers = times @ hits, times @ support, times @ answers
+        accuracy.append(drawn_hits.sum(axis=1) / drawn_support.sum(axis=1))
+        f1 = 2 * drawn_hits / np.maximum(drawn_support + drawn_answers, 1)
+        macro_f1.append(f1.sum(axis=1, where=drawn_support > 0) / (drawn_support > 0).sum(axis=1))
+
+    note: str | None = None
+    if right.all() or not right.any():
+        whole = "every clip is right" if right.all() else "no clip is right"
+        note = f"{whole}, so resampling shows no spread; that is not certainty"
+    elif units < FEW:
+        note = f"only {units} {unit} to resample: take the width of the interval as a rough guess"
+    return Interval(
+        unit, units, _percentiles(accuracy, level), _percentiles(macro_f1, level), note, level, resamples
+    )
+
+
+def _percentiles(values: list[npt.NDArray[np.float64]], level: float) -> tuple[float, float]:
+    low, high = np.quantile(np.concatenate(values), [(1 - level) / 2, (1 + level) / 2])
+    return float(low), float(high)

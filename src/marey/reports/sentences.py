@@ -1,0 +1,95 @@
+"""The words around the numbers: what the answer is, and how far to trust it."""
+
+from __future__ import annotations
+
+import numpy as np
+
+from marey.evaluation import Evaluation, Metrics
+
+CLEAR_GAP = 0.05  # a confidence this far from the accuracy deserves a word
+
+
+def share(value: float | None, digits: int = 2) -> str:
+    """A share of clips as text that never rounds something to nothing, or nearly all to all."""
+    if value is None:
+        return "–"
+    text = f"{value:.{digits}f}"
+    while digits < 6 and float(text) in (0.0, 1.0) and value not in (0.0, 1.0):
+        digits += 1
+        text = f"{value:.{digits}f}"
+    return text
+
+
+def count(number: int, noun: str) -> str:
+    """A number with its noun, in the singular for one."""
+    return f"{number:,} {noun if number == 1 else noun + 's'}"
+
+
+def span(ends: tuple[float, float] | None, digits: int = 2) -> str:
+    """An interval as text, empty where there is none."""
+    return "" if ends is None else f"[{share(ends[0], digits)}, {share(ends[1], digits)}]"
+
+
+def answer(metrics: Metrics) -> str:
+    """The result in one sentence: "0.93 of 60 clips right [0.87, 0.98], leave one group out, 10 folds"."""
+    right = (
+        f"{share(metrics.accuracy)} of {count(metrics.clips, 'clip')} right {span(metrics.interval.accuracy)}"
+    )
+    return ", ".join(part for part in (right.strip(), metrics.protocol) if part)
+
+
+def remarks(evaluation: Evaluation) -> list[str]:
+    """What one should know before believing the answer, a sentence each."""
+    metrics = evaluation.metrics
+    said = [
+        f"Guessing blindly would get {share(metrics.chance)} right, "
+        f"and always naming the most frequent class {share(metrics.majority)}."
+    ]
+    interval = metrics.interval
+    if interval.accuracy is not None:
+        said.append(
+            f"The interval holds {interval.level:.0%} of {interval.resamples:,} resamples of the "
+            f"{count(interval.units, interval.unit.removesuffix('s'))} of the test set."
+        )
+    if interval.note is not None:
+        said.append(f"{interval.note[0].upper()}{interval.note[1:]}.")
+    if interval.unit == "clips":
+        said.append(
+            "No groups are known. "
+            "If several clips show one person or come from one video, the interval is too narrow."
+        )
+    said += [_confidence(evaluation)] if metrics.failed < metrics.clips else []
+    weakest = _weakest_class(metrics)
+    return said if weakest is None else [*said, weakest]
+
+
+def mistaken_for(metrics: Metrics, index: int) -> tuple[str, int] | None:
+    """The class that a class is most often taken for, and how many clips; None where no clip is."""
+    row = np.array(metrics.confusion[index][:-1])
+    row[index] = 0
+    other = int(row.argmax())
+    return (metrics.labels[other], int(row[other])) if row[other] else None
+
+
+def _confidence(evaluation: Evaluation) -> str:
+    scored = [row for row in evaluation.rows if row.confidence is not None]
+    said = sum(row.confidence or 0.0 for row in scored) / len(scored)
+    right = sum(evaluation.predicted(row) == row.label for row in scored) / len(scored)
+    verdict = "about as sure as it should be"
+    if abs(said - right) > CLEAR_GAP:
+        verdict = "surer than it should be" if said > right else "less sure than it could be"
+    return (
+        f"Its mean confidence is {share(said)} and {share(right)} of these clips are right: it is {verdict}."
+    )
+
+
+def _weakest_class(metrics: Metrics) -> str | None:
+    found = [(row.f1, index) for index, row in enumerate(metrics.classes) if row.f1 is not None]
+    f1, index = min(found)
+    if f1 == 1.0:
+        return None
+    other = mistaken_for(metrics, index)
+    taken = (
+        f", most often taken for “{other[0]}” ({count(other[1], 'clip')})" if other and other[1] > 1 else ""
+    )
+    return f"The weakest class is “{metrics.labels[index]}” with an F1 of {share(f1)}{taken}."

@@ -1,0 +1,85 @@
+"""The look that all plots share: light, quiet, legible in print and to colour-blind eyes."""
+
+from __future__ import annotations
+
+import unicodedata
+import warnings
+from pathlib import Path
+
+import matplotlib
+from matplotlib import font_manager
+from matplotlib.axes import Axes
+from matplotlib.backends.backend_agg import FigureCanvasAgg
+from matplotlib.figure import Figure
+
+# Okabe & Ito, Color Universal Design, 2008
+BLUE, ORANGE, GREEN, SKY = "#0072B2", "#D55E00", "#009E73", "#9CCBE8"
+INK, MUTED, LINE, PAPER = "#1F2328", "#59636E", "#D8DEE4", "#FFFFFF"
+SCALE = "Blues"  # counts: white to dark, the same order in grey print
+
+DPI = 144
+BASE = 9.0  # points
+GLYPH = 0.6  # width of an average glyph, in font sizes
+WIDE_FONTS = (  # for labels in scripts that matplotlib's own font does not have
+    "Noto Sans CJK SC",
+    "Noto Sans CJK JP",
+    "PingFang SC",
+    "Hiragino Sans",
+    "Microsoft YaHei",
+    "Noto Sans Arabic",
+    "Noto Sans Devanagari",
+    "Noto Sans Hebrew",
+    "Arial Unicode MS",
+)
+
+
+def new_figure(width: float, height: float) -> Figure:
+    """A figure of so many inches that belongs to no window and no global state."""
+    figure = Figure(figsize=(width, height), dpi=DPI, facecolor=PAPER)
+    FigureCanvasAgg(figure)
+    return figure
+
+
+def add_axes(figure: Figure, left: float, bottom: float, width: float, height: float) -> Axes:
+    """Axes whose place is given in inches from the lower left corner, open above and to the right."""
+    full_width, full_height = figure.get_size_inches()
+    axes = figure.add_axes(
+        (left / full_width, bottom / full_height, width / full_width, height / full_height)
+    )
+    axes.spines[["top", "right"]].set_visible(False)
+    axes.spines[["left", "bottom"]].set_color(LINE)
+    axes.tick_params(colors=MUTED, labelcolor=INK, labelsize=BASE - 1, length=3)
+    axes.set_axisbelow(True)
+    return axes
+
+
+def label_axes(axes: Axes, *, x: str = "", y: str = "", title: str = "", pad: float = 10) -> None:
+    """The words of a plot, in the shared sizes and colours; the title stands `pad` points above."""
+    axes.set_xlabel(x, fontsize=BASE, color=MUTED, labelpad=6)
+    axes.set_ylabel(y, fontsize=BASE, color=MUTED, labelpad=6)
+    axes.set_title(title, fontsize=BASE + 1, color=INK, loc="left", pad=pad, fontweight="bold")
+
+
+def plot_text(label: str, *, longest: int = 28) -> str:
+    """A label as one line that fits a plot: without control characters, and shortened in its middle."""
+    line = " ".join("".join(char if char.isprintable() else " " for char in label).split())
+    if len(line) <= longest:
+        return line
+    head = longest // 2
+    return f"{line[:head]}…{line[len(line) - (longest - 1 - head) :]}"
+
+
+def text_width(text: str, size: float) -> float:
+    """About how many inches a text of so many points takes."""
+    glyphs = sum(1.7 if unicodedata.east_asian_width(char) in "WF" else 1.0 for char in text)
+    return glyphs * GLYPH * size / 72
+
+
+def save_png(figure: Figure, path: str | Path) -> None:
+    """Writes a figure as PNG; the same figure gives the same bytes."""
+    installed = set(font_manager.fontManager.get_font_names())
+    families = ["DejaVu Sans", *(font for font in WIDE_FONTS if font in installed)]
+    with matplotlib.rc_context({"font.sans-serif": families}), warnings.catch_warnings():
+        # a script that no installed font has is drawn as boxes; the tables of the page show the label
+        warnings.filterwarnings("ignore", message="Glyph .* missing from font", category=UserWarning)
+        figure.savefig(path, format="png", dpi=DPI, metadata={"Software": None})

@@ -1,0 +1,61 @@
+from __future__ import annotations
+
+import numpy as np
+import pytest
+import torch
+
+from marey.evaluation import expected_calibration_error, fit_temperature, reliability
+
+
+def draw(scale: float, *, clips: int = 20_000, classes: int = 5) -> tuple[np.ndarray, np.ndarray]:
+    generator = np.random.default_rng(0)
+    logits = 2 * generator.normal(size=(clips, classes))
+    truth = (logits + generator.gumbel(size=logits.shape)).argmax(axis=1)  # labels drawn from softmax(logits)
+    return scale * logits, truth
+
+
+@pytest.mark.parametrize("scale", [0.4, 1.0, 3.0])
+def test_the_temperature_is_the_scale_by_which_logits_are_too_sharp(scale: float) -> None:
+    assert fit_temperature(*draw(scale)) == pytest.approx(scale, rel=0.05)
+
+
+def test_the_temperature_is_the_least_of_the_log_likelihood() -> None:
+    logits, truth = draw(2.0, clips=300)
+    scores, targets = torch.from_numpy(logits), torch.from_numpy(truth)
+
+    def nll(temperature: float) -> float:
+        return float(torch.nn.functional.cross_entropy(scores / temperature, targets))
+
+    best = fit_temperature(scores, targets)
+    assert nll(best) <= min(nll(best * 0.99), nll(best * 1.01))
+
+
+def test_logits_that_are_always_right_or_say_nothing_give_a_finite_temperature() -> None:
+    assert fit_temperature(10 * np.eye(4), np.arange(4)) == pytest.approx(0.05)
+    assert fit_temperature(np.zeros((4, 3)), np.arange(4) % 3) == 1.0
+
+
+def test_logits_that_cannot_be_fitted_are_refused() -> None:
+    with pytest.raises(ValueError, match=r"got logits \(0, 3\) and labels \(0,\)"):
+        fit_temperature(np.zeros((0, 3)), np.zeros(0))
+    with pytest.raises(ValueError, match="finite"):
+        fit_temperature(np.array([[np.nan, 0.0]]), np.array([0]))
+
+
+def test_the_calibration_error_of_six_clips_is_the_one_computed_by_hand() -> None:
+    confidence = [0.95, 0.95, 0.95, 0.95, 0.55, 0.58]  # two bins: 0.93-1.0 and 0.53-0.6
+    correct = [True, True, True, False, True, False]
+    by_hand = (4 * abs(0.75 - 0.95) + 2 * abs(0.5 - 0.565)) / 6
+    assert expected_calibration_error(confidence, correct) == pytest.approx(by_hand)
+
+
+def test_a_bin_includes_its_upper_edge() -> None:
+    bins = reliability([0.0, 0.5, 1.0], [False, True, True], bins=2)
+    assert bins.counts.tolist() == [2, 1]
+    assert bins.accuracy.tolist() == [0.5, 1.0]
+
+
+def test_empty_bins_are_not_numbers_and_no_clip_has_no_error() -> None:
+    bins = reliability([0.9], [True], bins=2)
+    assert np.isnan(bins.accuracy[0])
+    assert np.isnan(expected_calibration_error([], []))
