@@ -1,0 +1,109 @@
+"""Groups: what must never be on both sides of a split, read from the names of the files."""
+
+from __future__ import annotations
+
+import re
+from collections.abc import Sequence
+from dataclasses import replace
+from pathlib import Path, PurePosixPath
+
+from marey.data.clip import Clip, Manifest, counted, listing, relative_name
+from marey.errors import DatasetError, UsageError
+
+# Some of the actions hold an underscore, as the titles before them do: they have to be known.
+_HMDB51_ACTIONS = (
+    "brush_hair|cartwheel|catch|chew|clap|climb|climb_stairs|dive|draw_sword|dribble|drink|eat|fall_floor|fencing|"
+    "flic_flac|golf|handstand|hit|hug|jump|kick|kick_ball|kiss|laugh|pick|pour|pullup|punch|push|pushup|"
+    "ride_bike|ride_horse|run|shake_hands|shoot_ball|shoot_bow|shoot_gun|sit|situp|smile|smoke|somersault|stand|"
+    "swing_baseball|sword|sword_exercise|talk|throw|turn|walk|wave"
+)
+
+PATTERNS: dict[str, str] = {
+    # person01_walking_d1_uncomp: the person
+    "kth": r"(person\d+)_[a-z]+_d\d+(?:_uncomp)?",
+    # v_ApplyEyeMakeup_g01_c01: the source video, numbered anew in each class
+    "ucf101": r"v_([^_]+_g\d+)_c\d+",
+    # April_09_brush_hair_u_nm_np1_ba_goo_0: the source video; one name has no underscore before its action
+    "hmdb51": rf"(.+?)_*(?:{_HMDB51_ACTIONS})_[a-z]+_[cn]m_np\d+_[a-z]{{2}}_[a-z]{{3}}_\d+",
+    # set1_17_3_0: set 1, clip 17, sequence 3, class 0: the sequence
+    "ut-interaction": r"(set\d+)_\d+_(\d+)_\d+",
+}
+"""Names of data sets, and what the stem of their file names looks like; the captures make the group."""
+
+
+def assign_groups(manifest: Manifest, *, group_regex: str | None = None) -> Manifest:
+    """Give every clip its group, and say in `grouping` where it comes from.
+
+    A regular expression that is asked for wins; then a group column; then the known patterns, of which one
+    counts when it matches the name of every file.
+
+    Args:
+        manifest: the clips.
+        group_regex: its first capture in the clip's path (relative to the root, with forward slashes) is the
+            group; or the name of one of `PATTERNS`.
+
+    Raises:
+        UsageError: the expression does not compile, or captures nothing.
+        DatasetError: it does not match every clip.
+    """
+    if group_regex is not None:
+        if group_regex in PATTERNS:
+            groups = [_named_group(group_regex, clip.path) for clip in manifest.clips]
+            taken = f"the pattern {group_regex!r}"
+        else:
+            groups = _captures(
+                group_regex, [relative_name(clip.path, manifest.root) for clip in manifest.clips]
+            )
+            taken = f"the expression {group_regex!r}"
+        unmatched = [
+            relative_name(clip.path, manifest.root)
+            for clip, group in zip(manifest.clips, groups, strict=True)
+            if group is None
+        ]
+        if unmatched:
+            raise DatasetError(
+                f"{taken} finds no group in {len(unmatched)} of {len(groups)} clips: {listing(unmatched)}; "
+                "every clip needs one: widen it, or leave these clips out"
+            )
+        return _grouped(manifest, groups, f"groups by {taken}")
+    if any(clip.group is not None for clip in manifest.clips):
+        return replace(manifest, grouping=_column(manifest.clips))
+    for name in PATTERNS:
+        groups = [_named_group(name, clip.path) for clip in manifest.clips]
+        if groups and None not in groups:
+            return _grouped(manifest, groups, f"groups by the pattern {name!r}")
+    return replace(manifest, grouping="no groups known: every file is its own group")
+
+
+def _grouped(manifest: Manifest, groups: Sequence[str | None], how: str) -> Manifest:
+    clips = [replace(clip, group=group) for clip, group in zip(manifest.clips, groups, strict=True)]
+    return replace(manifest, clips=tuple(clips), grouping=f"{how}: {counted(len(set(groups)), 'group')}")
+
+
+def _column(clips: Sequence[Clip]) -> str:
+    named = {clip.group for clip in clips if clip.group is not None}
+    alone = {clip.path for clip in clips if clip.group is None}
+    words = f"groups from the column 'group': {counted(len(named), 'group')}"
+    return f"{words}; {counted(len(alone), 'file')} without one, each its own group" if alone else words
+
+
+def _named_group(name: str, path: Path) -> str | None:
+    match = re.fullmatch(PATTERNS[name], PurePosixPath(path.name).stem)
+    return "_".join(match.groups()) if match else None
+
+
+def _captures(expression: str, names: Sequence[str]) -> list[str | None]:
+    try:
+        compiled = re.compile(expression)
+    except re.error as error:
+        known = ", ".join(PATTERNS)
+        raise UsageError(
+            f"the group expression {expression!r} is not a regular expression ({error}); "
+            f"correct it, or name a known pattern: {known}"
+        ) from error
+    if compiled.groups == 0:
+        raise UsageError(
+            f"the group expression {expression!r} captures nothing: put the part that names the group in "
+            f"parentheses, as in '(person\\d+)_', or name a known pattern: {', '.join(PATTERNS)}"
+        )
+    return [(match.group(1) or None) if (match := compiled.search(name)) else None for name in names]

@@ -1,0 +1,59 @@
+"""Names for content: what a file holds, and what a data set holds, wherever they lie."""
+
+from __future__ import annotations
+
+import hashlib
+import json
+import os
+from functools import lru_cache, partial
+from pathlib import Path
+
+from marey.data.clip import Clip, Manifest
+from marey.errors import VideoError
+
+_blake2b = partial(hashlib.blake2b, digest_size=16)
+
+
+def content_hash(path: str | Path) -> str:
+    """Hash the bytes of a file: BLAKE2b with 128 bits, 32 hexadecimal digits.
+
+    The file is read in blocks, and again only after it has changed.
+
+    Raises:
+        VideoError: the file is not there, or cannot be read (`missing`).
+    """
+    path = Path(path)
+    try:
+        state = path.stat()
+        return _digest(
+            os.fspath(path.absolute()), state.st_ino, state.st_size, state.st_mtime_ns, state.st_ctime_ns
+        )
+    except FileNotFoundError as error:
+        raise VideoError(path, "missing", "there is no such file") from error
+    except OSError as error:
+        raise VideoError(path, "missing", f"it cannot be read: {error.strerror}") from error
+
+
+@lru_cache(maxsize=1 << 16)
+def _digest(path: str, inode: int, size: int, mtime_ns: int, ctime_ns: int) -> str:
+    with Path(path).open("rb") as file:
+        return hashlib.file_digest(file, _blake2b).hexdigest()
+
+
+def data_hash(manifest: Manifest) -> str:
+    """Hash a data set: contents, spans, labels, groups and splits, wherever it lies and in whatever order.
+
+    A file that cannot be read counts as missing, so that a data set with one has a hash, and another one.
+    """
+    rows = sorted(json.dumps(_row(clip)) for clip in manifest.clips)
+    return _blake2b("\n".join(rows).encode()).hexdigest()
+
+
+def _row(clip: Clip) -> list[str | float | None]:
+    try:
+        content = content_hash(clip.path)
+    except VideoError as error:
+        content = error.reason
+    start = None if clip.start is None else float(clip.start)
+    end = None if clip.end is None else float(clip.end)
+    return [content, clip.label, clip.group, start, end, clip.split]

@@ -1,0 +1,105 @@
+"""The leak check: nothing that was trained on may be what is tested on."""
+
+from __future__ import annotations
+
+from collections import defaultdict
+from collections.abc import Iterable, Mapping, Sequence
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Literal
+
+import numpy as np
+import numpy.typing as npt
+
+from marey.data.clip import Clip, group_of
+from marey.data.hashing import content_hash
+from marey.errors import VideoError
+
+
+@dataclass(frozen=True, slots=True)
+class Leak:
+    """The same thing on both sides of a split.
+
+    Attributes:
+        kind: "group": clips of one group; "content": footage that is byte for byte the same.
+        value: the group, or the content hash.
+        left: the ids of the clips on the left.
+        right: the ids of the clips on the right.
+    """
+
+    kind: Literal["group", "content"]
+    value: str
+    left: tuple[str, ...]
+    right: tuple[str, ...]
+
+
+def find_leaks(clips: Sequence[Clip], left: Sequence[int], right: Sequence[int]) -> tuple[Leak, ...]:
+    """Find groups and contents that lie on both sides.
+
+    Two clips share content where their files are the same byte for byte and their spans overlap; spans of one
+    file that do not overlap are told apart by their groups. Only files of equal size are read. A file that
+    cannot be read shares nothing: `scan` names it.
+
+    Args:
+        clips: all clips.
+        left: indices of one side, such as the clips to train on.
+        right: indices of the other side.
+    """
+    sides = [clips[index] for index in left], [clips[index] for index in right]
+    leaks = []
+    groups_left, groups_right = (_by_group(side) for side in sides)
+    for group in sorted(groups_left.keys() & groups_right.keys()):
+        leaks.append(Leak("group", group, _ids(groups_left[group]), _ids(groups_right[group])))
+    contents_left, contents_right = _by_content(*sides)
+    for content in sorted(contents_left.keys() & contents_right.keys()):
+        a, b = contents_left[content], contents_right[content]
+        overlap = _overlap(a, b)
+        if overlap.any():
+            shared_left = [clip for clip, hit in zip(a, np.any(overlap, axis=1), strict=True) if hit]
+            shared_right = [clip for clip, hit in zip(b, np.any(overlap, axis=0), strict=True) if hit]
+            leaks.append(Leak("content", content, _ids(shared_left), _ids(shared_right)))
+    return tuple(leaks)
+
+
+def _by_group(clips: Iterable[Clip]) -> dict[str, list[Clip]]:
+    groups = defaultdict(list)
+    for clip in clips:
+        groups[group_of(clip)].append(clip)
+    return groups
+
+
+def _by_content(
+    left: Sequence[Clip], right: Sequence[Clip]
+) -> tuple[Mapping[str, list[Clip]], Mapping[str, list[Clip]]]:
+    sizes = {path: _size(path) for path in {clip.path for clip in (*left, *right)}}
+    shared = ({sizes[clip.path] for clip in left} & {sizes[clip.path] for clip in right}) - {None}
+    contents: tuple[dict[str, list[Clip]], dict[str, list[Clip]]] = defaultdict(list), defaultdict(list)
+    for side, clips in zip(contents, (left, right), strict=True):
+        for clip in clips:
+            if sizes[clip.path] in shared:
+                try:
+                    side[content_hash(clip.path)].append(clip)
+                except VideoError:
+                    continue
+    return contents
+
+
+def _size(path: Path) -> int | None:
+    try:
+        return path.stat().st_size
+    except OSError:
+        return None
+
+
+def _overlap(left: Sequence[Clip], right: Sequence[Clip]) -> npt.NDArray[np.bool_]:
+    """Which spans on the left (rows) share an instant with which on the right (columns)."""
+    (start, end), (other_start, other_end) = (
+        np.array([(clip.start or 0.0, np.inf if clip.end is None else clip.end) for clip in side]).T
+        for side in (left, right)
+    )
+    shared: npt.NDArray[np.bool_] = (start[:, None] < other_end) & (other_start < end[:, None])
+    return shared
+
+
+def _ids(clips: Iterable[Clip]) -> tuple[str, ...]:
+    return tuple(dict.fromkeys(clip.id for clip in clips))

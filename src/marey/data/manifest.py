@@ -1,0 +1,314 @@
+"""Manifests: the table of clips as a CSV or a Parquet file."""
+
+from __future__ import annotations
+
+import csv
+import difflib
+import io
+import math
+import os
+from collections import Counter
+from collections.abc import Iterator, Sequence
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Literal
+
+import pyarrow as pa
+import pyarrow.parquet as pq
+
+from marey.data.clip import Clip, Manifest, Part, listing
+from marey.data.groups import assign_groups
+from marey.data.labels import check_labels, clean_label
+from marey.errors import DatasetError
+
+COLUMNS = ("path", "label", "group", "start", "end", "split")
+MANIFEST_SUFFIXES = (".csv", ".parquet")
+
+Missing = Literal["error", "keep"]
+"""What to do about a row whose file is not there."""
+
+# Lists of other tools name the parts in these ways as well.
+SPLIT_NAMES: dict[str, Part] = {
+    "train": "train",
+    "val": "val",
+    "valid": "val",
+    "validation": "val",
+    "test": "test",
+}
+
+# A column that means one of ours must not be passed over: a lost group would leak.
+_MEANT = {
+    "path": ("file", "filename", "filepath", "video", "clip"),
+    "label": ("class", "action", "target", "category"),
+    "group": ("group_id", "subject", "person", "actor"),
+    "start": ("begin", "start_time", "start_seconds"),
+    "end": ("stop", "end_time", "end_seconds"),
+    "split": ("subset", "partition"),
+}
+_ALIKE = 0.8  # as difflib counts: 'lable' and 'label', not 'site' and 'split'
+
+_SHOWN_FAULTS = 10
+
+
+@dataclass(frozen=True)
+class _Table:
+    """A file as read: its columns, and of each row its number and its cells (None where empty)."""
+
+    path: Path
+    columns: tuple[str, ...]
+    rows: tuple[tuple[int, tuple[str | None, ...]], ...]
+    faults: tuple[tuple[int, str], ...] = ()
+
+
+def read_manifest(path: str | Path, *, missing: Missing = "error") -> Manifest:
+    """Read a manifest: CSV in UTF-8 or Parquet, with the columns path, label, group, start, end, split.
+
+    Only `path` is required; a relative one starts from the manifest's folder. `start` and `end` are seconds.
+    A column that means one of these under another name is refused; any other is left aside, as `notes` says.
+
+    Args:
+        path: the manifest.
+        missing: whether a row whose file is not there is an error or is kept, for `scan` to name it.
+
+    Raises:
+        DatasetError: the file cannot be read, or rows of it cannot be used; the message names each row as a
+            spreadsheet numbers it (the header is row 1), the value and the way out.
+    """
+    path = Path(path)
+    table = _read_parquet(path) if path.suffix.lower() == ".parquet" else _read_csv(path)
+    notes = _check_columns(table)
+    if not table.rows and not table.faults:
+        raise DatasetError(f"{path} lists no clips: add a row for each, below the header")
+    clips = _read_clips(table, missing)
+    first_rows = {clip.label: number for clip, (number, _) in zip(clips[::-1], table.rows[::-1], strict=True)}
+    check_labels(
+        {label: f"row {number} of {path}" for label, number in first_rows.items() if label is not None}
+    )
+    return assign_groups(Manifest(tuple(clips), path.parent, f"the manifest {path}", "", tuple(notes)))
+
+
+def write_manifest(manifest: Manifest, path: str | Path) -> None:
+    """Write a manifest as CSV or Parquet, by the suffix; the file is there whole, or not at all.
+
+    Files below the manifest's folder are named relative to it, all others by their absolute path.
+
+    Raises:
+        DatasetError: the suffix is neither, or some clips have a label and others none.
+    """
+    path = Path(path)
+    _check_suffix(path)
+    unlabelled = [clip.id for clip in manifest.clips if clip.label is None]
+    if unlabelled and manifest.labels:
+        raise DatasetError(
+            f"{len(unlabelled)} of {len(manifest.clips)} clips have no label ({listing(unlabelled)}): "
+            "label all of them, or none"
+        )
+    path.parent.mkdir(parents=True, exist_ok=True)
+    unfinished = path.with_name(f".{path.name}.{os.getpid()}")
+    try:
+        if path.suffix.lower() == ".parquet":
+            _write_parquet(manifest, unfinished, path.parent)
+        else:
+            _write_csv(manifest, unfinished, path.parent)
+        unfinished.replace(path)
+    finally:
+        unfinished.unlink(missing_ok=True)
+
+
+def portable_path(path: Path, folder: Path) -> str:
+    """How a table in `folder` names a file: relative where the file lies below the folder, else absolute."""
+    absolute, base = path.absolute(), folder.absolute()
+    return (absolute.relative_to(base) if absolute.is_relative_to(base) else absolute).as_posix()
+
+
+def _check_suffix(path: Path) -> None:
+    if path.suffix.lower() not in MANIFEST_SUFFIXES:
+        raise DatasetError(
+            f"{path} is not a manifest: its name has to end in {' or '.join(MANIFEST_SUFFIXES)}"
+        )
+
+
+# Reading
+
+
+def _read_csv(path: Path) -> _Table:
+    _check_suffix(path)
+    try:
+        text = path.read_bytes().decode("utf-8-sig")
+        lines = list(csv.reader(io.StringIO(text, newline=""), strict=True))
+    except OSError as error:
+        raise DatasetError(f"{path} cannot be read: {error.strerror}") from error
+    except UnicodeDecodeError as error:
+        raise DatasetError(
+            f"{path} is not UTF-8 (byte {error.start} is 0x{error.object[error.start]:02x}): "
+            "save it as 'CSV UTF-8'"
+        ) from error
+    except csv.Error as error:
+        raise DatasetError(
+            f"{path} is not a CSV file ({error}): save it as comma-separated values"
+        ) from error
+    if not any(lines):
+        raise DatasetError(f"{path} is empty: it needs a header ({','.join(COLUMNS)}) and a row a clip")
+    header = tuple(name.strip().lower() for name in lines[0])
+    for separator, word in ((";", "semicolons"), ("\t", "tabs")):
+        if len(header) == 1 and separator in header[0]:
+            raise DatasetError(
+                f"{path} is separated by {word}, not by commas: save it as comma-separated values"
+            )
+    rows, faults = [], []
+    for number, line in enumerate(lines[1:], start=2):
+        cells = tuple(cell if cell.strip() else None for cell in line)
+        if not any(cells):
+            continue  # an empty line of the spreadsheet
+        if len(cells) == len(header):
+            rows.append((number, cells))
+        else:
+            fault = f"has {len(cells)} values where the header has {len(header)} ({','.join(line)})"
+            faults.append((number, f"{fault}: quote a value that holds a comma"))
+    return _Table(path, header, tuple(rows), tuple(faults))
+
+
+def _read_parquet(path: Path) -> _Table:
+    try:
+        table = pq.read_table(path)
+    except (OSError, pa.ArrowException) as error:
+        raise DatasetError(f"{path} cannot be read as Parquet: {error}") from error
+
+    def cell(value: object) -> str | None:
+        empty = value is None or (isinstance(value, float) and math.isnan(value)) or not str(value).strip()
+        return None if empty else str(value)
+
+    columns = tuple(name.strip().lower() for name in table.column_names)
+    cells = zip(*(column.to_pylist() for column in table.columns), strict=True)
+    rows = [(number, tuple(cell(value) for value in row)) for number, row in enumerate(cells, start=2)]
+    return _Table(path, columns, tuple(rows))
+
+
+def _check_columns(table: _Table) -> list[str]:
+    """Refuse columns that are missing, doubled or misnamed; say in sentences which are left aside."""
+    path, columns = table.path, table.columns
+    doubled = [name for name, count in Counter(columns).items() if count > 1 and name]
+    if doubled:
+        raise DatasetError(f"{path} has the column {doubled[0]!r} twice: keep one")
+    others = [name for name in columns if name not in COLUMNS]
+    absent = [name for name in COLUMNS if name not in columns]
+    for name in others:
+        for known in absent:
+            if name in _MEANT[known] or difflib.get_close_matches(name, [known], cutoff=_ALIKE):
+                raise DatasetError(
+                    f"{path} has a column {name!r} and none that is called {known!r}; did you mean "
+                    f"{known!r}? Rename the column, or take it out"
+                )
+    if "path" in absent:
+        raise DatasetError(
+            f"{path} has no column 'path', only {', '.join(map(repr, columns))}: name each clip's file in one"
+        )
+    return [f"columns left aside: {', '.join(map(repr, others))}"] if others else []
+
+
+def _read_clips(table: _Table, missing: Missing) -> list[Clip]:
+    folder = table.path.parent
+    labelled = "label" in table.columns and any(
+        cells[table.columns.index("label")] is not None for _, cells in table.rows
+    )
+    clips: list[Clip] = []
+    faults = list(table.faults)
+    first_row: dict[tuple[Path, float | None, float | None], int] = {}
+    there: dict[Path, bool] = {}
+    for number, cells in table.rows:
+        values = dict(zip(table.columns, cells, strict=True))
+        clip = _read_clip(values, folder)
+        found = list(_span_faults(values)) + list(_split_faults(values))
+        if clip.path == folder:
+            found.append("has no path: name the clip's file, or take the row out")
+        elif missing == "error" and not _is_there(clip.path, there):
+            found.append(_missing_fault(values["path"] or "", clip.path))
+        if labelled and clip.label is None:
+            found.append("has no label: give it one, or take the row out")
+        same = first_row.setdefault((clip.path, clip.start, clip.end), number)
+        if same != number and not found:
+            found.append(f"repeats row {same} ({clip.id}): take one of them out")
+        clips.append(clip)
+        faults.extend((number, fault) for fault in found)
+    if faults:
+        shown = "".join(f"\n  row {number} {fault}" for number, fault in sorted(faults)[:_SHOWN_FAULTS])
+        more = len(faults) - _SHOWN_FAULTS
+        rest = f"\n  and {more} more" if more > 0 else ""
+        raise DatasetError(f"{table.path} has rows that cannot be used:{shown}{rest}")
+    return clips
+
+
+def _read_clip(values: dict[str, str | None], folder: Path) -> Clip:
+    """The clip of a row; a value that cannot be read is None, and one of the faults."""
+    label, group, split = (values.get(name) for name in ("label", "group", "split"))
+    return Clip(
+        path=folder / (values["path"] or ""),
+        label=None if label is None else clean_label(label),
+        group=None if group is None else group.strip(),
+        start=_seconds(values.get("start")),
+        end=_seconds(values.get("end")),
+        split=None if split is None else SPLIT_NAMES.get(split.strip().lower()),
+    )
+
+
+def _seconds(cell: str | None) -> float | None:
+    try:
+        value = math.nan if cell is None else float(cell)
+    except ValueError:
+        return None
+    return value if math.isfinite(value) else None
+
+
+def _span_faults(values: dict[str, str | None]) -> Iterator[str]:
+    spans = {name: _seconds(values.get(name)) for name in ("start", "end")}
+    for name, seconds in spans.items():
+        if values.get(name) is not None and seconds is None:
+            yield f"has the {name} {values[name]!r}: write seconds as a number, with a point as in 12.5"
+        elif seconds is not None and seconds < 0:
+            yield f"has the {name} {values[name]!r}: seconds count from the start of the file, from 0"
+    start, end = spans["start"], spans["end"]
+    if end is not None and end >= 0 and end <= (start or 0.0):
+        yield f"starts at {start or 0.0:g} and ends at {end:g}: the end has to come after the start"
+
+
+def _split_faults(values: dict[str, str | None]) -> Iterator[str]:
+    split = values.get("split")
+    if split is not None and split.strip().lower() not in SPLIT_NAMES:
+        yield f"has the split {split!r}: choose one of train, val, test"
+
+
+def _is_there(path: Path, known: dict[Path, bool]) -> bool:
+    if path not in known:
+        known[path] = os.path.isfile(path)  # noqa: PTH113  (Path.is_file raises where a name is too long)
+    return known[path]
+
+
+def _missing_fault(cell: str, path: Path) -> str:
+    if os.path.isdir(path):  # noqa: PTH112
+        return f"names the folder {cell!r}: name a video file"
+    if "\\" in cell and os.sep != "\\":
+        return f"names a file that is not there: {cell!r}; write the path with forward slashes"
+    looked_for = f"{cell!r} (looked for {path.absolute()})"
+    return f"names a file that is not there: {looked_for}; correct the path, or take the row out"
+
+
+# Writing
+
+
+def _write_csv(manifest: Manifest, path: Path, folder: Path) -> None:
+    with path.open("w", encoding="utf-8", newline="") as file:
+        writer = csv.writer(file, lineterminator="\n")
+        writer.writerow(COLUMNS)
+        writer.writerows(_row(clip, folder) for clip in manifest.clips)
+
+
+def _write_parquet(manifest: Manifest, path: Path, folder: Path) -> None:
+    schema = pa.schema(
+        [(name, pa.float64() if name in ("start", "end") else pa.string()) for name in COLUMNS]
+    )
+    rows = [dict(zip(COLUMNS, _row(clip, folder), strict=True)) for clip in manifest.clips]
+    pq.write_table(pa.Table.from_pylist(rows, schema=schema), path)
+
+
+def _row(clip: Clip, folder: Path) -> Sequence[str | float | None]:
+    return portable_path(clip.path, folder), clip.label, clip.group, clip.start, clip.end, clip.split

@@ -1,0 +1,168 @@
+"""The scan: every file that cannot be used is named with its reason, before anything is trained on it."""
+
+from __future__ import annotations
+
+import csv
+import os
+from collections import defaultdict
+from collections.abc import Callable, Iterable
+from concurrent.futures import ThreadPoolExecutor, as_completed
+from dataclasses import dataclass
+from pathlib import Path
+
+import numpy as np
+
+from marey.data.clip import Clip, Manifest
+from marey.data.manifest import portable_path
+from marey.errors import DatasetError, Reason, UsageError, VideoError
+from marey.video import Limits, VideoInfo, decode, probe
+
+_INSTANTS = 17  # looked at in each file, from its first frame to its very end
+_SIZE = (32, 32)
+_OVERRUN = 1.0  # s: spans are often written in whole seconds, and end a little after their file
+
+QUARANTINE_COLUMNS = ("path", "reason", "detail")
+
+
+@dataclass(frozen=True, slots=True)
+class ScanRow:
+    """What the scan found of a file, or of a clip that its file has no room for.
+
+    Attributes:
+        path: the file.
+        ok: whether it can be used.
+        reason: why not, as one word; None where it can.
+        detail: why not, or what is odd about it, in words.
+        info: what the file is; None where it cannot be opened.
+        clip: the clip, where its span cannot be used and the file can.
+    """
+
+    path: Path
+    ok: bool
+    reason: Reason | None
+    detail: str
+    info: VideoInfo | None
+    clip: Clip | None = None
+
+    @property
+    def name(self) -> str:
+        """The file's path, or the id of the clip: what `Manifest.without` takes out."""
+        return self.path.as_posix() if self.clip is None else self.clip.id
+
+
+def scan(
+    source: Manifest | Iterable[str | Path],
+    *,
+    limits: Limits = Limits(),  # noqa: B008 - frozen
+    workers: int | None = None,
+    min_duration: float = 0.0,
+    on_progress: Callable[[int, int], None] | None = None,
+) -> list[ScanRow]:
+    """Open every file once and look at instants from its first frame to its very end.
+
+    Args:
+        source: a manifest, whose spans are held against their files too, or the paths of files.
+        limits: what reading one file may cost; a file that takes longer ends with `timeout`.
+        workers: files read side by side; as many as there are cores by default.
+        min_duration: seconds that a file, and the span of a clip, has to last (`too_short`).
+        on_progress: called with the number of files done, and of all, after each.
+
+    Returns:
+        A row for each file, in the order of their first clips, and after it one for each of its clips whose
+        span cannot be used.
+    """
+    if not min_duration >= 0:
+        raise UsageError(f"min_duration is {min_duration:g} seconds; it has to be 0 or more")
+    if workers is not None and workers < 1:
+        raise UsageError(f"{workers} workers: at least 1 is needed")
+    clips = source.clips if isinstance(source, Manifest) else [Clip(Path(path)) for path in source]
+    by_file: dict[Path, list[Clip]] = defaultdict(list)
+    for clip in clips:
+        by_file[clip.path].append(clip)
+    rows: dict[Path, list[ScanRow]] = {}
+    with ThreadPoolExecutor(workers or os.cpu_count() or 1) as pool:  # decoding leaves the interpreter free
+        waiting = {
+            pool.submit(_scan_file, path, of_file, limits, min_duration): path
+            for path, of_file in by_file.items()
+        }
+        try:
+            for done, future in enumerate(as_completed(waiting), start=1):
+                rows[waiting[future]] = future.result()
+                if on_progress is not None:
+                    on_progress(done, len(by_file))
+        except BaseException:
+            pool.shutdown(wait=False, cancel_futures=True)
+            raise
+    return [row for path in by_file for row in rows[path]]
+
+
+def write_quarantine(rows: Iterable[ScanRow], path: str | Path) -> None:
+    """Write what cannot be used as CSV: path, reason, detail.
+
+    Files below the list's folder are named relative to it, all others by their absolute path.
+    """
+    path = Path(path)
+    path.parent.mkdir(parents=True, exist_ok=True)
+    unfinished = path.with_name(f".{path.name}.{os.getpid()}")
+    try:
+        with unfinished.open("w", encoding="utf-8", newline="") as file:
+            writer = csv.writer(file, lineterminator="\n")
+            writer.writerow(QUARANTINE_COLUMNS)
+            writer.writerows(
+                (portable_path(Path(row.name), path.parent), row.reason, row.detail)
+                for row in rows
+                if not row.ok
+            )
+        unfinished.replace(path)
+    finally:
+        unfinished.unlink(missing_ok=True)
+
+
+def read_quarantine(path: str | Path) -> tuple[str, ...]:
+    """Read the names on a quarantine list, for `Manifest.without`.
+
+    Raises:
+        DatasetError: the list cannot be read, or has no column `path`.
+    """
+    path = Path(path)
+    try:
+        with path.open(encoding="utf-8-sig", newline="") as file:
+            rows = csv.DictReader(file)
+            if "path" not in (rows.fieldnames or ()):
+                raise DatasetError(f"{path} is no quarantine list: it has no column 'path'")
+            return tuple(str(path.parent / row["path"]) for row in rows if row["path"])
+    except OSError as error:
+        raise DatasetError(f"{path} cannot be read: {error.strerror}") from error
+    except (UnicodeDecodeError, csv.Error) as error:
+        raise DatasetError(f"{path} is not a CSV file in UTF-8: {error}") from error
+
+
+def _scan_file(path: Path, clips: Iterable[Clip], limits: Limits, min_duration: float) -> list[ScanRow]:
+    info = None
+    try:
+        info = probe(path, limits=limits)
+        if info.duration < min_duration:
+            raise VideoError(
+                path, "too_short", f"it lasts {info.duration:.3f} s, and {min_duration:g} s are asked for"
+            )
+        instants = np.linspace(0.0, info.duration, _INSTANTS)
+        decode(path, instants, size=_SIZE, interpolation="nearest", limits=limits)
+    except VideoError as error:
+        return [ScanRow(path, False, error.reason, error.detail, info)]
+    rows = [ScanRow(path, True, None, "; ".join(info.faults), info)]
+    for clip in clips:
+        fault = _span_fault(clip, info.duration, min_duration)
+        if fault:
+            rows.append(ScanRow(path, False, "too_short", fault, info, clip))
+    return rows
+
+
+def _span_fault(clip: Clip, duration: float, min_duration: float) -> str | None:
+    start, end = clip.start or 0.0, duration if clip.end is None else clip.end
+    if start >= duration:
+        return f"the clip starts at {start:g} s, and the file lasts {duration:.3f} s"
+    if end > duration + _OVERRUN:
+        return f"the clip ends at {end:g} s, and the file lasts {duration:.3f} s"
+    if min(end, duration) - start < min_duration:
+        return f"the clip lasts {min(end, duration) - start:.3f} s, and {min_duration:g} s are asked for"
+    return None

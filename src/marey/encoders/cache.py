@@ -1,0 +1,91 @@
+"""Features on disk, under what they were made from."""
+
+from __future__ import annotations
+
+import hashlib
+import json
+import os
+import tempfile
+from pathlib import Path
+from typing import Any, Final
+
+import platformdirs
+from safetensors import SafetensorError
+from safetensors.torch import load, save
+from torch import Tensor
+
+from marey.data import Clip
+from marey.encoders.contract import Contract, FrameOrder, View
+
+_FORMAT: Final = 1  # raised when the same clip and contract come to give other features
+
+
+def cache_home() -> Path:
+    """Where features are kept: `MAREY_CACHE`, else the user's cache folder."""
+    named = os.environ.get("MAREY_CACHE")
+    return Path(named).expanduser() if named else Path(platformdirs.user_cache_dir("marey"))
+
+
+class FeatureCache:
+    """Features by content: hash of the video, span of the clip, contract, weights of the encoder.
+
+    A file an entry, written beside its place and moved there: a reader sees all of it or nothing, and a job that is
+    killed loses the clip in hand. What cannot be read counts as absent, and is made again.
+
+    Args:
+        root: the folder; made when it is first written to.
+    """
+
+    def __init__(self, root: str | Path | None = None) -> None:
+        self.root = Path(root) if root is not None else cache_home()
+
+    def key(self, clip: Clip, contract: Contract, stream: str, *, content: str, view: View, order: FrameOrder) -> str:
+        """The name of an entry: BLAKE2b-160 over all that its features depend on.
+
+        Args:
+            clip: the span.
+            contract: how it is read and encoded.
+            stream: which of the contract's streams; what it is called does not matter, what it does.
+            content: hash of the video file.
+            view: which reading of the clip.
+            order: the order of its frames.
+        """
+        made_from: dict[str, Any] = {
+            "format": _FORMAT,
+            "video": content,
+            "span": [clip.start, clip.end],
+            "view": [view.index, view.mirrored],
+            "order": order,
+            "stream": contract.streams[stream].model_dump(),
+            # Where the instants come from is shared by all streams; frames that are shuffled are shuffled together.
+            "together": sorted(contract.streams) if order == "shuffled" else None,
+            **contract.model_dump(exclude={"streams"}),
+        }
+        made_from["encoder"].pop("name")  # the hash of the weights says which network it is
+        made_from["encoder"].pop("weights")
+        text = json.dumps(made_from, sort_keys=True)
+        return hashlib.blake2b(text.encode(), digest_size=20).hexdigest()
+
+    def get(self, key: str) -> Tensor | None:
+        """The features under a key, float32 (T, D); None where there are none."""
+        try:
+            return load(self._path(key).read_bytes())["features"]
+        except (OSError, SafetensorError, KeyError):
+            return None
+
+    def put(self, key: str, features: Tensor) -> None:
+        """Keep features, float32 (T, D), under a key."""
+        path = self._path(key)
+        path.parent.mkdir(parents=True, exist_ok=True)
+        handle, name = tempfile.mkstemp(dir=path.parent, prefix=".", suffix=".part")
+        part = Path(name)
+        try:
+            with os.fdopen(handle, "wb") as file:
+                file.write(save({"features": features.contiguous()}))
+            part.replace(path)
+        except BaseException:
+            part.unlink(missing_ok=True)
+            raise
+
+    def _path(self, key: str) -> Path:
+        return self.root / "features" / key[:2] / f"{key}.safetensors"

@@ -1,0 +1,179 @@
+"""How a clip becomes tensors: decided once, kept in the model, read from there ever after."""
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+from typing import Annotated, Literal, get_args
+
+import numpy as np
+import numpy.typing as npt
+import torch
+from pydantic import BaseModel, ConfigDict, Field
+from torch import Tensor
+
+from marey.data import Clip
+from marey.encoders.streams import Stream
+from marey.errors import UnknownNameError, VideoError
+from marey.video import Fit, Interpolation, Limits, Sampling, decode, probe
+
+FrameOrder = Literal["given", "reversed", "shuffled"]
+FRAME_ORDERS: tuple[FrameOrder, ...] = get_args(FrameOrder)
+Precision = Literal["float32", "bfloat16"]
+
+Side = Annotated[int, Field(ge=1, le=4096)]
+
+_DEFAULT_LIMITS = Limits()
+
+
+class EncoderSpec(BaseModel):
+    """Which frozen network turns pictures into features, and what is taken from it.
+
+    Attributes:
+        name: "efficientnet-lite0", whose weights are installed with marey, or any model name of timm.
+        weights: "pretrained" ones of timm, "random" ones (the control: what the architecture alone is worth), or
+            the path of a file of them (safetensors, or a PyTorch file of tensors).
+        precision: of the arithmetic; features are float32 either way.
+        size: height and width of its input in pixels; None for the size that it was trained at.
+        grid: rows and columns that its last feature map is averaged over, so that features say where as well as
+            what; None takes the vector that the network itself gives to its classifier.
+    """
+
+    model_config = ConfigDict(frozen=True, extra="forbid")
+
+    name: str = "efficientnet-lite0"
+    weights: str = "pretrained"
+    precision: Precision = "float32"
+    size: Side | None = None
+    grid: tuple[Annotated[int, Field(ge=1, le=16)], Annotated[int, Field(ge=1, le=16)]] | None = None
+
+
+class Contract(BaseModel):
+    """All that stands between a clip and the head: the same in training, evaluation, prediction and export.
+
+    Attributes:
+        sampling: from the span of the clip to T instants.
+        streams: name to stream; each gives one picture an instant.
+        fit: how a picture of another shape comes to `size`.
+        encoder: the frozen network.
+        encoder_hash: of its weights; another network of the same name is refused.
+        size: (H, W) of its input, in pixels.
+        interpolation: how pictures are resized for it.
+        mean: subtracted from RGB in [0, 1].
+        std: RGB is divided by it after that.
+        dim: D, numbers a picture that it gives.
+    """
+
+    model_config = ConfigDict(frozen=True, extra="forbid")
+
+    sampling: Sampling
+    streams: Annotated[dict[str, Stream], Field(min_length=1)]
+    fit: Fit
+    encoder: EncoderSpec
+    encoder_hash: str
+    size: tuple[Side, Side]
+    interpolation: Interpolation
+    mean: tuple[float, float, float]
+    std: tuple[float, float, float]
+    dim: int
+
+
+@dataclass(frozen=True, slots=True)
+class View:
+    """One way to read a clip. Evaluation and prediction take the first one; training may take several.
+
+    Attributes:
+        index: 0 is the middle of the segments; from 1 on, each number stands for its own random instants.
+        mirrored: left and right exchanged.
+    """
+
+    index: int = 0
+    mirrored: bool = False
+
+
+def read_clip(
+    clip: Clip,
+    contract: Contract,
+    *,
+    streams: tuple[str, ...] | None = None,
+    view: View = View(),
+    order: FrameOrder = "given",
+    limits: Limits = _DEFAULT_LIMITS,
+) -> dict[str, Tensor]:
+    """Decode what the contract asks of a clip, and make its streams.
+
+    Args:
+        clip: the span to read; open ends mean the start and the end of the file.
+        contract: how.
+        streams: which of the contract's streams; all by default.
+        view: which of the readings.
+        order: "given" is the order of time. "shuffled" hands out the same frames in an order that chance has drawn,
+            the same one each time; "reversed" back to front. What a model loses by that is what it knows of time.
+        limits: of decoding.
+
+    Returns:
+        Stream name to uint8 (T, 3, H, W).
+
+    Raises:
+        VideoError: the file cannot be used.
+    """
+    if order not in FRAME_ORDERS:
+        raise UnknownNameError("frame order", order, FRAME_ORDERS)
+    wanted = {name: contract.streams[name] for name in streams or contract.streams}
+    start, end = clip_span(clip, limits)
+    instants = _instants(clip, contract.sampling, view, start, end)
+    asked = {name: instants[:, None] + np.array(stream.offsets) for name, stream in wanted.items()}
+    inside = {name: np.clip(times, start, np.nextafter(end, start)) for name, times in asked.items()}
+    moments, where = np.unique(np.concatenate([t.ravel() for t in inside.values()]), return_inverse=True)
+    frames = decode(
+        clip.path,
+        moments,
+        size=contract.size,
+        fit=contract.fit,
+        interpolation=contract.interpolation,
+        limits=limits,
+    ).data
+    if order == "reversed":
+        frames = frames.flip(0)
+    elif order == "shuffled":
+        order_of_chance = _chance(clip, 0, start, end).permutation(len(frames))
+        frames = frames[torch.from_numpy(order_of_chance)]
+    if view.mirrored:
+        frames = frames.flip(-1)
+    pictures: dict[str, Tensor] = {}
+    begin = 0
+    for name, stream in wanted.items():
+        count = inside[name].size
+        chosen = frames[torch.from_numpy(where[begin : begin + count])]
+        pictures[name] = stream.combine(chosen.unflatten(0, inside[name].shape))
+        begin += count
+    return pictures
+
+
+def clip_span(clip: Clip, limits: Limits = _DEFAULT_LIMITS) -> tuple[float, float]:
+    """Start and end of a clip in seconds, open ends filled in from the file.
+
+    Raises:
+        VideoError: the file cannot be used, or ends before the clip starts (`too_short`).
+    """
+    start = clip.start or 0.0
+    if clip.end is not None:
+        return start, clip.end
+    duration = probe(clip.path, limits=limits).duration
+    if duration <= start:
+        raise VideoError(
+            clip.path, "too_short", f"the clip starts at {start:g} s, and the video ends at {duration:.3f} s"
+        )
+    return start, duration
+
+
+def _instants(clip: Clip, sampling: Sampling, view: View, start: float, end: float) -> npt.NDArray[np.float64]:
+    if view.index == 0:
+        return sampling.instants(start, end, path=clip.path)
+    random = sampling.model_copy(update={"position": "random"})
+    return random.instants(start, end, generator=_chance(clip, view.index, start, end), path=clip.path)
+
+
+def _chance(clip: Clip, number: int, start: float, end: float) -> np.random.Generator:
+    """Chance that depends on the clip's content and not on its name: features are cached by content."""
+    size = clip.path.stat().st_size
+    return np.random.default_rng([number, size, round(start * 1e6), round(end * 1e6)])

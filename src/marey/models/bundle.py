@@ -1,0 +1,140 @@
+"""The model folder: all that prediction needs, and nothing that could run."""
+
+from __future__ import annotations
+
+import json
+import shutil
+import tempfile
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Annotated, Any, Final, Literal
+
+import torch
+from pydantic import BaseModel, ConfigDict, Field, ValidationError
+from safetensors import SafetensorError
+from safetensors.torch import load_file, save_file
+from torch import Tensor
+
+from marey.encoders import Contract, Features
+from marey.errors import ModelFormatError, UsageError
+from marey.models.classifier import Classifier, HeadSpec
+
+_CONFIG: Final = "config.json"
+_WEIGHTS: Final = "model.safetensors"
+
+
+class ModelConfig(BaseModel):
+    """What stands in a model's `config.json`.
+
+    Attributes:
+        format: version of this layout.
+        contract: from a clip to features.
+        head: from features to log-probabilities.
+        labels: names of the classes, in the order of the outputs.
+        temperature: the log-probabilities are divided by it (Guo et al. 2017).
+        made_with: recipe, seed, versions, hash of the training data: for people to read.
+    """
+
+    model_config = ConfigDict(frozen=True, extra="forbid")
+
+    format: Literal[1] = 1
+    contract: Contract
+    head: HeadSpec
+    labels: Annotated[tuple[str, ...], Field(min_length=2)]
+    temperature: Annotated[float, Field(gt=0, allow_inf_nan=False)] = 1.0
+    made_with: dict[str, Any] = {}
+
+
+@dataclass(frozen=True)
+class ActionModel:
+    """A trained head with its contract and labels.
+
+    Attributes:
+        config: all that is not a tensor.
+        classifier: the trained head, in evaluation mode.
+    """
+
+    config: ModelConfig
+    classifier: Classifier
+
+    @property
+    def labels(self) -> tuple[str, ...]:
+        """Names of the classes, in the order of the probabilities."""
+        return self.config.labels
+
+    @torch.inference_mode()
+    def probabilities(self, features: Features) -> Tensor:
+        """Calibrated probabilities of one clip: stream name to (T, D) gives float64 (classes,)."""
+        batch = {stream: values.unsqueeze(0) for stream, values in features.items()}
+        logits = self.classifier(batch)[0].double() / self.config.temperature
+        probabilities: Tensor = logits.softmax(-1)
+        return probabilities
+
+
+def new_classifier(contract: Contract, head: HeadSpec, classes: int) -> Classifier:
+    """An untrained classifier for features of the given contract."""
+    return Classifier(head, dict.fromkeys(contract.streams, contract.dim), classes)
+
+
+def save_model(model: ActionModel, folder: str | Path) -> None:
+    """Write `config.json` and `model.safetensors`; an older model there is replaced once the new one is whole."""
+    folder = Path(folder)
+    folder.parent.mkdir(parents=True, exist_ok=True)
+    part = Path(tempfile.mkdtemp(dir=folder.parent, prefix=f".{folder.name}-"))
+    try:
+        part.chmod(0o755)
+        save_file(
+            {name: tensor.contiguous() for name, tensor in model.classifier.state_dict().items()},
+            part / _WEIGHTS,
+        )
+        text = json.dumps(model.config.model_dump(mode="json"), indent=2, ensure_ascii=False)
+        (part / _CONFIG).write_text(text + "\n", encoding="utf-8")
+        if folder.exists():
+            old = Path(tempfile.mkdtemp(dir=folder.parent, prefix=f".{folder.name}-old-"))
+            folder.replace(old)
+            part.replace(folder)
+            shutil.rmtree(old)
+        else:
+            part.replace(folder)
+    except BaseException:
+        shutil.rmtree(part, ignore_errors=True)
+        raise
+
+
+def load_model(folder: str | Path) -> ActionModel:
+    """Read a model folder; a run folder with a `model` in it will do.
+
+    Raises:
+        ModelFormatError: the folder is missing, incomplete, damaged, or of another version.
+    """
+    folder = Path(folder)
+    if not (folder / _CONFIG).is_file() and (folder / "model" / _CONFIG).is_file():
+        folder = folder / "model"
+    for name in (_CONFIG, _WEIGHTS):
+        if not (folder / name).is_file():
+            raise ModelFormatError(
+                f"{folder} is not a model: it has no {name}; give RUN/model as `marey train` leaves it"
+            )
+    try:
+        config = ModelConfig.model_validate_json((folder / _CONFIG).read_text(encoding="utf-8"))
+    except (ValidationError, UnicodeDecodeError) as error:
+        detail = _first(error)
+        raise ModelFormatError(
+            f"{folder / _CONFIG} cannot be read ({detail}); it is damaged, or was written by another version of marey"
+        ) from error
+    try:
+        classifier = new_classifier(config.contract, config.head, len(config.labels))
+        classifier.load_state_dict(load_file(folder / _WEIGHTS))
+    except (SafetensorError, OSError, RuntimeError, UsageError) as error:
+        raise ModelFormatError(
+            f"{folder / _WEIGHTS} does not fit its {_CONFIG} ({str(error).splitlines()[0]}); copy the model again"
+        ) from error
+    return ActionModel(config, classifier.eval())
+
+
+def _first(error: ValidationError | UnicodeDecodeError) -> str:
+    if isinstance(error, UnicodeDecodeError):
+        return str(error)
+    first = error.errors()[0]
+    where = ".".join(str(part) for part in first["loc"])
+    return f"{where}: {first['msg']}" if where else str(first["msg"])

@@ -1,0 +1,83 @@
+"""One head a stream, and what they say together."""
+
+from __future__ import annotations
+
+from collections.abc import Mapping
+from typing import Annotated, Any, Literal
+
+import torch
+from pydantic import BaseModel, ConfigDict, Field
+from torch import Tensor, nn
+
+from marey.models.head import Head
+from marey.models.registry import create_head
+
+
+class HeadSpec(BaseModel):
+    """Which head is trained on the features.
+
+    Attributes:
+        name: a registered name.
+        fusion: "late" trains one head a stream and averages their log-probabilities, as two-stream networks do
+            (Simonyan and Zisserman 2014); "early" trains one head on the features of all streams side by side.
+        options: of the head; those that are left out take their defaults.
+    """
+
+    model_config = ConfigDict(frozen=True, extra="forbid")
+
+    name: str
+    fusion: Literal["late", "early"] = "late"
+    options: Annotated[dict[str, int | float], Field(default_factory=dict)]
+
+
+class Classifier(nn.Module):
+    """From the features of all streams to log-probabilities.
+
+    Args:
+        spec: the head.
+        dims: stream name to D.
+        classes: number of labels.
+    """
+
+    def __init__(self, spec: HeadSpec, dims: Mapping[str, int], classes: int) -> None:
+        super().__init__()
+        self.streams = tuple(dims)
+        self.fusion = spec.fusion
+        options: Mapping[str, Any] = spec.options
+        sizes = list(dims.values()) if spec.fusion == "late" else [sum(dims.values())]
+        self.heads: nn.ModuleList = nn.ModuleList(create_head(spec.name, size, classes, options) for size in sizes)
+
+    def prepare(self, features: Mapping[str, Tensor]) -> None:
+        """Learn the scale of the features from those of the training clips, stream name to (N, T, D)."""
+        for head, values in zip(self.heads, self._inputs(features), strict=True):
+            assert isinstance(head, Head)  # noqa: S101 - ModuleList has lost the type
+            head.prepare(values)
+
+    def stream_logits(self, features: Mapping[str, Tensor], mask: Tensor) -> Tensor:
+        """What each head says by itself: (S, B, classes)."""
+        inputs = self._inputs(features)
+        return torch.stack([head(values, mask) for head, values in zip(self.heads, inputs, strict=True)])
+
+    def forward(self, features: Mapping[str, Tensor], mask: Tensor | None = None) -> Tensor:
+        """Log-probabilities before calibration.
+
+        Args:
+            features: stream name to float32 (B, T, D).
+            mask: bool (B, T), true where there is a frame; all of them by default.
+
+        Returns:
+            float32 (B, classes).
+        """
+        if mask is None:
+            first = next(iter(features.values()))
+            mask = torch.ones(first.shape[:2], dtype=torch.bool, device=first.device)
+        return fuse(self.stream_logits(features, mask))
+
+    def _inputs(self, features: Mapping[str, Tensor]) -> list[Tensor]:
+        values = [features[stream] for stream in self.streams]
+        return values if self.fusion == "late" else [torch.cat(values, dim=-1)]
+
+
+def fuse(stream_logits: Tensor) -> Tensor:
+    """The mean of the heads' log-probabilities, normalised: (S, B, classes) to (B, classes)."""
+    return stream_logits.log_softmax(-1).mean(0).log_softmax(-1)

@@ -1,0 +1,219 @@
+"""The heads, from the simplest to the transformer."""
+
+from __future__ import annotations
+
+import math
+
+import torch
+from torch import Tensor, nn
+from torch.nn.utils.rnn import pack_padded_sequence
+
+from marey.models.head import Head, Standardise, masked_mean
+from marey.models.registry import register_head
+
+
+@register_head("mean")
+class MeanHead(Head):
+    """The mean over time, and a linear layer: the baseline that knows no order."""
+
+    def __init__(self, dim: int, classes: int, *, dropout: float = 0.5) -> None:
+        super().__init__(dim, classes)
+        self.dropout = nn.Dropout(dropout)
+        self.linear = nn.Linear(dim, classes)
+
+    def classify(self, features: Tensor, mask: Tensor) -> Tensor:
+        """Logits, (B, classes)."""
+        logits: Tensor = self.linear(self.dropout(masked_mean(features, mask)))
+        return logits
+
+
+@register_head("pyramid")
+class PyramidHead(Head):
+    """Mean and deviation over the clip, and the means of its parts, each standardised; then a linear layer.
+
+    A temporal pyramid of one level below the whole (after Lazebnik et al. 2006): the parts keep the coarse order of
+    what happened, the deviation how much it moved. Linear, so that it learns from a few dozen clips.
+    """
+
+    def __init__(self, dim: int, classes: int, *, parts: int = 3, dropout: float = 0.5) -> None:
+        super().__init__(dim, classes)
+        self.parts = parts
+        pooled = dim * (2 + parts)
+        self.pooled = Standardise(pooled)
+        self.dropout = nn.Dropout(dropout)
+        self.linear = nn.Linear(pooled, classes)
+        nn.init.zeros_(self.linear.weight)  # starts from "every class alike", and needs no luck
+        nn.init.zeros_(self.linear.bias)
+
+    def prepare(self, features: Tensor) -> None:
+        """Learn the scale of the features and of their statistics over time."""
+        super().prepare(features)
+        mask = torch.ones(features.shape[:2], dtype=torch.bool, device=features.device)
+        self.pooled.fit(self.pool(self.standardise(features), mask))
+
+    def pool(self, features: Tensor, mask: Tensor) -> Tensor:
+        """(B, T, D) to (B, (2 + parts) D)."""
+        mean = masked_mean(features, mask)
+        deviation = (masked_mean((features - mean.unsqueeze(1)) ** 2, mask) + 1e-8).sqrt()
+        # The k-th frame that there is belongs to the part that its place among them falls into.
+        place = mask.cumsum(1) - 1
+        part = place * self.parts // mask.sum(1, keepdim=True)
+        parts = []
+        for number in range(self.parts):
+            inside = mask & (part == number)
+            # Fewer frames than parts leave some empty; the whole clip's mean is the best guess for those.
+            some = inside.any(1, keepdim=True)
+            parts.append(torch.where(some, masked_mean(features, inside), mean))
+        return torch.cat([mean, deviation, *parts], dim=1)
+
+    def classify(self, features: Tensor, mask: Tensor) -> Tensor:
+        """Logits, (B, classes)."""
+        logits: Tensor = self.linear(self.dropout(self.pooled(self.pool(features, mask))))
+        return logits
+
+
+class RecurrentHead(Head):
+    """A recurrent layer read at the last frame (in both directions: at both ends), dropout, a linear layer."""
+
+    def __init__(self, dim: int, classes: int, recurrent: nn.LSTM | nn.GRU, dropout: float) -> None:
+        super().__init__(dim, classes)
+        self.recurrent = recurrent
+        directions = 2 if recurrent.bidirectional else 1
+        self.dropout = nn.Dropout(dropout)
+        self.linear = nn.Linear(recurrent.hidden_size * directions, classes)
+
+    def classify(self, features: Tensor, mask: Tensor) -> Tensor:
+        """Logits, (B, classes)."""
+        # Frames that were dropped may lie anywhere: those that there are move to the front, in their order.
+        order = (~mask).to(torch.int8).argsort(dim=1, stable=True)
+        features = features.gather(1, order.unsqueeze(-1).expand_as(features))
+        lengths = mask.sum(1).cpu()
+        packed = pack_padded_sequence(features, lengths, batch_first=True, enforce_sorted=False)
+        _, state = self.recurrent(packed)
+        last = state[0] if isinstance(self.recurrent, nn.LSTM) else state
+        ends = last[-2:] if self.recurrent.bidirectional else last[-1:]
+        logits: Tensor = self.linear(self.dropout(torch.cat(list(ends), dim=1)))
+        return logits
+
+
+@register_head("lstm")
+class LSTMHead(RecurrentHead):
+    """Long short-term memory (Hochreiter and Schmidhuber 1997)."""
+
+    def __init__(self, dim: int, classes: int, *, hidden: int = 128, layers: int = 1, dropout: float = 0.5) -> None:
+        super().__init__(dim, classes, nn.LSTM(dim, hidden, layers, batch_first=True), dropout)
+
+
+@register_head("bilstm")
+class BiLSTMHead(RecurrentHead):
+    """LSTM in both directions (Graves and Schmidhuber 2005)."""
+
+    def __init__(self, dim: int, classes: int, *, hidden: int = 128, layers: int = 1, dropout: float = 0.5) -> None:
+        recurrent = nn.LSTM(dim, hidden, layers, batch_first=True, bidirectional=True)
+        super().__init__(dim, classes, recurrent, dropout)
+
+
+@register_head("gru")
+class GRUHead(RecurrentHead):
+    """Gated recurrent unit (Cho et al. 2014)."""
+
+    def __init__(self, dim: int, classes: int, *, hidden: int = 128, layers: int = 1, dropout: float = 0.5) -> None:
+        super().__init__(dim, classes, nn.GRU(dim, hidden, layers, batch_first=True), dropout)
+
+
+@register_head("tcn")
+class TemporalConvolutionHead(Head):
+    """Residual convolutions over time, twice as far apart in each layer (Lea et al. 2017), then the mean."""
+
+    def __init__(self, dim: int, classes: int, *, hidden: int = 128, layers: int = 3, dropout: float = 0.3) -> None:
+        super().__init__(dim, classes)
+        self.project = nn.Linear(dim, hidden)
+        self.layers = nn.ModuleList(
+            nn.Sequential(
+                nn.Conv1d(hidden, hidden, 3, padding=2**level, dilation=2**level),
+                nn.ReLU(),
+                nn.Dropout(dropout),
+                nn.Conv1d(hidden, hidden, 1),
+            )
+            for level in range(layers)
+        )
+        self.linear = nn.Linear(hidden, classes)
+
+    def classify(self, features: Tensor, mask: Tensor) -> Tensor:
+        """Logits, (B, classes)."""
+        there = mask.unsqueeze(1)
+        values = self.project(features).transpose(1, 2) * there
+        for layer in self.layers:
+            values = (values + layer(values)) * there
+        logits: Tensor = self.linear(masked_mean(values.transpose(1, 2), mask))
+        return logits
+
+
+@register_head("attention")
+class AttentionHead(Head):
+    """Learned queries that look for the frames that matter (attentive probe: Bardes et al. 2024)."""
+
+    def __init__(
+        self,
+        dim: int,
+        classes: int,
+        *,
+        hidden: int = 128,
+        heads: int = 4,
+        queries: int = 2,
+        dropout: float = 0.3,
+    ) -> None:
+        super().__init__(dim, classes)
+        self.project = nn.Sequential(nn.Linear(dim, hidden), nn.LayerNorm(hidden))
+        self.queries = nn.Parameter(torch.randn(queries, hidden) * 0.02)
+        self.attention = nn.MultiheadAttention(hidden, heads, dropout=dropout, batch_first=True)
+        self.dropout = nn.Dropout(dropout)
+        self.linear = nn.Linear(queries * hidden, classes)
+
+    def classify(self, features: Tensor, mask: Tensor) -> Tensor:
+        """Logits, (B, classes)."""
+        values = self.project(features) + positions(mask, self.queries.shape[1])
+        queries = self.queries.expand(len(values), -1, -1)
+        found, _ = self.attention(queries, values, values, key_padding_mask=~mask, need_weights=False)
+        logits: Tensor = self.linear(self.dropout(found.flatten(1)))
+        return logits
+
+
+@register_head("transformer")
+class TransformerHead(Head):
+    """Self-attention over the frames (Vaswani et al. 2017), then the mean."""
+
+    def __init__(
+        self,
+        dim: int,
+        classes: int,
+        *,
+        hidden: int = 128,
+        heads: int = 4,
+        layers: int = 2,
+        dropout: float = 0.3,
+    ) -> None:
+        super().__init__(dim, classes)
+        self.project = nn.Sequential(nn.Linear(dim, hidden), nn.LayerNorm(hidden))
+        layer = nn.TransformerEncoderLayer(
+            hidden, heads, 2 * hidden, dropout, activation="gelu", batch_first=True, norm_first=True
+        )
+        self.encoder = nn.TransformerEncoder(layer, layers, enable_nested_tensor=False)
+        self.linear = nn.Linear(hidden, classes)
+
+    def classify(self, features: Tensor, mask: Tensor) -> Tensor:
+        """Logits, (B, classes)."""
+        values = self.project(features) + positions(mask, self.linear.in_features)
+        values = self.encoder(values, src_key_padding_mask=~mask)
+        logits: Tensor = self.linear(masked_mean(values, mask))
+        return logits
+
+
+def positions(mask: Tensor, dim: int) -> Tensor:
+    """Sines and cosines of the place in the clip, from 0 to 1 whatever T is: (B, T) to (B, T, dim)."""
+    place = torch.linspace(0, 1, mask.shape[1], device=mask.device)
+    half = (dim + 1) // 2
+    frequency = torch.exp(torch.linspace(0, math.log(100.0), half, device=mask.device))
+    angle = math.pi * place.unsqueeze(-1) * frequency
+    table = torch.cat([angle.sin(), angle.cos()], dim=-1)[:, :dim]
+    return table.expand(len(mask), -1, -1)

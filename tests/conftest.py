@@ -1,0 +1,195 @@
+"""Small real videos whose every frame says which one it is.
+
+Each picture carries its index as a bar code along its upper edge, so that a test can prove *which* frame was
+decoded, whatever the size, the codec or the turn of the picture.
+"""
+
+from __future__ import annotations
+
+import os
+
+os.environ.setdefault("OMP_NUM_THREADS", "1")  # before torch is imported: the suite shares its machine
+
+import wave
+from collections.abc import Callable, Sequence
+from fractions import Fraction
+from pathlib import Path
+from typing import Any, Literal, Protocol
+
+import av
+import numpy as np
+import numpy.typing as npt
+import pytest
+import torch
+from av.audio.stream import AudioStream
+
+torch.set_num_threads(1)
+
+CODE_BITS = 10
+CODE_HEIGHT = 0.25  # of the picture
+
+Picture = npt.NDArray[np.uint8]
+
+
+class MakeVideo(Protocol):
+    """The call of the fixture `make_video`."""
+
+    def __call__(
+        self,
+        path: Path,
+        *,
+        seconds: float = 2.0,
+        frame_rate: float = 25.0,
+        size: tuple[int, int] = (120, 160),
+        codec: Literal["libx264", "mpeg4"] = "libx264",
+        rotation: int = 0,
+        pts: Sequence[float] | None = None,
+        audio: bool = False,
+        moving: bool = True,
+        gop: int = 12,
+        b_frames: int = 0,
+    ) -> Path: ...
+
+
+def draw(index: int, size: tuple[int, int], *, moving: bool = True) -> Picture:
+    """The picture of a frame: its index in bars above, below them a bright square that walks to the right."""
+    height, width = size
+    picture = np.full((height, width, 3), 60, np.uint8)
+    edges = np.linspace(0, width, CODE_BITS + 1).round().astype(int)
+    for bit in range(CODE_BITS):
+        picture[: round(height * CODE_HEIGHT), edges[bit] : edges[bit + 1]] = 255 * (index >> bit & 1)
+    side = height // 4
+    left = (4 * index) % max(1, width - side) if moving else 0
+    picture[height // 2 : height // 2 + side, left : left + side] = (230, 180, 40)
+    return picture
+
+
+def read(frame: torch.Tensor | Picture) -> int:
+    """The index that a decoded frame (C, H, W) shows."""
+    picture = np.asarray(frame).mean(axis=0)
+    height, width = picture.shape
+    row = picture[: round(height * CODE_HEIGHT * 0.8)].mean(axis=0)
+    centres = ((np.arange(CODE_BITS) + 0.5) * width / CODE_BITS).astype(int)
+    return sum(1 << bit for bit, centre in enumerate(centres) if row[centre] > 127)
+
+
+def encode(
+    path: Path,
+    *,
+    seconds: float = 2.0,
+    frame_rate: float = 25.0,
+    size: tuple[int, int] = (120, 160),
+    codec: Literal["libx264", "mpeg4"] = "libx264",
+    rotation: int = 0,
+    pts: Sequence[float] | None = None,
+    audio: bool = False,
+    moving: bool = True,
+    gop: int = 12,
+    b_frames: int = 0,
+) -> Path:
+    """Write a video and return its path.
+
+    Args:
+        path: the file; its suffix chooses the container.
+        seconds: duration; with `pts` their number decides.
+        frame_rate: of the stream; every frame lasts as long, unless `pts` are given.
+        size: (height, width) of the upright picture.
+        codec: encoder.
+        rotation: clockwise turn in degrees that a player has to make; pictures are stored turned (mp4, mov).
+        pts: the presentation time in seconds of each frame (not in avi).
+        audio: add a tone.
+        moving: let the square walk; the bar code changes in any case.
+        gop: frames from one keyframe to the next.
+        b_frames: frames between two references.
+    """
+    times = list(pts) if pts is not None else [i / frame_rate for i in range(round(seconds * frame_rate))]
+    rate = Fraction(frame_rate).limit_denominator(1001)
+    turns = rotation // 90
+    height, width = size if turns % 2 == 0 else (size[1], size[0])
+    with av.open(str(path), "w") as container:
+        stream = container.add_stream(codec, rate=rate)
+        stream.width, stream.height, stream.pix_fmt = width, height, "yuv420p"
+        stream.codec_context.gop_size = gop
+        stream.codec_context.max_b_frames = b_frames
+        stream.codec_context.thread_count = 1
+        if pts is not None:
+            stream.codec_context.time_base = Fraction(1, 90_000)
+        if codec == "libx264":
+            stream.options = {"preset": "veryfast", "crf": "18", "bf": str(b_frames), "sc_threshold": "0"}
+        else:
+            stream.bit_rate = 2_000_000
+        sound = _add_tone(container) if audio else None
+        for index, time in enumerate(times):
+            picture = np.ascontiguousarray(np.rot90(draw(index, size, moving=moving), turns))
+            frame = av.VideoFrame.from_ndarray(picture, format="rgb24")
+            frame.time_base = Fraction(1, 90_000) if pts is not None else 1 / rate
+            frame.pts = round(time * 90_000) if pts is not None else index
+            container.mux(stream.encode(frame))
+        container.mux(stream.encode(None))
+        if sound is not None:
+            _encode_tone(container, sound, times[-1] + 1 / frame_rate)
+    if rotation:
+        _state_rotation(path, rotation)
+    return path
+
+
+def _add_tone(container: Any) -> AudioStream:
+    stream: AudioStream = container.add_stream(
+        "mp2" if container.format.name == "avi" else "aac", rate=44_100
+    )
+    return stream
+
+
+def _encode_tone(container: Any, stream: AudioStream, seconds: float) -> None:
+    size = stream.codec_context.frame_size or 1024
+    for first in range(0, int(44_100 * seconds), size):
+        wave_form = np.sin((first + np.arange(size)) * 2 * np.pi * 440 / 44_100)
+        samples = (12_000 * np.stack([wave_form, wave_form])).astype(np.int16)
+        frame = av.AudioFrame.from_ndarray(samples.T.reshape(1, -1).copy(), format="s16", layout="stereo")
+        frame.sample_rate, frame.pts = 44_100, first
+        container.mux(stream.encode(frame))
+    container.mux(stream.encode(None))
+
+
+def _state_rotation(path: Path, rotation: int) -> None:
+    """Write the display matrix of a clockwise turn into the track header of an mp4 or mov file."""
+    cos, sin = {90: (0, 1), 180: (-1, 0), 270: (0, -1)}[rotation]
+    matrix = np.array([cos << 16, sin << 16, 0, -(sin << 16), cos << 16, 0, 0, 0, 1 << 30], ">i4").tobytes()
+    data = bytearray(path.read_bytes())
+    at = data.index(b"tkhd") + 4 + 40
+    data[at : at + len(matrix)] = matrix
+    path.write_bytes(data)
+
+
+@pytest.fixture(scope="session")
+def make_video() -> MakeVideo:
+    """A function that encodes a small real video; its arguments are those of `encode`."""
+    return encode
+
+
+@pytest.fixture(scope="session")
+def read_index() -> Callable[[torch.Tensor | Picture], int]:
+    """A function from a decoded frame (3, H, W) to the index that its bar code shows."""
+    return read
+
+
+@pytest.fixture(scope="session")
+def make_tone() -> Callable[[Path], Path]:
+    """A function that writes half a second of sound, without any picture, as a wav file."""
+
+    def make(path: Path) -> Path:
+        with wave.open(str(path), "wb") as file:
+            file.setparams((1, 2, 8_000, 0, "NONE", "not compressed"))
+            file.writeframes((8_000 * np.sin(np.arange(4_000) / 5)).astype("<i2").tobytes())
+        return path
+
+    return make
+
+
+@pytest.fixture(scope="session")
+def shared_data() -> Path:
+    """The folder of real clips beside the project; a test that needs it is skipped where it is missing."""
+    folder = Path(__file__).resolve().parents[1] / ".." / "shared" / "data"
+    if not folder.is_dir():
+        pytest.skip(f"the real clips are not here: {folder}")
+    return folder.resolve()
