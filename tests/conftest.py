@@ -134,9 +134,7 @@ def encode(
 
 
 def _add_tone(container: Any) -> AudioStream:
-    stream: AudioStream = container.add_stream(
-        "mp2" if container.format.name == "avi" else "aac", rate=44_100
-    )
+    stream: AudioStream = container.add_stream("mp2" if container.format.name == "avi" else "aac", rate=44_100)
     return stream
 
 

@@ -1,0 +1,93 @@
+"""Decode the asked instants of a video, and nothing else."""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+from pathlib import Path
+from typing import get_args
+
+import numpy as np
+import numpy.typing as npt
+import torch
+
+from marey.errors import UnknownNameError, UsageError
+from marey.video.frames import Frames
+from marey.video.limits import Limits
+from marey.video.picture import Converter, Fit, Interpolation
+from marey.video.reader import Reader
+from marey.video.source import open_video
+
+
+def decode(
+    path: str | Path,
+    instants: Sequence[float] | npt.NDArray[np.float64],
+    *,
+    size: tuple[int, int] | None = None,
+    fit: Fit = "stretch",
+    interpolation: Interpolation = "bicubic",
+    limits: Limits = Limits(),  # noqa: B008 - frozen
+) -> Frames:
+    """The frames on screen at the given instants.
+
+        frame     |0    |1    |2          |3    |      each from its timestamp to the next
+        instant   ^  ^     ^       ^            ^  ^
+        shows     0  0     1       2            3  3   (the last frame stays)
+
+    Args:
+        path: a local file.
+        instants: seconds from the first frame of the video, in any order, repeated or not. Before 0 the first
+            frame is on screen; after the end the last one, for half a second or a tenth of the time asked.
+        size: (H, W) of the result in pixels; None keeps the upright picture's own.
+        fit: "stretch" the picture to the size, or "crop" its largest part of that shape, in the middle.
+        interpolation: how pixels are resized; all but "nearest" average over what a pixel stands for.
+        limits: what reading the file may cost.
+
+    Returns:
+        Frames, (T, 3, H, W), in the order of the instants. Memory holds those and a few pictures more.
+
+    Raises:
+        VideoError: a frame that is asked for cannot be had; nothing stands in for it.
+        UsageError: a value that cannot be meant.
+    """
+    asked = _check_instants(instants)
+    _check_options(size, fit, interpolation)
+    order = np.argsort(asked, kind="stable")
+    with open_video(path, limits) as source:
+        reader = Reader(source)
+        convert = Converter(
+            reader.first.image,
+            pixel_aspect=float(source.stream.sample_aspect_ratio or 1),
+            size=size,
+            fit=fit,
+            interpolation=interpolation,
+        )
+        data = torch.empty((len(asked), 3, *convert.size), dtype=torch.uint8)
+        pixels = data.numpy()
+        timestamps = np.empty(len(asked))
+        previous: tuple[object, int] | None = None
+        for place, frame in zip(order, reader.on_screen(asked[order].tolist()), strict=True):
+            timestamps[place] = frame.time
+            if previous is not None and previous[0] is frame:
+                pixels[place] = pixels[previous[1]]
+            else:
+                convert(frame.image, pixels[place])
+            previous = frame, place
+    return Frames(data, timestamps)
+
+
+def _check_instants(instants: Sequence[float] | npt.NDArray[np.float64]) -> npt.NDArray[np.float64]:
+    asked = np.asarray(instants, dtype=np.float64)
+    if asked.ndim != 1:
+        raise UsageError(f"instants have to be a list of seconds, not an array of shape {asked.shape}")
+    if not np.isfinite(asked).all():
+        raise UsageError(f"instants have to be finite, not {asked[~np.isfinite(asked)][0]}")
+    return asked
+
+
+def _check_options(size: tuple[int, int] | None, fit: str, interpolation: str) -> None:
+    if size is not None and (len(size) != 2 or min(size) < 1):
+        raise UsageError(f"size has to be (height, width) in pixels, not {size}")
+    if fit not in get_args(Fit):
+        raise UnknownNameError("fit", fit, get_args(Fit))
+    if interpolation not in get_args(Interpolation):
+        raise UnknownNameError("interpolation", interpolation, get_args(Interpolation))

@@ -1,0 +1,86 @@
+"""Write video that every player and browser shows."""
+
+from __future__ import annotations
+
+import secrets
+from collections.abc import Iterable, Iterator
+from fractions import Fraction
+from itertools import chain
+from pathlib import Path
+
+import av
+import numpy as np
+import torch
+from av.container import OutputContainer
+from av.video.frame import VideoFrame
+
+from marey.errors import UsageError
+
+_LARGEST_RATE_DENOMINATOR = 1001
+
+
+def write_video(
+    path: str | Path, frames: torch.Tensor | Iterable[torch.Tensor], *, frame_rate: float, crf: int = 23
+) -> None:
+    """Write frames as an mp4 file: H.264, yuv420p, its index in front (faststart).
+
+    The file appears when it is complete; on a failure, what was there before stays. Memory holds one frame.
+
+    Args:
+        path: the file, which ends in .mp4.
+        frames: uint8 (T, 3, H, W), or any iterable of (3, H, W), RGB. Of an odd height or width, the
+            last row or column is left out: yuv420p cannot hold it.
+        frame_rate: frames a second.
+        crf: quality from 0 (lossless) to 51 (worst).
+
+    Raises:
+        UsageError: no frames, frames of another kind or of different sizes, or a value out of range.
+    """
+    path = Path(path)
+    if path.suffix.lower() != ".mp4":
+        raise UsageError(f"a video is written as .mp4, not as '{path.name}'")
+    if not 0 < frame_rate <= 1000:
+        raise UsageError(f"frame_rate has to be more than 0 and at most 1000 frames a second, not {frame_rate}")
+    if not 0 <= crf <= 51:
+        raise UsageError(f"crf has to be from 0 to 51, not {crf}")
+    if not path.parent.is_dir():
+        raise UsageError(f"there is no folder {path.parent} to write {path.name} into")
+    temporary = path.with_name(f".{path.stem}-{secrets.token_hex(4)}.mp4")
+    try:
+        rate = Fraction(frame_rate).limit_denominator(_LARGEST_RATE_DENOMINATOR)
+        with av.open(str(temporary), "w", format="mp4", container_options={"movflags": "+faststart"}) as container:
+            _encode(container, _pictures(frames), rate, crf)
+        temporary.replace(path)
+    finally:
+        temporary.unlink(missing_ok=True)
+
+
+def _encode(container: OutputContainer, pictures: Iterator[VideoFrame], rate: Fraction, crf: int) -> None:
+    first = next(pictures, None)
+    if first is None:
+        raise UsageError("there are no frames to write")
+    stream = container.add_stream("libx264", rate=rate, options={"crf": str(crf), "preset": "veryfast"})
+    stream.width, stream.height, stream.pix_fmt = first.width, first.height, "yuv420p"
+    stream.codec_context.thread_count = 1  # the bytes would depend on the number of cores
+    for index, picture in enumerate(chain([first], pictures)):
+        if (picture.width, picture.height) != (first.width, first.height):
+            raise UsageError(
+                f"frame {index} has {picture.height} x {picture.width} pixels, "
+                f"and the first has {first.height} x {first.width}"
+            )
+        picture.pts, picture.time_base = index, 1 / rate
+        container.mux(stream.encode(picture))
+    container.mux(stream.encode(None))
+
+
+def _pictures(frames: torch.Tensor | Iterable[torch.Tensor]) -> Iterator[VideoFrame]:
+    if isinstance(frames, torch.Tensor) and frames.ndim != 4:
+        raise UsageError(f"frames have to be (T, 3, H, W), not {tuple(frames.shape)}")
+    for index, frame in enumerate(frames):
+        if frame.dtype != torch.uint8 or frame.ndim != 3 or frame.shape[0] != 3:
+            raise UsageError(f"a frame has to be uint8 (3, H, W); frame {index} is {frame.dtype} {tuple(frame.shape)}")
+        height, width = frame.shape[1] // 2 * 2, frame.shape[2] // 2 * 2
+        if not height or not width:
+            raise UsageError(f"a frame needs at least 2 x 2 pixels; frame {index} has {tuple(frame.shape[1:])}")
+        picture = frame[:, :height, :width].permute(1, 2, 0).contiguous().cpu().numpy()
+        yield VideoFrame.from_ndarray(np.ascontiguousarray(picture), format="rgb24")

@@ -1,0 +1,191 @@
+"""Open one local video file, and nothing else."""
+
+from __future__ import annotations
+
+import io
+import re
+import stat
+from collections.abc import Iterator
+from contextlib import contextmanager
+from dataclasses import dataclass
+from fractions import Fraction
+from pathlib import Path
+from typing import Any, NoReturn
+
+import av
+from av.container import InputContainer
+from av.video.stream import VideoStream
+
+from marey.errors import VideoError
+from marey.video.faults import damaged, is_video_header
+from marey.video.limits import Deadline, Limits
+
+# Demuxers that read one file: no playlists, scripts or pictures (hls, concat, tty, png_pipe, ...).
+_FORMATS = (
+    "3gp,aac,ac3,aiff,asf,avi,dv,flac,flv,gif,h264,hevc,ivf,m4v,matroska,mov,mp3,mp4,mpeg,mpegts,mpegvideo,"
+    "mxf,nut,obu,ogg,rm,vc1,wav,webm,wtv,yuv4mpegpipe"
+)
+_GENERATE_PTS = 1  # AVFMT_FLAG_GENPTS, which PyAV sets: it invents wrong times for B-frames in AVI
+
+FALLBACK_FRAME_RATE = Fraction(25)
+STARTS_ANYWHERE = ("mpegts", "mpeg")
+"""Formats of recorded broadcasts, which begin between two keyframes and state no duration."""
+
+
+@dataclass(frozen=True, slots=True)
+class Source:
+    """An open file with the stream that is looked at."""
+
+    path: Path
+    container: InputContainer
+    stream: VideoStream
+    time_base: Fraction
+    frame_rate: Fraction
+    stated_duration: float | None
+    limits: Limits
+    deadline: Deadline
+
+    @property
+    def frame_period(self) -> float:
+        """Seconds that a frame lasts, where it does not say so itself."""
+        return float(1 / self.frame_rate)
+
+
+class _LocalFile(io.RawIOBase):
+    """A file as FFmpeg may read it: until the time is up."""
+
+    def __init__(self, path: Path, deadline: Deadline) -> None:
+        self._file = path.open("rb", buffering=0)
+        self._deadline = deadline
+
+    def read(self, size: int = -1) -> bytes:
+        self._deadline.check()
+        return self._file.read(size) or b""
+
+    def seek(self, offset: int, whence: int = 0) -> int:
+        self._deadline.check()
+        return self._file.seek(offset, whence)
+
+    def tell(self) -> int:
+        return self._file.tell()
+
+    def readable(self) -> bool:
+        return True
+
+    def seekable(self) -> bool:
+        return True
+
+    def close(self) -> None:
+        self._file.close()
+        super().close()
+
+
+@contextmanager
+def open_video(path: str | Path, limits: Limits) -> Iterator[Source]:
+    """Open the first real video stream of a local file.
+
+    Nothing but that file is read: not what a playlist, a script or a reference inside it names.
+
+    Raises:
+        VideoError: whatever keeps the file, or what is read of it inside the `with`, from being used.
+    """
+    path = Path(path)
+    deadline = Deadline(path, limits.timeout)
+    _check_file(path, limits)
+    try:
+        with _LocalFile(path, deadline) as file, _open_container(path, file) as container:
+            yield _choose_stream(path, container, limits, deadline)
+    except (av.FFmpegError, OSError) as error:
+        deadline.check()
+        raise damaged(path, f"it cannot be read any further: {error.strerror}") from error
+
+
+def _check_file(path: Path, limits: Limits) -> None:
+    try:
+        status = path.stat()
+        if stat.S_ISREG(status.st_mode):
+            path.open("rb").close()
+    except (OSError, ValueError) as error:  # ValueError: a null character in the path
+        why = (isinstance(error, OSError) and error.strerror) or str(error)
+        raise VideoError(path, "missing", f"it cannot be opened: {why}") from error
+    if stat.S_ISDIR(status.st_mode):
+        raise VideoError(path, "not_video", "it is a folder, not a file")
+    if not stat.S_ISREG(status.st_mode):
+        raise VideoError(path, "not_video", "it is a device or a pipe, not a file")
+    if status.st_size == 0:
+        raise VideoError(path, "empty", "the file has 0 bytes")
+    if status.st_size > limits.max_bytes:
+        raise VideoError(
+            path, "too_large", f"the file has {status.st_size:,} bytes, and {limits.max_bytes:,} are allowed"
+        )
+
+
+def _open_container(path: Path, file: _LocalFile) -> InputContainer:
+    try:
+        container = av.open(
+            file,
+            "r",
+            container_options={"format_whitelist": _FORMATS, "protocol_whitelist": "none"},
+            metadata_errors="replace",
+            io_open=_refuse,
+        )
+    except av.FFmpegError as error:
+        if is_video_header(path):
+            raise damaged(path, "its header is a video's, and what follows cannot be read") from error
+        raise VideoError(path, "not_video", "no video format that is known starts like this file") from error
+    container.flags &= ~_GENERATE_PTS
+    return container
+
+
+def _refuse(url: str, *_: Any) -> NoReturn:
+    raise PermissionError(f"a video may not open another file: {url}")
+
+
+def _choose_stream(path: Path, container: InputContainer, limits: Limits, deadline: Deadline) -> Source:
+    covers = av.stream.Disposition.attached_pic  # the cover of a song is a picture, not a video
+    streams = [stream for stream in container.streams.video if not stream.disposition & covers]
+    if not streams:
+        others = sorted({stream.type for stream in container.streams} - {"video"})
+        raise VideoError(path, "no_video_stream", f"it holds {' and '.join(others) or 'nothing'}, and no video")
+    stream = streams[0]
+    if stream.codec_context is None:
+        raise VideoError(path, "no_frames", "there is no decoder for its video stream")
+    stream.thread_type = "NONE"  # files are decoded side by side: threads within one cost more than they win
+    pixels = stream.codec_context.width * stream.codec_context.height
+    if pixels > limits.max_pixels:
+        raise VideoError(
+            path,
+            "too_large",
+            f"a picture has {stream.codec_context.width} x {stream.codec_context.height} pixels, "
+            f"and {limits.max_pixels:,} are allowed",
+        )
+    stream.codec_context.options = {"max_pixels": str(limits.max_pixels)}
+    time_base = stream.time_base or Fraction(1, 1000)
+    return Source(
+        path=path,
+        container=container,
+        stream=stream,
+        time_base=time_base,
+        frame_rate=stream.average_rate or stream.guessed_rate or FALLBACK_FRAME_RATE,
+        stated_duration=_stated_duration(container, stream),
+        limits=limits,
+        deadline=deadline,
+    )
+
+
+def _stated_duration(container: InputContainer, stream: VideoStream) -> float | None:
+    """What the file says of the video's duration; of the container's only where nothing else is in it."""
+    if container.format.name.startswith(STARTS_ANYWHERE):
+        return None  # FFmpeg's own guess, from the first timestamp to the last
+    if stream.duration and stream.time_base:
+        return float(stream.duration * stream.time_base)
+    end = None
+    tag = re.fullmatch(r"(\d+):(\d\d):(\d\d(?:\.\d+)?)", stream.metadata.get("DURATION", ""))  # Matroska
+    if tag:
+        hours, minutes, seconds = tag.groups()
+        end = 3600 * int(hours) + 60 * int(minutes) + float(seconds)
+    elif container.duration and len(container.streams) == 1:
+        end = container.duration / av.time_base
+    if end is not None and container.format.name.startswith("matroska"):
+        end -= (container.start_time or 0) / av.time_base  # Matroska counts from 0, wherever the video starts
+    return end

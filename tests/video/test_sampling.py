@@ -1,0 +1,124 @@
+from __future__ import annotations
+
+import numpy as np
+import pytest
+from pydantic import ValidationError
+
+from marey.errors import UsageError, VideoError
+from marey.video import SHORT, Sampling
+from marey.video.sampling import Short
+
+
+def test_uniform_looks_at_the_middle_of_equal_segments() -> None:
+    instants = Sampling(count=4).instants(2.0, 4.0)
+    np.testing.assert_allclose(instants, [2.25, 2.75, 3.25, 3.75])
+    assert instants.dtype == np.float64
+
+
+def test_uniform_random_takes_one_moment_of_each_segment() -> None:
+    sampling = Sampling(count=8, position="random")
+    instants = sampling.instants(0.0, 4.0, generator=np.random.default_rng(0))
+    assert (instants // 0.5 == np.arange(8)).all()
+    again = sampling.instants(0.0, 4.0, generator=np.random.default_rng(0))
+    other = sampling.instants(0.0, 4.0, generator=np.random.default_rng(1))
+    assert (instants == again).all()
+    assert (instants != other).any()
+
+
+def test_dense_looks_at_a_fixed_rate_in_the_middle_of_the_clip() -> None:
+    instants = Sampling(kind="dense", count=4, rate=8.0).instants(0.0, 2.0)
+    np.testing.assert_allclose(np.diff(instants), 1 / 8)
+    assert instants.mean() == pytest.approx(1.0)
+
+
+def test_dense_random_moves_the_window_and_keeps_the_rate() -> None:
+    sampling = Sampling(kind="dense", count=4, rate=8.0, position="random")
+    generator = np.random.default_rng(0)
+    windows = np.stack([sampling.instants(1.0, 3.0, generator=generator) for _ in range(50)])
+    np.testing.assert_allclose(np.diff(windows), 1 / 8)
+    assert windows.min() >= 1.0
+    assert windows.max() < 3.0
+    assert windows[:, 0].std() > 0.2
+
+
+def test_dense_over_the_whole_clip_is_uniform() -> None:
+    dense = Sampling(kind="dense", count=10, rate=5.0).instants(0.5, 2.5)
+    np.testing.assert_allclose(dense, Sampling(count=10).instants(0.5, 2.5))
+
+
+@pytest.mark.parametrize(
+    ("short", "taken"), [("clamp", [0, 1, 2, 2, 2]), ("repeat", [0, 0, 1, 1, 2]), ("wrap", [0, 1, 2, 0, 1])]
+)
+def test_a_short_clip_gives_what_its_policy_says(short: Short, taken: list[int]) -> None:
+    fitting = np.array([0.05, 0.15, 0.25])
+    instants = Sampling(kind="dense", count=5, rate=10.0, short=short).instants(0.0, 0.3)
+    np.testing.assert_allclose(instants, fitting[taken])
+    assert f"{' '.join(map(str, taken))}" in (SHORT[short].__doc__ or "")
+
+
+def test_a_clip_shorter_than_one_step_is_looked_at_in_its_middle() -> None:
+    instants = Sampling(kind="dense", count=3, rate=2.0).instants(1.0, 1.2)
+    np.testing.assert_allclose(instants, [1.1, 1.1, 1.1])
+
+
+def test_a_short_clip_can_be_refused_by_name() -> None:
+    sampling = Sampling(kind="dense", count=5, rate=10.0, short="error")
+    with pytest.raises(VideoError, match=r"a.mp4: too_short: 5 instants at 10 a second take 0.500 s") as caught:
+        sampling.instants(0.0, 0.3, path="a.mp4")
+    assert caught.value.reason == "too_short"
+    assert len(sampling.instants(0.0, 0.5)) == 5
+
+
+def test_every_rule_stays_inside_the_span() -> None:
+    generator = np.random.default_rng(0)
+    for _ in range(300):
+        start = generator.uniform(-5, 1e6)
+        end = start + 10 ** generator.uniform(-6, 4)
+        kind = generator.choice(["uniform", "dense"])
+        sampling = Sampling.model_validate(
+            {
+                "kind": kind,
+                "count": int(generator.integers(1, 40)),
+                "rate": 10 ** generator.uniform(-2, 3) if kind == "dense" else None,
+                "position": generator.choice(["middle", "random"]),
+                "short": generator.choice(["clamp", "repeat", "wrap"]),
+            }
+        )
+        instants = sampling.instants(start, end, generator=generator)
+        assert instants.shape == (sampling.count,)
+        assert (instants >= start).all()
+        assert (instants < end).all()
+
+
+@pytest.mark.parametrize("span", [(1.0, 1.0), (2.0, 1.0), (0.0, float("nan")), (0.0, float("inf"))])
+def test_a_span_that_is_none_is_refused_with_its_values(span: tuple[float, float]) -> None:
+    with pytest.raises(UsageError, match=str(span[1])):
+        Sampling().instants(*span)
+
+
+def test_chance_needs_a_generator() -> None:
+    with pytest.raises(UsageError, match="default_rng"):
+        Sampling(position="random").instants(0.0, 1.0)
+
+
+@pytest.mark.parametrize(
+    "wrong",
+    [
+        {"count": 0},
+        {"kind": "dense"},
+        {"kind": "dense", "rate": 0.0},
+        {"kind": "dense", "rate": float("nan")},
+        {"rate": 5.0},
+        {"kind": "every"},
+        {"short": "loop"},
+        {"frames": 8},
+    ],
+)
+def test_a_rule_that_makes_no_sense_is_refused(wrong: dict[str, object]) -> None:
+    with pytest.raises(ValidationError):
+        Sampling.model_validate(wrong)
+
+
+def test_a_rule_survives_its_json() -> None:
+    sampling = Sampling(kind="dense", count=8, rate=12.5, short="wrap")
+    assert Sampling.model_validate_json(sampling.model_dump_json()) == sampling
