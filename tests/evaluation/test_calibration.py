@@ -21,17 +21,24 @@ def test_the_temperature_is_the_scale_by_which_logits_are_too_sharp(scale: float
 
 def test_the_temperature_is_the_least_of_the_log_likelihood() -> None:
     logits, truth = draw(2.0, clips=300)
-    scores, targets = torch.from_numpy(logits), torch.from_numpy(truth)
+    scores = torch.from_numpy(logits)
+    targets = (300 * torch.eye(5, dtype=torch.float64)[torch.from_numpy(truth)] + 1) / 305
 
     def nll(temperature: float) -> float:
         return float(torch.nn.functional.cross_entropy(scores / temperature, targets))
 
-    best = fit_temperature(scores, targets)
+    best = fit_temperature(scores, truth)
     assert nll(best) <= min(nll(best * 0.99), nll(best * 1.01))
 
 
-def test_logits_that_are_always_right_or_say_nothing_give_a_finite_temperature() -> None:
-    assert fit_temperature(10 * np.eye(4), np.arange(4)) == pytest.approx(0.05)
+def test_a_few_clips_that_are_all_right_do_not_ask_for_certainty() -> None:
+    logits = 20 * np.eye(4)[np.arange(12) % 4]
+    temperature = fit_temperature(logits, np.arange(12) % 4)
+    certainty = np.exp(20 / temperature) / (np.exp(20 / temperature) + 3)
+    assert certainty == pytest.approx(13 / 16)
+
+
+def test_logits_that_say_nothing_give_one() -> None:
     assert fit_temperature(np.zeros((4, 3)), np.arange(4) % 3) == 1.0
 
 

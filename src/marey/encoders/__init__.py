@@ -12,6 +12,7 @@ from marey.encoders.contract import (
     View,
     clip_span,
     read_clip,
+    read_frames,
 )
 from marey.encoders.extract import Features, Progress, extract
 from marey.encoders.frame import FrameEncoder, load_encoder
@@ -39,5 +40,6 @@ __all__ = [
     "extract",
     "load_encoder",
     "read_clip",
+    "read_frames",
     "weights_hash",
 ]

@@ -14,7 +14,7 @@ from torch import Tensor
 from marey.data import Clip
 from marey.encoders.streams import Stream
 from marey.errors import UnknownNameError, VideoError
-from marey.video import Fit, Interpolation, Limits, Sampling, decode, probe
+from marey.video import Fit, Interpolation, Limits, Sampling, decode, probe, show
 
 FrameOrder = Literal["given", "reversed", "shuffled"]
 FRAME_ORDERS: tuple[FrameOrder, ...] = get_args(FrameOrder)
@@ -118,15 +118,11 @@ def read_clip(
     """
     if order not in FRAME_ORDERS:
         raise UnknownNameError("frame order", order, FRAME_ORDERS)
-    wanted = {name: contract.streams[name] for name in streams or contract.streams}
     start, end = clip_span(clip, limits)
-    instants = _instants(clip, contract.sampling, view, start, end)
-    asked = {name: instants[:, None] + np.array(stream.offsets) for name, stream in wanted.items()}
-    inside = {name: np.clip(times, start, np.nextafter(end, start)) for name, times in asked.items()}
-    moments, where = np.unique(np.concatenate([t.ravel() for t in inside.values()]), return_inverse=True)
+    plan = _Plan(contract, streams, _instants(clip, contract.sampling, view, start, end), start, end)
     frames = decode(
         clip.path,
-        moments,
+        plan.moments,
         size=contract.size,
         fit=contract.fit,
         interpolation=contract.interpolation,
@@ -135,18 +131,66 @@ def read_clip(
     if order == "reversed":
         frames = frames.flip(0)
     elif order == "shuffled":
-        order_of_chance = _chance(clip, 0, start, end).permutation(len(frames))
-        frames = frames[torch.from_numpy(order_of_chance)]
-    if view.mirrored:
-        frames = frames.flip(-1)
-    pictures: dict[str, Tensor] = {}
-    begin = 0
-    for name, stream in wanted.items():
-        count = inside[name].size
-        chosen = frames[torch.from_numpy(where[begin : begin + count])]
-        pictures[name] = stream.combine(chosen.unflatten(0, inside[name].shape))
-        begin += count
-    return pictures
+        frames = frames[torch.from_numpy(_chance(clip, 0, start, end).permutation(len(frames)))]
+    return plan.pictures(frames.flip(-1) if view.mirrored else frames)
+
+
+def read_frames(
+    pictures: npt.NDArray[np.uint8] | Tensor, contract: Contract, *, frame_rate: float
+) -> dict[str, Tensor]:
+    """Make the streams of a clip that is in memory.
+
+    Args:
+        pictures: uint8 RGB, (T, H, W, 3) or (T, 3, H, W).
+        contract: how.
+        frame_rate: pictures per second.
+
+    Returns:
+        Stream name to uint8 (T, 3, H, W).
+
+    Raises:
+        UsageError: an array of another type or shape, or a rate that is none.
+        VideoError: the clip is too short for the contract's sampling.
+    """
+    end = max(len(pictures), 1) / frame_rate if frame_rate > 0 else 1.0
+    plan = _Plan(contract, None, contract.sampling.instants(0.0, end), 0.0, end)
+    frames = show(
+        pictures,
+        plan.moments,
+        frame_rate=frame_rate,
+        size=contract.size,
+        fit=contract.fit,
+        interpolation=contract.interpolation,
+    )
+    return plan.pictures(frames.data)
+
+
+class _Plan:
+    """Which moments of a clip all streams together need, each once, and which of them belongs where."""
+
+    def __init__(
+        self,
+        contract: Contract,
+        streams: tuple[str, ...] | None,
+        instants: npt.NDArray[np.float64],
+        start: float,
+        end: float,
+    ) -> None:
+        self._streams = {name: contract.streams[name] for name in streams or contract.streams}
+        last = np.nextafter(end, start)
+        asked = [
+            np.clip(instants[:, None] + np.array(stream.offsets), start, last) for stream in self._streams.values()
+        ]
+        self._shapes = [times.shape for times in asked]
+        self.moments, where = np.unique(np.concatenate([times.ravel() for times in asked]), return_inverse=True)
+        self._where = torch.from_numpy(where).split([times.size for times in asked])
+
+    def pictures(self, frames: Tensor) -> dict[str, Tensor]:
+        """Stream name to uint8 (T, 3, H, W), from one frame a moment."""
+        return {
+            name: stream.combine(frames[where].unflatten(0, shape))
+            for (name, stream), where, shape in zip(self._streams.items(), self._where, self._shapes, strict=True)
+        }
 
 
 def clip_span(clip: Clip, limits: Limits = _DEFAULT_LIMITS) -> tuple[float, float]:

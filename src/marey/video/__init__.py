@@ -4,6 +4,7 @@ from marey.video.decode import decode
 from marey.video.encode import write_video
 from marey.video.frames import Frames
 from marey.video.limits import Limits
+from marey.video.memory import show
 from marey.video.picture import Fit, Interpolation
 from marey.video.probe import VideoInfo, probe
 from marey.video.sampling import SHORT, Sampling
@@ -18,5 +19,6 @@ __all__ = [
     "VideoInfo",
     "decode",
     "probe",
+    "show",
     "write_video",
 ]

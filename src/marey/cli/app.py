@@ -1,0 +1,77 @@
+"""The program `marey`: its verbs, and what becomes of errors."""
+
+from __future__ import annotations
+
+import sys
+import traceback
+from collections.abc import Callable
+from typing import Any
+
+import typer
+
+from marey import __version__, verbs
+from marey.cli.command import command
+from marey.errors import MareyError
+
+app = typer.Typer(
+    help="Recognise human actions in video: from a folder of clips to a model one can trust.",
+    no_args_is_help=True,
+    add_completion=False,
+    pretty_exceptions_enable=False,
+)
+data = typer.Typer(help="List, make, scan and split data sets.", no_args_is_help=True)
+
+_VERBS: dict[str, Callable[..., Any]] = {
+    "train": verbs.train,
+    "evaluate": verbs.evaluate,
+    "predict": verbs.predict,
+    "extract": verbs.extract,
+    "doctor": verbs.doctor,
+    "demo": verbs.demo,
+}
+_DATA_VERBS: dict[str, Callable[..., Any]] = {
+    "list": verbs.data.list_data,
+    "make": verbs.data.make,
+    "scan": verbs.data.scan,
+    "split": verbs.data.split,
+}
+for name, verb in _VERBS.items():
+    app.command(name)(command(verb))
+for name, verb in _DATA_VERBS.items():
+    data.command(name)(command(verb))
+app.add_typer(data, name="data")
+
+
+def _version(asked: bool) -> None:
+    if asked:
+        typer.echo(f"marey {__version__}")
+        raise typer.Exit
+
+
+@app.callback()
+def _options(
+    version: bool = typer.Option(False, "--version", callback=_version, is_eager=True, help="Print the version."),
+) -> None:
+    """Options of the program itself."""
+
+
+def main() -> None:
+    """Run the command line; exit codes: 0 done, 2 wrong use, 3 the input cannot be used, 1 a fault of marey."""
+    try:
+        app()
+    except MareyError as error:
+        sys.stderr.write(f"marey: {error}\n")
+        sys.exit(error.exit_code)
+    except KeyboardInterrupt:
+        sys.stderr.write("\nmarey: stopped; what was finished is kept, and the same command goes on from there\n")
+        sys.exit(130)
+    except BrokenPipeError:
+        sys.exit(0)
+    except OSError as error:
+        # A full disk, a folder that may not be written to: not marey's doing, and the message names the file.
+        sys.stderr.write(f"marey: {error}\n")
+        sys.exit(3)
+    except Exception:
+        traceback.print_exc()
+        sys.stderr.write("marey: this is a fault of marey, not of your input; please report it with the lines above\n")
+        sys.exit(1)

@@ -1,0 +1,183 @@
+"""What a person sees: sentences and progress while it runs, a table at the end."""
+
+from __future__ import annotations
+
+from collections.abc import Iterator
+from contextlib import contextmanager
+from functools import singledispatchmethod
+from typing import Any
+
+from rich.console import Console
+from rich.progress import (
+    BarColumn,
+    MofNCompleteColumn,
+    Progress,
+    ProgressColumn,
+    Task,
+    TaskID,
+    TextColumn,
+    TimeElapsedColumn,
+    TimeRemainingColumn,
+)
+from rich.table import Table
+from rich.text import Text
+
+from marey.verbs.data import DataSet, NamedDataSets, Scan
+from marey.verbs.demo import Demonstration
+from marey.verbs.doctor import Health
+from marey.verbs.extract import Extraction
+from marey.verbs.predict import Predictions
+from marey.verbs.reporter import SILENT, Reporter, Stage
+
+
+class _RateColumn(ProgressColumn):
+    def render(self, task: Task) -> Text:
+        return Text(f"{task.speed:.1f}/s" if task.speed else "", style="cyan")
+
+
+class _Bar(Stage):
+    def __init__(self, progress: Progress, task: TaskID) -> None:
+        self._progress = progress
+        self._task = task
+
+    def advance(self, done: int, note: str = "") -> None:
+        self._progress.update(self._task, completed=done, note=note)
+
+
+class _TerminalReporter(Reporter):
+    """Sentences and progress bars on standard error: standard output is the answer's."""
+
+    def __init__(self, console: Console) -> None:
+        self._console = console
+
+    def say(self, sentence: str) -> None:
+        self._console.print(Text(sentence, style="dim"))
+
+    @contextmanager
+    def stage(self, title: str, total: int) -> Iterator[Stage]:
+        columns = (
+            TextColumn("{task.description}"),
+            BarColumn(bar_width=28),
+            MofNCompleteColumn(),
+            _RateColumn(),
+            TimeElapsedColumn(),
+            TextColumn("left"),
+            TimeRemainingColumn(),
+            TextColumn("{task.fields[note]}", style="dim"),
+        )
+        with Progress(*columns, console=self._console, transient=True) as progress:
+            yield _Bar(progress, progress.add_task(title, total=total, note=""))
+
+
+class Screen:
+    """Standard output for answers, standard error for the rest.
+
+    Args:
+        quiet: whether nothing but the answer shall be said.
+    """
+
+    def __init__(self, *, quiet: bool) -> None:
+        self._quiet = quiet
+        self._out = Console(highlight=False)
+
+    def reporter(self) -> Reporter:
+        """Where verbs say what they are doing."""
+        return SILENT if self._quiet else _TerminalReporter(Console(stderr=True, highlight=False))
+
+    def _print(self, what: Any) -> None:
+        if isinstance(what, Table) and not self._out.is_terminal:
+            # A pipe has no width: cells are not to be cut for the sake of one.
+            Console(highlight=False, width=max(200, self._out.measure(what).maximum)).print(what)
+        else:
+            self._out.print(what)
+
+    @singledispatchmethod
+    def show(self, answer: Any) -> None:
+        """Show what a verb answered: the result of `train` and `evaluate`, which need the heavy rooms."""
+        from marey.reports import answer as sentence
+        from marey.reports import metrics_table
+
+        self._print(metrics_table(answer.metrics))
+        self._print(Text(sentence(answer.metrics), style="bold"))
+        self._print(Text(f"model   {answer.model}"))
+        self._print(Text(f"report  {answer.report}"))
+
+    @show.register
+    def _(self, answer: Demonstration) -> None:
+        self.show(answer.result)
+        self._print(Text("\nClips of someone whom the model has never seen:"))
+        self.show(answer.new_clips)
+
+    @show.register
+    def _(self, answer: Predictions) -> None:
+        table = _table("source", "label", "confidence", "then")
+        for prediction in answer.predictions:
+            if prediction.reason is not None:
+                table.add_row(
+                    Text(prediction.source), Text(prediction.reason, style="red"), "", Text(prediction.detail)
+                )
+                continue
+            others = ", ".join(f"{label} {probability:.2f}" for label, probability in prediction.top(answer.top)[1:])
+            table.add_row(
+                Text(prediction.source), Text(prediction.label or ""), f"{prediction.confidence:.2f}", Text(others)
+            )
+        self._print(table)
+
+    @show.register
+    def _(self, answer: Extraction) -> None:
+        for clip, why in answer.failed.items():
+            self._print(Text(f"{clip}: {why}", style="red"))
+        self._print(f"{answer.clips} clips, {len(answer.failed)} unusable, {answer.pictures} pictures encoded now")
+        self._print(Text(f"cache   {answer.cache}"))
+
+    @show.register
+    def _(self, answer: Scan) -> None:
+        table = _table("file", "reason", "detail")
+        for row in answer.rows:
+            if not row.ok:
+                table.add_row(Text(row.name), Text(str(row.reason), style="red"), Text(row.detail))
+        if table.row_count:
+            self._print(table)
+        faulty = [row for row in answer.rows if row.ok and row.info is not None and row.info.faults]
+        for row in faulty:
+            self._print(Text(f"{row.name}: usable, but {'; '.join(row.info.faults if row.info else ())}", style="dim"))
+        usable = sum(row.ok for row in answer.rows)
+        self._print(f"{usable} of {len(answer.rows)} usable")
+        if answer.quarantine is not None:
+            self._print(Text(f"quarantine list   {answer.quarantine}"))
+
+    @show.register
+    def _(self, answer: NamedDataSets) -> None:
+        table = _table("name", "here", "what", "folder, or how to get it")
+        for named in answer.sets:
+            place = str(named.folder) if named.is_here else named.way_to_get
+            table.add_row(named.name, "yes" if named.is_here else "no", named.summary, Text(place))
+        self._print(table)
+
+    @show.register
+    def _(self, answer: DataSet) -> None:
+        clips = answer.manifest.clips
+        table = _table("class", "clips", "train", "val", "test")
+        for label in answer.manifest.labels:
+            of_label = [clip for clip in clips if clip.label == label]
+            parts = [str(sum(clip.split == part for clip in of_label) or "") for part in ("train", "val", "test")]
+            table.add_row(Text(label), str(len(of_label)), *parts)
+        self._print(table)
+        for note in answer.notes:
+            self._print(Text(note, style="dim"))
+        self._print(Text(f"manifest   {answer.path}"))
+
+    @show.register
+    def _(self, answer: Health) -> None:
+        table = _table("what", "", "found")
+        for finding in answer.findings:
+            mark = Text("ok", style="green") if finding.ok else Text("fault", style="red")
+            table.add_row(finding.name, mark, Text(finding.detail))
+        self._print(table)
+
+
+def _table(*columns: str) -> Table:
+    table = Table()
+    for column in columns:
+        table.add_column(column, overflow="fold")
+    return table

@@ -1,0 +1,8 @@
+"""Trained models at work."""
+
+from __future__ import annotations
+
+from marey.prediction.predictor import Prediction, Predictor, Source
+from marey.prediction.sources import find_clips
+
+__all__ = ["Prediction", "Predictor", "Source", "find_clips"]

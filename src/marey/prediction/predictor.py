@@ -1,0 +1,190 @@
+"""A trained model at work: clips in, labels with probabilities out."""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Iterable, Sequence
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+import numpy.typing as npt
+import torch
+
+from marey.data import Clip
+from marey.encoders import (
+    FeatureCache,
+    Features,
+    FrameEncoder,
+    FrameOrder,
+    Progress,
+    extract,
+    load_encoder,
+    read_frames,
+)
+from marey.errors import ModelFormatError, Reason, UsageError, VideoError
+from marey.models import ActionModel, load_model
+from marey.prediction.sources import find_clips
+from marey.video import Limits
+
+Source = str | Path | npt.NDArray[np.uint8] | torch.Tensor
+
+
+@dataclass(frozen=True, slots=True)
+class Prediction:
+    """What a model says to one clip.
+
+    Attributes:
+        source: the clip, as it was named.
+        labels: the classes, most probable first; none where the clip cannot be used.
+        probabilities: of those, in the same order.
+        reason: why the clip cannot be used, as one word; None where it can.
+        detail: the reason in words.
+    """
+
+    source: str
+    labels: tuple[str, ...]
+    probabilities: tuple[float, ...]
+    reason: Reason | None = None
+    detail: str = ""
+
+    @property
+    def label(self) -> str | None:
+        """The most probable class."""
+        return self.labels[0] if self.labels else None
+
+    @property
+    def confidence(self) -> float | None:
+        """Its probability."""
+        return self.probabilities[0] if self.probabilities else None
+
+    def top(self, k: int) -> tuple[tuple[str, float], ...]:
+        """The `k` most probable classes with their probabilities."""
+        return tuple(zip(self.labels[:k], self.probabilities[:k], strict=True))
+
+    def as_dict(self, k: int) -> dict[str, Any]:
+        """For JSON: source, label, confidence and the `k` most probable, or the reason why there are none."""
+        if self.reason is not None:
+            return {"source": self.source, "reason": self.reason, "detail": self.detail}
+        return {
+            "source": self.source,
+            "label": self.label,
+            "confidence": self.confidence,
+            "top": [[label, probability] for label, probability in self.top(k)],
+        }
+
+
+class Predictor:
+    """A model folder, its encoder, and the way from a clip to probabilities that evaluation takes as well.
+
+    Args:
+        model: a model folder, a run with one in it, or a model that is loaded already.
+        encoder: the model's, where it is loaded already.
+        device: where the encoder runs.
+        cache: of features.
+        limits: of decoding, each clip.
+
+    Raises:
+        ModelFormatError: the folder is no model, or the encoder's weights are not those that it was trained on.
+        WeightsError: the encoder's weights cannot be had.
+    """
+
+    def __init__(
+        self,
+        model: str | Path | ActionModel,
+        *,
+        encoder: FrameEncoder | None = None,
+        device: str = "cpu",
+        cache: FeatureCache | None = None,
+        limits: Limits = Limits(),  # noqa: B008 - frozen
+    ) -> None:
+        self.model = model if isinstance(model, ActionModel) else load_model(model)
+        contract = self.model.config.contract
+        self._encoder = encoder or load_encoder(contract.encoder, device=device)
+        if self._encoder.hash != contract.encoder_hash:
+            raise ModelFormatError(
+                f"the model was trained on features of {contract.encoder.name} with weights "
+                f"{contract.encoder_hash}, and the weights here are {self._encoder.hash}: its answers would mean "
+                "nothing; install the weights that it was trained with, or train it again"
+            )
+        self._cache = cache or FeatureCache()
+        self._limits = limits
+
+    @property
+    def labels(self) -> tuple[str, ...]:
+        """The classes, in the order of `probabilities`."""
+        return self.model.labels
+
+    def predict(
+        self,
+        sources: Source | Iterable[Source],
+        *,
+        frame_rate: float | None = None,
+        on_progress: Callable[[Progress], None] | None = None,
+    ) -> list[Prediction]:
+        """Label clips.
+
+        Args:
+            sources: one or several files, folders, glob patterns, or arrays of frames: uint8 RGB, (T, H, W, 3) or
+                (T, 3, H, W).
+            frame_rate: of arrays, in frames per second.
+            on_progress: called after each file.
+
+        Returns:
+            A prediction a clip, in order; one that cannot be used says why in `reason`.
+
+        Raises:
+            UsageError: an array of another shape, or no frame rate for one.
+            DatasetError: a folder without videos, or a pattern that matches nothing.
+        """
+        several = [sources] if isinstance(sources, str | Path | np.ndarray | torch.Tensor) else list(sources)
+        named = [source for source in several if isinstance(source, str | Path)]
+        arrays = [source for source in several if not isinstance(source, str | Path)]
+        clips = find_clips(named)
+        results = self.probabilities(clips, on_progress=on_progress)
+        predictions = [self._prediction(clip.id, result) for clip, result in zip(clips, results, strict=True)]
+        for number, array in enumerate(arrays, start=1):
+            predictions.append(self._prediction(f"array {number}", self._of_array(array, frame_rate)))
+        return predictions
+
+    def probabilities(
+        self,
+        clips: Sequence[Clip],
+        *,
+        order: FrameOrder = "given",
+        on_progress: Callable[[Progress], None] | None = None,
+    ) -> list[tuple[float, ...] | VideoError]:
+        """For each clip its probabilities in the order of `labels`, or why there are none."""
+        found = extract(
+            clips,
+            self._encoder,
+            self.model.config.contract,
+            cache=self._cache,
+            order=order,
+            limits=self._limits,
+            on_progress=on_progress,
+        )
+        return [result if isinstance(result, VideoError) else self.of_features(result) for result in found]
+
+    def of_features(self, features: Features) -> tuple[float, ...]:
+        """Probabilities of a clip whose features are known."""
+        return tuple(self.model.probabilities(features).tolist())
+
+    def _of_array(
+        self, array: npt.NDArray[np.uint8] | torch.Tensor, frame_rate: float | None
+    ) -> tuple[float, ...] | VideoError:
+        if frame_rate is None:
+            raise UsageError("frames in memory need their frame rate: predict(frames, frame_rate=25.0)")
+        try:
+            pictures = read_frames(array, self.model.config.contract, frame_rate=frame_rate)
+        except VideoError as error:
+            return error
+        counts = [len(stream) for stream in pictures.values()]
+        encoded = self._encoder.encode(torch.cat(list(pictures.values()))).split(counts)
+        return self.of_features(dict(zip(pictures, encoded, strict=True)))
+
+    def _prediction(self, source: str, result: tuple[float, ...] | VideoError) -> Prediction:
+        if isinstance(result, VideoError):
+            return Prediction(source, (), (), result.reason, result.detail)
+        order = sorted(range(len(result)), key=lambda place: -result[place])
+        return Prediction(source, tuple(self.labels[place] for place in order), tuple(result[place] for place in order))

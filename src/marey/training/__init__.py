@@ -1,0 +1,30 @@
+"""Recipes, protocols, and the training of heads on cached features."""
+
+from __future__ import annotations
+
+from marey.training.batches import Batch, FeatureSet, TrainingBatches
+from marey.training.experiment import Experiment, Trained, run_protocol
+from marey.training.fit import Fit, History, fit
+from marey.training.protocol import Protocol, plan, validation_of
+from marey.training.recipe import DEFAULT_RECIPE, Recipe, Training, Views, load_recipe, recipe_names
+
+__all__ = [
+    "DEFAULT_RECIPE",
+    "Batch",
+    "Experiment",
+    "FeatureSet",
+    "Fit",
+    "History",
+    "Protocol",
+    "Recipe",
+    "Trained",
+    "Training",
+    "TrainingBatches",
+    "Views",
+    "fit",
+    "load_recipe",
+    "plan",
+    "recipe_names",
+    "run_protocol",
+    "validation_of",
+]

@@ -1,0 +1,239 @@
+"""The folds of a run: choose an epoch, train, test; then the model that is handed over."""
+
+from __future__ import annotations
+
+import json
+import statistics
+from collections.abc import Callable, Mapping, Sequence
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+import torch
+
+from marey.data import Clip, content_hash
+from marey.encoders import Contract, Features
+from marey.errors import DatasetError, VideoError
+from marey.evaluation import fit_temperature
+from marey.models import ActionModel, Classifier, ModelConfig, load_model, new_classifier, save_model
+from marey.training.batches import FeatureSet
+from marey.training.fit import Fit, History, fit
+from marey.training.protocol import Protocol, validation_of
+from marey.training.recipe import Recipe
+
+
+@dataclass(frozen=True)
+class Trained:
+    """A model, and how it came to be.
+
+    Attributes:
+        model: ready to predict.
+        history: of the training that chose the epoch, or of the only one.
+        epochs: for how many it was trained.
+        notes: what had to differ from the recipe, a sentence each.
+    """
+
+    model: ActionModel
+    history: History
+    epochs: int
+    notes: tuple[str, ...] = ()
+
+
+class Experiment:
+    """Clips with their features, and a recipe to train heads on them.
+
+    Args:
+        clips: all of them, labelled.
+        views: one list a reading of the clips, the plain one first: their features, or why there are none.
+        labels: names of the classes, in the order of the outputs.
+        contract: how the features were made.
+        recipe: how heads are trained.
+        made_with: what the models shall say of their making.
+        device: where heads are trained.
+    """
+
+    def __init__(
+        self,
+        clips: Sequence[Clip],
+        views: Sequence[Sequence[Features | VideoError]],
+        *,
+        labels: Sequence[str],
+        contract: Contract,
+        recipe: Recipe,
+        made_with: Mapping[str, Any],
+        device: str = "cpu",
+    ) -> None:
+        self._clips = clips
+        self._labels = tuple(labels)
+        self._contract = contract
+        self._recipe = recipe
+        self._made_with = dict(made_with)
+        self._device = device
+        usable = [
+            index for index in range(len(clips)) if not any(isinstance(view[index], VideoError) for view in views)
+        ]
+        if not usable:
+            raise DatasetError(f"none of the {len(clips)} clips can be used; `marey data scan` says why")
+        self._place = {index: place for place, index in enumerate(usable)}
+        number = {label: place for place, label in enumerate(self._labels)}
+        self._features = FeatureSet.stack(
+            [[_usable(view[index]) for index in usable] for view in views],
+            [number[clips[index].label or ""] for index in usable],
+            len(self._labels),
+        )
+
+    def train(self, indices: Sequence[int], *, validation: Sequence[int] = (), seed: int, out: Path) -> Trained:
+        """Choose the epoch and the temperature on validation clips, then train on all that is given.
+
+        A result that is already in `out` is taken from there.
+
+        Args:
+            indices: the clips to train on.
+            validation: the clips to choose by; a share of `indices`, by group, where there are none.
+            seed: of this training.
+            out: folder for its logs and its result.
+        """
+        if (out / "model").is_dir() and (out / "training.json").is_file():
+            return _read(out)
+        training = self._recipe.training
+        notes: tuple[str, ...] = ()
+        train = tuple(indices)
+        if not validation:
+            split = validation_of(self._clips, train, share=training.validation, seed=seed)
+            train, validation, notes = split.train, split.val, split.notes
+        train, validation = self._usable(train), self._usable(validation)
+        if len({self._clips[index].label for index in train}) < 2:
+            raise DatasetError("fewer than two classes are left to train on, once unusable clips are taken out")
+        if not validation:
+            chosen = self._fit(train, (), seed=seed, log_dir=out / "fit")
+            trained = self._finish(chosen, chosen.history, 1.0, train, notes)
+        else:
+            chosen = self._fit(train, validation, seed=seed, log_dir=out / "choose")
+            temperature = self._temperature(chosen.classifier, validation)
+            final = chosen
+            if training.refit == "yes":
+                train = (*train, *validation)
+                final = self._fit(train, (), seed=seed, log_dir=out / "fit", epochs=chosen.epochs)
+            trained = self._finish(final, chosen.history, temperature, train, notes)
+        _write(trained, out)
+        return trained
+
+    def train_on_all(self, folds: Sequence[Trained], *, seed: int, out: Path) -> Trained:
+        """The model that is handed over after cross-validation: trained on every clip.
+
+        Epochs and temperature are the medians over the folds, so that nothing is left to choose.
+        """
+        if (out / "model").is_dir() and (out / "training.json").is_file():
+            return _read(out)
+        epochs = round(statistics.median(fold.epochs for fold in folds))
+        temperature = statistics.median(fold.model.config.temperature for fold in folds)
+        everything = tuple(self._place)
+        final = self._fit(everything, (), seed=seed, log_dir=out / "fit", epochs=epochs)
+        trained = self._finish(final, final.history, temperature, everything)
+        _write(trained, out)
+        return trained
+
+    def _usable(self, indices: Sequence[int]) -> tuple[int, ...]:
+        return tuple(index for index in indices if index in self._place)
+
+    def _set(self, indices: Sequence[int]) -> FeatureSet:
+        return self._features.take([self._place[index] for index in indices])
+
+    def _fit(
+        self,
+        train: Sequence[int],
+        validation: Sequence[int],
+        *,
+        seed: int,
+        log_dir: Path,
+        epochs: int | None = None,
+    ) -> Fit:
+        clips = self._set(train)
+        with torch.random.fork_rng():
+            torch.manual_seed(seed)
+            classifier = new_classifier(self._contract, self._recipe.head, len(self._labels))
+        classifier.prepare(clips.all_views())
+        return fit(
+            classifier,
+            clips,
+            self._recipe.training,
+            seed=seed,
+            validation=self._set(validation) if validation else None,
+            epochs=epochs,
+            log_dir=log_dir,
+            device=self._device,
+        )
+
+    @torch.inference_mode()
+    def _temperature(self, classifier: Classifier, validation: Sequence[int]) -> float:
+        clips = self._set(validation)
+        batch = clips.plain()
+        return fit_temperature(classifier(batch.features, batch.mask).numpy(), clips.labels.numpy())
+
+    def _finish(
+        self,
+        final: Fit,
+        history: History,
+        temperature: float,
+        trained_on: Sequence[int],
+        notes: tuple[str, ...] = (),
+    ) -> Trained:
+        contents = sorted({content_hash(self._clips[index].path) for index in trained_on})
+        config = ModelConfig(
+            contract=self._contract,
+            head=self._recipe.head,
+            labels=self._labels,
+            temperature=temperature,
+            made_with={**self._made_with, "trained_on": contents},
+        )
+        return Trained(ActionModel(config, final.classifier), history, final.epochs, notes)
+
+
+def run_protocol(
+    experiment: Experiment, protocol: Protocol, *, seed: int, out: Path, on_fold: Callable[[int, int], None]
+) -> tuple[list[Trained], Trained]:
+    """Train every split of a protocol.
+
+    Args:
+        experiment: clips, features and recipe.
+        protocol: the splits.
+        seed: of the run; each fold takes its own from it.
+        out: the run's folder; results of folds that are already there are taken from it.
+        on_fold: called with the number of folds done, and of all, before each and at the end.
+
+    Returns:
+        What each split gave, and the model that is handed over: the single split's own, or one trained on all.
+    """
+    folds = []
+    steps = len(protocol.splits) + protocol.pooled
+    for number, split in enumerate(protocol.splits):
+        on_fold(number, steps)
+        fold_seed = int(np.random.SeedSequence([seed, number]).generate_state(1)[0]) % 2**31
+        folder = out / "folds" / f"{number + 1:02d}"
+        folds.append(experiment.train(split.train, validation=split.val, seed=fold_seed, out=folder))
+    final = folds[0]
+    if protocol.pooled:
+        on_fold(len(folds), steps)
+        final = experiment.train_on_all(folds, seed=seed, out=out / "folds" / "all")
+    on_fold(steps, steps)
+    return folds, final
+
+
+def _usable(result: Features | VideoError) -> Features:
+    if isinstance(result, VideoError):
+        raise result
+    return result
+
+
+def _write(trained: Trained, out: Path) -> None:
+    save_model(trained.model, out / "model")
+    values = {"epochs": trained.epochs, "notes": trained.notes, "history": trained.history}
+    part = out / ".training.json.part"
+    part.write_text(json.dumps(values, indent=1) + "\n", encoding="utf-8")
+    part.replace(out / "training.json")
+
+
+def _read(out: Path) -> Trained:
+    values = json.loads((out / "training.json").read_text(encoding="utf-8"))
+    return Trained(load_model(out / "model"), values["history"], values["epochs"], tuple(values["notes"]))

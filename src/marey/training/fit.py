@@ -1,0 +1,246 @@
+"""One training of one head, on Lightning."""
+
+from __future__ import annotations
+
+import logging
+import warnings
+from collections.abc import Iterator
+from contextlib import contextmanager
+from copy import deepcopy
+from dataclasses import dataclass
+from datetime import timedelta
+from pathlib import Path
+from typing import Any, Final
+
+import lightning.pytorch as pl
+import torch
+from lightning.pytorch.callbacks import EarlyStopping, ModelCheckpoint
+from lightning.pytorch.loggers import CSVLogger, Logger, TensorBoardLogger
+from sklearn.metrics import f1_score
+from torch import Tensor
+from torch.nn.functional import cross_entropy, nll_loss
+from torch.optim.lr_scheduler import LambdaLR, ReduceLROnPlateau
+
+from marey.models import Classifier, fuse
+from marey.training.batches import Batch, FeatureSet, TrainingBatches
+from marey.training.recipe import Training
+from marey.training.schedule import warmup_cosine, warmup_only
+
+_CHECKPOINT_EVERY: Final = timedelta(seconds=30)
+_NAMES: Final = ("train_loss", "val_loss", "val_macro_f1", "learning_rate")
+
+History = dict[str, list[float]]
+"""Name of a quantity to its value in each epoch."""
+
+
+@dataclass(frozen=True)
+class Fit:
+    """What a training leaves.
+
+    Attributes:
+        classifier: of the best epoch, in evaluation mode; of the last one where nothing was validated.
+        history: of each epoch.
+        epochs: how many led to the classifier.
+    """
+
+    classifier: Classifier
+    history: History
+    epochs: int
+
+
+def fit(
+    classifier: Classifier,
+    clips: FeatureSet,
+    training: Training,
+    *,
+    seed: int,
+    validation: FeatureSet | None = None,
+    epochs: int | None = None,
+    log_dir: Path | None = None,
+    device: str = "cpu",
+) -> Fit:
+    """Train a classifier.
+
+    Args:
+        classifier: untrained; it is trained in place.
+        clips: what to learn from.
+        training: how.
+        seed: of order, augmentation and dropout.
+        validation: what chooses the epoch; without it all epochs are run and the last one is taken.
+        epochs: stop after so many, on the schedule of `training.epochs`; for a fit on more clips than chose them.
+        log_dir: where TensorBoard and CSV logs go, and the checkpoint from which an interrupted training goes on.
+        device: "cpu" or "cuda".
+    """
+    module = _Module(classifier, clips, training, seed=seed, validation=validation)
+    best = _KeepBest()
+    callbacks: list[pl.Callback] = [best]
+    if validation is not None:
+        callbacks.append(EarlyStopping("val_score", mode="max", patience=training.patience, check_finite=False))
+    resume_from = None
+    if log_dir is not None:
+        callbacks.append(
+            ModelCheckpoint(log_dir, "last", train_time_interval=_CHECKPOINT_EVERY, enable_version_counter=False)
+        )
+        last = log_dir / "last.ckpt"
+        resume_from = last if last.is_file() else None
+    with torch.random.fork_rng(), _quiet():
+        trainer = pl.Trainer(
+            accelerator="gpu" if device.startswith("cuda") else "cpu",
+            devices=1,
+            max_epochs=min(epochs or training.epochs, training.epochs),
+            logger=_loggers(log_dir),
+            callbacks=callbacks,
+            enable_checkpointing=log_dir is not None,
+            enable_progress_bar=False,
+            enable_model_summary=False,
+            num_sanity_val_steps=0,
+            log_every_n_steps=1,
+        )
+        trainer.fit(
+            module,
+            module.batches,
+            [validation.plain()] if validation is not None else None,
+            ckpt_path=resume_from,
+            weights_only=True,
+        )
+    if log_dir is not None:
+        (log_dir / "last.ckpt").unlink(missing_ok=True)
+    if best.state is not None:
+        classifier.load_state_dict(best.state)
+    reached = best.epoch + 1 if best.state is not None else trainer.current_epoch
+    return Fit(classifier.cpu().eval(), dict(module.history), reached)
+
+
+class _Module(pl.LightningModule):
+    def __init__(
+        self,
+        classifier: Classifier,
+        clips: FeatureSet,
+        training: Training,
+        *,
+        seed: int,
+        validation: FeatureSet | None,
+    ) -> None:
+        super().__init__()
+        self.classifier = classifier
+        self.training_recipe = training
+        self.batches = TrainingBatches(clips, training, seed=seed)
+        self.history: History = {name: [] for name in _NAMES}
+        self._seed = seed
+        self._validation = validation
+        weights = torch.ones(clips.classes)
+        if training.class_weights == "balanced":
+            counts = torch.bincount(clips.labels, minlength=clips.classes)
+            present = counts > 0
+            weights[present] = len(clips) / (present.sum() * counts[present])
+        self.register_buffer("class_weights", weights, persistent=False)
+
+    def on_train_epoch_start(self) -> None:
+        self.batches.epoch = self.current_epoch
+        torch.manual_seed(self._seed * 1_000_003 + self.current_epoch)  # dropout: the same after a resume
+        self._losses: list[Tensor] = []
+
+    def training_step(self, batch: Batch, _: int) -> Tensor:
+        logits = self.classifier.stream_logits(batch.features, batch.mask)
+        targets = batch.targets
+        loss = torch.stack(
+            [
+                cross_entropy(
+                    stream,
+                    targets,
+                    weight=self.class_weights,  # type: ignore[arg-type]
+                    label_smoothing=self.training_recipe.label_smoothing,
+                )
+                for stream in logits
+            ]
+        ).mean()
+        self._losses.append(loss.detach())
+        return loss
+
+    def validation_step(self, batch: Batch, _: int) -> None:
+        logits = fuse(self.classifier.stream_logits(batch.features, batch.mask))
+        labels = batch.targets.argmax(1)
+        loss = float(nll_loss(logits, labels))
+        macro_f1 = float(f1_score(labels.cpu(), logits.argmax(1).cpu(), average="macro", zero_division=0.0))
+        self.log_dict({"val_loss": loss, "val_macro_f1": macro_f1}, batch_size=len(labels))
+        # Few validation clips give few values of F1: among epochs of the same F1 the lower loss is the better one.
+        self.log("val_score", macro_f1 - 1e-3 * min(loss, 100.0), batch_size=len(labels))
+
+    def on_train_epoch_end(self) -> None:
+        rate = self.optimizers().param_groups[0]["lr"]  # type: ignore[union-attr]
+        values = {"train_loss": float(torch.stack(self._losses).mean()), "learning_rate": float(rate)}
+        measured = self.trainer.callback_metrics
+        values |= {name: float(measured[name]) for name in ("val_loss", "val_macro_f1") if name in measured}
+        for name, value in values.items():
+            self.history[name].append(value)
+        self.log_dict({name: values[name] for name in ("train_loss", "learning_rate")})
+
+    def configure_optimizers(self) -> Any:
+        training = self.training_recipe
+        optimizer = torch.optim.AdamW(
+            self.classifier.parameters(), lr=training.learning_rate, weight_decay=training.weight_decay
+        )
+        steps = len(self.batches) * training.epochs
+        warmup = round(training.warmup * steps)
+        rise = warmup_cosine(warmup, steps) if training.schedule == "cosine" else warmup_only(warmup)
+        schedulers: list[dict[str, Any]] = [{"scheduler": LambdaLR(optimizer, rise), "interval": "step"}]
+        if training.schedule == "plateau" and self._validation is not None:
+            plateau = ReduceLROnPlateau(optimizer, mode="max", patience=max(1, training.patience // 2))
+            schedulers = [{"scheduler": plateau, "interval": "epoch", "monitor": "val_score"}]
+        return [optimizer], schedulers
+
+    def transfer_batch_to_device(self, batch: Batch, device: torch.device, dataloader_idx: int) -> Batch:
+        features = {stream: values.to(device) for stream, values in batch.features.items()}
+        return Batch(features, batch.mask.to(device), batch.targets.to(device))
+
+    def on_save_checkpoint(self, checkpoint: dict[str, Any]) -> None:
+        checkpoint["history"] = self.history
+
+    def on_load_checkpoint(self, checkpoint: dict[str, Any]) -> None:
+        self.history = {name: list(values) for name, values in checkpoint["history"].items()}
+
+
+class _KeepBest(pl.Callback):
+    """The classifier of the best epoch, in memory: heads are small, and a file an epoch costs more than the epoch."""
+
+    def __init__(self) -> None:
+        self.state: dict[str, Tensor] | None = None
+        self.score = float("-inf")
+        self.epoch = -1
+
+    def on_validation_end(self, trainer: pl.Trainer, pl_module: pl.LightningModule) -> None:
+        score = float(trainer.callback_metrics["val_score"])
+        if score > self.score:
+            assert isinstance(pl_module, _Module)  # noqa: S101
+            self.score, self.epoch = score, trainer.current_epoch
+            self.state = deepcopy(pl_module.classifier.state_dict())
+
+    def state_dict(self) -> dict[str, Any]:
+        return {"state": self.state, "score": self.score, "epoch": self.epoch}
+
+    def load_state_dict(self, state_dict: dict[str, Any]) -> None:
+        self.state, self.score, self.epoch = (state_dict[name] for name in ("state", "score", "epoch"))
+
+
+def _loggers(log_dir: Path | None) -> list[Logger] | bool:
+    if log_dir is None:
+        return False
+    csv = CSVLogger(log_dir.parent, name=log_dir.name, version="", flush_logs_every_n_steps=10**9)
+    return [csv, TensorBoardLogger(log_dir.parent, name=log_dir.name, version="")]
+
+
+@contextmanager
+def _quiet() -> Iterator[None]:
+    """Lightning's advice on loaders and devices is not for the people who train a head on cached features."""
+    loggers = [logging.getLogger(name) for name in ("lightning.pytorch", "lightning.fabric")]
+    levels = [logger.level for logger in loggers]
+    with warnings.catch_warnings():
+        warnings.filterwarnings("ignore", module=r"lightning\..*")
+        warnings.filterwarnings("ignore", message=r".*lr_scheduler\.step\(\).*")
+        for logger in loggers:
+            logger.setLevel(logging.ERROR)
+        try:
+            yield
+        finally:
+            for logger, level in zip(loggers, levels, strict=True):
+                logger.setLevel(level)

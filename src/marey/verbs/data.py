@@ -1,0 +1,230 @@
+"""`marey data ...`: list, make, scan and split data sets."""
+
+from __future__ import annotations
+
+from collections import Counter
+from dataclasses import dataclass
+from pathlib import Path
+from typing import TYPE_CHECKING, Any
+
+from marey.errors import UsageError
+from marey.verbs.reporter import SILENT, Reporter
+
+if TYPE_CHECKING:
+    from marey.data import Manifest, NamedData, Part, ScanRow
+
+
+@dataclass(frozen=True)
+class NamedDataSets:
+    """What `data list` answers: the data sets that have a name."""
+
+    sets: tuple[NamedData, ...]
+
+    def as_dict(self) -> list[dict[str, Any]]:
+        """For JSON."""
+        return [
+            {
+                "name": named.name,
+                "summary": named.summary,
+                "here": named.is_here,
+                "folder": str(named.folder),
+                "way_to_get": named.way_to_get,
+            }
+            for named in self.sets
+        ]
+
+
+@dataclass(frozen=True)
+class DataSet:
+    """What `data make` and `data split` answer.
+
+    Attributes:
+        manifest: the clips.
+        path: the manifest file that was written.
+        notes: what differs from what was asked.
+    """
+
+    manifest: Manifest
+    path: Path
+    notes: tuple[str, ...] = ()
+
+    def as_dict(self) -> dict[str, Any]:
+        """For JSON."""
+        return {"path": str(self.path), "notes": list(self.notes), **self.manifest.describe()}
+
+
+@dataclass(frozen=True)
+class Scan:
+    """What `data scan` answers.
+
+    Attributes:
+        rows: one a file, and one for each span that is not in its file.
+        quarantine: the list that was written, where one was asked for.
+    """
+
+    rows: tuple[ScanRow, ...]
+    quarantine: Path | None
+
+    @property
+    def usable(self) -> bool:
+        """Whether any file could be used."""
+        return any(row.ok for row in self.rows)
+
+    @property
+    def reasons(self) -> dict[str, int]:
+        """Reason code to number of files."""
+        return dict(Counter(str(row.reason) for row in self.rows if row.reason is not None))
+
+    def as_dict(self) -> dict[str, Any]:
+        """For JSON."""
+        files = []
+        for row in self.rows:
+            file: dict[str, Any] = {"path": row.name, "ok": row.ok, "reason": row.reason, "detail": row.detail}
+            if row.info is not None:
+                info = row.info
+                file |= {
+                    "duration": info.duration,
+                    "frame_rate": info.frame_rate,
+                    "width": info.width,
+                    "height": info.height,
+                    "rotation": info.rotation,
+                    "codec": info.codec,
+                    "faults": list(info.faults),
+                }
+            files.append(file)
+        return {
+            "files": files,
+            "usable": sum(row.ok for row in self.rows),
+            "reasons": self.reasons,
+            "quarantine": str(self.quarantine) if self.quarantine else None,
+        }
+
+
+def list_data() -> NamedDataSets:
+    """List the data sets that have a name, and whether they are here."""
+    from marey.data import CATALOG
+
+    return NamedDataSets(tuple(CATALOG.values()))
+
+
+def make(
+    out: Path | None = None,
+    *,
+    actors: int = 25,
+    scenarios: str = "d1,d2,d3,d4",
+    seed: int = 0,
+    workers: int | None = None,
+    reporter: Reporter = SILENT,
+) -> DataSet:
+    """Draw the embedded data set: figures in the six KTH actions, as real video with KTH's file names.
+
+    Interrupted, it goes on where it was. With all 25 actors, 16 are for training and KTH's nine for testing.
+
+    Args:
+        out: the folder to fill; by default where `embedded` is looked for as a data set's name.
+        actors: how many people, 1 to 25.
+        scenarios: which of d1 (outdoors), d2 (scale changes), d3 (other clothes), d4 (indoors), with commas.
+        seed: of every drawing.
+        workers: processes that draw; by default one a processor.
+    """
+    from marey.data import CATALOG
+    from marey.data.figures import make as make_figures
+
+    folder = out or CATALOG["embedded"].folder
+    chosen = [name.strip() for name in scenarios.split(",") if name.strip()]
+    with reporter.stage("drawing clips", actors * len(chosen) * 6) as stage:
+        manifest = make_figures(
+            folder,
+            seed=seed,
+            actors=actors,
+            scenarios=chosen,
+            workers=workers,
+            on_progress=lambda done, _: stage.advance(done),
+        )
+    return DataSet(manifest, folder / "manifest.csv")
+
+
+def scan(
+    data: str,
+    *,
+    quarantine: Path | None = None,
+    timeout: float = 60.0,
+    min_duration: float = 0.0,
+    workers: int | None = None,
+    reporter: Reporter = SILENT,
+) -> Scan:
+    """Look at every file of a data set, and name those that cannot be used, each with a reason.
+
+    Args:
+        data: a folder of class folders, any folder of videos, a manifest, a file, or the name of a data set.
+        quarantine: write the unusable ones to this CSV file, which `--exclude` of other commands takes.
+        timeout: seconds that a file may take before it counts as hanging.
+        min_duration: seconds below which a clip is too short.
+        workers: files looked at side by side; by default one a processor.
+    """
+    from marey.data import CATALOG, load_data, write_quarantine
+    from marey.data import scan as scan_files
+    from marey.errors import DatasetError
+    from marey.prediction.sources import find_clips
+    from marey.video import Limits
+
+    source: Any
+    try:
+        source = load_data(data, missing="keep")
+        files = len({clip.path for clip in source.clips})
+    except DatasetError:
+        # Not a labelled data set: any file, or a folder with videos somewhere in it, can be looked at as well.
+        if data in CATALOG or Path(data).suffix.lower() in (".csv", ".parquet"):
+            raise
+        source = [clip.path for clip in find_clips([data])]
+        files = len(source)
+    with reporter.stage("scanning", files) as stage:
+        rows = scan_files(
+            source,
+            limits=Limits(timeout=timeout),
+            workers=workers,
+            min_duration=min_duration,
+            on_progress=lambda done, _: stage.advance(done),
+        )
+    if quarantine is not None:
+        write_quarantine(rows, quarantine)
+    return Scan(tuple(rows), quarantine)
+
+
+def split(
+    data: str,
+    *,
+    out: Path,
+    test: float = 0.25,
+    val: float = 0.0,
+    seed: int = 0,
+    group_regex: str | None = None,
+) -> DataSet:
+    """Split a data set by group into train, val and test, and write it down as a manifest.
+
+    Args:
+        data: a folder of class folders, a manifest, or the name of a data set.
+        out: the manifest to write, .csv or .parquet.
+        test: share of the clips to test on.
+        val: share of the clips to validate on.
+        seed: of the choice.
+        group_regex: takes the group of a clip from the first capture in its path, or names a known pattern.
+    """
+    from dataclasses import replace
+
+    from marey.data import find_leaks, holdout, load_data, write_manifest
+
+    if out.exists():
+        raise UsageError(f"{out} exists, and is left as it is; choose another --out")
+    manifest = load_data(data, group_regex=group_regex)
+    parts = holdout(manifest.clips, test=test, val=val, seed=seed)
+    side: dict[int, Part] = dict.fromkeys(parts.train, "train")
+    side |= dict.fromkeys(parts.val, "val") | dict.fromkeys(parts.test, "test")
+    clips = [replace(clip, split=side[index]) for index, clip in enumerate(manifest.clips)]
+    divided = manifest.with_clips(clips)
+    out.parent.mkdir(parents=True, exist_ok=True)
+    write_manifest(divided, out)
+    leaks = find_leaks(clips, (*parts.train, *parts.val), parts.test)
+    notes = [manifest.grouping, *manifest.notes, *parts.notes]
+    notes += [f"leak: the same {leak.kind} is on both sides: {leak.value}" for leak in leaks]
+    return DataSet(divided, out, tuple(notes))

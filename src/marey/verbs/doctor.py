@@ -1,0 +1,129 @@
+"""`marey doctor`: whether all that marey needs is here and works."""
+
+from __future__ import annotations
+
+import time
+from dataclasses import dataclass
+from pathlib import Path
+from tempfile import TemporaryDirectory
+from typing import TYPE_CHECKING, Any
+
+if TYPE_CHECKING:
+    from collections.abc import Callable
+
+
+@dataclass(frozen=True)
+class Finding:
+    """One thing that was looked at.
+
+    Attributes:
+        name: what.
+        ok: whether it is as it should be.
+        detail: what was found.
+    """
+
+    name: str
+    ok: bool
+    detail: str
+
+
+@dataclass(frozen=True)
+class Health:
+    """What `doctor` answers."""
+
+    findings: tuple[Finding, ...]
+
+    @property
+    def usable(self) -> bool:
+        """Whether everything works."""
+        return all(finding.ok for finding in self.findings)
+
+    def as_dict(self) -> list[dict[str, Any]]:
+        """For JSON."""
+        return [{"name": f.name, "ok": f.ok, "detail": f.detail} for f in self.findings]
+
+
+def doctor() -> Health:
+    """Check the installation: packages, processor, GPU, video, encoder and cache; says what to do about a fault."""
+    looks: list[tuple[str, Callable[[], str]]] = [
+        ("packages", _packages),
+        ("processor", _processor),
+        ("GPU", _gpu),
+        ("video", _video),
+        ("encoder", _encoder),
+        ("cache", _cache),
+    ]
+    findings = []
+    for name, look in looks:
+        try:
+            findings.append(Finding(name, ok=True, detail=look()))
+        except Exception as error:
+            findings.append(Finding(name, ok=False, detail=f"{type(error).__name__}: {error}"))
+    return Health(tuple(findings))
+
+
+def _packages() -> str:
+    from marey.verbs.results import versions
+
+    return versions()["versions"]
+
+
+def _processor() -> str:
+    import os
+
+    import torch
+
+    capability = torch.backends.cpu.get_cpu_capability()
+    return f"{os.cpu_count()} cores, {torch.get_num_threads()} threads, {capability}"
+
+
+def _gpu() -> str:
+    import torch
+
+    if not torch.cuda.is_available():
+        return "none that PyTorch sees; everything runs on the processor"
+    return ", ".join(torch.cuda.get_device_name(index) for index in range(torch.cuda.device_count()))
+
+
+def _video() -> str:
+    import torch
+
+    from marey.video import decode, probe, write_video
+
+    with TemporaryDirectory() as folder:
+        path = Path(folder) / "check.mp4"
+        greys = torch.arange(0, 200, 20, dtype=torch.uint8).view(10, 1, 1, 1)
+        write_video(path, greys.expand(10, 3, 64, 64), frame_rate=10)
+        info = probe(path)
+        value = float(decode(path, [0.55]).data.float().mean())
+    if abs(value - 100) > 8:
+        raise RuntimeError(f"a grey of 100 was written, and {value:.0f} read back; reinstall PyAV")
+    return f"writes and reads {info.codec}"
+
+
+def _encoder() -> str:
+    import torch
+
+    from marey.encoders import EMBEDDED, EncoderSpec, load_encoder
+
+    rates = []
+    for precision in ("float32", "bfloat16"):
+        encoder = load_encoder(EncoderSpec(precision=precision))
+        pictures = torch.zeros(8, 3, *encoder.size, dtype=torch.uint8)
+        encoder.encode(pictures)
+        began = time.perf_counter()
+        encoder.encode(pictures)
+        rates.append(len(pictures) / (time.perf_counter() - began))
+    advice = "bfloat16 pays here" if rates[1] > 1.1 * rates[0] else "stay with float32 here"
+    return f"{EMBEDDED}: {rates[0]:.0f} pictures a second in float32, {rates[1]:.0f} in bfloat16 ({advice})"
+
+
+def _cache() -> str:
+    from marey.encoders import cache_home
+
+    home = cache_home()
+    home.mkdir(parents=True, exist_ok=True)
+    with TemporaryDirectory(dir=home):
+        pass
+    files = list((home / "features").glob("*/*.safetensors"))
+    return f"{home}: {len(files):,} entries, {sum(path.stat().st_size for path in files) / 2**20:,.1f} MiB"

@@ -1,0 +1,99 @@
+"""The steps that several verbs begin with: the device, the data, the features."""
+
+from __future__ import annotations
+
+import time
+from collections.abc import Callable, Iterator, Sequence
+from contextlib import contextmanager
+
+import torch
+
+from marey.data import Clip, Manifest, load_data, read_quarantine
+from marey.encoders import Contract, FeatureCache, Features, FrameEncoder, FrameOrder, Progress, View, extract
+from marey.errors import DatasetError, UnknownNameError, UsageError, VideoError
+from marey.verbs.reporter import Reporter
+
+DEVICES = ("auto", "cpu", "cuda")
+
+
+def pick_device(name: str) -> str:
+    """ "cpu" or "cuda"; "auto" takes the GPU where there is one.
+
+    Raises:
+        UsageError: "cuda" is asked for, and there is none.
+    """
+    if name not in DEVICES:
+        raise UnknownNameError("device", name, DEVICES)
+    there = torch.cuda.is_available()
+    if name == "cuda" and not there:
+        raise UsageError("PyTorch sees no CUDA device here; use --device cpu, or look at `marey doctor`")
+    return "cuda" if there and name != "cpu" else "cpu"
+
+
+def load_labelled(
+    data: str, *, group_regex: str | None, exclude: str | None, reporter: Reporter
+) -> tuple[Manifest, tuple[str, ...]]:
+    """The labelled clips of a data set, and the ids of those that were left out by name.
+
+    Raises:
+        DatasetError: the data cannot be read, or a clip has no label.
+    """
+    manifest = load_data(data, group_regex=group_regex)
+    excluded: tuple[str, ...] = ()
+    if exclude is not None:
+        kept = manifest.without(read_quarantine(exclude))
+        left = {clip.id for clip in kept.clips}
+        excluded = tuple(clip.id for clip in manifest.clips if clip.id not in left)
+        manifest = kept
+    unlabelled = [clip.id for clip in manifest.clips if not clip.label]
+    if unlabelled:
+        raise DatasetError(
+            f"{len(unlabelled)} of {len(manifest.clips)} clips have no label, {unlabelled[0]} first; "
+            "fill in the column 'label', or sort the files into class folders"
+        )
+    reporter.say(f"{len(manifest.clips)} clips of {len(manifest.labels)} classes from {manifest.source}")
+    reporter.say(manifest.grouping)
+    for note in manifest.notes:
+        reporter.say(note)
+    if excluded:
+        reporter.say(f"{len(excluded)} clips excluded by name ({exclude})")
+    return manifest, excluded
+
+
+def extract_features(
+    clips: Sequence[Clip],
+    encoder: FrameEncoder,
+    contract: Contract,
+    *,
+    reporter: Reporter,
+    view: View = View(),  # noqa: B008 - frozen
+    order: FrameOrder = "given",
+) -> list[Features | VideoError]:
+    """`extract`, with what it does reported."""
+    further = [f"instants {view.index}"] * (view.index > 0) + ["mirrored"] * view.mirrored
+    title = f"reading clips ({', '.join(further)})" if further else "reading clips"
+    with watched(reporter, title, len(clips)) as watch:
+        return extract(clips, encoder, contract, cache=FeatureCache(), view=view, order=order, on_progress=watch)
+
+
+@contextmanager
+def watched(reporter: Reporter, title: str, total: int) -> Iterator[Callable[[Progress], None]]:
+    """A stage of the reporter that an extraction can report to."""
+    began = time.monotonic()
+    last = Progress(0, total, 0, 0)
+    with reporter.stage(title, total) as stage:
+
+        def watch(progress: Progress) -> None:
+            nonlocal last
+            last = progress
+            stage.advance(progress.done, _counts(progress))
+
+        yield watch
+    counts = _counts(last)
+    reporter.say(f"{title}: {last.done} in {time.monotonic() - began:.1f} s" + (f" ({counts})" if counts else ""))
+
+
+def _counts(progress: Progress) -> str:
+    parts = [f"{progress.cached} from the cache"] if progress.cached else []
+    parts += [f"{progress.failed} unusable"] if progress.failed else []
+    return ", ".join(parts)

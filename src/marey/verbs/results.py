@@ -1,0 +1,120 @@
+"""What an evaluation leaves on disk, alike for `train` and `evaluate`."""
+
+from __future__ import annotations
+
+import platform
+from collections.abc import Mapping, Sequence
+from dataclasses import dataclass
+from importlib.metadata import version
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+import numpy.typing as npt
+import torch
+
+from marey.data import Clip, Leak, content_hash
+from marey.encoders import clip_span
+from marey.errors import VideoError
+from marey.evaluation import Evaluation, Metrics, Row, write_metrics, write_predictions
+from marey.models import ModelConfig
+from marey.reports import History, chronophotograph, write_report
+from marey.video import Sampling, decode
+
+_PLATE_HEIGHT = 240
+_PLATE = Sampling(count=10)
+
+
+@dataclass(frozen=True)
+class EvaluationResult:
+    """What `train` and `evaluate` answer.
+
+    Attributes:
+        metrics: every number.
+        folder: where metrics.json, predictions.csv and report.html lie.
+        report: the page.
+        model: the model folder.
+        notes: what the person should know beside the numbers.
+    """
+
+    metrics: Metrics
+    folder: Path
+    report: Path
+    model: Path
+    notes: tuple[str, ...] = ()
+
+    def as_dict(self) -> dict[str, Any]:
+        """For JSON."""
+        return {
+            "folder": str(self.folder),
+            "model": str(self.model),
+            "report": str(self.report),
+            "notes": list(self.notes),
+            "metrics": self.metrics.as_dict(),
+        }
+
+
+def to_row(clip: Clip, result: tuple[float, ...] | VideoError, *, fold: int | None = None) -> Row:
+    """The row of a labelled clip: its probabilities, or why there are none."""
+    path, label = clip.path.as_posix(), clip.label or ""
+    if isinstance(result, VideoError):
+        return Row(clip.id, path, label, clip.group, fold, reason=result.reason, detail=result.detail)
+    return Row(clip.id, path, label, clip.group, fold, probabilities=result)
+
+
+def leaks_from_training(config: ModelConfig, clips: Sequence[Clip]) -> tuple[Leak, ...]:
+    """The clips among these whose file a model was trained on, whatever it is called now."""
+    trained_on = set(config.made_with.get("trained_on", ()))
+    leaks = []
+    for clip in clips:
+        try:
+            content = content_hash(clip.path)
+        except VideoError:
+            continue  # it fails in the evaluation, and is counted there
+        if content in trained_on:
+            leaks.append(Leak("content", content, ("training",), (clip.id,)))
+    return tuple(leaks)
+
+
+def write_results(
+    evaluation: Evaluation,
+    clips: Sequence[Clip],
+    folder: Path,
+    *,
+    title: str,
+    recipe_text: str | None = None,
+    histories: Sequence[History] | None = None,
+    facts: Mapping[str, str] | None = None,
+) -> Path:
+    """Write metrics.json, predictions.csv and report.html with its pictures; returns the page."""
+    folder.mkdir(parents=True, exist_ok=True)
+    write_metrics(evaluation.metrics, folder / "metrics.json")
+    write_predictions(evaluation, folder / "predictions.csv")
+    by_id = {clip.id: clip for clip in clips}
+    return write_report(
+        evaluation,
+        folder,
+        title=title,
+        recipe_text=recipe_text,
+        histories=histories,
+        facts={**versions(), **(facts or {})},
+        mistake_plates=lambda row: _plate(by_id[row.clip]),
+    )
+
+
+def versions() -> dict[str, str]:
+    """Versions and machine, for whoever wants the numbers again."""
+    packages = ("marey", "torch", "timm", "av", "lightning")
+    return {
+        "versions": ", ".join(f"{name} {version(name)}" for name in packages) + f", Python {platform.python_version()}",
+        "machine": f"{platform.machine()}, {torch.get_num_threads()} threads",
+    }
+
+
+def _plate(clip: Clip) -> npt.NDArray[np.uint8] | None:
+    try:
+        instants = _PLATE.instants(*clip_span(clip))
+        frames = decode(clip.path, instants)
+    except VideoError:
+        return None  # a file that has gone since: the report stands without its picture
+    return chronophotograph(frames.data)
