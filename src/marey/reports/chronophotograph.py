@@ -34,9 +34,7 @@ PAPER = (250, 248, 243)
 INK = (38, 36, 34)
 
 
-def chronophotograph(
-    frames: torch.Tensor, *, instants: int | None = INSTANTS, order: Order = "latest"
-) -> Picture:
+def chronophotograph(frames: torch.Tensor, *, instants: int | None = INSTANTS, order: Order = "latest") -> Picture:
     """All that moves in a clip, on one plate.
 
     The background is the median of the frames in time, after small shifts of the camera are made good. An instant
@@ -82,9 +80,7 @@ def chronophotograph(
     return result
 
 
-def contact_sheet(
-    rows: Sequence[tuple[str, Sequence[Picture]]], *, title: str = "", scale: int = 1
-) -> Picture:
+def contact_sheet(rows: Sequence[tuple[str, Sequence[Picture]]], *, title: str = "", scale: int = 1) -> Picture:
     """Labelled rows of frames on paper.
 
     Args:
@@ -157,13 +153,14 @@ def _spread(count: int, wanted: int) -> npt.NDArray[np.int64]:
 def _difference(frame: npt.NDArray[np.float32], background: npt.NDArray[np.float32]) -> Plane:
     """How far each pixel is from the background, a little smoothed against noise; 0 to 255."""
     distance = np.abs(frame - background).max(axis=2)
-    return 0.5 * distance + 0.5 * _mean(distance)
+    result: Plane = 0.5 * distance + 0.5 * _mean(distance)
+    return result
 
 
 def _cover(difference: Plane, low: float) -> Plane:
     """The share of each pixel that a figure covers, from 0 to 1."""
     # A body that sways leaves thin lines along its outline: what is thinner than a limb is not shown.
-    reach = max(1, round(difference.shape[0] / 240))
+    reach = max(1, round(difference.shape[0] / 130))
     body = _least(difference, reach) > low
     figure = (difference > low) & (_most(body.astype(np.float32), reach + 1) > 0)
     share = difference / np.maximum(_most(difference, 1), 1e-6)
@@ -219,7 +216,8 @@ def _edges(picture: npt.NDArray[np.float32]) -> Plane:
     strength -= strength.mean()
     strength[[0, -1]] = 0
     strength[:, [0, -1]] = 0
-    return strength.astype(np.float32)
+    result: Plane = strength.astype(np.float32)
+    return result
 
 
 def _shift(picture: npt.NDArray[np.float32], down: int, right: int) -> npt.NDArray[np.float32]:

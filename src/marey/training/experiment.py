@@ -112,7 +112,7 @@ class Experiment:
             chosen = self._fit(train, validation, seed=seed, log_dir=out / "choose")
             temperature = self._temperature(chosen.classifier, validation)
             final = chosen
-            if training.refit == "yes":
+            if training.refit == "all":
                 train = (*train, *validation)
                 final = self._fit(train, (), seed=seed, log_dir=out / "fit", epochs=chosen.epochs)
             trained = self._finish(final, chosen.history, temperature, train, notes)

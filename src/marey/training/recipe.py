@@ -59,7 +59,8 @@ class Training(BaseModel):
         time_jitter: places by which a frame's features may be exchanged for those of a neighbour.
         frame_drop: probability with which a frame is left out.
         validation: share of the training clips, by group, that chooses the epoch and the temperature.
-        refit: "yes" trains again on training and validation clips together, for the epochs that were chosen.
+        refit: "all" trains again, on training and validation clips together, for the epochs that were chosen;
+            "none" keeps the classifier of the chosen epoch.
     """
 
     model_config = ConfigDict(frozen=True, extra="forbid")
@@ -77,7 +78,7 @@ class Training(BaseModel):
     time_jitter: Annotated[int, Field(ge=0)] = 0
     frame_drop: Share = 0.0
     validation: Annotated[float, Field(ge=0, le=0.5)] = 0.2
-    refit: Literal["yes", "no"] = "yes"
+    refit: Literal["all", "none"] = "all"
 
 
 class Recipe(BaseModel):

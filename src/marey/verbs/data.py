@@ -218,8 +218,12 @@ def split(
         raise UsageError(f"{out} exists, and is left as it is; choose another --out")
     manifest = load_data(data, group_regex=group_regex)
     parts = holdout(manifest.clips, test=test, val=val, seed=seed)
-    side: dict[int, Part] = dict.fromkeys(parts.train, "train")
-    side |= dict.fromkeys(parts.val, "val") | dict.fromkeys(parts.test, "test")
+    sides: tuple[tuple[Part, tuple[int, ...]], ...] = (
+        ("train", parts.train),
+        ("val", parts.val),
+        ("test", parts.test),
+    )
+    side = {index: name for name, members in sides for index in members}
     clips = [replace(clip, split=side[index]) for index, clip in enumerate(manifest.clips)]
     divided = manifest.with_clips(clips)
     out.parent.mkdir(parents=True, exist_ok=True)

@@ -1,0 +1,201 @@
+"""One clip: an actor, an action and a scenario as frames."""
+
+from __future__ import annotations
+
+import math
+from functools import lru_cache
+
+import numpy as np
+import numpy.typing as npt
+import torch
+
+from marey.data.figures.body import Array, Body, Joints, Manner
+from marey.data.figures.figure import View
+from marey.data.figures.gait import make_gait
+from marey.data.figures.gestures import GESTURES
+from marey.data.figures.render import render
+from marey.data.figures.scene import HEIGHT, WIDTH, Clothes, Scene, paint_place
+from marey.errors import UnknownNameError, UsageError
+
+PASSES: dict[str, int] = {"walking": 1, "jogging": 2, "running": 3}
+"""How often the actor crosses the view in `FRAMES` frames: all that tells the three apart."""
+ACTIONS: tuple[str, ...] = ("walking", "jogging", "running", "boxing", "handwaving", "handclapping")
+SCENARIOS: tuple[str, ...] = ("d1", "d2", "d3", "d4")
+FRAME_RATE = 25.0
+FRAMES = 100
+UNEVEN = 3
+"""Frames by which the pauses of a jog differ from their mean: half the step of a sample of 16 frames."""
+SIZE = (HEIGHT, WIDTH)
+
+
+def draw(
+    action: str,
+    *,
+    actor: int,
+    scenario: str = "d1",
+    seed: int = 0,
+    duration: float = FRAMES / FRAME_RATE,
+    scale: int = 1,
+) -> torch.Tensor:
+    """A clip of an articulated figure.
+
+    Walking, jogging and running of an actor in a scenario are made of the same pictures: the actor crosses the view
+    at `FRAMES` instants, empty ones included, once at a walk, twice at a jog, three times at a run, and each pass
+    shows every second or third of the instants in turn. So the unordered frames of the three are the same but for the
+    camera's noise and shake; only their order, the speed, differs.
+
+    Args:
+        action: one of `ACTIONS`.
+        actor: from 1; body, manner and clothes follow from it.
+        scenario: one of `SCENARIOS`: outdoors, change of scale, other clothes, indoors.
+        seed: of all that is drawn by chance.
+        duration: seconds.
+        scale: multiple of 160x120 pixels.
+
+    Returns:
+        uint8 RGB frames `(T, 3, H, W)` at `FRAME_RATE`.
+
+    Raises:
+        UnknownNameError: no such action or scenario.
+        UsageError: a number that cannot be.
+    """
+    if action not in ACTIONS:
+        raise UnknownNameError("action", action, ACTIONS)
+    if scenario not in SCENARIOS:
+        raise UnknownNameError("scenario", scenario, SCENARIOS)
+    for name, value, least in (("actor", actor, 1), ("seed", seed, 0), ("scale", scale, 1)):
+        if value < least:
+            raise UsageError(f"{name} must be {least} or more, not {value}")
+    count = round(duration * FRAME_RATE)
+    if count < 1:
+        raise UsageError(f"duration must be {1 / FRAME_RATE} seconds or more, not {duration}")
+
+    body, manner, scene = cast(actor=actor, scenario=scenario, seed=seed)
+    rng = _rng(seed, 2, actor, SCENARIOS.index(scenario), ACTIONS.index(action))
+    if action in PASSES:
+        instants = np.resize(crossing(PASSES[action], scene.empty, rng), count)
+        joints = walk(body, manner, scene, instants)
+        present = instants >= 0
+    else:
+        joints = perform(action, body, manner, scene, count, rng)
+        present = np.ones(count, dtype=np.bool_)
+    frames = render(
+        scene,
+        body,
+        joints,
+        place=_place(actor, scenario, seed, scale),
+        present=present,
+        view=hold(scene, count, rng, zooming=action not in PASSES),
+        rng=rng,
+        scale=scale,
+    )
+    return torch.from_numpy(frames).permute(0, 3, 1, 2)
+
+
+def cast(*, actor: int, scenario: str, seed: int) -> tuple[Body, Manner, Scene]:
+    """Who is filmed, and where: what the six actions of an actor in a scenario share."""
+    rng = _rng(seed, 0, actor)
+    body, manner = Body.random(rng), Manner.random(rng)
+    clothes = Clothes.random(rng, disguise=False)
+    rng = _rng(seed, 1, actor, SCENARIOS.index(scenario))
+    if scenario == "d3":
+        other = Clothes.random(rng, disguise=True)
+        clothes = Clothes(
+            **{name: getattr(other, name) for name in Clothes.__slots__} | {"skin": clothes.skin, "hair": clothes.hair}
+        )
+    return body, manner, Scene.random(rng, scenario, body, clothes)
+
+
+def crossing(passes: int, empty: float, rng: np.random.Generator) -> npt.NDArray[np.int64]:
+    """The instant of the way that each of `FRAMES` frames shows, -1 while nobody is in view.
+
+    Every instant is shown once, whatever the number of passes: pass `j` shows the instants `j, j + passes, ...`. The
+    empty frames, also the same number, lie between the passes, and the clip begins anywhere.
+    """
+    absent = round(empty * FRAMES)
+    seen = np.arange(FRAMES - absent)
+    pauses = np.diff(np.rint(np.linspace(0, absent, passes + 1)).astype(np.int64))
+    if passes == 2:
+        # After pauses of one length, an even sample of frames would meet the second pass where it met the first, and
+        # give a jog away by half as many places.
+        pauses += (UNEVEN, -UNEVEN)
+    parts = [part for j in range(passes) for part in (seen[j::passes], np.full(pauses[j], -1))]
+    return np.roll(np.concatenate(parts), int(rng.integers(FRAMES)))
+
+
+def walk(body: Body, manner: Manner, scene: Scene, instants: npt.NDArray[np.int64]) -> Joints:
+    """World joints of a walker at instants of the way, from just out of sight to just out of sight."""
+    gait = make_gait(body, manner)
+    heading = scene.oblique if scene.direction > 0 else math.pi - scene.oblique
+    across, away = math.cos(heading), math.sin(heading)
+    ends = []
+    for end in (-1.0, 1.0):  # where the way begins and where it ends
+        side = end * scene.direction
+        # The walker is out of sight when a third of the stature is past the edge; nearer walkers look larger.
+        place = 0.0
+        for _ in range(4):
+            size = scene.camera.focal / (scene.distance + place * away)
+            slope = side * (WIDTH / 2 + 0.36 * body.height * size) / scene.camera.focal
+            place = slope * scene.distance / (across - slope * away)
+        ends.append(place)
+    seen = FRAMES - round(scene.empty * FRAMES)
+    way = ends[0] + (ends[1] - ends[0]) * (np.maximum(instants, 0) + 0.5) / seen
+    joints = gait.at(way / gait.stride + scene.texture % 997 / 997)
+    return _place_figure(joints, heading, way * across, scene.distance + way * away)
+
+
+def perform(action: str, body: Body, manner: Manner, scene: Scene, count: int, rng: np.random.Generator) -> Joints:
+    """World joints of a gesture on the spot: boxing from the side, the others from the front."""
+    time = np.arange(count) / FRAME_RATE
+    wander = 0.05 * np.sin(2 * np.pi * (rng.uniform(0.15, 0.4) * time + rng.random()))
+    phase = rng.random() + manner.tempo * rng.uniform(0.96, 1.04) * time + wander
+    if action == "boxing":
+        turn = rng.uniform(-0.3, 0.3)
+        heading = turn if scene.direction > 0 else math.pi - turn
+    else:
+        heading = -math.pi / 2 + rng.uniform(-0.22, 0.22)
+    aside = rng.uniform(-0.35, 0.35)
+    return _place_figure(
+        GESTURES[action](body, manner, phase), heading, np.full(count, aside), np.full(count, 1.07 * scene.distance)
+    )
+
+
+def hold(scene: Scene, count: int, rng: np.random.Generator, *, zooming: bool) -> View:
+    """How the camera is held: the shake of hands, a slow zoom, and the flicker of the light."""
+    time = np.arange(count) / FRAME_RATE
+    shift = np.zeros((count, 2))
+    for axis in range(2):
+        for strength in (1.0, 0.6, 0.3):
+            pace = rng.uniform(0.2, 1.2) / strength
+            shift[:, axis] += strength * np.sin(2 * np.pi * (pace * time + rng.random()))
+    slow = np.sin(2 * np.pi * (rng.uniform(0.12, 0.25) * time + rng.random()))
+    return View(
+        zoom=1.0 + (scene.zoom if zooming else 0.0) * slow,
+        shift=np.rint(scene.shake * shift * 4) / 4,
+        gain=1.0 + scene.light.flicker * rng.standard_normal(count),
+    )
+
+
+def _place_figure(joints: Joints, heading: float, x: Array, z: Array) -> Joints:
+    """World joints of a figure that heads so many radians from the right of the frame to the depth."""
+    across, away = math.cos(heading), math.sin(heading)
+    return {
+        name: np.stack(
+            [
+                x + joint[:, 0] * across - joint[:, 2] * away,
+                joint[:, 1],
+                z + joint[:, 0] * away + joint[:, 2] * across,
+            ],
+            axis=1,
+        )
+        for name, joint in joints.items()
+    }
+
+
+@lru_cache(maxsize=1)
+def _place(actor: int, scenario: str, seed: int, scale: int) -> npt.NDArray[np.float32]:
+    return paint_place(cast(actor=actor, scenario=scenario, seed=seed)[2], scale=scale)
+
+
+def _rng(seed: int, *key: int) -> np.random.Generator:
+    return np.random.default_rng(np.random.SeedSequence(seed, spawn_key=key))

@@ -1,0 +1,165 @@
+"""The embedded data set: six actions by 25 actors in four scenarios, as files with KTH's names."""
+
+from __future__ import annotations
+
+import json
+import multiprocessing
+import os
+from collections.abc import Callable, Iterator, Sequence
+from concurrent.futures import ProcessPoolExecutor, as_completed
+from pathlib import Path
+
+import torch
+
+from marey.data.clip import Clip, Manifest
+from marey.data.figures.clip import ACTIONS, FRAME_RATE, SCENARIOS, draw
+from marey.data.manifest import read_manifest, write_manifest
+from marey.errors import UnknownNameError, UsageError
+from marey.video import write_video
+
+ACTORS = 25
+TEST_ACTORS: tuple[int, ...] = (2, 3, 5, 6, 7, 8, 9, 10, 22)
+"""The persons of KTH's test set (Schuldt, Laptev and Caputo, 2004); the other 16 are for training."""
+
+VERSION = 1
+"""Of the drawing: files of another version are not mixed with new ones."""
+
+NOTE = "figures.json"
+FEW = 12
+"""So many clips are drawn sooner than a second process has started."""
+
+Progress = Callable[[int, int], None]
+Job = tuple[Path, int, str, int, tuple[str, ...]]
+"""Folder, actor, scenario, seed and the actions to draw: clips that share their place share a job."""
+
+
+def make(
+    out: str | Path,
+    *,
+    seed: int = 0,
+    actors: int = ACTORS,
+    scenarios: Sequence[str] = SCENARIOS,
+    workers: int | None = None,
+    on_progress: Progress | None = None,
+) -> Manifest:
+    """Draw the embedded data set: `OUT/<action>/person01_<action>_d1_uncomp.mp4`, ..., and `OUT/manifest.csv`.
+
+    A clip depends on the seed, its actor, action and scenario alone. Files that are there already are kept, so an
+    interrupted run goes on where it was. With all 25 actors the manifest has KTH's split.
+
+    Args:
+        out: the folder; made if needed.
+        seed: of all that is drawn by chance.
+        actors: how many, the first ones.
+        scenarios: those of `SCENARIOS` to draw.
+        workers: processes; the number of processors if None. More than one start by `spawn`, so a script that calls
+            this needs the guard `if __name__ == "__main__"`.
+        on_progress: called with the number of files that are there and the number there will be.
+
+    Raises:
+        UsageError: a number out of range, or a folder that holds figures of another seed or version.
+        UnknownNameError: no such scenario.
+    """
+    out = Path(out)
+    if not 1 <= actors <= ACTORS:
+        raise UsageError(f"actors must be from 1 to {ACTORS}, not {actors}")
+    if seed < 0:
+        raise UsageError(f"seed must be 0 or more, not {seed}")
+    if workers is not None and workers < 1:
+        raise UsageError(f"workers must be 1 or more, not {workers}")
+    if not scenarios:
+        raise UsageError(f"no scenarios are named: choose from {', '.join(SCENARIOS)}")
+    for scenario in scenarios:
+        if scenario not in SCENARIOS:
+            raise UnknownNameError("scenario", scenario, SCENARIOS)
+    clips = tuple(_clips(out, actors, [scenario for scenario in SCENARIOS if scenario in scenarios]))
+    _claim(out, seed, clips)
+    _draw_missing(out, seed, actors, scenarios, len(clips), workers or os.cpu_count() or 1, on_progress)
+    write_manifest(Manifest(clips, out, "marey data make", "the actor"), out / "manifest.csv")
+    return read_manifest(out / "manifest.csv")
+
+
+def clip_path(out: Path, actor: int, action: str, scenario: str) -> Path:
+    """Where a clip lies, by KTH's names."""
+    return out / action / f"person{actor:02d}_{action}_{scenario}_uncomp.mp4"
+
+
+def _clips(out: Path, actors: int, scenarios: Sequence[str]) -> Iterator[Clip]:
+    for action in ACTIONS:
+        for actor in range(1, actors + 1):
+            for scenario in scenarios:
+                part = "test" if actor in TEST_ACTORS else "train"
+                yield Clip(
+                    path=clip_path(out, actor, action, scenario),
+                    label=action,
+                    group=f"person{actor:02d}",
+                    split=part if actors == ACTORS else None,  # type: ignore[arg-type]
+                )
+
+
+def _claim(out: Path, seed: int, clips: Sequence[Clip]) -> None:
+    """Makes the folder this seed's, or raises if it is another's."""
+    mine = {"version": VERSION, "seed": seed}
+    note = out / NOTE
+    if note.exists():
+        try:
+            found = json.loads(note.read_text(encoding="utf-8"))
+        except ValueError:
+            found = "unreadable"
+        if found != mine:
+            raise UsageError(f"{out} holds figures of {found}, not of {mine}: choose another folder, or empty it")
+        return
+    if any(clip.path.exists() for clip in clips):
+        raise UsageError(f"{out} holds clips with these names but no {NOTE}: choose another folder, or empty it")
+    for action in ACTIONS:
+        (out / action).mkdir(parents=True, exist_ok=True)
+    unfinished = out / f".{NOTE}.{os.getpid()}"
+    unfinished.write_text(json.dumps(mine) + "\n", encoding="utf-8")
+    unfinished.replace(note)
+
+
+def _draw_missing(
+    out: Path,
+    seed: int,
+    actors: int,
+    scenarios: Sequence[str],
+    total: int,
+    workers: int,
+    on_progress: Progress | None,
+) -> None:
+    jobs: list[Job] = []
+    for actor in range(1, actors + 1):
+        for scenario in dict.fromkeys(scenarios):
+            missing = tuple(a for a in ACTIONS if not clip_path(out, actor, a, scenario).exists())
+            if missing:
+                jobs.append((out, actor, scenario, seed, missing))
+    left = sum(len(job[-1]) for job in jobs)
+    report = on_progress or (lambda done, total: None)
+    report(total - left, total)
+    if workers == 1 or left <= FEW:
+        for job in jobs:
+            left -= _draw_job(job)
+            report(total - left, total)
+        return
+    spawn = multiprocessing.get_context("spawn")
+    with ProcessPoolExecutor(min(workers, len(jobs)), spawn, initializer=_start_worker) as pool:
+        try:
+            for drawn in as_completed([pool.submit(_draw_job, job) for job in jobs]):
+                left -= drawn.result()
+                report(total - left, total)
+        except BaseException:
+            pool.shutdown(wait=False, cancel_futures=True)
+            raise
+
+
+def _start_worker() -> None:
+    torch.set_num_threads(1)  # the processes are the parallelism
+
+
+def _draw_job(job: Job) -> int:
+    out, actor, scenario, seed, actions = job
+    for action in actions:
+        path = clip_path(out, actor, action, scenario)
+        path.parent.mkdir(parents=True, exist_ok=True)
+        write_video(path, draw(action, actor=actor, scenario=scenario, seed=seed), frame_rate=FRAME_RATE)
+    return len(actions)
