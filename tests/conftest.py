@@ -11,10 +11,10 @@ import os
 os.environ.setdefault("OMP_NUM_THREADS", "1")  # before torch is imported: the suite shares its machine
 
 import wave
-from collections.abc import Callable, Sequence
+from collections.abc import Callable, Iterator, Sequence
 from fractions import Fraction
 from pathlib import Path
-from typing import Any, Literal, Protocol
+from typing import Any, Literal, NamedTuple, Protocol
 
 import av
 import numpy as np
@@ -191,3 +191,87 @@ def shared_data() -> Path:
     if not folder.is_dir():
         pytest.skip(f"the real clips are not here: {folder}")
     return folder.resolve()
+
+
+SMALL_RECIPE = (
+    "sampling.count=4",
+    "encoder.name=mobilenetv3_small_050",
+    "encoder.weights=random",
+    "encoder.size=64",
+    "encoder.grid=[2, 2]",
+    "training.epochs=12",
+)
+"""Changes to the default recipe that make a run of a dozen clips take a second."""
+
+
+class Outcome(NamedTuple):
+    """What a call of the program left: its exit code, and what it wrote to standard output and error."""
+
+    code: int
+    out: str
+    err: str
+
+
+class CallMarey(Protocol):
+    """The call of the fixture `call_marey`."""
+
+    def __call__(self, *arguments: str | Path) -> Outcome: ...
+
+
+@pytest.fixture(scope="session", autouse=True)
+def _own_folders(tmp_path_factory: pytest.TempPathFactory) -> Iterator[None]:
+    """Features and named data sets lie in the suite's own folders, and never in the user's."""
+    with pytest.MonkeyPatch.context() as patch:
+        patch.setenv("MAREY_CACHE", str(tmp_path_factory.mktemp("cache")))
+        patch.setenv("MAREY_DATA", str(tmp_path_factory.mktemp("data")))
+        yield
+
+
+@pytest.fixture
+def call_marey(monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]) -> CallMarey:
+    """A function that runs the program in this process, with the given arguments."""
+    from marey.cli import main
+
+    def call(*arguments: str | Path) -> Outcome:
+        capsys.readouterr()
+        monkeypatch.setattr("sys.argv", ["marey", *map(str, arguments)])
+        try:
+            main()
+            code = 0
+        except SystemExit as stop:
+            code = stop.code if isinstance(stop.code, int) else int(stop.code is not None)
+        written = capsys.readouterr()
+        return Outcome(code, written.out, written.err)
+
+    return call
+
+
+@pytest.fixture(scope="session")
+def small_changes() -> list[str]:
+    """Changes to the default recipe that make a run of a dozen clips take a second."""
+    return list(SMALL_RECIPE)
+
+
+@pytest.fixture(scope="session")
+def small_set(tmp_path_factory: pytest.TempPathFactory) -> Path:
+    """Class folders with two actions of six drawn people, a second each; not to be changed."""
+    from marey.data.figures import FRAME_RATE, draw
+    from marey.video import write_video
+
+    root = tmp_path_factory.mktemp("clips")
+    for action in ("boxing", "walking"):
+        (root / action).mkdir()
+        for actor in range(1, 7):
+            frames = draw(action, actor=actor, duration=1.0)
+            write_video(root / action / f"person{actor:02d}_{action}_d1_uncomp.mp4", frames, frame_rate=FRAME_RATE)
+    return root
+
+
+@pytest.fixture(scope="session")
+def small_run(tmp_path_factory: pytest.TempPathFactory, small_set: Path, small_changes: list[str]) -> Path:
+    """The folder of a finished run on `small_set`; not to be changed."""
+    from marey import verbs
+
+    out = tmp_path_factory.mktemp("runs") / "small"
+    verbs.train(str(small_set), out=out, set=small_changes)
+    return out

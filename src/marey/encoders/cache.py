@@ -16,6 +16,7 @@ from torch import Tensor
 
 from marey.data import Clip
 from marey.encoders.contract import Contract, FrameOrder, View
+from marey.errors import UsageError
 
 _FORMAT: Final = 1  # raised when the same clip and contract come to give other features
 
@@ -50,19 +51,19 @@ class FeatureCache:
             view: which reading of the clip.
             order: the order of its frames.
         """
+        # Frames change places among those of all streams, so what one stream sees depends on the others.
+        together = () if order == "given" else contract.streams.values()
         made_from: dict[str, Any] = {
             "format": _FORMAT,
             "video": content,
-            "span": [clip.start, clip.end],
+            "span": [None if second is None else float(second) for second in (clip.start, clip.end)],
             "view": [view.index, view.mirrored],
             "order": order,
             "stream": contract.streams[stream].model_dump(),
-            # Where the instants come from is shared by all streams; frames that are shuffled are shuffled together.
-            "together": sorted(contract.streams) if order == "shuffled" else None,
+            "together": sorted(other.model_dump_json() for other in together),
             **contract.model_dump(exclude={"streams"}),
         }
-        made_from["encoder"].pop("name")  # the hash of the weights says which network it is
-        made_from["encoder"].pop("weights")
+        made_from["encoder"].pop("weights")  # their hash says which they are, wherever they lie
         text = json.dumps(made_from, sort_keys=True)
         return hashlib.blake2b(text.encode(), digest_size=20).hexdigest()
 
@@ -74,14 +75,27 @@ class FeatureCache:
             return None
 
     def put(self, key: str, features: Tensor) -> None:
-        """Keep features, float32 (T, D), under a key."""
-        path = self._path(key)
+        """Keep features, float32 (T, D), under a key.
+
+        Raises:
+            UsageError: the folder cannot be written to.
+        """
+        try:
+            self._write(self._path(key), save({"features": features.contiguous()}))
+        except OSError as error:
+            raise UsageError(
+                f"features cannot be kept in {self.root}: {error.strerror}; "
+                "make room there, or let MAREY_CACHE name another folder"
+            ) from error
+
+    @staticmethod
+    def _write(path: Path, data: bytes) -> None:
         path.parent.mkdir(parents=True, exist_ok=True)
         handle, name = tempfile.mkstemp(dir=path.parent, prefix=".", suffix=".part")
         part = Path(name)
         try:
             with os.fdopen(handle, "wb") as file:
-                file.write(save({"features": features.contiguous()}))
+                file.write(data)
             part.replace(path)
         except BaseException:
             part.unlink(missing_ok=True)

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from dataclasses import dataclass
-from typing import Annotated, Literal, get_args
+from typing import Annotated, Final, Literal, get_args
 
 import numpy as np
 import numpy.typing as npt
@@ -11,7 +11,7 @@ import torch
 from pydantic import BaseModel, ConfigDict, Field
 from torch import Tensor
 
-from marey.data import Clip
+from marey.data import Clip, content_hash
 from marey.encoders.streams import Stream
 from marey.errors import UnknownNameError, VideoError
 from marey.video import Fit, Interpolation, Limits, Sampling, decode, probe, show
@@ -23,6 +23,7 @@ Precision = Literal["float32", "bfloat16"]
 Side = Annotated[int, Field(ge=1, le=4096)]
 
 _DEFAULT_LIMITS = Limits()
+_INSIDE: Final = 1e-5  # s before the end of a span: a decoder takes what is nearer for the frame that begins there
 
 
 class EncoderSpec(BaseModel):
@@ -119,7 +120,10 @@ def read_clip(
     if order not in FRAME_ORDERS:
         raise UnknownNameError("frame order", order, FRAME_ORDERS)
     start, end = clip_span(clip, limits)
-    plan = _Plan(contract, streams, _instants(clip, contract.sampling, view, start, end), start, end)
+    wanted = streams or tuple(contract.streams)
+    # Frames that change places do so among those of all streams, whichever of them are wanted.
+    read = wanted if order == "given" else tuple(contract.streams)
+    plan = _Plan(contract, read, _instants(clip, contract.sampling, view, start, end), start, end)
     frames = decode(
         clip.path,
         plan.moments,
@@ -132,7 +136,8 @@ def read_clip(
         frames = frames.flip(0)
     elif order == "shuffled":
         frames = frames[torch.from_numpy(_chance(clip, 0, start, end).permutation(len(frames)))]
-    return plan.pictures(frames.flip(-1) if view.mirrored else frames)
+    pictures = plan.pictures(frames.flip(-1) if view.mirrored else frames)
+    return {stream: pictures[stream] for stream in wanted}
 
 
 def read_frames(
@@ -153,7 +158,7 @@ def read_frames(
         VideoError: the clip is too short for the contract's sampling.
     """
     end = max(len(pictures), 1) / frame_rate if frame_rate > 0 else 1.0
-    plan = _Plan(contract, None, contract.sampling.instants(0.0, end), 0.0, end)
+    plan = _Plan(contract, tuple(contract.streams), contract.sampling.instants(0.0, end), 0.0, end)
     frames = show(
         pictures,
         plan.moments,
@@ -171,13 +176,13 @@ class _Plan:
     def __init__(
         self,
         contract: Contract,
-        streams: tuple[str, ...] | None,
+        streams: tuple[str, ...],
         instants: npt.NDArray[np.float64],
         start: float,
         end: float,
     ) -> None:
-        self._streams = {name: contract.streams[name] for name in streams or contract.streams}
-        last = np.nextafter(end, start)
+        self._streams = {name: contract.streams[name] for name in streams}
+        last = max(start, end - _INSIDE)
         asked = [
             np.clip(instants[:, None] + np.array(stream.offsets), start, last) for stream in self._streams.values()
         ]
@@ -219,5 +224,5 @@ def _instants(clip: Clip, sampling: Sampling, view: View, start: float, end: flo
 
 def _chance(clip: Clip, number: int, start: float, end: float) -> np.random.Generator:
     """Chance that depends on the clip's content and not on its name: features are cached by content."""
-    size = clip.path.stat().st_size
-    return np.random.default_rng([number, size, round(start * 1e6), round(end * 1e6)])
+    content = int(content_hash(clip.path), 16)
+    return np.random.default_rng([number, content, round(start * 1e6), round(end * 1e6)])

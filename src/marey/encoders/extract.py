@@ -92,10 +92,7 @@ def extract(
         job = _Job(keys, {stream: value for stream, value in found.items() if value is not None})
         missing = tuple(stream for stream in keys if stream not in job.features)
         if missing:
-            # A shuffled order runs through the frames of all streams, so all of them are read.
-            streams = tuple(keys) if order == "shuffled" else missing
-            pictures = read_clip(clip, contract, streams=streams, view=view, order=order, limits=limits)
-            job.pictures = {stream: pictures[stream] for stream in missing}
+            job.pictures = read_clip(clip, contract, streams=missing, view=view, order=order, limits=limits)
         return job
 
     for job in _ahead(prepare, clips):

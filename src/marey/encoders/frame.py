@@ -17,13 +17,15 @@ from timm.data.config import resolve_model_data_config
 from torch import Tensor, nn
 
 from marey.encoders.contract import Contract, EncoderSpec
+from marey.encoders.memory import keep_freed_memory
 from marey.encoders.streams import Stream
 from marey.encoders.weights import EMBEDDED, NO_NETWORK, load_embedded, load_local, weights_hash
 from marey.errors import UnknownNameError, UsageError, WeightsError
 from marey.video import Fit, Interpolation, Sampling
 
 _TIMM_NAME: Final = {EMBEDDED: "tf_efficientnet_lite0"}
-_BATCH: Final = 32
+_BATCH: Final = 16
+_PATIENCE: Final = 5.0  # s to reach the hub
 _INTERPOLATION: Final[dict[str, Interpolation]] = {"bilinear": "bilinear", "nearest": "nearest"}
 
 
@@ -53,6 +55,8 @@ class FrameEncoder:
         self.std = cast(tuple[float, float, float], tuple(config["std"]))
         self.device = torch.device(device)
         self.pictures = 0
+        if self.device.type == "cpu":
+            keep_freed_memory()
         self._dtype = torch.bfloat16 if spec.precision == "bfloat16" else torch.float32
         self._network: Any = network.eval().requires_grad_(False).to(self.device, self._dtype)
         self._network.to(memory_format=torch.channels_last)
@@ -120,6 +124,10 @@ def load_encoder(spec: EncoderSpec, *, device: str | torch.device = "cpu") -> Fr
     name = _TIMM_NAME.get(spec.name, spec.name)
     if not timm.is_model(name):
         raise UnknownNameError("encoder", spec.name, [EMBEDDED, *timm.list_models()])
+    architecture, dot, _ = name.partition(".")
+    trainings = timm.list_models(f"{architecture}.*", include_tags=True) if dot else []
+    if dot and name not in trainings:
+        raise UnknownNameError("encoder", spec.name, [architecture, *trainings])
     network = _build(name, spec)
     try:
         return FrameEncoder(network, spec, device=device)
@@ -161,7 +169,7 @@ def _pretrained(name: str, spec: EncoderSpec) -> nn.Module:
         with _offline_if_unreachable():
             return _create(name, spec, pretrained=True)
     except (OSError, RuntimeError, ValueError) as error:
-        reason = str(error).strip().splitlines()[0] if str(error).strip() else type(error).__name__
+        reason = str(error).strip().splitlines()[0].rstrip(".") if str(error).strip() else type(error).__name__
         raise WeightsError(
             f"the pretrained weights of '{name}' are not on this machine, and fetching them failed ({reason}). "
             f"{NO_NETWORK}; or name a file of weights: --set encoder.weights=FILE"
@@ -174,9 +182,10 @@ def _offline_if_unreachable() -> Iterator[None]:
     offline = hub.HF_HUB_OFFLINE
     try:
         if not offline and not getproxies():
-            host = urlsplit(hub.ENDPOINT).hostname
+            url = urlsplit(hub.ENDPOINT)
+            address = url.hostname or "", url.port or (80 if url.scheme == "http" else 443)
             try:
-                socket.getaddrinfo(host, 443)
+                socket.create_connection(address, timeout=_PATIENCE).close()
             except OSError:
                 hub.HF_HUB_OFFLINE = True
         yield

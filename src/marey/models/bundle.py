@@ -77,10 +77,16 @@ def new_classifier(contract: Contract, head: HeadSpec, classes: int) -> Classifi
 
 
 def save_model(model: ActionModel, folder: str | Path) -> None:
-    """Write `config.json` and `model.safetensors`; an older model there is replaced once the new one is whole."""
+    """Write `config.json` and `model.safetensors`; an older model there is replaced once the new one is whole.
+
+    Raises:
+        UsageError: there is something else in that place, which would be lost.
+    """
     folder = Path(folder)
+    _check_place(folder)
     folder.parent.mkdir(parents=True, exist_ok=True)
     part = Path(tempfile.mkdtemp(dir=folder.parent, prefix=f".{folder.name}-"))
+    old = part.with_name(f"{part.name}-old")
     try:
         part.chmod(0o755)
         save_file(
@@ -90,15 +96,15 @@ def save_model(model: ActionModel, folder: str | Path) -> None:
         text = json.dumps(model.config.model_dump(mode="json"), indent=2, ensure_ascii=False)
         (part / _CONFIG).write_text(text + "\n", encoding="utf-8")
         if folder.exists():
-            old = Path(tempfile.mkdtemp(dir=folder.parent, prefix=f".{folder.name}-old-"))
             folder.replace(old)
-            part.replace(folder)
-            shutil.rmtree(old)
-        else:
-            part.replace(folder)
+        part.replace(folder)
     except BaseException:
-        shutil.rmtree(part, ignore_errors=True)
+        if old.exists() and not folder.exists():
+            old.replace(folder)
         raise
+    finally:
+        shutil.rmtree(part, ignore_errors=True)
+        shutil.rmtree(old, ignore_errors=True)
 
 
 def load_model(folder: str | Path) -> ActionModel:
@@ -117,23 +123,36 @@ def load_model(folder: str | Path) -> ActionModel:
             )
     try:
         config = ModelConfig.model_validate_json((folder / _CONFIG).read_text(encoding="utf-8"))
-    except (ValidationError, UnicodeDecodeError) as error:
+    except (ValidationError, UnicodeDecodeError, OSError) as error:
         detail = _first(error)
         raise ModelFormatError(
             f"{folder / _CONFIG} cannot be read ({detail}); it is damaged, or was written by another version of marey"
         ) from error
     try:
-        classifier = new_classifier(config.contract, config.head, len(config.labels))
-        classifier.load_state_dict(load_file(folder / _WEIGHTS))
+        # Copied, because a file does not align its tensors, and the last bit of a product depends on that.
+        state = {name: values.to(torch.float32, copy=True) for name, values in load_file(folder / _WEIGHTS).items()}
+        with torch.device("meta"):  # whatever size the config claims, memory is taken for the tensors that there are
+            classifier = new_classifier(config.contract, config.head, len(config.labels))
+        classifier.load_state_dict(state, assign=True)
     except (SafetensorError, OSError, RuntimeError, UsageError) as error:
+        detail = " ".join(str(error).split())[:200]
         raise ModelFormatError(
-            f"{folder / _WEIGHTS} does not fit its {_CONFIG} ({str(error).splitlines()[0]}); copy the model again"
+            f"{folder / _WEIGHTS} does not fit its {_CONFIG} ({detail}); copy the model again"
         ) from error
     return ActionModel(config, classifier.eval())
 
 
-def _first(error: ValidationError | UnicodeDecodeError) -> str:
-    if isinstance(error, UnicodeDecodeError):
+def _check_place(folder: Path) -> None:
+    if not folder.exists():
+        return
+    found = sorted(path.name for path in folder.iterdir()) if folder.is_dir() else [folder.name]
+    others = [name for name in found if name not in (_CONFIG, _WEIGHTS) and not name.startswith(".")]
+    if others:
+        raise UsageError(f"a model cannot be written to {folder}, which holds '{others[0]}'; name another place")
+
+
+def _first(error: ValidationError | UnicodeDecodeError | OSError) -> str:
+    if not isinstance(error, ValidationError):
         return str(error)
     first = error.errors()[0]
     where = ".".join(str(part) for part in first["loc"])

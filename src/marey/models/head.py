@@ -54,7 +54,8 @@ class Head(nn.Module):
 
     def forward(self, features: Tensor, mask: Tensor) -> Tensor:
         """Logits, (B, classes)."""
-        return self.classify(self.standardise(features) * mask.unsqueeze(-1), mask)
+        # Filled and not multiplied: zero times infinity is no number.
+        return self.classify(self.standardise(features).masked_fill(~mask.unsqueeze(-1), 0.0), mask)
 
     def classify(self, features: Tensor, mask: Tensor) -> Tensor:
         """Logits of features that are standardised, and zero where the mask is false."""

@@ -123,19 +123,22 @@ class GRUHead(RecurrentHead):
 
 @register_head("tcn")
 class TemporalConvolutionHead(Head):
-    """Residual convolutions over time, twice as far apart in each layer (Lea et al. 2017), then the mean."""
+    """Residual convolutions over time, twice as far apart in each layer (Lea et al. 2017), then the mean.
+
+    The distance ends at 512 frames, so that no number of layers asks for more memory than the features do.
+    """
 
     def __init__(self, dim: int, classes: int, *, hidden: int = 128, layers: int = 3, dropout: float = 0.3) -> None:
         super().__init__(dim, classes)
         self.project = nn.Linear(dim, hidden)
         self.layers = nn.ModuleList(
             nn.Sequential(
-                nn.Conv1d(hidden, hidden, 3, padding=2**level, dilation=2**level),
+                nn.Conv1d(hidden, hidden, 3, padding=apart, dilation=apart),
                 nn.ReLU(),
                 nn.Dropout(dropout),
                 nn.Conv1d(hidden, hidden, 1),
             )
-            for level in range(layers)
+            for apart in (2 ** min(level, 9) for level in range(layers))
         )
         self.linear = nn.Linear(hidden, classes)
 

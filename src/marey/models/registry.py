@@ -4,12 +4,15 @@ from __future__ import annotations
 
 import inspect
 from collections.abc import Callable, Mapping
-from typing import Any, TypeVar
+from typing import Any, Final, TypeVar
 
 from marey.errors import UnknownNameError, UsageError
 from marey.models.head import Head
 
 HeadType = TypeVar("HeadType", bound=type[Head])
+
+_LARGEST: Final = 4096
+"""The most of anything that a head may be asked for: a model folder from a stranger may name any number."""
 
 _HEADS: dict[str, type[Head]] = {}
 
@@ -64,12 +67,19 @@ def create_head(name: str, dim: int, classes: int, options: Mapping[str, Any] | 
     for option, value in given.items():
         if option not in known:
             raise UnknownNameError(f"option of the head '{name}'", option, known)
-        default = known[option]
-        number = isinstance(value, int | float) and not isinstance(value, bool)
-        if not number or (isinstance(default, int) and not isinstance(value, int)) or value < 0:
-            kind = "a whole number" if isinstance(default, int) else "a number"
-            raise UsageError(f"{option} of the head '{name}' has to be {kind} of 0 or more, not {value!r}")
+        if not _fits(value, known[option]):
+            kind = f"a whole number from 1 to {_LARGEST}" if isinstance(known[option], int) else "a number from 0 to 1"
+            raise UsageError(f"{option} of the head '{name}' has to be {kind}, not {value!r}")
     try:
         return _HEADS[name](dim, classes, **given)
     except (ValueError, RuntimeError, AssertionError, ZeroDivisionError) as error:
         raise UsageError(f"the head '{name}' cannot be built with {given}: {error}") from error
+
+
+def _fits(value: object, default: object) -> bool:
+    """Whether an option may have a value: counts like counts, shares like shares."""
+    if isinstance(value, bool) or not isinstance(value, int | float):
+        return False
+    if isinstance(default, int):
+        return isinstance(value, int) and 1 <= value <= _LARGEST
+    return 0 <= value <= 1

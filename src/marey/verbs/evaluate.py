@@ -46,9 +46,7 @@ def evaluate(
     from marey.verbs.results import EvaluationResult, leaks_from_training, to_row, write_results
 
     predictor = Predictor(model, device=pick_device(device))
-    manifest, excluded = load_labelled(
-        data, group_regex=group_regex, exclude=str(exclude) if exclude else None, reporter=reporter
-    )
+    manifest, excluded = load_labelled(data, group_regex=group_regex, exclude=exclude, reporter=reporter)
     parts = {clip.split for clip in manifest.clips}
     wanted = ("test" if "test" in parts else "all") if part == "auto" else part
     clips = [clip for clip in manifest.clips if wanted in ("all", clip.split)]
@@ -72,8 +70,8 @@ def evaluate(
     page = write_results(
         evaluation,
         clips,
-        out,
+        Path(out),
         title=f"{Path(model).resolve().name} on {Path(data).name}",
         facts={"groups": manifest.grouping, "data": manifest.source},
     )
-    return EvaluationResult(evaluation.metrics, out, page, Path(model))
+    return EvaluationResult(evaluation.metrics, Path(out), page, Path(model))

@@ -2,18 +2,23 @@
 
 from __future__ import annotations
 
+import re
 import time
 from collections.abc import Callable, Iterator, Sequence
 from contextlib import contextmanager
+from pathlib import Path
+from typing import Final
 
 import torch
 
-from marey.data import Clip, Manifest, load_data, read_quarantine
+from marey.data import Clip, Manifest, ScanRow, load_data, read_quarantine, write_quarantine
 from marey.encoders import Contract, FeatureCache, Features, FrameEncoder, FrameOrder, Progress, View, extract
 from marey.errors import DatasetError, UnknownNameError, UsageError, VideoError
+from marey.training import Protocol, Recipe
 from marey.verbs.reporter import Reporter
 
-DEVICES = ("auto", "cpu", "cuda")
+_SIDE: Final = re.compile(r"(?<![a-z])(left|right)(?![a-z])", re.IGNORECASE)
+DEVICES: Final = ("auto", "cpu", "cuda")
 
 
 def pick_device(name: str) -> str:
@@ -31,7 +36,7 @@ def pick_device(name: str) -> str:
 
 
 def load_labelled(
-    data: str, *, group_regex: str | None, exclude: str | None, reporter: Reporter
+    data: str, *, group_regex: str | None, exclude: Path | None, reporter: Reporter
 ) -> tuple[Manifest, tuple[str, ...]]:
     """The labelled clips of a data set, and the ids of those that were left out by name.
 
@@ -74,6 +79,41 @@ def extract_features(
     title = f"reading clips ({', '.join(further)})" if further else "reading clips"
     with watched(reporter, title, len(clips)) as watch:
         return extract(clips, encoder, contract, cache=FeatureCache(), view=view, order=order, on_progress=watch)
+
+
+def read_views(
+    manifest: Manifest,
+    encoder: FrameEncoder,
+    contract: Contract,
+    *,
+    recipe: Recipe,
+    protocol: Protocol,
+    reporter: Reporter,
+) -> list[list[Features | VideoError]]:
+    """Features of all clips, one list a reading of the recipe's; clips that are only tested are read in one way."""
+    clips = manifest.clips
+    views = [extract_features(clips, encoder, contract, reporter=reporter)]
+    learnt_from = sorted({index for split in protocol.splits for index in (*split.train, *split.val)})
+    for view in recipe.views.readings[1:]:
+        found = extract_features(
+            [clips[index] for index in learnt_from], encoder, contract, view=view, reporter=reporter
+        )
+        views.append(list(views[0]))  # what stands there for clips that are only tested is never looked at
+        for index, result in zip(learnt_from, found, strict=True):
+            views[-1][index] = result
+    sided = [label for label in manifest.labels if _SIDE.search(label)]
+    if recipe.views.mirrored == "train" and sided:
+        reporter.say(f"'{sided[0]}' speaks of a side, and mirror images teach both: --set views.mirrored=none")
+    return views
+
+
+def name_unusable(views: Sequence[Sequence[Features | VideoError]], path: Path, reporter: Reporter) -> None:
+    """Write the files that cannot be used to a quarantine list, where there are any."""
+    failed = {result.path: result for view in views for result in view if isinstance(result, VideoError)}
+    if failed:
+        rows = [ScanRow(file, False, error.reason, error.detail, None) for file, error in failed.items()]
+        write_quarantine(rows, path)
+        reporter.say(f"{len(failed)} files cannot be used, and count as wrong: {path} says why")
 
 
 @contextmanager

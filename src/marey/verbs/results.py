@@ -13,12 +13,13 @@ import numpy as np
 import numpy.typing as npt
 import torch
 
-from marey.data import Clip, Leak, content_hash
-from marey.encoders import clip_span
+from marey.data import Clip, Leak, content_hash, find_leaks
+from marey.encoders import Features, clip_span
 from marey.errors import VideoError
 from marey.evaluation import Evaluation, Metrics, Row, write_metrics, write_predictions
 from marey.models import ModelConfig
 from marey.reports import History, chronophotograph, write_report
+from marey.training import Protocol, Trained
 from marey.video import Sampling, decode
 
 _PLATE_HEIGHT = 240
@@ -60,6 +61,24 @@ def to_row(clip: Clip, result: tuple[float, ...] | VideoError, *, fold: int | No
     if isinstance(result, VideoError):
         return Row(clip.id, path, label, clip.group, fold, reason=result.reason, detail=result.detail)
     return Row(clip.id, path, label, clip.group, fold, probabilities=result)
+
+
+def tested(
+    clips: Sequence[Clip],
+    features: Sequence[Features | VideoError],
+    protocol: Protocol,
+    trained: Sequence[Trained],
+) -> tuple[tuple[Row, ...], tuple[Leak, ...]]:
+    """What the model of each split says to its test clips, and what is on both sides of any split."""
+    rows: list[Row] = []
+    leaks: list[Leak] = []
+    for number, (split, fold) in enumerate(zip(protocol.splits, trained, strict=True), start=1):
+        leaks += find_leaks(clips, (*split.train, *split.val), split.test)
+        for index in split.test:
+            found = features[index]
+            result = found if isinstance(found, VideoError) else tuple(fold.model.probabilities(found).tolist())
+            rows.append(to_row(clips[index], result, fold=number if protocol.pooled else None))
+    return tuple(rows), tuple(dict.fromkeys(leaks))
 
 
 def leaks_from_training(config: ModelConfig, clips: Sequence[Clip]) -> tuple[Leak, ...]:

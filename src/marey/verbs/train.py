@@ -2,20 +2,15 @@
 
 from __future__ import annotations
 
-import hashlib
-import json
-import shutil
 import time
 from pathlib import Path
-from typing import TYPE_CHECKING, Any, Final, Literal
+from typing import TYPE_CHECKING, Literal
 
-from marey.errors import DatasetError, UsageError
+from marey.errors import DatasetError
 from marey.verbs.reporter import SILENT, Reporter
 
 if TYPE_CHECKING:
     from marey.verbs.results import EvaluationResult
-
-_RUN: Final = "run.json"
 
 
 def train(
@@ -46,22 +41,20 @@ def train(
         device: where to run: auto, cpu or cuda.
         if_exists: what to do with a run in `out`: "resume" it, or "restart" it from nothing.
     """
-    from marey.data import Leak, data_hash, find_leaks, write_quarantine
-    from marey.data.scan import ScanRow
+    from marey.data import data_hash
     from marey.encoders import load_encoder
-    from marey.errors import VideoError
-    from marey.evaluation import Evaluation, Row
+    from marey.evaluation import Evaluation
     from marey.models import save_model
     from marey.training import Experiment, load_recipe, plan, run_protocol
-    from marey.verbs.prepare import extract_features, load_labelled, pick_device
-    from marey.verbs.results import EvaluationResult, to_row, versions, write_results
+    from marey.verbs.prepare import load_labelled, name_unusable, pick_device, read_views
+    from marey.verbs.results import EvaluationResult, tested, versions, write_results
+    from marey.verbs.run_folder import claim_run
 
     began = time.monotonic()
+    out = Path(out)
     chosen = load_recipe(recipe, changes=set or ())
     where = pick_device(device)
-    manifest, excluded = load_labelled(
-        data, group_regex=group_regex, exclude=str(exclude) if exclude else None, reporter=reporter
-    )
+    manifest, excluded = load_labelled(data, group_regex=group_regex, exclude=exclude, reporter=reporter)
     if len(manifest.labels) < 2:
         raise DatasetError(
             f"all {len(manifest.clips)} clips are of one class, {manifest.labels[0]!r}: at least two are needed to "
@@ -69,114 +62,56 @@ def train(
         )
     protocol = plan(manifest, folds=folds, test=chosen.test, seed=chosen.seed)
     hashed = data_hash(manifest)
-    _claim(out, _fingerprint(chosen.model_dump(mode="json"), hashed, protocol.splits), if_exists, reporter)
-    (out / "recipe.yaml").write_text(chosen.to_yaml(), encoding="utf-8")
+    claim_run(out, recipe=chosen, data_hash=hashed, protocol=protocol, if_exists=if_exists, reporter=reporter)
 
     encoder = load_encoder(chosen.encoder, device=where)
     contract = encoder.contract(sampling=chosen.sampling, streams=chosen.streams, fit=chosen.fit)
-    clips = manifest.clips
-    features = [
-        extract_features(clips, encoder, contract, view=view, reporter=reporter) for view in chosen.views.readings
-    ]
-    failed = {result.path: result for view in features for result in view if isinstance(result, VideoError)}
-    if failed:
-        rows = [ScanRow(path, False, error.reason, error.detail, None) for path, error in failed.items()]
-        write_quarantine(rows, out / "quarantine.csv")
-        reporter.say(f"{len(failed)} files cannot be used, and count as wrong: {out / 'quarantine.csv'} says why")
-
-    made_with: dict[str, Any] = {
-        "recipe": chosen.model_dump(mode="json"),
-        "data_hash": hashed,
-        "protocol": protocol.name,
-        **versions(),
-    }
+    views = read_views(manifest, encoder, contract, recipe=chosen, protocol=protocol, reporter=reporter)
+    name_unusable(views, out / "quarantine.csv", reporter)
     experiment = Experiment(
-        clips,
-        features,
+        manifest.clips,
+        views,
         labels=manifest.labels,
         contract=contract,
         recipe=chosen,
-        made_with=made_with,
+        made_with={
+            "recipe": chosen.model_dump(mode="json"),
+            "data_hash": hashed,
+            "protocol": protocol.name,
+            **versions(),
+        },
         device=where,
     )
-    steps = len(protocol.splits) + protocol.pooled
-    with reporter.stage("training", steps) as stage:
+    with reporter.stage("training", len(protocol.splits) + protocol.pooled) as stage:
         trained, final = run_protocol(
             experiment, protocol, seed=chosen.seed, out=out, on_fold=lambda done, _: stage.advance(done)
         )
     save_model(final.model, out / "model")
 
-    rows_of_test: list[Row] = []
-    leaks: list[Leak] = []
-    notes: list[str] = []
-    for number, (split, fold) in enumerate(zip(protocol.splits, trained, strict=True), start=1):
-        leaks += find_leaks(clips, (*split.train, *split.val), split.test)
-        notes += [note for note in (*split.notes, *fold.notes) if note not in notes]
-        for index in split.test:
-            found = features[0][index]
-            result = found if isinstance(found, VideoError) else tuple(fold.model.probabilities(found).tolist())
-            rows_of_test.append(to_row(clips[index], result, fold=number if protocol.pooled else None))
+    rows, leaks = tested(manifest.clips, views[0], protocol, trained)
     evaluation = Evaluation(
         labels=manifest.labels,
-        rows=tuple(rows_of_test),
-        leaks=tuple(dict.fromkeys(leaks)),
+        rows=rows,
+        leaks=leaks,
         protocol=protocol.name,
         data_hash=hashed,
         seed=chosen.seed,
         excluded=excluded,
     )
+    notes = tuple(
+        dict.fromkeys(
+            note for split, fold in zip(protocol.splits, trained, strict=True) for note in (*split.notes, *fold.notes)
+        )
+    )
+    for note in notes:
+        reporter.say(note)
     page = write_results(
         evaluation,
-        clips,
+        manifest.clips,
         out,
         title=f"{chosen.name} on {Path(data).name}",
         recipe_text=chosen.to_yaml(),
         histories=[fold.history for fold in trained],
         facts={"groups": manifest.grouping, "data": manifest.source, "seconds": f"{time.monotonic() - began:.1f}"},
     )
-    for note in notes:
-        reporter.say(note)
-    return EvaluationResult(evaluation.metrics, out, page, out / "model", tuple(notes))
-
-
-def _fingerprint(recipe: dict[str, Any], data_hash: str, splits: Any) -> dict[str, str]:
-    """What has to be the same for an interrupted run to go on, by name."""
-    parts = [[list(split.train), list(split.val), list(split.test)] for split in splits]
-    return {
-        "recipe": hashlib.blake2b(json.dumps(recipe, sort_keys=True).encode(), digest_size=16).hexdigest(),
-        "data": data_hash,
-        "splits": hashlib.blake2b(json.dumps(parts).encode(), digest_size=16).hexdigest(),
-    }
-
-
-def _claim(out: Path, fingerprint: dict[str, str], if_exists: str, reporter: Reporter) -> None:
-    """Make the run's folder, or take over one that an interrupted run of the very same kind has left."""
-    if if_exists not in ("resume", "restart"):
-        raise UsageError(f"if_exists='{if_exists}' is neither 'resume' nor 'restart'")
-    if out.exists() and not out.is_dir():
-        raise UsageError(f"{out} is a file; give the run a folder of its own with --out")
-    known = out / _RUN
-    if out.is_dir() and any(out.iterdir()):
-        if not known.is_file():
-            raise UsageError(f"{out} holds other things than a run; give the run a folder of its own with --out")
-        try:
-            before = json.loads(known.read_text(encoding="utf-8"))
-        except ValueError:
-            before = {}
-        changed = [name for name, value in fingerprint.items() if before.get(name) != value]
-        if if_exists == "restart":
-            for name in ("folds", "model", "plots"):
-                shutil.rmtree(out / name, ignore_errors=True)
-            for name in ("metrics.json", "predictions.csv", "report.html", "quarantine.csv"):
-                (out / name).unlink(missing_ok=True)
-        elif changed:
-            raise UsageError(
-                f"{out} holds a run with another {' and other '.join(changed)}; "
-                "choose another --out, or --if-exists restart to replace it"
-            )
-        else:
-            reporter.say(f"going on with the run in {out}: what it has trained already is taken from there")
-    out.mkdir(parents=True, exist_ok=True)
-    part = out / f".{_RUN}.part"
-    part.write_text(json.dumps(fingerprint, indent=1) + "\n", encoding="utf-8")
-    part.replace(known)
+    return EvaluationResult(evaluation.metrics, out, page, out / "model", notes)

@@ -1,0 +1,46 @@
+# make demo    everything once, from nothing: install, draw clips, train, test, predict
+# make test    the tests (minutes); make test-all adds the long ones
+# make check   ruff, ruff format, mypy --strict
+# make bench   measurements; ONLY=name runs one
+# make pictures   the pictures of the README
+
+PYTHON ?= python3
+BIN := .venv/bin
+ONLY ?=
+
+.PHONY: demo test test-all check bench pictures clean
+
+$(BIN)/python:
+	$(PYTHON) -c 'import sys; sys.exit("marey needs Python 3.11 or newer, and this is " + sys.version.split()[0]) if sys.version_info < (3, 11) else None'
+	$(PYTHON) -m venv .venv
+
+.venv/installed: pyproject.toml | $(BIN)/python
+	$(BIN)/python -m pip install --quiet --editable .
+	touch $@
+
+.venv/installed-dev: pyproject.toml | $(BIN)/python
+	$(BIN)/python -m pip install --quiet --editable '.[dev]'
+	touch .venv/installed $@
+
+demo: .venv/installed
+	$(BIN)/marey demo --out runs/demo
+
+test: .venv/installed-dev
+	$(BIN)/python -m pytest -m 'not long'
+
+test-all: .venv/installed-dev
+	$(BIN)/python -m pytest
+
+check: .venv/installed-dev
+	$(BIN)/ruff check .
+	$(BIN)/ruff format --check .
+	$(BIN)/mypy
+
+bench: .venv/installed-dev
+	$(BIN)/python benchmarks/bench.py $(if $(ONLY),--only $(ONLY))
+
+pictures: .venv/installed
+	$(BIN)/python scripts/pictures.py docs/images
+
+clean:
+	rm -rf .venv runs build dist src/*.egg-info .pytest_cache .mypy_cache .ruff_cache

@@ -1,0 +1,108 @@
+"""`marey train` beside the two limits that bound it: decoding and encoding, each alone.
+
+A cold run has an empty cache of features, a warm one finds all of them. Runs are timed as function calls, imports
+done and a first run gone before; and as commands, the way that a person has them.
+"""
+
+from __future__ import annotations
+
+import sys
+import time
+from collections import defaultdict
+from pathlib import Path
+from typing import Final
+
+import torch
+from measure import Line, Setting, cache_in, run, seconds
+
+from marey.data import load_data
+from marey.encoders import Contract, FeatureCache, FrameEncoder, extract, load_encoder, read_clip
+from marey.training import Recipe, load_recipe
+from marey.verbs import train
+from marey.verbs.prepare import pick_device
+
+RATIOS: Final = ("train_cold", "train_cold_folds", "train_warm", "train_warm_folds")
+
+_PROTOCOLS: Final[dict[str, str | None]] = {"": None, "_folds": "group"}
+_CHUNK: Final = 8  # clips that are decoded before they are encoded: memory stays small, and caches do not flatter
+_COLD_TARGET: Final = 1.5
+_WARM_TARGET: Final = 5.0
+
+
+def measure(setting: Setting) -> list[Line]:
+    """Time training with an empty and a full cache, on one split and on a fold a group."""
+    times: dict[str, list[float]] = defaultdict(list)
+    warm_runs = max(1, setting.repeat // setting.repeat_cold)
+    for number in range(setting.repeat_cold):
+        work = setting.work / f"training-{number}"
+        _time_commands(setting.data, work, times)
+        with cache_in(work / "command"):
+            train(str(setting.data), out=work / "settle")  # what only the first call of a process pays for
+        limit = _time_limits(setting.data, work / "command", times)
+        for suffix, folds in _PROTOCOLS.items():
+            with cache_in(work / f"function{suffix}"):
+                cold = seconds(lambda: train(str(setting.data), out=work / f"cold{suffix}", folds=folds))  # noqa: B023
+                times[f"function, cold{suffix}"].append(cold)
+                times[f"train_cold{suffix}"].append(cold / limit)
+                for again in range(warm_runs):
+                    out = work / f"warm{suffix}-{again}"
+                    warm = seconds(lambda: train(str(setting.data), out=out, folds=folds))  # noqa: B023
+                    times[f"function, warm{suffix}"].append(warm)
+                    times[f"head only{suffix}"].append(warm - times["cache only"][-1])
+                    times[f"train_warm{suffix}"].append(cold / warm)
+    return [_line(name, tuple(runs)) for name, runs in times.items()]
+
+
+def _line(name: str, runs: tuple[float, ...]) -> Line:
+    if name not in RATIOS:
+        return Line(name, runs)
+    if name.startswith("train_cold"):
+        return Line(name, runs, "x", at_most=_COLD_TARGET)
+    return Line(name, runs, "x", at_least=_WARM_TARGET)
+
+
+def _time_commands(data: Path, work: Path, times: dict[str, list[float]]) -> None:
+    """Cold and warm runs as processes of their own; the last cache stays in `work / "command"`."""
+    for suffix, folds in reversed(_PROTOCOLS.items()):
+        cache = work / f"command{suffix}"
+        for state in ("cold", "warm"):
+            command = [sys.executable, "-m", "marey", "train", str(data), "--out", str(work / f"{state}-run{suffix}")]
+            if folds is not None:
+                command += ["--folds", folds]
+            began = time.perf_counter()
+            run(command, environment={"MAREY_CACHE": str(cache)})
+            times[f"command, {state}{suffix}"].append(time.perf_counter() - began)
+
+
+def _time_limits(data: Path, cache: Path, times: dict[str, list[float]]) -> float:
+    """Time decoding alone, encoding alone, and the look-up in a full cache; gives the sum of the first two."""
+    recipe = load_recipe("default")
+    encoder = load_encoder(recipe.encoder, device=pick_device("auto"))
+    contract = encoder.contract(sampling=recipe.sampling, streams=recipe.streams, fit=recipe.fit)
+    clips = load_data(str(data)).clips
+    decoding = encoding = 0.0
+    for view in recipe.views.readings:
+        for first in range(0, len(clips), _CHUNK):
+            began = time.perf_counter()
+            chunk = [read_clip(clip, contract, view=view) for clip in clips[first : first + _CHUNK]]
+            decoded = time.perf_counter()
+            for pictures in chunk:
+                encoder.encode(torch.cat(list(pictures.values())))
+            decoding += decoded - began
+            encoding += time.perf_counter() - decoded
+    times["decode only"].append(decoding)
+    times["encode only"].append(encoding)
+    times["cache only"].append(_time_cache(data, cache, recipe, encoder, contract))
+    return decoding + encoding
+
+
+def _time_cache(data: Path, cache: Path, recipe: Recipe, encoder: FrameEncoder, contract: Contract) -> float:
+    clips = load_data(str(data)).clips
+    encoded = encoder.pictures
+    began = time.perf_counter()
+    for view in recipe.views.readings:
+        extract(clips, encoder, contract, cache=FeatureCache(cache), view=view)
+    took = time.perf_counter() - began
+    if encoder.pictures != encoded:
+        raise SystemExit(f"the cache in {cache} should be full, and {encoder.pictures - encoded} pictures were missing")
+    return took

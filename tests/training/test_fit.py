@@ -1,0 +1,193 @@
+from __future__ import annotations
+
+import csv
+import importlib
+from collections.abc import Iterator
+from datetime import timedelta
+from pathlib import Path
+
+import pytest
+import torch
+
+from marey.models import Classifier, HeadSpec
+from marey.training import Batch, FeatureSet, Fit, Training, TrainingBatches, fit
+
+CLASSES, LENGTH, DIM = 3, 5, 8
+
+LIVELY = Training(
+    epochs=8, batch_size=8, learning_rate=0.01, mixup=0.3, time_jitter=1, frame_drop=0.2, patience=50, warmup=0.2
+)
+
+
+def toy(count: int = 30, *, seed: int = 0, noise: float = 1.0, rare: bool = False) -> FeatureSet:
+    """Clips whose class is a direction in the space of features, under noise."""
+    chance = torch.Generator().manual_seed(seed)
+    labels = torch.arange(count) % CLASSES
+    if rare:
+        labels = torch.where(torch.arange(count) < count // 10, 1, 0)
+    centres = 2 * torch.eye(CLASSES, DIM)[labels].view(1, count, 1, DIM)
+    values = centres + noise * torch.randn(1, count, LENGTH, DIM, generator=chance)
+    return FeatureSet({"a": values, "b": -values}, labels, CLASSES)
+
+
+def new(clips: FeatureSet, head: str = "mean") -> Classifier:
+    torch.manual_seed(0)
+    classifier = Classifier(HeadSpec(name=head, options={}), {"a": DIM, "b": DIM}, CLASSES)
+    classifier.prepare(clips.all_views())
+    return classifier
+
+
+def train(
+    training: Training,
+    *,
+    clips: FeatureSet | None = None,
+    validation: FeatureSet | None = None,
+    epochs: int | None = None,
+    seed: int = 3,
+    log_dir: Path | None = None,
+) -> Fit:
+    clips = clips or toy()
+    return fit(new(clips), clips, training, seed=seed, validation=validation, epochs=epochs, log_dir=log_dir)
+
+
+def right(result: Fit, clips: FeatureSet) -> torch.Tensor:
+    batch = clips.plain()
+    with torch.inference_mode():
+        return result.classifier(batch.features, batch.mask).argmax(1) == clips.labels
+
+
+def assert_same(left: Fit, right: Fit) -> None:
+    assert left.history == right.history
+    assert left.epochs == right.epochs
+    ours, theirs = left.classifier.state_dict(), right.classifier.state_dict()
+    assert ours.keys() == theirs.keys()
+    assert all(torch.equal(ours[name], theirs[name]) for name in ours)
+
+
+def test_what_can_be_told_apart_is_learnt() -> None:
+    result = train(Training(epochs=15, batch_size=8, learning_rate=0.01), validation=toy(seed=1))
+    assert float(right(result, toy(60, seed=2)).float().mean()) >= 0.95
+    assert result.history["train_loss"][-1] < 0.7 * result.history["train_loss"][0]
+    assert not result.classifier.training
+
+
+@pytest.mark.parametrize("validated", [True, False])
+def test_the_same_seed_twice_gives_the_same_bits(validated: bool) -> None:
+    validation = toy(seed=1) if validated else None
+    first = train(LIVELY, validation=validation)
+    torch.rand(5)
+    assert_same(first, train(LIVELY, validation=validation))
+    other = train(LIVELY, validation=validation, seed=4)
+    assert other.history["train_loss"] != first.history["train_loss"]
+
+
+def test_a_training_leaves_the_chance_of_its_caller_alone() -> None:
+    clips = toy()
+    classifier = new(clips)
+    torch.manual_seed(5)
+    expected = torch.rand(3)
+    torch.manual_seed(5)
+    fit(classifier, clips, Training(epochs=1), seed=0)
+    assert torch.equal(torch.rand(3), expected)
+
+
+def test_without_validation_every_epoch_is_run_and_the_last_one_taken() -> None:
+    result = train(LIVELY)
+    assert result.epochs == LIVELY.epochs == len(result.history["train_loss"])
+    assert result.history["val_macro_f1"] == []
+
+
+def test_the_epoch_of_the_best_validation_score_is_kept() -> None:
+    validation = toy(seed=1, noise=3.0)
+    result = train(LIVELY, validation=validation)
+    scores = [
+        f1 - 1e-3 * loss
+        for f1, loss in zip(result.history["val_macro_f1"], result.history["val_loss"], strict=True)
+    ]
+    assert result.epochs == 1 + scores.index(max(scores))
+    batch = validation.plain()
+    with torch.inference_mode():
+        logits = result.classifier(batch.features, batch.mask)
+    loss = float(torch.nn.functional.nll_loss(logits, validation.labels))
+    assert loss == pytest.approx(result.history["val_loss"][result.epochs - 1], rel=1e-5)
+
+
+def test_training_stops_when_validation_has_not_improved_for_so_many_epochs() -> None:
+    clips, validation = toy(), toy(seed=1)
+    wrong = FeatureSet(validation.features, (validation.labels + 1) % CLASSES, CLASSES)
+    result = train(Training(epochs=60, patience=3, learning_rate=0.01), clips=clips, validation=wrong)
+    assert len(result.history["train_loss"]) == result.epochs + 3 < 60
+
+
+def test_a_given_number_of_epochs_ends_the_same_schedule_sooner() -> None:
+    whole, part = train(LIVELY), train(LIVELY, epochs=3)
+    assert part.epochs == 3
+    for name in ("train_loss", "learning_rate"):
+        assert part.history[name] == whole.history[name][:3]
+
+
+def test_the_rate_rises_then_falls_to_zero() -> None:
+    rates = train(LIVELY).history["learning_rate"]
+    assert rates[0] < max(rates) <= LIVELY.learning_rate
+    assert rates[-1] == pytest.approx(0.0, abs=1e-9)
+
+
+def test_plateau_divides_the_rate_by_ten_where_validation_does_not_improve() -> None:
+    validation = toy(seed=1)
+    wrong = FeatureSet(validation.features, (validation.labels + 1) % CLASSES, CLASSES)
+    training = Training(epochs=12, schedule="plateau", patience=4, learning_rate=0.01, warmup=0.0)
+    rates = train(training.model_copy(update={"patience": 11}), validation=wrong).history["learning_rate"]
+    assert rates[0] == pytest.approx(0.01)
+    assert min(rates) == pytest.approx(0.001)
+    level = train(training).history["learning_rate"]  # nothing is validated: level
+    assert level == pytest.approx([0.01] * 12)
+
+
+def test_a_rare_class_is_heard_when_classes_are_weighed() -> None:
+    clips, test = toy(60, rare=True, noise=3.0), toy(600, rare=True, noise=3.0, seed=9)
+    heard = {}
+    for weights in ("balanced", "none"):
+        training = Training(epochs=20, learning_rate=0.01).model_copy(update={"class_weights": weights})
+        heard[weights] = float(right(train(training, clips=clips), test)[test.labels == 1].float().mean())
+    assert heard["balanced"] > heard["none"] + 0.1
+
+
+def test_logs_are_left_for_tensorboard_and_as_csv(tmp_path: Path) -> None:
+    result = train(LIVELY, validation=toy(seed=1), log_dir=tmp_path / "choose")
+    assert list((tmp_path / "choose").glob("events.out.tfevents.*"))
+    with (tmp_path / "choose" / "metrics.csv").open(newline="") as file:
+        rows = list(csv.DictReader(file))
+    losses = [float(row["train_loss"]) for row in rows if row.get("train_loss")]
+    assert losses == pytest.approx(result.history["train_loss"])
+    assert {"val_loss", "val_macro_f1", "learning_rate"} <= rows[0].keys()
+    assert not list(tmp_path.rglob("*.ckpt"))
+
+
+class _PowerCutError(Exception):
+    pass
+
+
+@pytest.mark.parametrize("validated", [True, False])
+@pytest.mark.parametrize("batch", [0, 1, 3])
+def test_a_training_that_was_cut_off_ends_as_if_it_had_not_been(
+    monkeypatch: pytest.MonkeyPatch, tmp_path: Path, batch: int, validated: bool
+) -> None:
+    validation = toy(seed=1) if validated else None
+    monkeypatch.setattr(importlib.import_module("marey.training.fit"), "_CHECKPOINT_EVERY", timedelta(0))
+    whole = train(LIVELY, validation=validation)
+    iterate = TrainingBatches.__iter__
+
+    def cut_off(self: TrainingBatches) -> Iterator[Batch]:
+        for number, found in enumerate(iterate(self)):
+            if (self.epoch, number) == (4, batch):
+                raise _PowerCutError
+            yield found
+
+    with monkeypatch.context() as patch:
+        patch.setattr(TrainingBatches, "__iter__", cut_off)
+        with pytest.raises(_PowerCutError):
+            train(LIVELY, validation=validation, log_dir=tmp_path / "fit")
+    assert (tmp_path / "fit" / "last.ckpt").is_file()
+    resumed = train(LIVELY, validation=validation, log_dir=tmp_path / "fit")
+    assert_same(resumed, whole)
+    assert not (tmp_path / "fit" / "last.ckpt").exists()
