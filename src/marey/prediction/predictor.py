@@ -131,20 +131,34 @@ class Predictor:
             on_progress: called after each file.
 
         Returns:
-            A prediction a clip, in order; one that cannot be used says why in `reason`.
+            A prediction a clip, each file once, in the order of the sources; one that cannot be used says why in
+            `reason`.
 
         Raises:
             UsageError: an array of another shape, or no frame rate for one.
             DatasetError: a folder without videos, or a pattern that matches nothing.
         """
         several = [sources] if isinstance(sources, str | Path | np.ndarray | torch.Tensor) else list(sources)
-        named = [source for source in several if isinstance(source, str | Path)]
-        arrays = [source for source in several if not isinstance(source, str | Path)]
-        clips = find_clips(named)
-        results = self.probabilities(clips, on_progress=on_progress)
-        predictions = [self._prediction(clip.id, result) for clip, result in zip(clips, results, strict=True)]
-        for number, array in enumerate(arrays, start=1):
-            predictions.append(self._prediction(f"array {number}", self._of_array(array, frame_rate)))
+        given: list[Clip | npt.NDArray[np.uint8] | torch.Tensor] = []
+        named: set[Path] = set()
+        for source in several:
+            if isinstance(source, str | Path):
+                given += [clip for clip in find_clips([source]) if clip.path not in named]
+                named.update(clip.path for clip in given if isinstance(clip, Clip))
+            else:
+                given.append(source)
+        if frame_rate is None and len(named) < len(given):
+            raise UsageError("frames in memory need their frame rate: predict(frames, frame_rate=25.0)")
+        clips = [clip for clip in given if isinstance(clip, Clip)]
+        results = iter(self.probabilities(clips, on_progress=on_progress))
+        predictions: list[Prediction] = []
+        arrays = 0
+        for what in given:
+            if isinstance(what, Clip):
+                predictions.append(self._prediction(what.id, next(results)))
+            else:
+                arrays += 1
+                predictions.append(self._prediction(f"array {arrays}", self._of_array(what, frame_rate or 0.0)))
         return predictions
 
     def probabilities(
@@ -171,10 +185,8 @@ class Predictor:
         return tuple(self.model.probabilities(features).tolist())
 
     def _of_array(
-        self, array: npt.NDArray[np.uint8] | torch.Tensor, frame_rate: float | None
+        self, array: npt.NDArray[np.uint8] | torch.Tensor, frame_rate: float
     ) -> tuple[float, ...] | VideoError:
-        if frame_rate is None:
-            raise UsageError("frames in memory need their frame rate: predict(frames, frame_rate=25.0)")
         try:
             pictures = read_frames(array, self.model.config.contract, frame_rate=frame_rate)
         except VideoError as error:
