@@ -38,9 +38,7 @@ def test_what_is_left_aside_is_said(tmp_path: Path) -> None:
 
 
 def test_hidden_files_are_passed_over(tmp_path: Path) -> None:
-    root = tree(
-        tmp_path, "walk/a.mp4", "walk/._a.mp4", ".git/b.mp4", "walk/Thumbs.db", ".DS_Store", "walk/.old/c.mp4"
-    )
+    root = tree(tmp_path, "walk/a.mp4", "walk/._a.mp4", ".git/b.mp4", "walk/Thumbs.db", ".DS_Store", "walk/.old/c.mp4")
     manifest = read_folder(root)
     assert len(manifest.clips) == 1
     assert manifest.notes == ()
@@ -62,9 +60,7 @@ def test_a_class_has_one_name_however_the_file_system_encodes_it(tmp_path: Path)
     ("first", "second"),
     [("Walk", "walk"), ("caf\u00e9", "cafe\u0301"), ("walk", "walk "), ("hand wave", "hand  wave")],
 )
-def test_classes_that_a_person_reads_as_one_are_refused_by_name(
-    tmp_path: Path, first: str, second: str
-) -> None:
+def test_classes_that_a_person_reads_as_one_are_refused_by_name(tmp_path: Path, first: str, second: str) -> None:
     with pytest.raises(DatasetError) as caught:
         read_folder(tree(tmp_path, f"{first}/a.mp4", f"{second}/b.mp4", "run/c.mp4"))
     assert repr(first) in str(caught.value)

@@ -14,11 +14,7 @@ from marey.errors import VideoError
 def test_the_hash_is_that_of_the_bytes(tmp_path: Path) -> None:
     path = tmp_path / "a.mp4"
     path.write_bytes(b"some video")
-    assert (
-        content_hash(path)
-        == content_hash(str(path))
-        == hashlib.blake2b(b"some video", digest_size=16).hexdigest()
-    )
+    assert content_hash(path) == content_hash(str(path)) == hashlib.blake2b(b"some video", digest_size=16).hexdigest()
     assert len(content_hash(path)) == 32
 
 

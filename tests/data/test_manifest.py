@@ -40,9 +40,7 @@ def test_every_column_is_read(tmp_path: Path) -> None:
         Clip(tmp_path / "a.mp4", "walk", "p1", 0.5, 2.0, "train"),
         Clip(tmp_path / "b.mp4", "run"),
     )
-    assert manifest.grouping == (
-        "groups from the column 'group': 1 group; 1 file without one, each its own group"
-    )
+    assert manifest.grouping == ("groups from the column 'group': 1 group; 1 file without one, each its own group")
 
 
 def test_a_spreadsheet_s_byte_order_mark_line_ends_and_empty_lines_do_no_harm(tmp_path: Path) -> None:
@@ -165,9 +163,7 @@ def test_a_missing_file_is_kept_where_that_is_asked_for(tmp_path: Path) -> None:
 
 def test_spans_of_one_file_are_clips_of_their_own(tmp_path: Path) -> None:
     manifest = read_manifest(table(tmp_path, "path,start,end\na.mp4,0,1\na.mp4,1,2\n"))
-    assert [clip.id for clip in manifest.clips] == [
-        f"{tmp_path.as_posix()}/a.mp4@{span}" for span in ("0-1", "1-2")
-    ]
+    assert [clip.id for clip in manifest.clips] == [f"{tmp_path.as_posix()}/a.mp4@{span}" for span in ("0-1", "1-2")]
 
 
 @pytest.mark.parametrize("name", ["validation", "Valid", " VAL "])
@@ -179,9 +175,7 @@ def test_other_tools_names_of_the_validation_part_are_understood(tmp_path: Path,
     ("header", "meant"),
     [("path,lable", "label"), ("path,subject", "group"), ("path,class", "label"), ("path,subset", "split")],
 )
-def test_a_misnamed_column_is_refused_with_the_name_that_was_meant(
-    tmp_path: Path, header: str, meant: str
-) -> None:
+def test_a_misnamed_column_is_refused_with_the_name_that_was_meant(tmp_path: Path, header: str, meant: str) -> None:
     message = error_of(table(tmp_path, f"{header}\na.mp4,x\n"))
     assert f"did you mean '{meant}'?" in message
     assert repr(header.split(",")[1]) in message

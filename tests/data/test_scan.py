@@ -136,6 +136,4 @@ def test_the_real_clips_can_all_be_used(shared_data: Path) -> None:
 
 def test_of_the_odd_samples_the_damaged_one_is_named(shared_data: Path) -> None:
     files = sorted((shared_data / "samples" / "odd").iterdir())
-    assert {row.path.name: row.reason for row in scan(files) if not row.ok} == {
-        "corrupted_h264.mp4": "corrupt"
-    }
+    assert {row.path.name: row.reason for row in scan(files) if not row.ok} == {"corrupted_h264.mp4": "corrupt"}

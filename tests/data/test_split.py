@@ -85,12 +85,7 @@ def test_a_class_of_as_many_groups_as_parts_is_in_each_part() -> None:
     clips = clips_of(*(f"l{label}/g{label}_{group}" for label in range(20) for group in range(3)))
     for seed in range(5):
         split = holdout(clips, test=0.2, val=0.2, seed=seed)
-        assert (
-            len(labels(clips, split.train))
-            == len(labels(clips, split.val))
-            == len(labels(clips, split.test))
-            == 20
-        )
+        assert len(labels(clips, split.train)) == len(labels(clips, split.val)) == len(labels(clips, split.test)) == 20
 
 
 def test_a_split_is_the_same_from_the_same_seed_and_another_from_another() -> None:
@@ -107,11 +102,7 @@ def test_a_validation_part_can_be_set_aside_alone() -> None:
 
 
 def test_spans_of_one_file_stay_together_where_no_groups_are_known() -> None:
-    clips = [
-        Clip(Path(f"{file}.mp4"), f"l{span % 3}", None, span, span + 1)
-        for file in range(10)
-        for span in range(9)
-    ]
+    clips = [Clip(Path(f"{file}.mp4"), f"l{span % 3}", None, span, span + 1) for file in range(10) for span in range(9)]
     split = holdout(clips, test=0.3, seed=0)
     assert not {clips[index].path for index in split.train} & {clips[index].path for index in split.test}
     assert find_leaks(clips, split.train, split.test) == ()
@@ -218,9 +209,7 @@ def test_leaving_groups_out_needs_groups() -> None:
         leave_one_group_out(clips_of("a/1 a/1 b/1"))
 
 
-@pytest.mark.parametrize(
-    ("test", "val"), [(0, 0), (1, 0), (0.5, 0.5), (-0.1, 0.5), (0.8, 0.3), (float("nan"), 0)]
-)
+@pytest.mark.parametrize(("test", "val"), [(0, 0), (1, 0), (0.5, 0.5), (-0.1, 0.5), (0.8, 0.3), (float("nan"), 0)])
 def test_shares_that_cannot_be_meant_are_wrong_use(test: float, val: float) -> None:
     with pytest.raises(UsageError, match="shares"):
         holdout(kth(), test=test, val=val, seed=0)

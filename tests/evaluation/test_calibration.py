@@ -22,7 +22,7 @@ def test_the_temperature_is_the_scale_by_which_logits_are_too_sharp(scale: float
 def test_the_temperature_is_the_least_of_the_log_likelihood() -> None:
     logits, truth = draw(2.0, clips=300)
     scores = torch.from_numpy(logits)
-    targets = (300 * torch.eye(5, dtype=torch.float64)[torch.from_numpy(truth)] + 1) / 305
+    targets = (300 * torch.eye(5, dtype=torch.float64)[torch.from_numpy(truth)] + 1 / 5) / 301
 
     def nll(temperature: float) -> float:
         return float(torch.nn.functional.cross_entropy(scores / temperature, targets))
@@ -35,7 +35,7 @@ def test_a_few_clips_that_are_all_right_do_not_ask_for_certainty() -> None:
     logits = 20 * np.eye(4)[np.arange(12) % 4]
     temperature = fit_temperature(logits, np.arange(12) % 4)
     certainty = np.exp(20 / temperature) / (np.exp(20 / temperature) + 3)
-    assert certainty == pytest.approx(13 / 16)
+    assert certainty == pytest.approx((12 + 1 / 4) / 13)
 
 
 def test_logits_that_say_nothing_give_one() -> None:

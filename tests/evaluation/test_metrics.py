@@ -134,9 +134,7 @@ def test_an_evaluation_without_clips_is_refused() -> None:
         evaluate()
 
 
-@pytest.mark.parametrize(
-    "given", [(0.5, 0.5), (0.5, 0.6, 0.1), (float("nan"), 0.5, 0.5), (-0.5, 1.0, 0.5)], ids=str
-)
+@pytest.mark.parametrize("given", [(0.5, 0.5), (0.5, 0.6, 0.1), (float("nan"), 0.5, 0.5), (-0.5, 1.0, 0.5)], ids=str)
 def test_numbers_that_are_no_probabilities_are_refused(given: tuple[float, ...]) -> None:
     with pytest.raises(ValueError, match="are not the probabilities of 3 labels"):
         evaluate(row("1", "a", *given))

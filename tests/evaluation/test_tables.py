@@ -28,9 +28,7 @@ def evaluation() -> Evaluation:
                 tuple(float(value) for value in given),
             )
         )
-    rows.append(
-        Row("bad\udcff.avi", "bad\udcff.avi", LABELS[0], None, 0, None, "truncated", "ends after 1.2 s, of 4")
-    )
+    rows.append(Row("bad\udcff.avi", "bad\udcff.avi", LABELS[0], None, 0, None, "truncated", "ends after 1.2 s, of 4"))
     return Evaluation(LABELS, tuple(rows), (), "5 folds", "c0ffee", 0)
 
 

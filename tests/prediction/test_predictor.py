@@ -10,7 +10,7 @@ import torch
 
 from marey.data import Clip
 from marey.encoders import EncoderSpec, FeatureCache, Progress, load_encoder
-from marey.errors import DatasetError, ModelFormatError, UsageError, VideoError
+from marey.errors import ModelFormatError, UsageError, VideoError
 from marey.evaluation import read_predictions
 from marey.models import ActionModel, load_model
 from marey.prediction import Prediction, Predictor

@@ -39,9 +39,7 @@ def history(epochs: int) -> dict[str, list[float]]:
 
 
 @pytest.mark.parametrize("classes", [2, 6, 101])
-def test_the_plots_of_few_and_of_many_classes_are_drawn_without_a_warning(
-    classes: int, tmp_path: Path
-) -> None:
+def test_the_plots_of_few_and_of_many_classes_are_drawn_without_a_warning(classes: int, tmp_path: Path) -> None:
     metrics = measured(classes, failed=2)
     save_png(plot_confusion(metrics), tmp_path / "confusion.png")
     save_png(plot_per_class(metrics), tmp_path / "per_class.png")

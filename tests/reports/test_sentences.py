@@ -46,7 +46,5 @@ def test_the_weakest_class_is_named_with_what_it_is_taken_for() -> None:
     evaluation = make(0.8, 15)
     assert mistaken_for(evaluation.metrics, 1) == ("a", 5)
     assert mistaken_for(evaluation.metrics, 0) is None
-    assert "The weakest class is “b” with an F1 of 0.00, most often taken for “a” (5 clips)." in remarks(
-        evaluation
-    )
+    assert "The weakest class is “b” with an F1 of 0.00, most often taken for “a” (5 clips)." in remarks(evaluation)
     assert np.isclose(evaluation.metrics.majority, 0.75)

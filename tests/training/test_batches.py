@@ -12,12 +12,13 @@ CLIPS, LENGTH, DIM, CLASSES = 23, 6, 3, 4
 
 def numbered(views: int = 1) -> FeatureSet:
     """Clips whose every number says its view, its clip and its frame: 10_000 v + 100 n + t."""
-    view, clip, frame = torch.meshgrid(
-        torch.arange(views), torch.arange(CLIPS), torch.arange(LENGTH), indexing="ij"
-    )
+    view, clip, frame = torch.meshgrid(torch.arange(views), torch.arange(CLIPS), torch.arange(LENGTH), indexing="ij")
     values = (10_000 * view + 100 * clip + frame).float()
-    features = {"a": values.unsqueeze(-1).expand(-1, -1, -1, DIM), "b": values.unsqueeze(-1).expand(-1, -1, -1, 2) + 0.5}
-    return FeatureSet(features, torch.arange(CLIPS) % CLASSES, CLASSES)
+    features = {
+        "a": values.unsqueeze(-1).expand(-1, -1, -1, DIM),
+        "b": values.unsqueeze(-1).expand(-1, -1, -1, 2) + 0.5,
+    }
+    return FeatureSet(features, torch.arange(CLIPS) % CLASSES, CLASSES, LENGTH)
 
 
 def epoch(batches: TrainingBatches, number: int) -> list[Batch]:

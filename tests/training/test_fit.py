@@ -24,7 +24,7 @@ def toy(count: int = 30, *, seed: int = 0, noise: float = 1.0, rare: bool = Fals
         labels = torch.where(torch.arange(count) < count // 10, 1, 0)
     centres = 2 * torch.eye(CLASSES, DIM)[labels].view(1, count, 1, DIM)
     values = centres + noise * torch.randn(1, count, LENGTH, DIM, generator=chance)
-    return FeatureSet({"a": values, "b": -values}, labels, CLASSES)
+    return FeatureSet({"a": values, "b": -values}, labels, CLASSES, LENGTH)
 
 
 def new(clips: FeatureSet, head: str = "mean") -> Classifier:
@@ -50,7 +50,8 @@ def train(
 def right(result: Fit, clips: FeatureSet) -> torch.Tensor:
     batch = clips.plain()
     with torch.inference_mode():
-        return result.classifier(batch.features, batch.mask).argmax(1) == clips.labels
+        logits: torch.Tensor = result.classifier(batch.features, batch.mask)
+        return logits.argmax(1) == clips.labels
 
 
 def assert_same(left: Fit, right: Fit) -> None:
@@ -108,7 +109,7 @@ def test_the_epoch_of_the_best_validation_score_is_kept() -> None:
 
 def test_training_stops_when_validation_has_not_improved_for_so_many_epochs() -> None:
     clips, validation = toy(), toy(seed=1)
-    wrong = FeatureSet(validation.features, (validation.labels + 1) % CLASSES, CLASSES)
+    wrong = FeatureSet(validation.features, (validation.labels + 1) % CLASSES, CLASSES, LENGTH)
     result = train(Training(epochs=60, patience=3, learning_rate=0.01), clips=clips, validation=wrong)
     scores = result.history["val_macro_f1"]
     assert len(scores) == 1 + scores.index(max(scores)) + 3 < 60
@@ -128,7 +129,7 @@ def test_the_rate_rises_then_falls_to_zero() -> None:
 
 def test_plateau_divides_the_rate_by_ten_where_validation_does_not_improve() -> None:
     validation = toy(seed=1)
-    wrong = FeatureSet(validation.features, (validation.labels + 1) % CLASSES, CLASSES)
+    wrong = FeatureSet(validation.features, (validation.labels + 1) % CLASSES, CLASSES, LENGTH)
     training = Training(epochs=12, schedule="plateau", patience=4, learning_rate=0.01, warmup=0.0)
     rates = train(training.model_copy(update={"patience": 11}), validation=wrong).history["learning_rate"]
     assert rates[0] == pytest.approx(0.01)

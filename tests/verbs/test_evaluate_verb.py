@@ -48,7 +48,7 @@ def test_frames_in_another_order_are_said_in_the_protocol_and_give_other_numbers
     small_run: Path, small_set: Path, tmp_path: Path
 ) -> None:
     given, turned = (
-        verbs.evaluate(small_run, str(small_set), out=tmp_path / order, frame_order=order)  # type: ignore[arg-type]
+        verbs.evaluate(small_run, str(small_set), out=tmp_path / order, frame_order=order)
         for order in ("given", "reversed")
     )
     assert given.metrics.protocol == "all clips of the data"
@@ -83,9 +83,7 @@ def test_clips_without_labels_are_refused(small_run: Path, small_set: Path, tmp_
         verbs.evaluate(small_run, str(tmp_path / "m.csv"), out=tmp_path / "e")
 
 
-def test_a_test_set_of_files_that_cannot_be_used_is_all_wrong_and_no_traceback(
-    small_run: Path, tmp_path: Path
-) -> None:
+def test_a_test_set_of_files_that_cannot_be_used_is_all_wrong_and_no_traceback(small_run: Path, tmp_path: Path) -> None:
     for label in ("boxing", "walking"):
         (tmp_path / "data" / label).mkdir(parents=True)
         (tmp_path / "data" / label / "a.mp4").write_bytes(b"")

@@ -281,7 +281,9 @@ def test_nothing_is_left_to_train_on_is_an_input_error(
     assert (tmp_path / "run" / "quarantine.csv").is_file()
 
 
-def test_a_list_of_what_to_leave_out_takes_spans_by_name(small_set: Path, small_changes: list[str], tmp_path: Path) -> None:
+def test_a_list_of_what_to_leave_out_takes_spans_by_name(
+    small_set: Path, small_changes: list[str], tmp_path: Path
+) -> None:
     left_out = sorted(small_set.rglob("*.mp4"))[0]
     write_quarantine([ScanRow(left_out, False, "corrupt", "x", None)], tmp_path / "out.csv")
     result = verbs.train(str(small_set), out=tmp_path / "run", exclude=tmp_path / "out.csv", set=small_changes)

@@ -51,7 +51,7 @@ class _TerminalReporter(Reporter):
         self._console = console
 
     def say(self, sentence: str) -> None:
-        self._console.print(Text(sentence, style="dim"))
+        self._console.print(Text(sentence, style="dim"), soft_wrap=True)  # the terminal wraps; a log file need not
 
     @contextmanager
     def stage(self, title: str, total: int) -> Iterator[Stage]:

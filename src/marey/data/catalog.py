@@ -81,17 +81,11 @@ def load_data(data: str | Path, *, group_regex: str | None = None, missing: Miss
     elif str(data) in CATALOG:
         named = CATALOG[str(data)]
         if not named.is_here:
-            raise DatasetError(
-                f"the data set '{data}' is not here yet ({named.folder}): run '{named.way_to_get}'"
-            )
-        manifest = replace(
-            _load_folder(named.folder, missing), source=f"the data set '{data}' in {named.folder}"
-        )
+            raise DatasetError(f"the data set '{data}' is not here yet ({named.folder}): run '{named.way_to_get}'")
+        manifest = replace(_load_folder(named.folder, missing), source=f"the data set '{data}' in {named.folder}")
     else:
         hint = did_you_mean(str(data), CATALOG)
-        raise DatasetError(
-            f"'{data}' is no folder, no manifest and no name of a data set; for a name, {hint}"
-        )
+        raise DatasetError(f"'{data}' is no folder, no manifest and no name of a data set; for a name, {hint}")
     return manifest if group_regex is None else assign_groups(manifest, group_regex=group_regex)
 
 
@@ -102,9 +96,7 @@ def _load_folder(folder: Path, missing: Missing) -> Manifest:
 
 def _load_file(path: Path, missing: Missing) -> Manifest:
     if path.suffix.lower() in VIDEO_SUFFIXES:
-        raise DatasetError(
-            f"{path} is one video, not a data set: give a folder of class folders or a manifest"
-        )
+        raise DatasetError(f"{path} is one video, not a data set: give a folder of class folders or a manifest")
     if path.suffix.lower() not in MANIFEST_SUFFIXES:
         raise DatasetError(
             f"{path} is not a data set: give a folder of class folders, or a manifest "

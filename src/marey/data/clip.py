@@ -102,9 +102,7 @@ class Manifest:
             "files": len({clip.path for clip in self.clips}),
             "groups": len(self.groups),
             "labels": dict(sorted(Counter(clip.label for clip in self.clips if clip.label).items())),
-            "splits": {
-                part: count for part in PARTS if (count := sum(clip.split == part for clip in self.clips))
-            },
+            "splits": {part: count for part in PARTS if (count := sum(clip.split == part for clip in self.clips))},
             "notes": list(self.notes),
         }
 

@@ -102,9 +102,7 @@ def _read_classes(folder: Path, root: Path, part: Part | None, survey: _Survey) 
 def _note_strays(folder: Path, root: Path, survey: _Survey) -> None:
     strays = [entry.name for entry in _entries(folder) if not entry.is_dir() and _is_video(entry.name)]
     if strays:
-        place = (
-            "beside the class folders" if folder == root else f"directly in {relative_name(folder, root)!r}"
-        )
+        place = "beside the class folders" if folder == root else f"directly in {relative_name(folder, root)!r}"
         survey.notes.append(f"{counted(len(strays), 'video')} left aside {place}: {listing(strays)}")
 
 
@@ -159,9 +157,7 @@ def _entries(folder: Path) -> Iterator[os.DirEntry[str]]:
     for entry in entries:
         if not entry.name.startswith(".") and entry.name.lower() not in ("thumbs.db", "desktop.ini"):
             if any("\ud800" <= letter <= "\udfff" for letter in entry.name):
-                raise DatasetError(
-                    f"{folder} holds {entry.name!r}, whose name is not valid Unicode: rename it"
-                )
+                raise DatasetError(f"{folder} holds {entry.name!r}, whose name is not valid Unicode: rename it")
             yield entry
 
 

@@ -51,9 +51,7 @@ def assign_groups(manifest: Manifest, *, group_regex: str | None = None) -> Mani
             groups = [_named_group(group_regex, clip.path) for clip in manifest.clips]
             taken = f"the pattern {group_regex!r}"
         else:
-            groups = _captures(
-                group_regex, [relative_name(clip.path, manifest.root) for clip in manifest.clips]
-            )
+            groups = _captures(group_regex, [relative_name(clip.path, manifest.root) for clip in manifest.clips])
             taken = f"the expression {group_regex!r}"
         unmatched = [
             relative_name(clip.path, manifest.root)

@@ -25,9 +25,7 @@ def content_hash(path: str | Path) -> str:
     path = Path(path)
     try:
         state = path.stat()
-        return _digest(
-            os.fspath(path.absolute()), state.st_ino, state.st_size, state.st_mtime_ns, state.st_ctime_ns
-        )
+        return _digest(os.fspath(path.absolute()), state.st_ino, state.st_size, state.st_mtime_ns, state.st_ctime_ns)
     except FileNotFoundError as error:
         raise VideoError(path, "missing", "there is no such file") from error
     except OSError as error:

@@ -81,9 +81,7 @@ def read_manifest(path: str | Path, *, missing: Missing = "error") -> Manifest:
         raise DatasetError(f"{path} lists no clips: add a row for each, below the header")
     clips = _read_clips(table, missing)
     first_rows = {clip.label: number for clip, (number, _) in zip(clips[::-1], table.rows[::-1], strict=True)}
-    check_labels(
-        {label: f"row {number} of {path}" for label, number in first_rows.items() if label is not None}
-    )
+    check_labels({label: f"row {number} of {path}" for label, number in first_rows.items() if label is not None})
     return assign_groups(Manifest(tuple(clips), path.parent, f"the manifest {path}", "", tuple(notes)))
 
 
@@ -123,9 +121,7 @@ def portable_path(path: Path, folder: Path) -> str:
 
 def _check_suffix(path: Path) -> None:
     if path.suffix.lower() not in MANIFEST_SUFFIXES:
-        raise DatasetError(
-            f"{path} is not a manifest: its name has to end in {' or '.join(MANIFEST_SUFFIXES)}"
-        )
+        raise DatasetError(f"{path} is not a manifest: its name has to end in {' or '.join(MANIFEST_SUFFIXES)}")
 
 
 # Reading
@@ -140,21 +136,16 @@ def _read_csv(path: Path) -> _Table:
         raise DatasetError(f"{path} cannot be read: {error.strerror}") from error
     except UnicodeDecodeError as error:
         raise DatasetError(
-            f"{path} is not UTF-8 (byte {error.start} is 0x{error.object[error.start]:02x}): "
-            "save it as 'CSV UTF-8'"
+            f"{path} is not UTF-8 (byte {error.start} is 0x{error.object[error.start]:02x}): save it as 'CSV UTF-8'"
         ) from error
     except csv.Error as error:
-        raise DatasetError(
-            f"{path} is not a CSV file ({error}): save it as comma-separated values"
-        ) from error
+        raise DatasetError(f"{path} is not a CSV file ({error}): save it as comma-separated values") from error
     if not any(lines):
         raise DatasetError(f"{path} is empty: it needs a header ({','.join(COLUMNS)}) and a row a clip")
     header = tuple(name.strip().lower() for name in lines[0])
     for separator, word in ((";", "semicolons"), ("\t", "tabs")):
         if len(header) == 1 and separator in header[0]:
-            raise DatasetError(
-                f"{path} is separated by {word}, not by commas: save it as comma-separated values"
-            )
+            raise DatasetError(f"{path} is separated by {word}, not by commas: save it as comma-separated values")
     rows, faults = [], []
     for number, line in enumerate(lines[1:], start=2):
         cells = tuple(cell if cell.strip() else None for cell in line)
@@ -303,9 +294,7 @@ def _write_csv(manifest: Manifest, path: Path, folder: Path) -> None:
 
 
 def _write_parquet(manifest: Manifest, path: Path, folder: Path) -> None:
-    schema = pa.schema(
-        [(name, pa.float64() if name in ("start", "end") else pa.string()) for name in COLUMNS]
-    )
+    schema = pa.schema([(name, pa.float64() if name in ("start", "end") else pa.string()) for name in COLUMNS])
     rows = [dict(zip(COLUMNS, _row(clip, folder), strict=True)) for clip in manifest.clips]
     pq.write_table(pa.Table.from_pylist(rows, schema=schema), path)
 

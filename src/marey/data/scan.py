@@ -82,8 +82,7 @@ def scan(
     rows: dict[Path, list[ScanRow]] = {}
     with ThreadPoolExecutor(workers or os.cpu_count() or 1) as pool:  # decoding leaves the interpreter free
         waiting = {
-            pool.submit(_scan_file, path, of_file, limits, min_duration): path
-            for path, of_file in by_file.items()
+            pool.submit(_scan_file, path, of_file, limits, min_duration): path for path, of_file in by_file.items()
         }
         try:
             for done, future in enumerate(as_completed(waiting), start=1):
@@ -109,9 +108,7 @@ def write_quarantine(rows: Iterable[ScanRow], path: str | Path) -> None:
             writer = csv.writer(file, lineterminator="\n")
             writer.writerow(QUARANTINE_COLUMNS)
             writer.writerows(
-                (portable_path(Path(row.name), path.parent), row.reason, row.detail)
-                for row in rows
-                if not row.ok
+                (portable_path(Path(row.name), path.parent), row.reason, row.detail) for row in rows if not row.ok
             )
         unfinished.replace(path)
     finally:
@@ -142,9 +139,7 @@ def _scan_file(path: Path, clips: Iterable[Clip], limits: Limits, min_duration: 
     try:
         info = probe(path, limits=limits)
         if info.duration < min_duration:
-            raise VideoError(
-                path, "too_short", f"it lasts {info.duration:.3f} s, and {min_duration:g} s are asked for"
-            )
+            raise VideoError(path, "too_short", f"it lasts {info.duration:.3f} s, and {min_duration:g} s are asked for")
         instants = np.linspace(0.0, info.duration, _INSTANTS)
         decode(path, instants, size=_SIZE, interpolation="nearest", limits=limits)
     except VideoError as error:

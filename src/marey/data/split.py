@@ -125,8 +125,7 @@ def official_split(clips: Sequence[Clip]) -> Split | None:
             "give each one train, val or test, or take them out"
         )
     train, val, test = (
-        tuple(index for index, clip in enumerate(clips) if clip.split == part)
-        for part in ("train", "val", "test")
+        tuple(index for index, clip in enumerate(clips) if clip.split == part) for part in ("train", "val", "test")
     )
     return Split(train, val, test)
 
@@ -158,9 +157,7 @@ class _Groups:
         if not self.labels:
             raise DatasetError("there are no clips to split")
         if len(self.labels) == 1:
-            raise DatasetError(
-                f"all clips are of one class, {self.labels[0]!r}: at least two are needed to tell apart"
-            )
+            raise DatasetError(f"all clips are of one class, {self.labels[0]!r}: at least two are needed to tell apart")
         if (self.counts.sum(axis=0) == 1).all():
             raise DatasetError(
                 f"each of the {len(self.labels)} classes has one clip: at least two are needed, one to train "

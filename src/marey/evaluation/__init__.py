@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from marey.evaluation.calibration import Reliability, expected_calibration_error, fit_temperature, reliability
 from marey.evaluation.evaluation import Evaluation, Row, leak_sentence
-from marey.evaluation.intervals import Interval, bootstrap
+from marey.evaluation.intervals import Interval, bootstrap, macro_f1_of
 from marey.evaluation.metrics import FAILED, ClassScores, Metrics, score
 from marey.evaluation.tables import read_predictions, write_metrics, write_predictions
 
@@ -20,6 +20,7 @@ __all__ = [
     "expected_calibration_error",
     "fit_temperature",
     "leak_sentence",
+    "macro_f1_of",
     "read_predictions",
     "reliability",
     "score",

@@ -59,9 +59,7 @@ def reliability(confidence: npt.ArrayLike, correct: npt.ArrayLike, *, bins: int 
     )
 
 
-def expected_calibration_error(
-    confidence: npt.ArrayLike, correct: npt.ArrayLike, *, bins: int = BINS
-) -> float:
+def expected_calibration_error(confidence: npt.ArrayLike, correct: npt.ArrayLike, *, bins: int = BINS) -> float:
     """The mean distance of accuracy from confidence over bins of equal width, weighted by their clips.
 
     Guo et al., On Calibration of Modern Neural Networks, ICML 2017. NaN without clips.
@@ -75,8 +73,9 @@ def fit_temperature(logits: npt.ArrayLike, labels: npt.ArrayLike) -> float:
     It is convex in 1/T, so its slope has one zero, found by bisection on a logarithmic scale. The answer lies
     in [0.05, 20]; logits that say nothing at all give 1. Guo et al., ICML 2017.
 
-    A dozen clips that are all right would ask for certainty. So the truth is counted as if each class had been
-    seen once more than it was, (N + 1) / (N + K) and 1 / (N + K) in place of 1 and 0 (Platt 1999).
+    A dozen clips that are all right would ask for certainty. So the truth is counted as if one more clip had been
+    seen, which was of every class alike: (N + 1/K) / (N + 1) and (1/K) / (N + 1) in place of 1 and 0 (after Platt
+    1999, with one clip in all: one a class would be half of the evidence where clips are few and classes many).
 
     Args:
         logits: `(N, K)`, of clips that were not trained on.
@@ -87,19 +86,13 @@ def fit_temperature(logits: npt.ArrayLike, labels: npt.ArrayLike) -> float:
     """
     scores = np.asarray(logits, dtype=np.float64)
     truth = np.asarray(labels, dtype=np.int64)
-    if (
-        scores.ndim != 2
-        or len(scores) == 0
-        or truth.shape != scores.shape[:1]
-        or not np.isfinite(scores).all()
-    ):
+    if scores.ndim != 2 or len(scores) == 0 or truth.shape != scores.shape[:1] or not np.isfinite(scores).all():
         raise ValueError(
-            f"logits have to be finite, (N, K), with N >= 1 labels; "
-            f"got logits {scores.shape} and labels {truth.shape}"
+            f"logits have to be finite, (N, K), with N >= 1 labels; got logits {scores.shape} and labels {truth.shape}"
         )
     scores = scores - scores.max(axis=1, keepdims=True)
-    clips, classes = scores.shape
-    true_scores = (clips * scores[np.arange(clips), truth] + scores.sum(axis=1)) / (clips + classes)
+    clips = len(scores)
+    true_scores = (clips * scores[np.arange(clips), truth] + scores.mean(axis=1)) / (clips + 1)
     if np.ptp(scores) == 0.0:
         return 1.0
 

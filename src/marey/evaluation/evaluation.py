@@ -47,9 +47,7 @@ class Row:
 
     def __post_init__(self) -> None:
         if (self.probabilities is None) == (self.reason is None):
-            raise ValueError(
-                f"{self.clip}: a clip has probabilities or a reason why it failed, and never both"
-            )
+            raise ValueError(f"{self.clip}: a clip has probabilities or a reason why it failed, and never both")
 
     @property
     def confidence(self) -> float | None:
@@ -97,9 +95,7 @@ class Evaluation:
                 or not all(0.0 <= value <= 1.0 + SUM_TOLERANCE for value in given)
                 or abs(sum(given) - 1.0) > SUM_TOLERANCE
             ):
-                raise ValueError(
-                    f"{row.clip}: {given} are not the probabilities of {len(self.labels)} labels"
-                )
+                raise ValueError(f"{row.clip}: {given} are not the probabilities of {len(self.labels)} labels")
 
     @cached_property
     def probabilities(self) -> npt.NDArray[np.float64]:
@@ -143,9 +139,7 @@ class Evaluation:
 
     def most_confident_mistakes(self, k: int) -> tuple[Row, ...]:
         """The k wrong clips of which the model was surest, surest first; failed clips are not among them."""
-        wrong = [
-            row for row in self.rows if row.probabilities is not None and self.predicted(row) != row.label
-        ]
+        wrong = [row for row in self.rows if row.probabilities is not None and self.predicted(row) != row.label]
         return tuple(sorted(wrong, key=lambda row: (-(row.confidence or 0.0), row.clip))[:k])
 
 

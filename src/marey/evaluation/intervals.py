@@ -88,8 +88,7 @@ def bootstrap(
         times = generator.multinomial(units, np.full(units, 1 / units), size=size).astype(np.float64)
         drawn_hits, drawn_support, drawn_answers = times @ hits, times @ support, times @ answers
         accuracy.append(drawn_hits.sum(axis=1) / drawn_support.sum(axis=1))
-        f1 = 2 * drawn_hits / np.maximum(drawn_support + drawn_answers, 1)
-        macro_f1.append(f1.sum(axis=1, where=drawn_support > 0) / (drawn_support > 0).sum(axis=1))
+        macro_f1.append(macro_f1_of(drawn_hits, drawn_support, drawn_answers))
 
     note: str | None = None
     if right.all() or not right.any():
@@ -97,9 +96,23 @@ def bootstrap(
         note = f"{whole}, so resampling shows no spread; that is not certainty"
     elif units < FEW:
         note = f"only {units} {unit} to resample: take the width of the interval as a rough guess"
-    return Interval(
-        unit, units, _percentiles(accuracy, level), _percentiles(macro_f1, level), note, level, resamples
-    )
+    return Interval(unit, units, _percentiles(accuracy, level), _percentiles(macro_f1, level), note, level, resamples)
+
+
+def macro_f1_of(
+    hits: npt.NDArray[np.float64], support: npt.NDArray[np.float64], answers: npt.NDArray[np.float64]
+) -> npt.NDArray[np.float64]:
+    """The mean F1 of the classes that occur, from counts of each class, (..., K) to (...).
+
+    Args:
+        hits: clips of the class that were recognised.
+        support: clips of the class.
+        answers: clips that were taken for it.
+    """
+    f1 = 2 * hits / np.maximum(support + answers, 1)
+    occurs = support > 0
+    mean: npt.NDArray[np.float64] = f1.sum(axis=-1, where=occurs) / occurs.sum(axis=-1)
+    return mean
 
 
 def _percentiles(values: list[npt.NDArray[np.float64]], level: float) -> tuple[float, float]:

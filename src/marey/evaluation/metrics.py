@@ -196,9 +196,7 @@ def score(
         majority=float(support.max() / len(true)),
         interval=bootstrap(true, predicted, groups, classes=size, seed=seed),
         classes=tuple(
-            ClassScores(label, float(p), float(r), float(f), int(n))
-            if n
-            else ClassScores(label, None, None, None, 0)
+            ClassScores(label, float(p), float(r), float(f), int(n)) if n else ClassScores(label, None, None, None, 0)
             for label, p, r, f, n in zip(labels, precision, recall, f1, support, strict=True)
         ),
         confusion=tuple(

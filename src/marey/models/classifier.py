@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Mapping
+from collections.abc import Iterator, Mapping
 from typing import Annotated, Any, Literal
 
 import torch
@@ -46,17 +46,20 @@ class Classifier(nn.Module):
         options: Mapping[str, Any] = spec.options
         sizes = list(dims.values()) if spec.fusion == "late" else [sum(dims.values())]
         self.heads: nn.ModuleList = nn.ModuleList(create_head(spec.name, size, classes, options) for size in sizes)
+        self._names = self.streams if spec.fusion == "late" else ("together",)
 
     def prepare(self, features: Mapping[str, Tensor]) -> None:
         """Learn the scale of the features from those of the training clips, stream name to (N, T, D)."""
-        for head, values in zip(self.heads, self._inputs(features), strict=True):
-            assert isinstance(head, Head)  # noqa: S101 - ModuleList has lost the type
+        for _, head, values in self._inputs(features):
             head.prepare(values)
 
-    def stream_logits(self, features: Mapping[str, Tensor], mask: Tensor) -> Tensor:
-        """What each head says by itself: (S, B, classes)."""
-        inputs = self._inputs(features)
-        return torch.stack([head(values, mask) for head, values in zip(self.heads, inputs, strict=True)])
+    def summarise(self, features: Mapping[str, Tensor], mask: Tensor) -> dict[str, Tensor]:
+        """What the trained layers of each head see, by the head's name: (B, ...)."""
+        return {name: head.summarise(values, mask) for name, head, values in self._inputs(features)}
+
+    def head_logits(self, summaries: Mapping[str, Tensor], mask: Tensor) -> Tensor:
+        """What each head says by itself to what `summarise` gave: (heads, B, classes)."""
+        return torch.stack([head.classify(summaries[name], mask) for name, head in self._named_heads()])
 
     def forward(self, features: Mapping[str, Tensor], mask: Tensor | None = None) -> Tensor:
         """Log-probabilities before calibration.
@@ -71,13 +74,21 @@ class Classifier(nn.Module):
         if mask is None:
             first = next(iter(features.values()))
             mask = torch.ones(first.shape[:2], dtype=torch.bool, device=first.device)
-        return fuse(self.stream_logits(features, mask))
+        return fuse(self.head_logits(self.summarise(features, mask), mask))
 
-    def _inputs(self, features: Mapping[str, Tensor]) -> list[Tensor]:
+    def _named_heads(self) -> Iterator[tuple[str, Head]]:
+        for name, head in zip(self._names, self.heads, strict=True):
+            assert isinstance(head, Head)  # noqa: S101 - ModuleList has lost the type
+            yield name, head
+
+    def _inputs(self, features: Mapping[str, Tensor]) -> Iterator[tuple[str, Head, Tensor]]:
         values = [features[stream] for stream in self.streams]
-        return values if self.fusion == "late" else [torch.cat(values, dim=-1)]
+        if self.fusion == "early":
+            values = [torch.cat(values, dim=-1)]
+        for (name, head), value in zip(self._named_heads(), values, strict=True):
+            yield name, head, value
 
 
-def fuse(stream_logits: Tensor) -> Tensor:
-    """The mean of the heads' log-probabilities, normalised: (S, B, classes) to (B, classes)."""
-    return stream_logits.log_softmax(-1).mean(0).log_softmax(-1)
+def fuse(head_logits: Tensor) -> Tensor:
+    """The mean of the heads' log-probabilities, normalised: (heads, B, classes) to (B, classes)."""
+    return head_logits.log_softmax(-1).mean(0).log_softmax(-1)

@@ -35,6 +35,30 @@ class Standardise(nn.Module):
         return (values - self.mean) * self.scale
 
 
+class Dropout(nn.Module):
+    """Dropout (Srivastava et al. 2014) that draws eight numbers at a time.
+
+    On a processor `nn.Dropout` draws one number after the other, which took half of the time of training a linear head
+    on ten thousand features. Here each element costs a byte of chance, so the share is a multiple of 1/256.
+    """
+
+    def __init__(self, share: float) -> None:
+        super().__init__()
+        if not 0 <= share < 1:
+            raise ValueError(f"dropout={share}: it is a share, at least 0 and less than 1")
+        self.share = share
+
+    def forward(self, values: Tensor) -> Tensor:
+        """(...) to (...)."""
+        dropped = min(255, round(self.share * 256))
+        if not self.training or dropped == 0:
+            return values
+        count = values.numel()
+        chance = torch.empty(-(-count // 8), dtype=torch.int64, device=values.device).random_(-(2**63), None)
+        keep = chance.view(torch.uint8)[:count].view(values.shape) >= dropped
+        return values * keep * (256 / (256 - dropped))
+
+
 class Head(nn.Module):
     """A trained network from the features of one stream to logits: (B, T, D) and a mask (B, T) to (B, classes).
 
@@ -54,11 +78,20 @@ class Head(nn.Module):
 
     def forward(self, features: Tensor, mask: Tensor) -> Tensor:
         """Logits, (B, classes)."""
-        # Filled and not multiplied: zero times infinity is no number.
-        return self.classify(self.standardise(features).masked_fill(~mask.unsqueeze(-1), 0.0), mask)
+        logits: Tensor = self.classify(self.summarise(features, mask), mask)
+        return logits
 
-    def classify(self, features: Tensor, mask: Tensor) -> Tensor:
-        """Logits of features that are standardised, and zero where the mask is false."""
+    def summarise(self, features: Tensor, mask: Tensor) -> Tensor:
+        """What the trained layers see of clips, (B, ...); nothing in it is trained, so training works it out once.
+
+        By default the standardised features, (B, T, D), zero where the mask is false.
+        """
+        # Filled and not multiplied: zero times infinity is no number.
+        standard: Tensor = self.standardise(features)
+        return standard.masked_fill(~mask.unsqueeze(-1), 0.0)
+
+    def classify(self, summary: Tensor, mask: Tensor) -> Tensor:
+        """Logits of what `summarise` gave, (B, classes)."""
         raise NotImplementedError  # pragma: no cover
 
 

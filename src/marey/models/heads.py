@@ -8,7 +8,7 @@ import torch
 from torch import Tensor, nn
 from torch.nn.utils.rnn import pack_padded_sequence
 
-from marey.models.head import Head, Standardise, masked_mean
+from marey.models.head import Dropout, Head, Standardise, masked_mean
 from marey.models.registry import register_head
 
 
@@ -18,12 +18,16 @@ class MeanHead(Head):
 
     def __init__(self, dim: int, classes: int, *, dropout: float = 0.5) -> None:
         super().__init__(dim, classes)
-        self.dropout = nn.Dropout(dropout)
+        self.dropout = Dropout(dropout)
         self.linear = nn.Linear(dim, classes)
 
-    def classify(self, features: Tensor, mask: Tensor) -> Tensor:
+    def summarise(self, features: Tensor, mask: Tensor) -> Tensor:
+        """The mean over time, (B, D)."""
+        return masked_mean(super().summarise(features, mask), mask)
+
+    def classify(self, summary: Tensor, mask: Tensor) -> Tensor:
         """Logits, (B, classes)."""
-        logits: Tensor = self.linear(self.dropout(masked_mean(features, mask)))
+        logits: Tensor = self.linear(self.dropout(summary))
         return logits
 
 
@@ -40,7 +44,7 @@ class PyramidHead(Head):
         self.parts = parts
         pooled = dim * (2 + parts)
         self.pooled = Standardise(pooled)
-        self.dropout = nn.Dropout(dropout)
+        self.dropout = Dropout(dropout)
         self.linear = nn.Linear(pooled, classes)
         nn.init.zeros_(self.linear.weight)  # starts from "every class alike", and needs no luck
         nn.init.zeros_(self.linear.bias)
@@ -49,7 +53,7 @@ class PyramidHead(Head):
         """Learn the scale of the features and of their statistics over time."""
         super().prepare(features)
         mask = torch.ones(features.shape[:2], dtype=torch.bool, device=features.device)
-        self.pooled.fit(self.pool(self.standardise(features), mask))
+        self.pooled.fit(self.pool(super().summarise(features, mask), mask))
 
     def pool(self, features: Tensor, mask: Tensor) -> Tensor:
         """(B, T, D) to (B, (2 + parts) D)."""
@@ -66,9 +70,14 @@ class PyramidHead(Head):
             parts.append(torch.where(some, masked_mean(features, inside), mean))
         return torch.cat([mean, deviation, *parts], dim=1)
 
-    def classify(self, features: Tensor, mask: Tensor) -> Tensor:
+    def summarise(self, features: Tensor, mask: Tensor) -> Tensor:
+        """The statistics over time, standardised, (B, (2 + parts) D)."""
+        standard: Tensor = self.pooled(self.pool(super().summarise(features, mask), mask))
+        return standard
+
+    def classify(self, summary: Tensor, mask: Tensor) -> Tensor:
         """Logits, (B, classes)."""
-        logits: Tensor = self.linear(self.dropout(self.pooled(self.pool(features, mask))))
+        logits: Tensor = self.linear(self.dropout(summary))
         return logits
 
 
@@ -79,14 +88,14 @@ class RecurrentHead(Head):
         super().__init__(dim, classes)
         self.recurrent = recurrent
         directions = 2 if recurrent.bidirectional else 1
-        self.dropout = nn.Dropout(dropout)
+        self.dropout = Dropout(dropout)
         self.linear = nn.Linear(recurrent.hidden_size * directions, classes)
 
-    def classify(self, features: Tensor, mask: Tensor) -> Tensor:
+    def classify(self, summary: Tensor, mask: Tensor) -> Tensor:
         """Logits, (B, classes)."""
         # Frames that were dropped may lie anywhere: those that there are move to the front, in their order.
         order = (~mask).to(torch.int8).argsort(dim=1, stable=True)
-        features = features.gather(1, order.unsqueeze(-1).expand_as(features))
+        features = summary.gather(1, order.unsqueeze(-1).expand_as(summary))
         lengths = mask.sum(1).cpu()
         packed = pack_padded_sequence(features, lengths, batch_first=True, enforce_sorted=False)
         _, state = self.recurrent(packed)
@@ -135,17 +144,17 @@ class TemporalConvolutionHead(Head):
             nn.Sequential(
                 nn.Conv1d(hidden, hidden, 3, padding=apart, dilation=apart),
                 nn.ReLU(),
-                nn.Dropout(dropout),
+                Dropout(dropout),
                 nn.Conv1d(hidden, hidden, 1),
             )
             for apart in (2 ** min(level, 9) for level in range(layers))
         )
         self.linear = nn.Linear(hidden, classes)
 
-    def classify(self, features: Tensor, mask: Tensor) -> Tensor:
+    def classify(self, summary: Tensor, mask: Tensor) -> Tensor:
         """Logits, (B, classes)."""
         there = mask.unsqueeze(1)
-        values = self.project(features).transpose(1, 2) * there
+        values = self.project(summary).transpose(1, 2) * there
         for layer in self.layers:
             values = (values + layer(values)) * there
         logits: Tensor = self.linear(masked_mean(values.transpose(1, 2), mask))
@@ -170,12 +179,12 @@ class AttentionHead(Head):
         self.project = nn.Sequential(nn.Linear(dim, hidden), nn.LayerNorm(hidden))
         self.queries = nn.Parameter(torch.randn(queries, hidden) * 0.02)
         self.attention = nn.MultiheadAttention(hidden, heads, dropout=dropout, batch_first=True)
-        self.dropout = nn.Dropout(dropout)
+        self.dropout = Dropout(dropout)
         self.linear = nn.Linear(queries * hidden, classes)
 
-    def classify(self, features: Tensor, mask: Tensor) -> Tensor:
+    def classify(self, summary: Tensor, mask: Tensor) -> Tensor:
         """Logits, (B, classes)."""
-        values = self.project(features) + positions(mask, self.queries.shape[1])
+        values = self.project(summary) + positions(mask, self.queries.shape[1])
         queries = self.queries.expand(len(values), -1, -1)
         found, _ = self.attention(queries, values, values, key_padding_mask=~mask, need_weights=False)
         logits: Tensor = self.linear(self.dropout(found.flatten(1)))
@@ -204,9 +213,9 @@ class TransformerHead(Head):
         self.encoder = nn.TransformerEncoder(layer, layers, enable_nested_tensor=False)
         self.linear = nn.Linear(hidden, classes)
 
-    def classify(self, features: Tensor, mask: Tensor) -> Tensor:
+    def classify(self, summary: Tensor, mask: Tensor) -> Tensor:
         """Logits, (B, classes)."""
-        values = self.project(features) + positions(mask, self.linear.in_features)
+        values = self.project(summary) + positions(mask, self.linear.in_features)
         values = self.encoder(values, src_key_padding_mask=~mask)
         logits: Tensor = self.linear(masked_mean(values, mask))
         return logits

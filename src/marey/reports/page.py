@@ -149,9 +149,7 @@ def _describe_confusion(metrics: Metrics) -> str:
         (
             (-number, true, predicted)
             for index, true in enumerate(metrics.labels)
-            for other, (predicted, number) in enumerate(
-                zip(metrics.labels, metrics.confusion[index][:-1], strict=True)
-            )
+            for other, (predicted, number) in enumerate(zip(metrics.labels, metrics.confusion[index][:-1], strict=True))
             if other != index and number
         ),
     )[:3]

@@ -99,14 +99,10 @@ def plot_per_class(metrics: Metrics) -> Figure:
         ([_number(row.recall) for row in ordered], "o", style.BLUE, "recall"),
     ):
         size = 26 if pitch > 0.2 else 12
-        axes.scatter(
-            values, known, s=size, marker=mark, color=colour, label=name, zorder=3, clip_on=False, lw=0
-        )
+        axes.scatter(values, known, s=size, marker=mark, color=colour, label=name, zorder=3, clip_on=False, lw=0)
     for row, y in zip(ordered, known, strict=True):
         clips = f"{row.support} {'clip' if row.support == 1 else 'clips'}"
-        axes.text(
-            1.04, y, f"{_number(row.f1):.2f}   {clips}", va="center", fontsize=font - 1, color=style.MUTED
-        )
+        axes.text(1.04, y, f"{_number(row.f1):.2f}   {clips}", va="center", fontsize=font - 1, color=style.MUTED)
     for y in place[len(ordered) :]:
         axes.text(0.01, y, "no clip in this test set", va="center", fontsize=font - 1, color=style.MUTED)
     axes.set_yticks(place, names, fontsize=font)
@@ -140,9 +136,7 @@ def plot_reliability(bins: Reliability) -> Figure:
     axes.plot([0, 1], [0, 1], color=style.MUTED, lw=1, ls=(0, (4, 3)))
     axes.vlines(said, said, right, color=style.ORANGE, lw=1.4)
     area = 14 + 110 * clips / clips.max(initial=1)
-    axes.scatter(
-        said, right, s=area, color=style.BLUE, lw=0.8, edgecolor=style.PAPER, zorder=3, clip_on=False
-    )
+    axes.scatter(said, right, s=area, color=style.BLUE, lw=0.8, edgecolor=style.PAPER, zorder=3, clip_on=False)
     axes.text(0.04, 0.93, "right more often\nthan it says", fontsize=8, color=style.MUTED, va="top")
     axes.text(0.96, 0.07, "right less often\nthan it says", fontsize=8, color=style.MUTED, ha="right")
     axes.set_xlim(0, 1)
@@ -171,7 +165,7 @@ def plot_curves(histories: Sequence[History]) -> Figure:
         ("val_loss", style.ORANGE, "validation"),
     ):
         _draw_folds(loss, [history.get(name, ()) for history in histories], colour, words)
-    folds = f", {len(histories)} folds and their mean" if len(histories) > 1 else ""
+    folds = f", {len(histories)} trainings and their mean" if len(histories) > 1 else ""
     style.label_axes(loss, x="epoch", y="loss", title=f"Loss{folds}")
     loss.set_ylim(bottom=0)
     if loss.get_legend_handles_labels()[0]:
@@ -191,9 +185,7 @@ def plot_curves(histories: Sequence[History]) -> Figure:
     return figure
 
 
-def _write_counts(
-    axes: Axes, counts: npt.NDArray[np.int64], share: npt.NDArray[np.float64], cell: float
-) -> None:
+def _write_counts(axes: Axes, counts: npt.NDArray[np.int64], share: npt.NDArray[np.float64], cell: float) -> None:
     size = min(style.BASE + 1, cell * 72 * 0.42, cell * 72 / (0.75 * len(str(counts.max()))))
     if size < LEGIBLE:
         return

@@ -32,9 +32,7 @@ def span(ends: tuple[float, float] | None, digits: int = 2) -> str:
 
 def answer(metrics: Metrics) -> str:
     """The result in one sentence: "0.93 of 60 clips right [0.87, 0.98], leave one group out, 10 folds"."""
-    right = (
-        f"{share(metrics.accuracy)} of {count(metrics.clips, 'clip')} right {span(metrics.interval.accuracy)}"
-    )
+    right = f"{share(metrics.accuracy)} of {count(metrics.clips, 'clip')} right {span(metrics.interval.accuracy)}"
     return ", ".join(part for part in (right.strip(), metrics.protocol) if part)
 
 
@@ -55,8 +53,7 @@ def remarks(evaluation: Evaluation) -> list[str]:
         said.append(f"{interval.note[0].upper()}{interval.note[1:]}.")
     if interval.unit == "clips":
         said.append(
-            "No groups are known. "
-            "If several clips show one person or come from one video, the interval is too narrow."
+            "No groups are known. If several clips show one person or come from one video, the interval is too narrow."
         )
     said += [_confidence(evaluation)] if metrics.failed < metrics.clips else []
     weakest = _weakest_class(metrics)
@@ -78,9 +75,7 @@ def _confidence(evaluation: Evaluation) -> str:
     verdict = "about as sure as it should be"
     if abs(said - right) > CLEAR_GAP:
         verdict = "surer than it should be" if said > right else "less sure than it could be"
-    return (
-        f"Its mean confidence is {share(said)} and {share(right)} of these clips are right: it is {verdict}."
-    )
+    return f"Its mean confidence is {share(said)} and {share(right)} of these clips are right: it is {verdict}."
 
 
 def _weakest_class(metrics: Metrics) -> str | None:
@@ -89,7 +84,5 @@ def _weakest_class(metrics: Metrics) -> str | None:
     if f1 == 1.0:
         return None
     other = mistaken_for(metrics, index)
-    taken = (
-        f", most often taken for “{other[0]}” ({count(other[1], 'clip')})" if other and other[1] > 1 else ""
-    )
+    taken = f", most often taken for “{other[0]}” ({count(other[1], 'clip')})" if other and other[1] > 1 else ""
     return f"The weakest class is “{metrics.labels[index]}” with an F1 of {share(f1)}{taken}."

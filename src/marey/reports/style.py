@@ -43,9 +43,7 @@ def new_figure(width: float, height: float) -> Figure:
 def add_axes(figure: Figure, left: float, bottom: float, width: float, height: float) -> Axes:
     """Axes whose place is given in inches from the lower left corner, open above and to the right."""
     full_width, full_height = figure.get_size_inches()
-    axes = figure.add_axes(
-        (left / full_width, bottom / full_height, width / full_width, height / full_height)
-    )
+    axes = figure.add_axes((left / full_width, bottom / full_height, width / full_width, height / full_height))
     axes.spines[["top", "right"]].set_visible(False)
     axes.spines[["left", "bottom"]].set_color(LINE)
     axes.tick_params(colors=MUTED, labelcolor=INK, labelsize=BASE - 1, length=3)

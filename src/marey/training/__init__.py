@@ -5,7 +5,7 @@ from __future__ import annotations
 from marey.training.batches import Batch, FeatureSet, TrainingBatches
 from marey.training.experiment import Experiment, Trained, run_protocol
 from marey.training.fit import Fit, History, fit
-from marey.training.protocol import Protocol, plan, validation_of
+from marey.training.protocol import Protocol, plan, validations_of
 from marey.training.recipe import DEFAULT_RECIPE, Recipe, Training, Views, load_recipe, recipe_names
 
 __all__ = [
@@ -26,5 +26,5 @@ __all__ = [
     "plan",
     "recipe_names",
     "run_protocol",
-    "validation_of",
+    "validations_of",
 ]

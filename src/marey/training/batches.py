@@ -10,6 +10,7 @@ import torch
 from torch import Tensor
 
 from marey.encoders import Features
+from marey.models import Classifier
 from marey.training.recipe import Training
 
 
@@ -17,7 +18,7 @@ class Batch(NamedTuple):
     """Clips that are learnt from together.
 
     Attributes:
-        features: stream name to (B, T, D).
+        features: stream name to (B, T, D), or head name to what its trained layers see, (B, ...).
         mask: bool (B, T), true where there is a frame.
         targets: (B, classes), how much of each class a clip is; rows sum to 1.
     """
@@ -32,14 +33,16 @@ class FeatureSet:
     """Labelled clips in memory, each read in one or several ways.
 
     Attributes:
-        features: stream name to (V, N, T, D); views first, the plain one at 0.
+        features: stream name to (V, N, T, D); views first, the plain one at 0. Summarised, head name to (V, N, ...).
         labels: int64 (N,).
         classes: number of labels there are, in this set or not.
+        length: T.
     """
 
     features: dict[str, Tensor]
     labels: Tensor
     classes: int
+    length: int
 
     @classmethod
     def stack(cls, views: Sequence[Sequence[Features]], labels: Sequence[int], classes: int) -> FeatureSet:
@@ -49,7 +52,8 @@ class FeatureSet:
             stream: torch.stack([torch.stack([clip[stream] for clip in clips]) for clips in views])
             for stream in streams
         }
-        return cls(features, torch.tensor(labels, dtype=torch.int64), classes)
+        length = next(iter(features.values())).shape[2]
+        return cls(features, torch.tensor(labels, dtype=torch.int64), classes, length)
 
     def __len__(self) -> int:
         return len(self.labels)
@@ -58,7 +62,19 @@ class FeatureSet:
         """The clips with these numbers."""
         chosen = torch.tensor(indices, dtype=torch.int64)
         features = {stream: values[:, chosen] for stream, values in self.features.items()}
-        return FeatureSet(features, self.labels[chosen], self.classes)
+        return FeatureSet(features, self.labels[chosen], self.classes, self.length)
+
+    @torch.no_grad()
+    def summarised(self, classifier: Classifier) -> FeatureSet:
+        """What the trained layers of a classifier see of these clips, worked out once for all epochs."""
+        mask = torch.ones(len(self), self.length, dtype=torch.bool)
+        views = next(iter(self.features.values())).shape[0]
+        found = [
+            classifier.summarise({stream: values[view] for stream, values in self.features.items()}, mask)
+            for view in range(views)
+        ]
+        summaries = {name: torch.stack([summary[name] for summary in found]) for name in found[0]}
+        return FeatureSet(summaries, self.labels, self.classes, self.length)
 
     def all_views(self) -> dict[str, Tensor]:
         """Stream name to (V N, T, D)."""
@@ -67,8 +83,7 @@ class FeatureSet:
     def plain(self) -> Batch:
         """All clips in one batch, as evaluation reads them."""
         features = {stream: values[0] for stream, values in self.features.items()}
-        first = next(iter(features.values()))
-        mask = torch.ones(first.shape[:2], dtype=torch.bool)
+        mask = torch.ones(len(self), self.length, dtype=torch.bool)
         return Batch(features, mask, _one_hot(self.labels, self.classes))
 
 
@@ -99,12 +114,11 @@ class TrainingBatches:
         view = torch.randint(views, (len(chosen),), generator=chance)
         features = {stream: values[view, chosen] for stream, values in clips.features.items()}
         targets = _one_hot(clips.labels[chosen], clips.classes)
-        count, length = next(iter(features.values())).shape[:2]
         if training.time_jitter:
             features = jitter(features, training.time_jitter, chance)
         if training.mixup:
             features, targets = mix(features, targets, training.mixup, chance)
-        mask = keep_frames((count, length), training.frame_drop, chance)
+        mask = keep_frames((len(chosen), clips.length), training.frame_drop, chance)
         return Batch(features, mask, targets)
 
 

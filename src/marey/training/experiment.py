@@ -12,15 +12,16 @@ from typing import Any
 import numpy as np
 import torch
 
-from marey.data import Clip, content_hash
+from marey.data import Clip, Split, content_hash
 from marey.encoders import Contract, Features
 from marey.errors import DatasetError, VideoError
 from marey.evaluation import fit_temperature
 from marey.models import ActionModel, Classifier, ModelConfig, load_model, new_classifier, save_model
 from marey.training.batches import FeatureSet
-from marey.training.fit import Fit, History, fit
-from marey.training.protocol import Protocol, validation_of
+from marey.training.fit import CHECKPOINT, Fit, History, fit
+from marey.training.protocol import Protocol, validations_of
 from marey.training.recipe import Recipe
+from marey.training.schedule import equal_epochs
 
 
 @dataclass(frozen=True)
@@ -29,13 +30,13 @@ class Trained:
 
     Attributes:
         model: ready to predict.
-        history: of the training that chose the epoch, or of the only one.
+        histories: of the trainings that chose the epoch, one a round, or of the only one.
         epochs: for how many it was trained.
         notes: what had to differ from the recipe, a sentence each.
     """
 
     model: ActionModel
-    history: History
+    histories: tuple[History, ...]
     epochs: int
     notes: tuple[str, ...] = ()
 
@@ -90,32 +91,30 @@ class Experiment:
 
         Args:
             indices: the clips to train on.
-            validation: the clips to choose by; a share of `indices`, by group, where there are none.
+            validation: the clips to choose by; shares of `indices`, by group, where there are none.
             seed: of this training.
             out: folder for its logs and its result.
         """
         if (out / "model").is_dir() and (out / "training.json").is_file():
             return _read(out)
-        training = self._recipe.training
-        notes: tuple[str, ...] = ()
-        train = tuple(indices)
-        if not validation:
-            split = validation_of(self._clips, train, share=training.validation, seed=seed)
-            train, validation, notes = split.train, split.val, split.notes
-        train, validation = self._usable(train), self._usable(validation)
-        if len({self._clips[index].label for index in train}) < 2:
-            raise DatasetError("fewer than two classes are left to train on, once unusable clips are taken out")
-        if not validation:
-            chosen = self._fit(train, (), seed=seed, log_dir=out / "fit")
-            trained = self._finish(chosen, chosen.history, 1.0, train, notes)
+        rounds, notes = self._rounds(indices, validation, seed=seed)
+        learnt_from = self._usable((*indices, *validation))
+        if not rounds:
+            final = self._fit(learnt_from, (), seed=seed, log_dir=out / "fit")
+            trained = self._finish(final, (final.history,), 1.0, learnt_from, notes)
         else:
-            chosen = self._fit(train, validation, seed=seed, log_dir=out / "choose")
-            temperature = self._temperature(chosen.classifier, validation)
-            final = chosen
-            if training.refit == "all":
-                train = (*train, *validation)
-                final = self._fit(train, (), seed=seed, log_dir=out / "fit", epochs=chosen.epochs)
-            trained = self._finish(final, chosen.history, temperature, train, notes)
+            chosen = [
+                self._fit(split.train, split.val, seed=seed, log_dir=out / "choose" / f"{number:02d}")
+                for number, split in enumerate(rounds, start=1)
+            ]
+            temperature = self._temperature([fit.classifier for fit in chosen], [split.val for split in rounds])
+            if self._recipe.training.refit == "all":
+                rates = [fit.history["learning_rate"][: fit.epochs] for fit in chosen]
+                epochs = round(statistics.median(equal_epochs(rate, self._recipe.training) for rate in rates))
+                final = self._fit(learnt_from, (), seed=seed, log_dir=out / "fit", epochs=epochs)
+            else:
+                final, learnt_from = chosen[0], rounds[0].train
+            trained = self._finish(final, tuple(fit.history for fit in chosen), temperature, learnt_from, notes)
         _write(trained, out)
         return trained
 
@@ -130,9 +129,25 @@ class Experiment:
         temperature = statistics.median(fold.model.config.temperature for fold in folds)
         everything = tuple(self._place)
         final = self._fit(everything, (), seed=seed, log_dir=out / "fit", epochs=epochs)
-        trained = self._finish(final, final.history, temperature, everything)
+        trained = self._finish(final, (final.history,), temperature, everything)
         _write(trained, out)
         return trained
+
+    def _rounds(
+        self, indices: Sequence[int], validation: Sequence[int], *, seed: int
+    ) -> tuple[list[Split], tuple[str, ...]]:
+        """What is trained on, and validated on, to choose: usable clips only."""
+        if len({self._clips[index].label for index in self._usable(indices)}) < 2:
+            raise DatasetError("fewer than two classes are left to train on, once unusable clips are taken out")
+        training = self._recipe.training
+        found: tuple[Split, ...] = (Split(tuple(indices), tuple(validation), ()),)
+        notes: tuple[str, ...] = ()
+        if not validation:
+            found, notes = validations_of(
+                self._clips, indices, share=training.validation, rounds=training.rounds, seed=seed
+            )
+        usable = [Split(self._usable(split.train), self._usable(split.val), ()) for split in found]
+        return [split for split in usable if split.train and split.val], notes
 
     def _usable(self, indices: Sequence[int]) -> tuple[int, ...]:
         return tuple(index for index in indices if index in self._place)
@@ -166,15 +181,20 @@ class Experiment:
         )
 
     @torch.inference_mode()
-    def _temperature(self, classifier: Classifier, validation: Sequence[int]) -> float:
-        clips = self._set(validation)
-        batch = clips.plain()
-        return fit_temperature(classifier(batch.features, batch.mask).numpy(), clips.labels.numpy())
+    def _temperature(self, classifiers: Sequence[Classifier], validations: Sequence[Sequence[int]]) -> float:
+        """One temperature for the clips of all rounds, each seen by the classifier that did not train on it."""
+        logits, labels = [], []
+        for classifier, validation in zip(classifiers, validations, strict=True):
+            clips = self._set(validation)
+            batch = clips.plain()
+            logits.append(classifier(batch.features, batch.mask))
+            labels.append(clips.labels)
+        return fit_temperature(torch.cat(logits).numpy(), torch.cat(labels).numpy())
 
     def _finish(
         self,
         final: Fit,
-        history: History,
+        histories: tuple[History, ...],
         temperature: float,
         trained_on: Sequence[int],
         notes: tuple[str, ...] = (),
@@ -187,7 +207,7 @@ class Experiment:
             temperature=temperature,
             made_with={**self._made_with, "trained_on": contents},
         )
-        return Trained(ActionModel(config, final.classifier), history, final.epochs, notes)
+        return Trained(ActionModel(config, final.classifier), histories, final.epochs, notes)
 
 
 def run_protocol(
@@ -228,12 +248,14 @@ def _usable(result: Features | VideoError) -> Features:
 
 def _write(trained: Trained, out: Path) -> None:
     save_model(trained.model, out / "model")
-    values = {"epochs": trained.epochs, "notes": trained.notes, "history": trained.history}
+    values = {"epochs": trained.epochs, "notes": trained.notes, "histories": trained.histories}
     part = out / ".training.json.part"
     part.write_text(json.dumps(values, indent=1) + "\n", encoding="utf-8")
     part.replace(out / "training.json")
+    for checkpoint in out.rglob(CHECKPOINT):
+        checkpoint.unlink()  # until here an interrupted run goes on from them
 
 
 def _read(out: Path) -> Trained:
     values = json.loads((out / "training.json").read_text(encoding="utf-8"))
-    return Trained(load_model(out / "model"), values["history"], values["epochs"], tuple(values["notes"]))
+    return Trained(load_model(out / "model"), tuple(values["histories"]), values["epochs"], tuple(values["notes"]))

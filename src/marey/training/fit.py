@@ -3,31 +3,33 @@
 from __future__ import annotations
 
 import logging
+import signal
+import time
 import warnings
 from collections.abc import Iterator
 from contextlib import contextmanager
 from copy import deepcopy
 from dataclasses import dataclass
-from datetime import timedelta
 from pathlib import Path
 from typing import Any, Final
 
 import lightning.pytorch as pl
 import torch
-from lightning.pytorch.callbacks import EarlyStopping, ModelCheckpoint
+from lightning.pytorch.callbacks import EarlyStopping
 from lightning.pytorch.loggers import CSVLogger, Logger, TensorBoardLogger
-from sklearn.metrics import f1_score
 from torch import Tensor
 from torch.nn.functional import cross_entropy, nll_loss
 from torch.optim.lr_scheduler import LambdaLR, ReduceLROnPlateau
 from torch.utils.data import DataLoader
 
+from marey.evaluation import macro_f1_of
 from marey.models import Classifier, fuse
 from marey.training.batches import Batch, FeatureSet, TrainingBatches
 from marey.training.recipe import Training
-from marey.training.schedule import warmup_cosine, warmup_only
+from marey.training.schedule import schedule
 
-_CHECKPOINT_EVERY: Final = timedelta(seconds=30)
+CHECKPOINT: Final = "last.ckpt"
+CHECKPOINT_EVERY: Final = 30.0  # s
 _NAMES: Final = ("train_loss", "val_loss", "val_macro_f1", "learning_rate")
 
 History = dict[str, list[float]]
@@ -69,30 +71,30 @@ def fit(
         seed: of order, augmentation and dropout.
         validation: what chooses the epoch; without it all epochs are run and the last one is taken.
         epochs: in place of `training.epochs`, with a schedule of that length; for a fit on more clips than chose them.
-        log_dir: where TensorBoard and CSV logs go, and the checkpoint from which an interrupted training goes on.
+        log_dir: where TensorBoard and CSV logs go, and the checkpoint from which an interrupted training goes on;
+            the caller removes it when nothing can be interrupted any more.
         device: "cpu" or "cuda".
     """
     training = training if epochs is None else training.model_copy(update={"epochs": epochs})
+    validation = validation.summarised(classifier) if validation is not None else None
+    if not training.changes_frames:
+        clips = clips.summarised(classifier)
     module = _Module(classifier, clips, training, seed=seed, validation=validation)
     best = _KeepBest()
     callbacks: list[pl.Callback] = [best]
     if validation is not None:
         callbacks.append(EarlyStopping("val_macro_f1", mode="max", patience=training.patience, check_finite=False))
-    resume_from = None
-    if log_dir is not None:
-        callbacks.append(
-            ModelCheckpoint(log_dir, "last", train_time_interval=_CHECKPOINT_EVERY, enable_version_counter=False)
-        )
-        last = log_dir / "last.ckpt"
-        resume_from = last if last.is_file() else None
-    with torch.random.fork_rng(), _quiet():
+    checkpoint = log_dir / CHECKPOINT if log_dir is not None else None
+    if checkpoint is not None:
+        callbacks.append(_Checkpoints(checkpoint))
+    with torch.random.fork_rng(), _quiet(), _interruptible():
         trainer = pl.Trainer(
             accelerator="gpu" if device.startswith("cuda") else "cpu",
             devices=1,
             max_epochs=training.epochs,
             logger=_loggers(log_dir),
             callbacks=callbacks,
-            enable_checkpointing=log_dir is not None,
+            enable_checkpointing=False,
             enable_progress_bar=False,
             enable_model_summary=False,
             num_sanity_val_steps=0,
@@ -102,11 +104,9 @@ def fit(
             module,
             module.batches,
             DataLoader([validation.plain()], batch_size=None) if validation is not None else None,  # type: ignore[arg-type]
-            ckpt_path=resume_from,
+            ckpt_path=checkpoint if checkpoint is not None and checkpoint.is_file() else None,
             weights_only=True,
         )
-    if log_dir is not None:
-        (log_dir / "last.ckpt").unlink(missing_ok=True)
     if best.state is not None:
         classifier.load_state_dict(best.state)
     reached = best.epoch + 1 if best.state is not None else trainer.current_epoch
@@ -143,27 +143,33 @@ class _Module(pl.LightningModule):
         self._losses: list[Tensor] = []
 
     def training_step(self, batch: Batch, _: int) -> Tensor:
-        logits = self.classifier.stream_logits(batch.features, batch.mask)
-        targets = batch.targets
+        summaries, targets = batch.features, batch.targets
+        if self.training_recipe.changes_frames:
+            summaries = self.classifier.summarise(summaries, batch.mask)
+        logits = self.classifier.head_logits(summaries, batch.mask)
         loss = torch.stack(
             [
                 cross_entropy(
-                    stream,
+                    head,
                     targets,
                     weight=self.class_weights,  # type: ignore[arg-type]
                     label_smoothing=self.training_recipe.label_smoothing,
                 )
-                for stream in logits
+                for head in logits
             ]
         ).mean()
         self._losses.append(loss.detach())
         return loss
 
     def validation_step(self, batch: Batch, _: int) -> None:
-        logits = fuse(self.classifier.stream_logits(batch.features, batch.mask))
-        labels = batch.targets.argmax(1)
+        logits = fuse(self.classifier.head_logits(batch.features, batch.mask))
+        labels, predicted = batch.targets.argmax(1), logits.argmax(1)
         loss = float(nll_loss(logits, labels))
-        macro_f1 = float(f1_score(labels.cpu(), logits.argmax(1).cpu(), average="macro", zero_division=0.0))
+        counts = (
+            torch.bincount(found, minlength=logits.shape[1]).cpu().numpy()
+            for found in (labels[labels == predicted], labels, predicted)
+        )
+        macro_f1 = float(macro_f1_of(*counts))
         self.log_dict({"val_loss": loss, "val_macro_f1": macro_f1}, batch_size=len(labels))
 
     def on_train_epoch_end(self) -> None:
@@ -181,9 +187,8 @@ class _Module(pl.LightningModule):
             self.classifier.parameters(), lr=training.learning_rate, weight_decay=training.weight_decay
         )
         steps = len(self.batches) * training.epochs
-        warmup = round(training.warmup * steps)
-        rise = warmup_cosine(warmup, steps) if training.schedule == "cosine" else warmup_only(warmup)
-        schedulers: list[dict[str, Any]] = [{"scheduler": LambdaLR(optimizer, rise), "interval": "step"}]
+        factor = LambdaLR(optimizer, schedule(training, steps))
+        schedulers: list[dict[str, Any]] = [{"scheduler": factor, "interval": "step"}]
         if training.schedule == "plateau" and self._validation is not None:
             plateau = ReduceLROnPlateau(optimizer, mode="max", patience=max(1, training.patience // 2))
             schedulers = [{"scheduler": plateau, "interval": "epoch", "monitor": "val_macro_f1"}]
@@ -222,11 +227,37 @@ class _KeepBest(pl.Callback):
         self.state, self.score, self.epoch = (state_dict[name] for name in ("state", "score", "epoch"))
 
 
+class _Checkpoints(pl.Callback):
+    """Keeps the state of the training at the end of an epoch, where the last time is a while ago."""
+
+    def __init__(self, path: Path) -> None:
+        self._path = path
+        self._last = time.monotonic()
+
+    def on_train_epoch_end(self, trainer: pl.Trainer, pl_module: pl.LightningModule) -> None:
+        if time.monotonic() - self._last >= CHECKPOINT_EVERY:
+            trainer.save_checkpoint(self._path)
+            self._last = time.monotonic()
+
+
 def _loggers(log_dir: Path | None) -> list[Logger] | bool:
     if log_dir is None:
         return False
     csv = CSVLogger(log_dir.parent, name=log_dir.name, version="", flush_logs_every_n_steps=10**9)
     return [csv, TensorBoardLogger(log_dir.parent, name=log_dir.name, version="")]
+
+
+@contextmanager
+def _interruptible() -> Iterator[None]:
+    """Lightning answers Ctrl-C with an exit, deaf to the next one; whoever called is to decide what it means."""
+    handler = signal.getsignal(signal.SIGINT)
+    try:
+        yield
+    except SystemExit as end:
+        if not isinstance(end.__context__, KeyboardInterrupt):
+            raise
+        signal.signal(signal.SIGINT, handler)
+        raise KeyboardInterrupt from None
 
 
 @contextmanager

@@ -59,24 +59,30 @@ def plan(manifest: Manifest, *, folds: str | int | None, test: float, seed: int)
     return Protocol(f"{number} folds, {intact}, seed {seed}", tuple(splits), pooled=True)
 
 
-def validation_of(clips: Sequence[Clip], train: Sequence[int], *, share: float, seed: int) -> Split:
-    """Set a share of the training clips aside, by group; none where that cannot be done.
+def validations_of(
+    clips: Sequence[Clip], train: Sequence[int], *, share: float, rounds: int, seed: int
+) -> tuple[tuple[Split, ...], tuple[str, ...]]:
+    """Set a share of the training clips aside, by group, as often as there are rounds, each time another one.
 
     Returns:
-        Indices into `clips`; `val` may be empty, and the notes say why.
+        Indices into `clips`, a split a round; none where nothing can be set aside, and the notes say why.
     """
-    inside = [clips[index] for index in train]
-    everything = Split(tuple(train), (), ())
     if share == 0:
-        return everything
-    if len({group_of(clip) for clip in inside}) < 2:
-        note = "one group to train on: nothing is left to choose the epoch by, and all epochs are run"
-        return Split(everything.train, (), (), (note,))
+        return (), ()
+    inside = [clips[index] for index in train]
+    groups = len({group_of(clip) for clip in inside})
+    if groups < 2:
+        return (), ("one group to train on: nothing is left to choose the epoch by, and all epochs are run",)
     try:
-        split = holdout(inside, test=0.0, val=share, seed=seed)
+        if rounds == 1:
+            found = [holdout(inside, test=0.0, val=share, seed=seed)]
+        else:
+            folds = k_folds(inside, min(round(1 / share), groups), seed=seed)[:rounds]
+            found = [Split(fold.train, fold.test, ()) for fold in folds]
     except DatasetError as error:
-        note = f"no clips could be set aside to choose the epoch by ({error}): all epochs are run"
-        return Split(everything.train, (), (), (note,))
-    return Split(
-        tuple(train[index] for index in split.train), tuple(train[index] for index in split.val), (), split.notes
-    )
+        return (), (f"no clips could be set aside to choose the epoch by ({error}): all epochs are run",)
+    splits = [
+        Split(tuple(train[index] for index in split.train), tuple(train[index] for index in split.val), ())
+        for split in found
+    ]
+    return tuple(splits), tuple(note for split in found for note in split.notes)

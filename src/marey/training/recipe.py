@@ -5,10 +5,10 @@ from __future__ import annotations
 from collections.abc import Iterable, Mapping
 from importlib import resources
 from pathlib import Path
-from typing import Annotated, Any, Final, Literal, Union, get_args, get_origin
+from typing import Annotated, Any, Final, Literal, Self, Union, get_args, get_origin
 
 import yaml
-from pydantic import BaseModel, ConfigDict, Field, ValidationError
+from pydantic import BaseModel, ConfigDict, Field, ValidationError, model_validator
 
 from marey.encoders import EncoderSpec, Stream, View
 from marey.errors import RecipeError, UnknownNameError, did_you_mean
@@ -58,9 +58,11 @@ class Training(BaseModel):
         mixup: alpha of the Beta distribution by which two clips are mixed (Zhang et al. 2018); 0 mixes none.
         time_jitter: places by which a frame's features may be exchanged for those of a neighbour.
         frame_drop: probability with which a frame is left out.
-        validation: share of the training clips, by group, that chooses the epoch and the temperature.
-        refit: "all" trains again, on training and validation clips together, for the epochs that were chosen;
-            "none" keeps the classifier of the chosen epoch.
+        validation: share of the training clips, by group, that is set aside to choose the epoch and the temperature.
+        rounds: how often that is done, each time with another share: the median is taken of what they choose, and one
+            temperature for the clips of all. A dozen clips say little; all of them, each set aside once, say more.
+        refit: "all" trains again on all training clips, with a whole schedule that learns as much as the one that was
+            cut off at the chosen epoch; "none" keeps the classifier of that epoch, and needs a single round.
     """
 
     model_config = ConfigDict(frozen=True, extra="forbid")
@@ -78,7 +80,22 @@ class Training(BaseModel):
     time_jitter: Annotated[int, Field(ge=0)] = 0
     frame_drop: Share = 0.0
     validation: Annotated[float, Field(ge=0, le=0.5)] = 0.2
+    rounds: Annotated[int, Field(ge=1, le=20)] = 1
     refit: Literal["all", "none"] = "all"
+
+    @model_validator(mode="after")
+    def _rounds_fit(self) -> Self:
+        if self.rounds > 1 and self.rounds * self.validation > 1 + 1e-9:
+            most = f"at most {int(1 / self.validation + 1e-9)} fit"
+            raise ValueError(f"{self.rounds} rounds, each with another {self.validation:g} of the clips: {most}")
+        if self.rounds > 1 and self.refit == "none":
+            raise ValueError("refit 'none' keeps the one classifier that was validated, and needs rounds: 1")
+        return self
+
+    @property
+    def changes_frames(self) -> bool:
+        """Whether clips are augmented, so that each epoch sees other features than the one before."""
+        return self.mixup > 0 or self.time_jitter > 0 or self.frame_drop > 0
 
 
 class Recipe(BaseModel):

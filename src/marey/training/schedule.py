@@ -3,7 +3,9 @@
 from __future__ import annotations
 
 import math
-from collections.abc import Callable
+from collections.abc import Callable, Sequence
+
+from marey.training.recipe import Training
 
 
 def warmup_cosine(warmup: int, steps: int) -> Callable[[int], float]:
@@ -21,3 +23,23 @@ def warmup_cosine(warmup: int, steps: int) -> Callable[[int], float]:
 def warmup_only(warmup: int) -> Callable[[int], float]:
     """Linear from near zero over `warmup` steps, then level."""
     return lambda step: min(1.0, (step + 1) / (warmup + 1))
+
+
+def schedule(training: Training, steps: int) -> Callable[[int], float]:
+    """The factors of a training of so many steps."""
+    warmup = round(training.warmup * steps)
+    return warmup_cosine(warmup, steps) if training.schedule == "cosine" else warmup_only(warmup)
+
+
+def equal_epochs(rates: Sequence[float], training: Training) -> int:
+    """How many epochs of a schedule of its own, run to its end, learn as much as a longer one that was cut off.
+
+    The rates of either add up to the same: the network has gone as far, and its steps have become small by then.
+
+    Args:
+        rates: the learning rate in each epoch up to the one that was chosen.
+        training: the recipe that gave them.
+    """
+    factors = [schedule(training, training.epochs)(step) for step in range(training.epochs)]
+    whole = sum(factors) / len(factors) * training.learning_rate
+    return max(1, min(training.epochs, round(sum(rates) / whole)))

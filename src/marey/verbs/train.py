@@ -111,7 +111,7 @@ def train(
         out,
         title=f"{chosen.name} on {Path(data).name}",
         recipe_text=chosen.to_yaml(),
-        histories=[fold.history for fold in trained],
+        histories=[history for fold in trained for history in fold.histories],
         facts={"groups": manifest.grouping, "data": manifest.source, "seconds": f"{time.monotonic() - began:.1f}"},
     )
     return EvaluationResult(evaluation.metrics, out, page, out / "model", notes)
