@@ -2,8 +2,9 @@ from __future__ import annotations
 
 import numpy as np
 import pytest
+from sklearn.metrics import f1_score
 
-from marey.evaluation import bootstrap
+from marey.evaluation import bootstrap, macro_f1_of
 
 TRUE = np.arange(100) % 2
 PREDICTED = np.where(np.arange(100) < 70, TRUE, 1 - TRUE)  # the last thirty clips are wrong
@@ -69,3 +70,11 @@ def test_failed_clips_stay_wrong_in_every_resample() -> None:
     failed = np.where(np.arange(100) < 70, TRUE, 2)
     as_wrong = bootstrap(TRUE, PREDICTED, BLOCKS, classes=2, seed=0)
     assert bootstrap(TRUE, failed, BLOCKS, classes=2, seed=0).accuracy == as_wrong.accuracy
+
+
+def test_the_mean_f1_of_the_classes_that_occur_is_the_librarys() -> None:
+    generator = np.random.default_rng(3)
+    true, predicted = generator.integers(0, 4, 200), generator.integers(0, 5, 200)  # class 4 never occurs
+    counts = [np.bincount(found, minlength=5).astype(float) for found in (true[true == predicted], true, predicted)]
+    expected = f1_score(true, predicted, labels=range(4), average="macro")
+    assert float(macro_f1_of(*counts)) == pytest.approx(expected)

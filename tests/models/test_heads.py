@@ -6,7 +6,9 @@ import pytest
 import torch
 from torch import Tensor, nn
 
+from marey.errors import UsageError
 from marey.models import Head, Standardise, create_head, head_names, masked_mean
+from marey.models.head import Dropout
 
 DIM, CLASSES = 12, 5
 
@@ -145,6 +147,35 @@ def test_dropout_is_at_work_in_training_alone(name: str) -> None:
     head.train()
     assert not torch.allclose(head(features, mask), head(features, mask))
     assert torch.equal(head.eval()(features, mask), still)
+
+
+@pytest.mark.parametrize("share", [0.1, 0.5, 0.9])
+def test_dropout_drops_its_share_and_keeps_the_mean(share: float) -> None:
+    torch.manual_seed(0)
+    values = torch.ones(301, 997)
+    dropped = Dropout(share)(values)
+    assert float((dropped == 0).float().mean()) == pytest.approx(share, abs=0.005)
+    assert float(dropped.mean()) == pytest.approx(1.0, abs=0.02)
+    assert len(dropped.unique()) == 2
+    kept = (dropped != 0).float()
+    assert float((kept[:, 1:] * kept[:, :-1]).mean()) == pytest.approx((1 - share) ** 2, abs=0.01)  # neighbours
+
+
+def test_dropping_nothing_changes_nothing_and_dropping_all_is_refused() -> None:
+    values = torch.randn(5, 3)
+    assert torch.equal(Dropout(0.0)(values), values)
+    assert torch.equal(Dropout(0.5).eval()(values), values)
+    with pytest.raises(UsageError, match="dropout=1"):
+        create_head("mean", DIM, CLASSES, {"dropout": 1})
+
+
+@every_head
+def test_nothing_that_is_trained_stands_before_the_summary(name: str) -> None:
+    head = trained(name).train()
+    features, mask = clips(4, 8), some(4, 8)
+    summary = head.summarise(features, mask)
+    assert not summary.requires_grad
+    torch.testing.assert_close(head.eval().classify(summary, mask), head(features, mask))
 
 
 @every_head

@@ -1,6 +1,10 @@
 from __future__ import annotations
 
 import csv
+import signal
+import threading
+import time
+from importlib import import_module
 from pathlib import Path
 
 import pytest
@@ -8,6 +12,7 @@ import torch
 
 from marey.models import Classifier, HeadSpec
 from marey.training import FeatureSet, Fit, Training, fit
+from marey.training.fit import CHECKPOINT
 
 CLASSES, LENGTH, DIM = 3, 5, 8
 
@@ -156,3 +161,26 @@ def test_logs_are_left_for_tensorboard_and_as_csv(tmp_path: Path) -> None:
     assert losses == pytest.approx(result.history["train_loss"])
     assert {"val_loss", "val_macro_f1", "learning_rate"} <= rows[0].keys()
     assert not list(tmp_path.rglob("*.ckpt"))
+
+
+def test_a_training_that_is_interrupted_goes_on_to_the_same_bits(
+    monkeypatch: pytest.MonkeyPatch, tmp_path: Path
+) -> None:
+    monkeypatch.setattr(import_module("marey.training.fit"), "CHECKPOINT_EVERY", 0.0)
+    training = LIVELY.model_copy(update={"epochs": 80, "patience": 80})
+    validation = toy(seed=1, noise=3.0)
+    whole = train(training, validation=validation)
+
+    def interrupt() -> None:
+        while not (tmp_path / "fit" / CHECKPOINT).is_file():
+            time.sleep(0.001)
+        signal.raise_signal(signal.SIGINT)
+
+    handler = signal.getsignal(signal.SIGINT)
+    thread = threading.Thread(target=interrupt)
+    thread.start()
+    with pytest.raises(KeyboardInterrupt):
+        train(training, validation=validation, log_dir=tmp_path / "fit")
+    thread.join()
+    assert signal.getsignal(signal.SIGINT) is handler
+    assert_same(train(training, validation=validation, log_dir=tmp_path / "fit"), whole)

@@ -4,7 +4,8 @@ import itertools
 
 import pytest
 
-from marey.training.schedule import warmup_cosine, warmup_only
+from marey.training import Training
+from marey.training.schedule import equal_epochs, schedule, warmup_cosine, warmup_only
 
 
 def test_the_rate_rises_in_equal_steps_and_falls_by_half_a_cosine_to_zero() -> None:
@@ -33,3 +34,27 @@ def test_warm_up_only_stays_level_after_its_rise() -> None:
     values = [warmup_only(4)(step) for step in range(10)]
     assert values[:4] == pytest.approx([0.2, 0.4, 0.6, 0.8])
     assert values[4:] == [1.0] * 6
+
+
+@pytest.mark.parametrize("name", ["cosine", "plateau"])
+def test_a_whole_schedule_equals_itself(name: str) -> None:
+    training = Training.model_validate({"epochs": 40, "schedule": name})
+    factor = schedule(training, 40)
+    rates = [training.learning_rate * factor(step) for step in range(40)]
+    assert equal_epochs(rates, training) == 40
+
+
+def test_a_cosine_that_was_cut_off_while_it_was_high_takes_more_epochs_of_its_own() -> None:
+    training = Training(epochs=100, warmup=0.0)
+    factor = schedule(training, 100)
+    rates = [training.learning_rate * factor(step) for step in range(20)]
+    epochs = equal_epochs(rates, training)
+    assert 20 < epochs <= 40
+    own = schedule(training.model_copy(update={"epochs": epochs}), epochs)
+    assert training.learning_rate * sum(own(step) for step in range(epochs)) == pytest.approx(sum(rates), rel=0.05)
+
+
+def test_no_fewer_than_one_epoch_and_no_more_than_the_recipes_are_run() -> None:
+    training = Training(epochs=10)
+    assert equal_epochs([0.0], training) == 1
+    assert equal_epochs([training.learning_rate] * 10, training) == 10

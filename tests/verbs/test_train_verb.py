@@ -77,7 +77,7 @@ def test_a_run_leaves_a_model_metrics_predictions_a_report_and_its_recipe(
     labels, rows = read_predictions(small_run / "predictions.csv")
     assert labels == ("boxing", "walking")
     assert metrics["clips"] == len(rows)
-    assert metrics["leak"] is None
+    assert metrics["leaks"] == {"count": 0, "note": None}
     assert 0.0 <= metrics["accuracy"] <= 1.0
     assert not [path for path in small_run.rglob("*") if path.name.startswith(".")]
 
@@ -148,9 +148,9 @@ def test_another_recipe_or_other_data_in_the_same_place_is_refused_and_restart_r
 ) -> None:
     run = copy_of(small_run, tmp_path / "run")
     before = {path: path.read_bytes() for path in run.rglob("*") if path.is_file()}
-    with pytest.raises(UsageError, match=r"another recipe.*--if-exists restart"):
+    with pytest.raises(UsageError, match=r"differs in its recipe; .*--if-exists restart"):
         verbs.train(str(small_set), out=run, set=[*small_changes, "training.epochs=3"])
-    with pytest.raises(UsageError, match=r"another splits"):
+    with pytest.raises(UsageError, match=r"differs in its splits"):
         verbs.train(str(small_set), out=run, folds="2", set=small_changes)
     assert {path: path.read_bytes() for path in run.rglob("*") if path.is_file()} == before
     changed = [*small_changes, "training.epochs=3"]

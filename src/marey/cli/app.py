@@ -62,9 +62,6 @@ def main() -> None:
     except MareyError as error:
         sys.stderr.write(f"marey: {error}\n")
         sys.exit(error.exit_code)
-    except KeyboardInterrupt:
-        sys.stderr.write("\nmarey: stopped; what was finished is kept, and the same command goes on from there\n")
-        sys.exit(130)
     except BrokenPipeError:
         sys.exit(0)
     except OSError as error:

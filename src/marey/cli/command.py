@@ -47,7 +47,11 @@ def command(verb: Callable[..., Any]) -> Callable[..., None]:
             for name, parameter in inspect.signature(verb).parameters.items()
             if parameter.kind is inspect.Parameter.POSITIONAL_OR_KEYWORD
         ]
-        answer = verb(*by_place, **given)
+        try:
+            answer = verb(*by_place, **given)
+        except KeyboardInterrupt:
+            sys.stderr.write("\nmarey: stopped; what was finished is kept, and the same command goes on from there\n")
+            raise typer.Exit(130) from None
         if as_json:
             sys.stdout.write(json.dumps(answer.as_dict(), indent=2, ensure_ascii=False) + "\n")
         else:
@@ -68,7 +72,7 @@ def _parameter(parameter: inspect.Parameter, hint: Any, text: str) -> inspect.Pa
         flags = [flag, _SHORT[parameter.name]] if parameter.name in _SHORT else [flag]
         info: Any = typer.Option(*flags, help=text)
     else:
-        info = typer.Argument(help=text)
+        info = typer.Argument(help=text, metavar=parameter.name.upper())
     return parameter.replace(annotation=Annotated[hint, info], kind=inspect.Parameter.KEYWORD_ONLY)
 
 

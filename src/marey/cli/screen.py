@@ -51,7 +51,7 @@ class _TerminalReporter(Reporter):
         self._console = console
 
     def say(self, sentence: str) -> None:
-        self._console.print(Text(sentence, style="dim"), soft_wrap=True)  # the terminal wraps; a log file need not
+        self._console.print(Text(sentence, style="dim"), soft_wrap=True)
 
     @contextmanager
     def stage(self, title: str, total: int) -> Iterator[Stage]:
@@ -65,7 +65,8 @@ class _TerminalReporter(Reporter):
             TimeRemainingColumn(),
             TextColumn("{task.fields[note]}", style="dim"),
         )
-        with Progress(*columns, console=self._console, transient=True) as progress:
+        silent = not self._console.is_terminal  # a log file would get an empty line a stage
+        with Progress(*columns, console=self._console, transient=True, disable=silent) as progress:
             yield _Bar(progress, progress.add_task(title, total=total, note=""))
 
 
@@ -85,11 +86,13 @@ class Screen:
         return SILENT if self._quiet else _TerminalReporter(Console(stderr=True, highlight=False))
 
     def _print(self, what: Any) -> None:
-        if isinstance(what, Table) and not self._out.is_terminal:
+        if not isinstance(what, Table):
+            self._out.print(what, soft_wrap=True)  # a path that is broken over lines cannot be copied
+        elif self._out.is_terminal:
+            self._out.print(what)
+        else:
             # A pipe has no width: cells are not to be cut for the sake of one.
             Console(highlight=False, width=max(200, self._out.measure(what).maximum)).print(what)
-        else:
-            self._out.print(what)
 
     @singledispatchmethod
     def show(self, answer: Any) -> None:

@@ -15,12 +15,11 @@ from typing import Any, Final
 
 import lightning.pytorch as pl
 import torch
-from lightning.pytorch.callbacks import EarlyStopping
+from lightning.pytorch.callbacks import Checkpoint, EarlyStopping
 from lightning.pytorch.loggers import CSVLogger, Logger, TensorBoardLogger
 from torch import Tensor
 from torch.nn.functional import cross_entropy, nll_loss
 from torch.optim.lr_scheduler import LambdaLR, ReduceLROnPlateau
-from torch.utils.data import DataLoader
 
 from marey.evaluation import macro_f1_of
 from marey.models import Classifier, fuse
@@ -76,17 +75,25 @@ def fit(
         device: "cpu" or "cuda".
     """
     training = training if epochs is None else training.model_copy(update={"epochs": epochs})
-    validation = validation.summarised(classifier) if validation is not None else None
+    held_out = validation.summarised(classifier).plain() if validation is not None else None
     if not training.changes_frames:
         clips = clips.summarised(classifier)
-    module = _Module(classifier, clips, training, seed=seed, validation=validation)
+    module = _Module(classifier, clips, training, seed=seed, held_out=held_out)
     best = _KeepBest()
     callbacks: list[pl.Callback] = [best]
     if validation is not None:
-        callbacks.append(EarlyStopping("val_macro_f1", mode="max", patience=training.patience, check_finite=False))
+        callbacks.append(
+            EarlyStopping(
+                "val_macro_f1",
+                mode="max",
+                patience=training.patience,
+                check_finite=False,
+                check_on_train_epoch_end=True,
+            )
+        )
     checkpoint = log_dir / CHECKPOINT if log_dir is not None else None
     if checkpoint is not None:
-        callbacks.append(_Checkpoints(checkpoint))
+        callbacks.append(_KeepState(checkpoint))
     with torch.random.fork_rng(), _quiet(), _interruptible():
         trainer = pl.Trainer(
             accelerator="gpu" if device.startswith("cuda") else "cpu",
@@ -94,16 +101,13 @@ def fit(
             max_epochs=training.epochs,
             logger=_loggers(log_dir),
             callbacks=callbacks,
-            enable_checkpointing=False,
             enable_progress_bar=False,
             enable_model_summary=False,
-            num_sanity_val_steps=0,
             log_every_n_steps=1,
         )
         trainer.fit(
             module,
             module.batches,
-            DataLoader([validation.plain()], batch_size=None) if validation is not None else None,  # type: ignore[arg-type]
             ckpt_path=checkpoint if checkpoint is not None and checkpoint.is_file() else None,
             weights_only=True,
         )
@@ -121,7 +125,7 @@ class _Module(pl.LightningModule):
         training: Training,
         *,
         seed: int,
-        validation: FeatureSet | None,
+        held_out: Batch | None,
     ) -> None:
         super().__init__()
         self.classifier = classifier
@@ -129,7 +133,7 @@ class _Module(pl.LightningModule):
         self.batches = TrainingBatches(clips, training, seed=seed)
         self.history: History = {name: [] for name in _NAMES}
         self._seed = seed
-        self._validation = validation
+        self._held_out = held_out
         weights = torch.ones(clips.classes)
         if training.class_weights == "balanced":
             counts = torch.bincount(clips.labels, minlength=clips.classes)
@@ -161,25 +165,28 @@ class _Module(pl.LightningModule):
         self._losses.append(loss.detach())
         return loss
 
-    def validation_step(self, batch: Batch, _: int) -> None:
-        logits = fuse(self.classifier.head_logits(batch.features, batch.mask))
-        labels, predicted = batch.targets.argmax(1), logits.argmax(1)
-        loss = float(nll_loss(logits, labels))
-        counts = (
-            torch.bincount(found, minlength=logits.shape[1]).cpu().numpy()
-            for found in (labels[labels == predicted], labels, predicted)
-        )
-        macro_f1 = float(macro_f1_of(*counts))
-        self.log_dict({"val_loss": loss, "val_macro_f1": macro_f1}, batch_size=len(labels))
-
     def on_train_epoch_end(self) -> None:
         rate = self.optimizers().param_groups[0]["lr"]  # type: ignore[union-attr]
         values = {"train_loss": float(torch.stack(self._losses).mean()), "learning_rate": float(rate)}
-        measured = self.trainer.callback_metrics
-        values |= {name: float(measured[name]) for name in ("val_loss", "val_macro_f1") if name in measured}
+        if self._held_out is not None:
+            values |= self._validate(self._held_out)
         for name, value in values.items():
             self.history[name].append(value)
-        self.log_dict({name: values[name] for name in ("train_loss", "learning_rate")})
+        self.log_dict(values)
+
+    @torch.no_grad()
+    def _validate(self, batch: Batch) -> dict[str, float]:
+        """Lightning's loop over validation batches takes longer than the one batch that there is."""
+        self.classifier.eval()
+        summaries = {name: values.to(self.device) for name, values in batch.features.items()}
+        logits = fuse(self.classifier.head_logits(summaries, batch.mask.to(self.device))).cpu()
+        self.classifier.train()
+        labels, predicted = batch.targets.argmax(1), logits.argmax(1)
+        counts = (
+            torch.bincount(found, minlength=logits.shape[1]).numpy()
+            for found in (labels[labels == predicted], labels, predicted)
+        )
+        return {"val_loss": float(nll_loss(logits, labels)), "val_macro_f1": float(macro_f1_of(*counts))}
 
     def configure_optimizers(self) -> Any:
         training = self.training_recipe
@@ -189,7 +196,7 @@ class _Module(pl.LightningModule):
         steps = len(self.batches) * training.epochs
         factor = LambdaLR(optimizer, schedule(training, steps))
         schedulers: list[dict[str, Any]] = [{"scheduler": factor, "interval": "step"}]
-        if training.schedule == "plateau" and self._validation is not None:
+        if training.schedule == "plateau" and self._held_out is not None:
             plateau = ReduceLROnPlateau(optimizer, mode="max", patience=max(1, training.patience // 2))
             schedulers = [{"scheduler": plateau, "interval": "epoch", "monitor": "val_macro_f1"}]
         return [optimizer], schedulers
@@ -201,7 +208,7 @@ class _Module(pl.LightningModule):
         self.history = {name: list(values) for name, values in checkpoint["history"].items()}
 
 
-class _KeepBest(pl.Callback):
+class _KeepBest(Checkpoint):
     """The classifier of the best epoch, in memory: heads are small, and a file an epoch costs more than the epoch.
 
     A dozen validation clips give a dozen values of F1. Among epochs of the same F1 the later one is taken: a learning
@@ -213,7 +220,9 @@ class _KeepBest(pl.Callback):
         self.score = float("-inf")
         self.epoch = -1
 
-    def on_validation_end(self, trainer: pl.Trainer, pl_module: pl.LightningModule) -> None:
+    def on_train_epoch_end(self, trainer: pl.Trainer, pl_module: pl.LightningModule) -> None:
+        if "val_macro_f1" not in trainer.callback_metrics:
+            return
         score = float(trainer.callback_metrics["val_macro_f1"])
         if score >= self.score:
             assert isinstance(pl_module, _Module)  # noqa: S101
@@ -227,7 +236,7 @@ class _KeepBest(pl.Callback):
         self.state, self.score, self.epoch = (state_dict[name] for name in ("state", "score", "epoch"))
 
 
-class _Checkpoints(pl.Callback):
+class _KeepState(Checkpoint):
     """Keeps the state of the training at the end of an epoch, where the last time is a while ago."""
 
     def __init__(self, path: Path) -> None:
