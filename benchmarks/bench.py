@@ -15,12 +15,13 @@ from pathlib import Path
 from tempfile import TemporaryDirectory
 from typing import Any, Final
 
+from rich.console import Console
+from rich.table import Table
+
 import memory
 import startup
 import training
 from measure import Line, Setting, machine
-from rich.console import Console
-from rich.table import Table
 from samples import find_clips
 
 BENCHMARKS: Final[dict[str, Callable[[Setting], list[Line]]]] = {

@@ -8,10 +8,9 @@ from pathlib import Path
 from tempfile import TemporaryDirectory
 from typing import Final
 
+from marey.data import Clip, Manifest, load_data, write_manifest
 from measure import Line, Setting, run
 from samples import film
-
-from marey.data import Clip, Manifest, load_data, write_manifest
 
 _PEAK: Final = Path(__file__).with_name("peak.py")
 _RATIO_TARGET: Final = 1.05

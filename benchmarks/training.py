@@ -13,13 +13,13 @@ from pathlib import Path
 from typing import Final
 
 import torch
-from measure import Line, Setting, cache_in, run, seconds
 
 from marey.data import load_data
 from marey.encoders import Contract, FeatureCache, FrameEncoder, View, extract, load_encoder, read_clip
 from marey.training import Recipe, load_recipe, plan
 from marey.verbs import train
 from marey.verbs.prepare import pick_device
+from measure import Line, Setting, cache_in, run, seconds
 
 RATIOS: Final = ("train_cold", "train_cold_folds", "train_warm", "train_warm_folds")
 

@@ -166,7 +166,7 @@ def test_logs_are_left_for_tensorboard_and_as_csv(tmp_path: Path) -> None:
 def test_a_training_that_is_interrupted_goes_on_to_the_same_bits(
     monkeypatch: pytest.MonkeyPatch, tmp_path: Path
 ) -> None:
-    monkeypatch.setattr(import_module("marey.training.fit"), "CHECKPOINT_EVERY", 0.0)
+    monkeypatch.setattr(import_module("marey.training.module"), "CHECKPOINT_EVERY", 0.0)
     training = LIVELY.model_copy(update={"epochs": 80, "patience": 80})
     validation = toy(seed=1, noise=3.0)
     whole = train(training, validation=validation)

@@ -13,7 +13,6 @@ from typing import Any
 
 import numpy as np
 import numpy.typing as npt
-from sklearn.metrics import confusion_matrix, precision_recall_fscore_support
 
 from marey.evaluation.calibration import expected_calibration_error
 from marey.evaluation.intervals import Interval, bootstrap
@@ -162,6 +161,9 @@ def score(
         seed: of the run, and of the bootstrap.
         protocol, failed_reasons, excluded, leaks, leak, data_hash: stated in the metrics as given.
     """
+    # scikit-learn brings SciPy along, which only those who score shall wait for.
+    from sklearn.metrics import confusion_matrix, precision_recall_fscore_support
+
     size = len(labels)
     scored = ~np.isnan(probabilities[:, 0])
     order = np.argsort(-probabilities[scored], axis=1, kind="stable")

@@ -7,15 +7,17 @@ import time
 from collections.abc import Callable, Iterator, Sequence
 from contextlib import contextmanager
 from pathlib import Path
-from typing import Final
+from typing import TYPE_CHECKING, Final
 
 import torch
 
 from marey.data import Clip, Manifest, ScanRow, load_data, read_quarantine, write_quarantine
 from marey.encoders import Contract, FeatureCache, Features, FrameEncoder, FrameOrder, Progress, View, extract
 from marey.errors import DatasetError, UnknownNameError, UsageError, VideoError
-from marey.training import Protocol, Recipe
 from marey.verbs.reporter import Reporter
+
+if TYPE_CHECKING:
+    from marey.training import Protocol, Recipe
 
 _SIDE: Final = re.compile(r"(?<![a-z])(left|right)(?![a-z])", re.IGNORECASE)
 DEVICES: Final = ("auto", "cpu", "cuda")

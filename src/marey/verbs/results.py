@@ -7,7 +7,7 @@ from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 from importlib.metadata import version
 from pathlib import Path
-from typing import Any
+from typing import TYPE_CHECKING, Any
 
 import numpy as np
 import numpy.typing as npt
@@ -19,8 +19,10 @@ from marey.errors import VideoError
 from marey.evaluation import Evaluation, Metrics, Row, write_metrics, write_predictions
 from marey.models import ModelConfig
 from marey.reports import History, chronophotograph, write_report
-from marey.training import Protocol, Trained
 from marey.video import Sampling, decode
+
+if TYPE_CHECKING:
+    from marey.training import Protocol, Trained
 
 _PLATE_HEIGHT = 240
 _PLATE = Sampling(count=10)
