@@ -21,6 +21,7 @@ from marey.encoders import (
     Stream,
     View,
     extract,
+    extract_views,
     load_encoder,
     read_clip,
 )
@@ -249,3 +250,21 @@ def test_decoding_runs_a_few_clips_ahead_and_no_more(clips: list[Clip], encoder:
     finally:
         _opened = None
     assert 1 <= max(ahead) <= 4
+
+
+def test_a_clip_and_its_mirror_image_are_what_each_alone_is(
+    clips: list[Clip], encoder: FrameEncoder, tmp_path: Path
+) -> None:
+    how = contract(encoder)
+    views = (View(), View(1), View(mirrored=True))
+    together = extract_views([(clip, views) for clip in clips[:2]], encoder, how, cache=FeatureCache(tmp_path / "a"))
+    for view in views:
+        alone = extract(clips[:2], encoder, how, cache=FeatureCache(tmp_path / "b"), view=view)
+        for both, one in zip(together, alone, strict=True):
+            assert not isinstance(both, VideoError)
+            assert not isinstance(one, VideoError)
+            assert all(torch.allclose(both[view][stream], one[stream], atol=1e-5) for stream in one)
+    encoded = encoder.pictures
+    again = extract_views([(clips[0], views), (clips[1], views[:1])], encoder, how, cache=FeatureCache(tmp_path / "a"))
+    assert encoder.pictures == encoded
+    assert [len(found) for found in again if not isinstance(found, VideoError)] == [3, 1]

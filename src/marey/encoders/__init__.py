@@ -12,9 +12,10 @@ from marey.encoders.contract import (
     View,
     clip_span,
     read_clip,
+    read_clip_views,
     read_frames,
 )
-from marey.encoders.extract import Features, Progress, extract
+from marey.encoders.extract import Features, Progress, Reading, extract, extract_views
 from marey.encoders.frame import FrameEncoder, load_encoder
 from marey.encoders.streams import STREAM_KINDS, Stream, StreamKind
 from marey.encoders.weights import EMBEDDED, embedded_path, weights_hash
@@ -31,6 +32,7 @@ __all__ = [
     "FrameOrder",
     "Precision",
     "Progress",
+    "Reading",
     "Stream",
     "StreamKind",
     "View",
@@ -38,8 +40,10 @@ __all__ = [
     "clip_span",
     "embedded_path",
     "extract",
+    "extract_views",
     "load_encoder",
     "read_clip",
+    "read_clip_views",
     "read_frames",
     "weights_hash",
 ]

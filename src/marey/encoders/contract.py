@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from collections.abc import Mapping
 from dataclasses import dataclass
 from typing import Annotated, Final, Literal, get_args
 
@@ -117,27 +118,58 @@ def read_clip(
     Raises:
         VideoError: the file cannot be used.
     """
+    wanted = {view: streams or tuple(contract.streams)}
+    return read_clip_views(clip, contract, wanted, order=order, limits=limits)[view]
+
+
+def read_clip_views(
+    clip: Clip,
+    contract: Contract,
+    wanted: Mapping[View, tuple[str, ...]],
+    *,
+    order: FrameOrder = "given",
+    limits: Limits = _DEFAULT_LIMITS,
+) -> dict[View, dict[str, Tensor]]:
+    """Read a clip in several ways; what differs only in left and right is decoded once.
+
+    Args:
+        clip: as for `read_clip`.
+        contract: likewise.
+        wanted: the readings, and which of the contract's streams of each.
+        order: as for `read_clip`.
+        limits: likewise, each decoding.
+
+    Returns:
+        For each reading what `read_clip` gives.
+
+    Raises:
+        VideoError: the file cannot be used.
+    """
     if order not in FRAME_ORDERS:
         raise UnknownNameError("frame order", order, FRAME_ORDERS)
     start, end = clip_span(clip, limits)
-    wanted = streams or tuple(contract.streams)
-    # Frames that change places do so among those of all streams, whichever of them are wanted.
-    read = wanted if order == "given" else tuple(contract.streams)
-    plan = _Plan(contract, read, _instants(clip, contract.sampling, view, start, end), start, end)
-    frames = decode(
-        clip.path,
-        plan.moments,
-        size=contract.size,
-        fit=contract.fit,
-        interpolation=contract.interpolation,
-        limits=limits,
-    ).data
-    if order == "reversed":
-        frames = frames.flip(0)
-    elif order == "shuffled":
-        frames = frames[torch.from_numpy(_chance(clip, 0, start, end).permutation(len(frames)))]
-    pictures = plan.pictures(frames.flip(-1) if view.mirrored else frames)
-    return {stream: pictures[stream] for stream in wanted}
+    found: dict[View, dict[str, Tensor]] = {}
+    for index in dict.fromkeys(view.index for view in wanted):
+        sides = [view for view in wanted if view.index == index]
+        # Frames that change places do so among those of all streams, whichever of them are wanted.
+        read = tuple(name for name in contract.streams if order != "given" or any(name in wanted[v] for v in sides))
+        plan = _Plan(contract, read, _instants(clip, contract.sampling, index, start, end), start, end)
+        frames = decode(
+            clip.path,
+            plan.moments,
+            size=contract.size,
+            fit=contract.fit,
+            interpolation=contract.interpolation,
+            limits=limits,
+        ).data
+        if order == "reversed":
+            frames = frames.flip(0)
+        elif order == "shuffled":
+            frames = frames[torch.from_numpy(_chance(clip, 0, start, end).permutation(len(frames)))]
+        for view in sides:
+            pictures = plan.pictures(frames.flip(-1) if view.mirrored else frames)
+            found[view] = {stream: pictures[stream] for stream in wanted[view]}
+    return found
 
 
 def read_frames(
@@ -215,11 +247,11 @@ def clip_span(clip: Clip, limits: Limits = _DEFAULT_LIMITS) -> tuple[float, floa
     return start, duration
 
 
-def _instants(clip: Clip, sampling: Sampling, view: View, start: float, end: float) -> npt.NDArray[np.float64]:
-    if view.index == 0:
+def _instants(clip: Clip, sampling: Sampling, index: int, start: float, end: float) -> npt.NDArray[np.float64]:
+    if index == 0:
         return sampling.instants(start, end, path=clip.path)
     random = sampling.model_copy(update={"position": "random"})
-    return random.instants(start, end, generator=_chance(clip, view.index, start, end), path=clip.path)
+    return random.instants(start, end, generator=_chance(clip, index, start, end), path=clip.path)
 
 
 def _chance(clip: Clip, number: int, start: float, end: float) -> np.random.Generator:

@@ -13,13 +13,16 @@ from torch import Tensor
 
 from marey.data import Clip, content_hash
 from marey.encoders.cache import FeatureCache
-from marey.encoders.contract import Contract, FrameOrder, View, read_clip
+from marey.encoders.contract import Contract, FrameOrder, View, read_clip_views
 from marey.encoders.frame import FrameEncoder
 from marey.errors import VideoError
 from marey.video import Limits
 
 Features = dict[str, Tensor]
 """Stream name to float32 (T, D)."""
+
+Reading = tuple[Clip, tuple[View, ...]]
+"""A clip, and the ways in which it is read."""
 
 _DECODERS: Final = 2
 _AHEAD: Final = 4  # clips that wait, decoded, for the encoder: memory is bounded by this, not by the data set
@@ -42,13 +45,17 @@ class Progress:
     failed: int
 
 
+_Part = tuple[View, str]
+"""One stream of one reading of a clip: what is encoded, and cached, by itself."""
+
+
 @dataclass(slots=True)
 class _Job:
     """One clip on its way: what is known, and what has still to be encoded."""
 
-    keys: dict[str, str]
-    features: Features
-    pictures: dict[str, Tensor] = field(default_factory=dict)
+    keys: dict[_Part, str]
+    features: dict[_Part, Tensor]
+    pictures: dict[_Part, Tensor] = field(default_factory=dict)
 
 
 def extract(
@@ -64,8 +71,6 @@ def extract(
 ) -> list[Features | VideoError]:
     """The features of clips, in their order; a clip that cannot be used gives its error in its place.
 
-    Decoding runs ahead of the encoder by a few clips, so memory does not grow with their number or length.
-
     Args:
         clips: what to read.
         encoder: the frozen network.
@@ -79,52 +84,90 @@ def extract(
     Returns:
         For each clip its features, stream name to float32 (T, D), or the `VideoError` that says why there are none.
     """
-    results: list[Features | VideoError] = []
+    readings = [(clip, (view,)) for clip in clips]
+    found = extract_views(readings, encoder, contract, cache=cache, order=order, limits=limits, on_progress=on_progress)
+    return [result if isinstance(result, VideoError) else result[view] for result in found]
+
+
+def extract_views(
+    readings: Sequence[Reading],
+    encoder: FrameEncoder,
+    contract: Contract,
+    *,
+    cache: FeatureCache,
+    order: FrameOrder = "given",
+    limits: Limits = Limits(),  # noqa: B008 - frozen
+    on_progress: Callable[[Progress], None] | None = None,
+) -> list[dict[View, Features] | VideoError]:
+    """The features of clips that are read in one or several ways each, in their order.
+
+    Decoding runs ahead of the encoder by a few clips, so memory does not grow with their number or length. A clip and
+    its mirror image are decoded once.
+
+    Args:
+        readings: clips, and in which ways each is read.
+        encoder: as for `extract`, and so are the others.
+        contract: how a clip becomes its input.
+        cache: where features are looked up and kept.
+        order: the order of their frames.
+        limits: of decoding, each clip.
+        on_progress: called after each clip.
+
+    Returns:
+        For each clip the features of its readings, or the `VideoError` that says why there are none.
+    """
+    results: list[dict[View, Features] | VideoError] = []
     cached = failed = 0
 
-    def prepare(clip: Clip) -> _Job:
+    def prepare(reading: Reading) -> _Job:
+        clip, views = reading
         content = content_hash(clip.path)
         keys = {
-            stream: cache.key(clip, contract, stream, content=content, view=view, order=order)
+            (view, stream): cache.key(clip, contract, stream, content=content, view=view, order=order)
+            for view in views
             for stream in contract.streams
         }
-        found = {stream: cache.get(key) for stream, key in keys.items()}
-        job = _Job(keys, {stream: value for stream, value in found.items() if value is not None})
-        missing = tuple(stream for stream in keys if stream not in job.features)
-        if missing:
-            job.pictures = read_clip(clip, contract, streams=missing, view=view, order=order, limits=limits)
+        known = {part: cache.get(key) for part, key in keys.items()}
+        job = _Job(keys, {part: value for part, value in known.items() if value is not None})
+        missing = [part for part in keys if part not in job.features]
+        wanted = {view: tuple(stream for other, stream in missing if other == view) for view, _ in missing}
+        if wanted:
+            read = read_clip_views(clip, contract, wanted, order=order, limits=limits)
+            job.pictures = {(view, stream): read[view][stream] for view, stream in missing}
         return job
 
-    for job in _ahead(prepare, clips):
+    for job in _ahead(prepare, readings):
         if isinstance(job, VideoError):
             failed += 1
             results.append(job)
         else:
             cached += not job.pictures
-            results.append(_encode(job, encoder, contract, cache))
+            results.append(_encode(job, encoder, cache))
         if on_progress is not None:
-            on_progress(Progress(len(results), len(clips), cached, failed))
+            on_progress(Progress(len(results), len(readings), cached, failed))
     return results
 
 
-def _encode(job: _Job, encoder: FrameEncoder, contract: Contract, cache: FeatureCache) -> Features:
+def _encode(job: _Job, encoder: FrameEncoder, cache: FeatureCache) -> dict[View, Features]:
     if job.pictures:
         counts = [len(pictures) for pictures in job.pictures.values()]
         encoded = encoder.encode(torch.cat(list(job.pictures.values()))).split(counts)
-        for stream, features in zip(job.pictures, encoded, strict=True):
-            job.features[stream] = features.clone()
-            cache.put(job.keys[stream], job.features[stream])
-    return {stream: job.features[stream] for stream in contract.streams}
+        for part, features in zip(job.pictures, encoded, strict=True):
+            job.features[part] = features.clone()
+            cache.put(job.keys[part], job.features[part])
+    found: dict[View, Features] = {}
+    for view, stream in job.keys:
+        found.setdefault(view, {})[stream] = job.features[view, stream]
+    return found
 
 
-def _ahead(prepare: Callable[[Clip], _Job], clips: Sequence[Clip]) -> Iterator[_Job | VideoError]:
+def _ahead(prepare: Callable[[Reading], _Job], readings: Sequence[Reading]) -> Iterator[_Job | VideoError]:
     """Prepare clips on threads, a few ahead of the one that is asked for, in order."""
     waiting: deque[Future[_Job]] = deque()
-    rest = iter(clips)
     with ThreadPoolExecutor(_DECODERS, thread_name_prefix="marey-decode") as pool:
         try:
-            for clip in rest:
-                waiting.append(pool.submit(prepare, clip))
+            for reading in readings:
+                waiting.append(pool.submit(prepare, reading))
                 if len(waiting) >= _AHEAD:
                     yield _result(waiting.popleft())
             while waiting:

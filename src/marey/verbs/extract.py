@@ -53,20 +53,22 @@ def extract(
         device: where to run: auto, cpu or cuda.
     """
     from marey.data import load_data
-    from marey.encoders import FeatureCache, load_encoder
+    from marey.encoders import FeatureCache, extract_views, load_encoder
     from marey.errors import VideoError
     from marey.training import load_recipe
-    from marey.verbs.prepare import extract_features, pick_device
+    from marey.verbs.prepare import pick_device, watched
 
     chosen = load_recipe(recipe, changes=set or ())
     manifest = load_data(data)
     encoder = load_encoder(chosen.encoder, device=pick_device(device))
     contract = encoder.contract(sampling=chosen.sampling, streams=chosen.streams, fit=chosen.fit)
-    for view in chosen.views.readings:
-        results = extract_features(manifest.clips, encoder, contract, view=view, order=frame_order, reporter=reporter)
+    readings = [(clip, chosen.views.readings) for clip in manifest.clips]
+    cache = FeatureCache()
+    with watched(reporter, "reading clips", len(readings)) as watch:
+        results = extract_views(readings, encoder, contract, cache=cache, order=frame_order, on_progress=watch)
     failed = {
         clip.id: f"{result.reason}: {result.detail}"
         for clip, result in zip(manifest.clips, results, strict=True)
         if isinstance(result, VideoError)
     }
-    return Extraction(len(results), failed, encoder.dim, encoder.pictures, FeatureCache().root)
+    return Extraction(len(results), failed, encoder.dim, encoder.pictures, cache.root)

@@ -11,8 +11,8 @@ from typing import TYPE_CHECKING, Final
 
 import torch
 
-from marey.data import Clip, Manifest, ScanRow, load_data, read_quarantine, write_quarantine
-from marey.encoders import Contract, FeatureCache, Features, FrameEncoder, FrameOrder, Progress, View, extract
+from marey.data import Manifest, ScanRow, load_data, read_quarantine, write_quarantine
+from marey.encoders import Contract, FeatureCache, Features, FrameEncoder, Progress, extract_views
 from marey.errors import DatasetError, UnknownNameError, UsageError, VideoError
 from marey.verbs.reporter import Reporter
 
@@ -67,22 +67,6 @@ def load_labelled(
     return manifest, excluded
 
 
-def extract_features(
-    clips: Sequence[Clip],
-    encoder: FrameEncoder,
-    contract: Contract,
-    *,
-    reporter: Reporter,
-    view: View = View(),  # noqa: B008 - frozen
-    order: FrameOrder = "given",
-) -> list[Features | VideoError]:
-    """`extract`, with what it does reported."""
-    further = [f"instants {view.index}"] * (view.index > 0) + ["mirrored"] * view.mirrored
-    title = f"reading clips ({', '.join(further)})" if further else "reading clips"
-    with watched(reporter, title, len(clips)) as watch:
-        return extract(clips, encoder, contract, cache=FeatureCache(), view=view, order=order, on_progress=watch)
-
-
 def read_views(
     manifest: Manifest,
     encoder: FrameEncoder,
@@ -93,20 +77,19 @@ def read_views(
     reporter: Reporter,
 ) -> list[list[Features | VideoError]]:
     """Features of all clips, one list a reading of the recipe's; clips that are only tested are read in one way."""
-    clips = manifest.clips
-    views = [extract_features(clips, encoder, contract, reporter=reporter)]
-    learnt_from = sorted({index for split in protocol.splits for index in (*split.train, *split.val)})
-    for view in recipe.views.readings[1:]:
-        found = extract_features(
-            [clips[index] for index in learnt_from], encoder, contract, view=view, reporter=reporter
-        )
-        views.append(list(views[0]))  # what stands there for clips that are only tested is never looked at
-        for index, result in zip(learnt_from, found, strict=True):
-            views[-1][index] = result
+    plain, *_ = views = recipe.views.readings
+    learnt_from = {index for split in protocol.splits for index in (*split.train, *split.val)}
+    readings = [(clip, views if index in learnt_from else (plain,)) for index, clip in enumerate(manifest.clips)]
+    with watched(reporter, "reading clips", len(readings)) as watch:
+        found = extract_views(readings, encoder, contract, cache=FeatureCache(), on_progress=watch)
     sided = [label for label in manifest.labels if _SIDE.search(label)]
     if recipe.views.mirrored == "train" and sided:
         reporter.say(f"'{sided[0]}' speaks of a side, and mirror images teach both: --set views.mirrored=none")
-    return views
+    # Of clips that are only tested the further readings are never looked at: the plain one stands in their place.
+    return [
+        [result if isinstance(result, VideoError) else result.get(view, result[plain]) for result in found]
+        for view in views
+    ]
 
 
 def name_unusable(views: Sequence[Sequence[Features | VideoError]], path: Path, reporter: Reporter) -> None:
