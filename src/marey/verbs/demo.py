@@ -15,6 +15,9 @@ if TYPE_CHECKING:
 NEWCOMER = 25
 """The actor of the clips that are predicted at the end: the last one, so that no smaller set holds him."""
 
+FOLDS = 4
+"""Everyone is tested once: of a dozen people, the three that one split would hold out say little of the others."""
+
 
 @dataclass(frozen=True)
 class Demonstration:
@@ -41,7 +44,7 @@ def demo(
     seed: int = 0,
     reporter: Reporter = SILENT,
 ) -> Demonstration:
-    """Draw a small data set, train on it, test on people that were not trained on, and label new clips.
+    """Draw a small data set, train on it, test everyone by a model that did not see them, and label new clips.
 
     Args:
         out: folder for the clips, the run and the new clips.
@@ -59,7 +62,9 @@ def demo(
     if not 4 <= actors < NEWCOMER:
         raise UsageError(f"actors={actors}: the demo needs 4 to {NEWCOMER - 1}, and keeps actor {NEWCOMER} for the end")
     made = make(out / "clips", actors=actors, scenarios=scenarios, seed=seed, reporter=reporter)
-    result = train(str(made.path), out=out / "run", set=[f"seed={seed}"], if_exists="restart", reporter=reporter)
+    result = train(
+        str(made.path), out=out / "run", folds=str(FOLDS), set=[f"seed={seed}"], if_exists="restart", reporter=reporter
+    )
     new = out / "new"
     new.mkdir(parents=True, exist_ok=True)
     paths = []
