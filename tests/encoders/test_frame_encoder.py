@@ -91,7 +91,7 @@ def test_encoded_pictures_are_counted() -> None:
         "vit_tiny_patch16_224",
         "swin_tiny_patch4_window7_224",  # its feature maps have the channels last
         "test_byobnet",
-        "test_maxvit",
+        "test_mambaout",
         "test_vit4",
     ],
 )

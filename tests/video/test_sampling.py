@@ -74,14 +74,14 @@ def test_every_rule_stays_inside_the_span() -> None:
     for _ in range(300):
         start = generator.uniform(-5, 1e6)
         end = start + 10 ** generator.uniform(-6, 4)
-        kind = generator.choice(["uniform", "dense"])
+        kind = str(generator.choice(["uniform", "dense"]))
         sampling = Sampling.model_validate(
             {
                 "kind": kind,
                 "count": int(generator.integers(1, 40)),
                 "rate": 10 ** generator.uniform(-2, 3) if kind == "dense" else None,
-                "position": generator.choice(["middle", "random"]),
-                "short": generator.choice(["clamp", "repeat", "wrap"]),
+                "position": str(generator.choice(["middle", "random"])),
+                "short": str(generator.choice(["clamp", "repeat", "wrap"])),
             }
         )
         instants = sampling.instants(start, end, generator=generator)
