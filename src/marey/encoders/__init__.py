@@ -15,7 +15,7 @@ from marey.encoders.contract import (
     read_clip_views,
     read_frames,
 )
-from marey.encoders.extract import Features, Progress, Reading, extract, extract_views
+from marey.encoders.extract import Features, Progress, Reading, extract, extract_views, iterate_views
 from marey.encoders.frame import FrameEncoder, load_encoder
 from marey.encoders.streams import STREAM_KINDS, Stream, StreamKind
 from marey.encoders.weights import EMBEDDED, embedded_path, weights_hash
@@ -41,6 +41,7 @@ __all__ = [
     "embedded_path",
     "extract",
     "extract_views",
+    "iterate_views",
     "load_encoder",
     "read_clip",
     "read_clip_views",

@@ -101,8 +101,7 @@ def extract_views(
 ) -> list[dict[View, Features] | VideoError]:
     """The features of clips that are read in one or several ways each, in their order.
 
-    Decoding runs ahead of the encoder by a few clips, so memory does not grow with their number or length. A clip and
-    its mirror image are decoded once.
+    Decoding runs ahead of the encoder by a few clips. A clip and its mirror image are decoded once.
 
     Args:
         readings: clips, and in which ways each is read.
@@ -116,7 +115,21 @@ def extract_views(
     Returns:
         For each clip the features of its readings, or the `VideoError` that says why there are none.
     """
-    results: list[dict[View, Features] | VideoError] = []
+    found = iterate_views(readings, encoder, contract, cache=cache, order=order, limits=limits, on_progress=on_progress)
+    return list(found)
+
+
+def iterate_views(
+    readings: Sequence[Reading],
+    encoder: FrameEncoder,
+    contract: Contract,
+    *,
+    cache: FeatureCache,
+    order: FrameOrder = "given",
+    limits: Limits = Limits(),  # noqa: B008 - frozen
+    on_progress: Callable[[Progress], None] | None = None,
+) -> Iterator[dict[View, Features] | VideoError]:
+    """What `extract_views` gives, clip by clip: whoever keeps none of it needs no more memory for more clips."""
     cached = failed = 0
 
     def prepare(reading: Reading) -> _Job:
@@ -136,16 +149,17 @@ def extract_views(
             job.pictures = {(view, stream): read[view][stream] for view, stream in missing}
         return job
 
-    for job in _ahead(prepare, readings):
+    for done, job in enumerate(_ahead(prepare, readings), start=1):
+        result: dict[View, Features] | VideoError
         if isinstance(job, VideoError):
             failed += 1
-            results.append(job)
+            result = job
         else:
             cached += not job.pictures
-            results.append(_encode(job, encoder, cache))
+            result = _encode(job, encoder, cache)
         if on_progress is not None:
-            on_progress(Progress(len(results), len(readings), cached, failed))
-    return results
+            on_progress(Progress(done, len(readings), cached, failed))
+        yield result
 
 
 def _encode(job: _Job, encoder: FrameEncoder, cache: FeatureCache) -> dict[View, Features]:

@@ -53,7 +53,7 @@ def extract(
         device: where to run: auto, cpu or cuda.
     """
     from marey.data import load_data
-    from marey.encoders import FeatureCache, extract_views, load_encoder
+    from marey.encoders import FeatureCache, iterate_views, load_encoder
     from marey.errors import VideoError
     from marey.training import load_recipe
     from marey.verbs.prepare import pick_device, watched
@@ -65,10 +65,10 @@ def extract(
     readings = [(clip, chosen.views.readings) for clip in manifest.clips]
     cache = FeatureCache()
     with watched(reporter, "reading clips", len(readings)) as watch:
-        results = extract_views(readings, encoder, contract, cache=cache, order=frame_order, on_progress=watch)
-    failed = {
-        clip.id: f"{result.reason}: {result.detail}"
-        for clip, result in zip(manifest.clips, results, strict=True)
-        if isinstance(result, VideoError)
-    }
-    return Extraction(len(results), failed, encoder.dim, encoder.pictures, cache.root)
+        results = iterate_views(readings, encoder, contract, cache=cache, order=frame_order, on_progress=watch)
+        failed = {
+            clip.id: f"{result.reason}: {result.detail}"
+            for clip, result in zip(manifest.clips, results, strict=True)
+            if isinstance(result, VideoError)
+        }
+    return Extraction(len(readings), failed, encoder.dim, encoder.pictures, cache.root)
