@@ -22,9 +22,7 @@ def measure_clips(setting: Setting) -> list[Line]:
     """All clips beside a quarter of them, the largest file in both."""
     clips = sorted(load_data(str(setting.data)).clips, key=lambda clip: clip.path.stat().st_size, reverse=True)
     few, many = clips[::4], clips
-    return _compare(
-        "memory_clips", few, many, f"{len(few)} clips", f"{len(many)} clips", setting.work, setting.repeat
-    )
+    return _compare("memory_clips", few, many, f"{len(few)} clips", f"{len(many)} clips", setting.work, setting.repeat)
 
 
 def measure_length(setting: Setting) -> list[Line]:
