@@ -10,6 +10,7 @@ import os
 
 os.environ.setdefault("OMP_NUM_THREADS", "1")  # before torch is imported: the suite shares its machine
 
+import signal
 import wave
 from collections.abc import Callable, Iterator, Sequence
 from fractions import Fraction
@@ -24,6 +25,8 @@ import torch
 from av.audio.stream import AudioStream
 
 torch.set_num_threads(1)
+if signal.getsignal(signal.SIGINT) is signal.SIG_IGN:  # as a shell leaves it to what it runs in the background
+    signal.signal(signal.SIGINT, signal.default_int_handler)
 
 CODE_BITS = 10
 CODE_HEIGHT = 0.25  # of the picture
