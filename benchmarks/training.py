@@ -15,7 +15,7 @@ from typing import Final
 import torch
 
 from marey.data import load_data
-from marey.encoders import Contract, FeatureCache, FrameEncoder, extract_views, load_encoder, read_clip_views
+from marey.encoders import Contract, Encoder, FeatureCache, extract_views, load_encoder, read_clip_views
 from marey.training import Recipe, load_recipe, plan
 from marey.verbs import train
 from marey.verbs.prepare import pick_device
@@ -93,7 +93,7 @@ def _time_limits(data: Path, cache: Path, times: dict[str, list[float]]) -> dict
         read = read_clip_views(clip, contract, dict.fromkeys(views, tuple(contract.streams)))
         decoded = time.perf_counter()
         for pictures in read.values():
-            encoder.encode(torch.cat(list(pictures.values())))
+            encoder.encode_clips(torch.stack(list(pictures.values())))
         decoding.append(decoded - began)
         encoding.append((time.perf_counter() - decoded) / len(views))
     times["cache only"].append(_time_cache(data, cache, recipe, encoder, contract))
@@ -107,7 +107,7 @@ def _time_limits(data: Path, cache: Path, times: dict[str, list[float]]) -> dict
     return limits
 
 
-def _time_cache(data: Path, cache: Path, recipe: Recipe, encoder: FrameEncoder, contract: Contract) -> float:
+def _time_cache(data: Path, cache: Path, recipe: Recipe, encoder: Encoder, contract: Contract) -> float:
     readings = [(clip, recipe.views.readings) for clip in load_data(str(data)).clips]
     encoded = encoder.pictures
     began = time.perf_counter()

@@ -12,7 +12,8 @@ import torch
 from safetensors.torch import save
 
 from marey.data import Clip
-from marey.encoders import Contract, EncoderSpec, FeatureCache, FrameOrder, Stream, View, cache_home, load_encoder
+from marey.encoders import Contract, EncoderSpec, FeatureCache, FrameOrder, Stream, View, cache_home
+from marey.encoders.frame import load_frame_encoder
 from marey.errors import UsageError
 from marey.video import Sampling
 
@@ -104,7 +105,7 @@ def test_where_frames_change_places_the_other_streams_matter_and_not_their_names
 
 def test_networks_that_share_their_weights_do_not_share_features() -> None:
     names = ("efficientnet_lite0", "tf_efficientnet_lite0")  # padded alike on all sides, and as TensorFlow does
-    one, other = (load_encoder(EncoderSpec(name=name, weights="random")) for name in names)
+    one, other = (load_frame_encoder(EncoderSpec(name=name, weights="random")) for name in names)
     pictures = torch.arange(3 * 224 * 224).to(torch.uint8).view(1, 3, 224, 224)
     assert one.hash == other.hash
     assert not torch.allclose(one.encode(pictures), other.encode(pictures))

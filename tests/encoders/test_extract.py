@@ -22,9 +22,9 @@ from marey.encoders import (
     View,
     extract,
     extract_views,
-    load_encoder,
     read_clip,
 )
+from marey.encoders.frame import load_frame_encoder
 from marey.errors import VideoError
 from marey.video import Sampling
 
@@ -35,7 +35,7 @@ FRAME = Stream(kind="appearance")
 
 @pytest.fixture
 def encoder() -> FrameEncoder:
-    return load_encoder(EncoderSpec(name="test_efficientnet", weights="random"))
+    return load_frame_encoder(EncoderSpec(name="test_efficientnet", weights="random"))
 
 
 @pytest.fixture(scope="module")

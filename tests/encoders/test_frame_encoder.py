@@ -14,13 +14,14 @@ from torch import Tensor
 from torch.nn.functional import cosine_similarity
 
 from marey.encoders import EncoderSpec, FrameEncoder, Stream, load_encoder
+from marey.encoders.frame import load_frame_encoder
 from marey.errors import UnknownNameError, UsageError, WeightsError
 from marey.video import Sampling, show
 
 
 @cache
 def embedded() -> FrameEncoder:
-    return load_encoder(EncoderSpec())
+    return load_frame_encoder(EncoderSpec())
 
 
 def photographs(size: tuple[int, int]) -> Tensor:
@@ -65,7 +66,7 @@ def test_features_do_not_depend_on_the_other_pictures_of_the_batch() -> None:
 
 
 def test_the_network_is_frozen_and_answers_the_same_each_time() -> None:
-    encoder = load_encoder(EncoderSpec(name="test_efficientnet", weights="random"))
+    encoder = load_frame_encoder(EncoderSpec(name="test_efficientnet", weights="random"))
     pictures = noise(3, encoder.size)
     first = encoder.encode(pictures)
     assert not first.requires_grad
@@ -73,7 +74,7 @@ def test_the_network_is_frozen_and_answers_the_same_each_time() -> None:
 
 
 def test_encoded_pictures_are_counted() -> None:
-    encoder = load_encoder(EncoderSpec(name="test_vit", weights="random"))
+    encoder = load_frame_encoder(EncoderSpec(name="test_vit", weights="random"))
     assert encoder.pictures == 0
     encoder.encode(noise(3, encoder.size))
     encoder.encode(noise(2, encoder.size))
@@ -96,11 +97,11 @@ def test_encoded_pictures_are_counted() -> None:
     ],
 )
 def test_any_network_of_timm_gives_a_vector_a_picture_or_one_a_cell(name: str) -> None:
-    plain = load_encoder(EncoderSpec(name=name, weights="random"))
+    plain = load_frame_encoder(EncoderSpec(name=name, weights="random"))
     features = plain.encode(noise(2, plain.size))
     assert features.shape == (2, plain.dim)
     assert not torch.equal(features[0], features[1])
-    cells = load_encoder(EncoderSpec(name=name, weights="random", grid=(3, 2)))
+    cells = load_frame_encoder(EncoderSpec(name=name, weights="random", grid=(3, 2)))
     assert cells.hash == plain.hash
     features = cells.encode(noise(2, cells.size))
     assert features.shape == (2, cells.dim)
@@ -109,7 +110,7 @@ def test_any_network_of_timm_gives_a_vector_a_picture_or_one_a_cell(name: str) -
 
 
 def test_a_grid_says_where_in_the_picture_something_is() -> None:
-    encoder = load_encoder(EncoderSpec(grid=(2, 2)))
+    encoder = load_frame_encoder(EncoderSpec(grid=(2, 2)))
     top_left = torch.full((1, 3, 224, 224), 127, dtype=torch.uint8)
     top_left[:, :, :100, :100] = photographs((100, 100))[:1]
     empty = encoder.encode(torch.full((1, 3, 224, 224), 127, dtype=torch.uint8)).view(-1, 2, 2)
@@ -119,8 +120,8 @@ def test_a_grid_says_where_in_the_picture_something_is() -> None:
 
 
 def test_a_grid_of_one_cell_is_the_mean_of_the_last_feature_map() -> None:
-    one = load_encoder(EncoderSpec(name="test_efficientnet", weights="random", grid=(1, 1)))
-    every = load_encoder(EncoderSpec(name="test_efficientnet", weights="random", grid=(5, 5)))  # its whole map
+    one = load_frame_encoder(EncoderSpec(name="test_efficientnet", weights="random", grid=(1, 1)))
+    every = load_frame_encoder(EncoderSpec(name="test_efficientnet", weights="random", grid=(5, 5)))  # its whole map
     pictures = noise(2, one.size)
     maps = every.encode(pictures).view(2, one.dim, 5, 5)
     torch.testing.assert_close(one.encode(pictures), maps.mean((2, 3)), rtol=1e-5, atol=1e-6)
@@ -129,13 +130,13 @@ def test_a_grid_of_one_cell_is_the_mean_of_the_last_feature_map() -> None:
 @pytest.mark.parametrize("name", ["efficientnet-lite0", "test_vit"])
 def test_another_size_of_the_input_can_be_asked_for(name: str) -> None:
     weights = "pretrained" if name == "efficientnet-lite0" else "random"
-    encoder = load_encoder(EncoderSpec(name=name, weights=weights, size=96))
+    encoder = load_frame_encoder(EncoderSpec(name=name, weights=weights, size=96))
     assert encoder.size == (96, 96)
     assert encoder.encode(noise(2, (96, 96))).shape == (2, encoder.dim)
 
 
 def test_bfloat16_comes_close_to_float32() -> None:
-    exact, fast = embedded(), load_encoder(EncoderSpec(precision="bfloat16"))
+    exact, fast = embedded(), load_frame_encoder(EncoderSpec(precision="bfloat16"))
     assert fast.hash == exact.hash
     pictures = photographs(exact.size)
     left, right = exact.encode(pictures), fast.encode(pictures)
@@ -164,7 +165,7 @@ def test_random_weights_are_the_same_each_time_and_leave_chance_as_it_was() -> N
     torch.manual_seed(5)
     expected = torch.rand(1)
     torch.manual_seed(5)
-    first = load_encoder(spec)
+    first = load_frame_encoder(spec)
     assert torch.equal(torch.rand(1), expected)
     assert load_encoder(spec).hash == first.hash
     assert load_encoder(EncoderSpec(weights="random")).hash != embedded().hash

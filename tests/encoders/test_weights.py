@@ -16,6 +16,7 @@ from sklearn.datasets import load_sample_image
 from torch import Tensor, nn
 
 from marey.encoders import EncoderSpec, embedded_path, load_encoder, weights_hash
+from marey.encoders.frame import load_frame_encoder
 from marey.encoders.weights import load_embedded, load_local
 from marey.errors import WeightsError
 from marey.video import show
@@ -88,7 +89,7 @@ def test_local_weights_are_those_of_the_file(tmp_path: Path) -> None:
 def test_an_encoder_takes_a_file_of_weights_with_a_classifier_in_it(tmp_path: Path) -> None:
     whole: Any = timm.create_model("test_vit", num_classes=7)
     save_file(whole.state_dict(), tmp_path / "whole.safetensors")
-    encoder = load_encoder(EncoderSpec(name="test_vit", weights=str(tmp_path / "whole.safetensors")))
+    encoder = load_frame_encoder(EncoderSpec(name="test_vit", weights=str(tmp_path / "whole.safetensors")))
     whole.reset_classifier(0)
     assert encoder.hash == weights_hash(whole)
 

@@ -76,7 +76,7 @@ def hidden_files(folder: Path) -> list[str]:
     return [path.name for path in folder.iterdir() if path.name.startswith(".")]
 
 
-@pytest.mark.parametrize("head", head_names())
+@pytest.mark.parametrize("head", head_names("features"))
 @pytest.mark.parametrize("fusion", ["late", "early"])
 def test_a_model_that_was_saved_answers_the_same(tmp_path: Path, head: str, fusion: Literal["late", "early"]) -> None:
     before = model(head, fusion=fusion)

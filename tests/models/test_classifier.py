@@ -6,9 +6,10 @@ from pydantic import ValidationError
 from torch import Tensor
 
 from marey.errors import UnknownNameError
-from marey.models import Classifier, Head, HeadSpec, fuse, head_names
+from marey.models import Classifier, FeatureHead, HeadSpec, fuse, head_names
 
 DIMS = {"frame": 6, "motion": 10}
+SHAPES = {stream: (dim,) for stream, dim in DIMS.items()}
 
 
 def features(count: int, length: int, *, seed: int = 0) -> dict[str, Tensor]:
@@ -19,14 +20,14 @@ def features(count: int, length: int, *, seed: int = 0) -> dict[str, Tensor]:
 def classifier(name: str = "mean", fusion: str = "late", classes: int = 4) -> Classifier:
     spec = HeadSpec.model_validate({"name": name, "fusion": fusion})
     torch.manual_seed(0)
-    built = Classifier(spec, DIMS, classes).eval()
+    built = Classifier(spec, SHAPES, classes).eval()
     with torch.no_grad():
         for parameter in built.parameters():
             parameter.add_(torch.randn_like(parameter) * 0.2)
     return built
 
 
-@pytest.mark.parametrize("name", head_names())
+@pytest.mark.parametrize("name", head_names("features"))
 @pytest.mark.parametrize("fusion", ["late", "early"])
 def test_streams_of_any_size_give_log_probabilities(name: str, fusion: str) -> None:
     answers = classifier(name, fusion)(features(3, 7))
@@ -90,7 +91,7 @@ def test_preparing_gives_each_head_the_scale_of_its_streams(fusion: str) -> None
     built.prepare(given)
     inputs = list(given.values()) if fusion == "late" else [torch.cat(list(given.values()), -1)]
     for head, values in zip(built.heads, inputs, strict=True):
-        assert isinstance(head, Head)
+        assert isinstance(head, FeatureHead)
         standard = head.standardise(values).flatten(0, 1)
         torch.testing.assert_close(standard.mean(0), torch.zeros(head.dim), atol=1e-4, rtol=0)
         torch.testing.assert_close(standard.std(0, correction=0), torch.ones(head.dim), atol=1e-3, rtol=0)
@@ -98,7 +99,7 @@ def test_preparing_gives_each_head_the_scale_of_its_streams(fusion: str) -> None
 
 def test_an_unknown_head_is_refused_by_name() -> None:
     with pytest.raises(UnknownNameError, match="did you mean 'transformer'"):
-        Classifier(HeadSpec(name="transfomer", options={}), DIMS, 3)
+        Classifier(HeadSpec(name="transfomer", options={}), SHAPES, 3)
 
 
 @pytest.mark.parametrize("wrong", [{"fusion": "middle"}, {"options": {"hidden": "large"}}, {"layers": 3}])

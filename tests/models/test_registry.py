@@ -5,7 +5,7 @@ import pytest
 from marey.errors import UnknownNameError, UsageError
 from marey.models import Head, create_head, head_names, head_options, register_head
 
-every_head = pytest.mark.parametrize("name", head_names())
+every_head = pytest.mark.parametrize("name", head_names("features"))
 
 
 @every_head
@@ -13,24 +13,24 @@ def test_every_option_has_a_default_that_is_a_number(name: str) -> None:
     options = head_options(name)
     assert "dropout" in options
     assert all(isinstance(value, int | float) for value in options.values())
-    assert create_head(name, 4, 2, options).classes == 2
+    assert create_head(name, (4,), 2, options).classes == 2
 
 
 @pytest.mark.parametrize(("name", "meant"), [("lsmt", "lstm"), ("transfomer", "transformer"), ("Mean", "mean")])
 def test_an_unknown_head_answers_with_what_was_probably_meant(name: str, meant: str) -> None:
     with pytest.raises(UnknownNameError, match=f"no head is called '{name}'; did you mean .*'{meant}'"):
-        create_head(name, 4, 2)
+        create_head(name, (4,), 2)
     with pytest.raises(UnknownNameError):
         head_options(name)
 
 
 def test_an_unknown_option_answers_with_what_was_probably_meant() -> None:
     with pytest.raises(UnknownNameError, match="no option of the head 'lstm' is called 'hiden'; did you mean 'hidden'"):
-        create_head("lstm", 4, 2, {"hiden": 3})
+        create_head("lstm", (4,), 2, {"hiden": 3})
     with pytest.raises(UnknownNameError, match="no option of the head 'mean' is called 'parts'"):
-        create_head("mean", 4, 2, {"parts": 3})
+        create_head("mean", (4,), 2, {"parts": 3})
     with pytest.raises(UnknownNameError):
-        create_head("mean", 4, 2, {"dim": 3})
+        create_head("mean", (4,), 2, {"dim": 3})
 
 
 @every_head
@@ -39,7 +39,7 @@ def test_a_count_that_no_head_can_have_is_wrong_use(name: str, value: object) ->
     for option, default in head_options(name).items():
         if isinstance(default, int):
             with pytest.raises(UsageError, match=f"{option} of the head '{name}' has to be a whole number from 1 to"):
-                create_head(name, 8, 2, {option: value})
+                create_head(name, (8,), 2, {option: value})
 
 
 @every_head
@@ -48,21 +48,21 @@ def test_a_share_that_is_none_is_wrong_use(name: str, value: object) -> None:
     for option, default in head_options(name).items():
         if isinstance(default, float):
             with pytest.raises(UsageError, match=f"{option} of the head '{name}' has to be a number from 0 to 1"):
-                create_head(name, 8, 2, {option: value})
+                create_head(name, (8,), 2, {option: value})
 
 
 @pytest.mark.parametrize("name", ["attention", "transformer"])
 def test_values_that_exclude_each_other_are_wrong_use(name: str) -> None:
     with pytest.raises(UsageError, match=f"the head '{name}' cannot be built with .*'heads': 3"):
-        create_head(name, 8, 2, {"hidden": 16, "heads": 3})
+        create_head(name, (8,), 2, {"hidden": 16, "heads": 3})
 
 
 @every_head
 def test_options_do_what_they_say(name: str) -> None:
-    size = sum(parameter.numel() for parameter in create_head(name, 8, 2).parameters())
+    size = sum(parameter.numel() for parameter in create_head(name, (8,), 2).parameters())
     for option, default in head_options(name).items():
         if isinstance(default, int) and option != "heads":
-            larger = create_head(name, 8, 2, {option: 2 * default})
+            larger = create_head(name, (8,), 2, {option: 2 * default})
             assert sum(parameter.numel() for parameter in larger.parameters()) > size
 
 

@@ -108,7 +108,7 @@ def test_a_clip_keeps_at_least_one_frame(drop: float) -> None:
 
 
 def test_evaluation_reads_the_plain_view_in_order_and_whole() -> None:
-    batch = numbered(2).plain()
+    (batch,) = numbered(2).plain()
     assert torch.equal(batch.features["a"][:, 0, 0], 100 * torch.arange(CLIPS).float())
     assert bool(batch.mask.all())
     assert torch.equal(batch.targets.argmax(1), torch.arange(CLIPS) % CLASSES)

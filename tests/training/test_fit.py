@@ -34,7 +34,7 @@ def toy(count: int = 30, *, seed: int = 0, noise: float = 1.0, rare: bool = Fals
 
 def new(clips: FeatureSet, head: str = "mean") -> Classifier:
     torch.manual_seed(0)
-    classifier = Classifier(HeadSpec(name=head, options={}), {"a": DIM, "b": DIM}, CLASSES)
+    classifier = Classifier(HeadSpec(name=head, options={}), {"a": (DIM,), "b": (DIM,)}, CLASSES)
     classifier.prepare(clips.all_views())
     return classifier
 
@@ -53,7 +53,7 @@ def train(
 
 
 def right(result: Fit, clips: FeatureSet) -> torch.Tensor:
-    batch = clips.plain()
+    (batch,) = clips.plain()
     with torch.inference_mode():
         logits: torch.Tensor = result.classifier(batch.features, batch.mask)
         return logits.argmax(1) == clips.labels
@@ -105,7 +105,7 @@ def test_the_epoch_of_the_best_validation_score_is_kept() -> None:
     result = train(LIVELY, validation=validation)
     scores = result.history["val_macro_f1"]
     assert scores[result.epochs - 1] == max(scores) > min(scores)
-    batch = validation.plain()
+    (batch,) = validation.plain()
     with torch.inference_mode():
         logits = result.classifier(batch.features, batch.mask)
     loss = float(torch.nn.functional.nll_loss(logits, validation.labels))

@@ -25,6 +25,7 @@ _VERBS: dict[str, Callable[..., Any]] = {
     "train": verbs.train,
     "evaluate": verbs.evaluate,
     "predict": verbs.predict,
+    "models": verbs.list_models,
     "extract": verbs.extract,
     "doctor": verbs.doctor,
     "demo": verbs.demo,

@@ -26,6 +26,7 @@ from marey.verbs.data import DataSet, NamedDataSets, Scan
 from marey.verbs.demo import Demonstration
 from marey.verbs.doctor import Health
 from marey.verbs.extract import Extraction
+from marey.verbs.models import ModelTable
 from marey.verbs.predict import Predictions
 from marey.verbs.reporter import SILENT, Reporter, Stage
 
@@ -110,6 +111,28 @@ class Screen:
         self.show(answer.result)
         self._print(Text("\nClips of someone whom the model has never seen:"))
         self.show(answer.new_clips)
+
+    @show.register
+    def _(self, answer: ModelTable) -> None:
+        table = _table("recipe", "encoder, frozen", "head, trained", "trained", "frozen", "GFLOPs a clip", "input")
+        for column in table.columns[3:6]:
+            column.justify = "right"
+        for row in answer.rows:
+            counts = (f"{number / 1e6:.2f} M" for number in (row.trained, row.frozen))
+            streams = f"{len(row.streams)} x " if len(row.streams) > 1 else ""
+            shape = streams + " x ".join(map(str, row.input))
+            table.add_row(row.name, row.encoder, row.head, *counts, f"{row.flops / 1e9:.2f}", shape)
+        if answer.layers:
+            layers = _table("layer", "kind", "output", "parameters")
+            layers.columns[3].justify = "right"
+            for layer in answer.layers:
+                layers.add_row(layer.name, layer.kind, " x ".join(map(str, layer.output)), f"{layer.parameters:,}")
+            self._print(layers)
+        self._print(table)
+        if answer.layers:
+            (row,) = answer.rows
+            self._print(f"{row.parameters:,} parameters, {row.statistics:,} of them statistics of batch normalisation")
+        self._print(f"with {answer.classes} classes; an LSTM's second biases are not counted, as in Keras")
 
     @show.register
     def _(self, answer: Predictions) -> None:

@@ -2,9 +2,11 @@
 
 from __future__ import annotations
 
+from marey.encoders.architecture import Architecture, architecture
 from marey.encoders.cache import FeatureCache, cache_home
 from marey.encoders.contract import (
     FRAME_ORDERS,
+    PIXELS,
     Contract,
     EncoderSpec,
     FrameOrder,
@@ -15,27 +17,40 @@ from marey.encoders.contract import (
     read_clip_views,
     read_frames,
 )
+from marey.encoders.encoder import Encoder
 from marey.encoders.extract import Features, Progress, Reading, extract, extract_views, iterate_views
-from marey.encoders.frame import FrameEncoder, load_encoder
+from marey.encoders.frame import FrameEncoder
+from marey.encoders.loading import load_encoder
+from marey.encoders.pixels import PixelEncoder
 from marey.encoders.streams import STREAM_KINDS, Stream, StreamKind
-from marey.encoders.weights import EMBEDDED, embedded_path, weights_hash
+from marey.encoders.video_networks import VIDEO_NETWORKS, ClipEncoder, VideoNetwork, build_video_network, load_kinetics
+from marey.encoders.weights import EMBEDDED, embedded_path, load_local, weights_hash
 
 __all__ = [
     "EMBEDDED",
     "FRAME_ORDERS",
+    "PIXELS",
     "STREAM_KINDS",
+    "VIDEO_NETWORKS",
+    "Architecture",
+    "ClipEncoder",
     "Contract",
+    "Encoder",
     "EncoderSpec",
     "FeatureCache",
     "Features",
     "FrameEncoder",
     "FrameOrder",
+    "PixelEncoder",
     "Precision",
     "Progress",
     "Reading",
     "Stream",
     "StreamKind",
+    "VideoNetwork",
     "View",
+    "architecture",
+    "build_video_network",
     "cache_home",
     "clip_span",
     "embedded_path",
@@ -43,6 +58,8 @@ __all__ = [
     "extract_views",
     "iterate_views",
     "load_encoder",
+    "load_kinetics",
+    "load_local",
     "read_clip",
     "read_clip_views",
     "read_frames",

@@ -11,7 +11,7 @@ from typing import Any, Final
 
 import platformdirs
 from safetensors import SafetensorError
-from safetensors.torch import load, save
+from safetensors.torch import load, load_file, save
 from torch import Tensor
 
 from marey.data import Clip
@@ -67,15 +67,22 @@ class FeatureCache:
         text = json.dumps(made_from, sort_keys=True)
         return hashlib.blake2b(text.encode(), digest_size=20).hexdigest()
 
-    def get(self, key: str) -> Tensor | None:
-        """The features under a key, float32 (T, D); None where there are none."""
+    def get(self, key: str, *, mapped: bool = False) -> Tensor | None:
+        """The features under a key, (T, ...), of the type that they were kept in; None where there are none.
+
+        Args:
+            key: as `key` makes it.
+            mapped: leave them on disk until they are looked at: for pictures, of which many do not fit into memory.
+        """
         try:
+            if mapped:
+                return load_file(self._path(key))["features"]
             return load(self._path(key).read_bytes())["features"]
         except (OSError, SafetensorError, KeyError):
             return None
 
     def put(self, key: str, features: Tensor) -> None:
-        """Keep features, float32 (T, D), under a key.
+        """Keep features, (T, ...), under a key.
 
         Raises:
             UsageError: the folder cannot be written to.

@@ -24,6 +24,9 @@ Precision = Literal["float32", "bfloat16"]
 Side = Annotated[int, Field(ge=1, le=4096)]
 
 _DEFAULT_LIMITS = Limits()
+PIXELS: Final = {"pixels": 3, "grey-pixels": 1}
+"""Encoders that hand out the pictures themselves, and the colours that each keeps."""
+
 _INSIDE: Final = 1e-5  # s before the end of a span: a decoder takes what is nearer for the frame that begins there
 
 
@@ -31,11 +34,13 @@ class EncoderSpec(BaseModel):
     """Which frozen network turns pictures into features, and what is taken from it.
 
     Attributes:
-        name: "efficientnet-lite0", whose weights are installed with marey, or any model name of timm.
-        weights: "pretrained" ones of timm, "random" ones (the control: what the architecture alone is worth), or
-            the path of a file of them (safetensors, or a PyTorch file of tensors).
+        name: "efficientnet-lite0", whose weights are installed with marey, any model name of timm, one of torchvision's
+            networks for video ("r2plus1d-18", "s3d", "mvit-v2-s", "swin3d-t"), which give one vector a clip, or
+            "pixels" and "grey-pixels", which encode nothing: for networks that are trained end to end.
+        weights: "pretrained" ones, "random" ones (the control: what the architecture alone is worth), or the path of a
+            file of them (safetensors, or a PyTorch file of tensors).
         precision: of the arithmetic; features are float32 either way.
-        size: height and width of its input in pixels; None for the size that it was trained at.
+        size: height and width of its input in pixels, or one number for both; None for what it was trained at.
         grid: rows and columns that its last feature map is averaged over, so that features say where as well as
             what; None takes the vector that the network itself gives to its classifier.
     """
@@ -45,7 +50,7 @@ class EncoderSpec(BaseModel):
     name: str = "efficientnet-lite0"
     weights: str = "pretrained"
     precision: Precision = "float32"
-    size: Side | None = None
+    size: Side | tuple[Side, Side] | None = None
     grid: tuple[Annotated[int, Field(ge=1, le=16)], Annotated[int, Field(ge=1, le=16)]] | None = None
 
 
@@ -62,7 +67,7 @@ class Contract(BaseModel):
         interpolation: how pictures are resized for it.
         mean: subtracted from RGB in [0, 1].
         std: RGB is divided by it after that.
-        dim: D, numbers a picture that it gives.
+        dim: D, numbers a feature vector; of pictures, all of their pixels.
     """
 
     model_config = ConfigDict(frozen=True, extra="forbid")
@@ -77,6 +82,18 @@ class Contract(BaseModel):
     mean: tuple[float, float, float]
     std: tuple[float, float, float]
     dim: int
+
+    @property
+    def gives_pictures(self) -> bool:
+        """Whether networks get the pictures themselves, uint8 (T, C, H, W), and not features (T, D)."""
+        return self.encoder.name in PIXELS
+
+    @property
+    def shape(self) -> tuple[int, ...]:
+        """Of what a network gets of a clip: (D,) a frame, or (T, C, H, W) of all its pictures."""
+        if not self.gives_pictures:
+            return (self.dim,)
+        return (self.sampling.count, PIXELS[self.encoder.name], *self.size)
 
 
 @dataclass(frozen=True, slots=True)

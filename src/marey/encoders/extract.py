@@ -14,12 +14,12 @@ from torch import Tensor
 from marey.data import Clip, content_hash
 from marey.encoders.cache import FeatureCache
 from marey.encoders.contract import Contract, FrameOrder, View, read_clip_views
-from marey.encoders.frame import FrameEncoder
+from marey.encoders.encoder import Encoder
 from marey.errors import VideoError
 from marey.video import Limits
 
 Features = dict[str, Tensor]
-"""Stream name to float32 (T, D)."""
+"""Stream name to float32 (T, D), or to the pictures themselves, uint8 (T, C, H, W)."""
 
 Reading = tuple[Clip, tuple[View, ...]]
 """A clip, and the ways in which it is read."""
@@ -60,7 +60,7 @@ class _Job:
 
 def extract(
     clips: Sequence[Clip],
-    encoder: FrameEncoder,
+    encoder: Encoder,
     contract: Contract,
     *,
     cache: FeatureCache,
@@ -91,7 +91,7 @@ def extract(
 
 def extract_views(
     readings: Sequence[Reading],
-    encoder: FrameEncoder,
+    encoder: Encoder,
     contract: Contract,
     *,
     cache: FeatureCache,
@@ -121,7 +121,7 @@ def extract_views(
 
 def iterate_views(
     readings: Sequence[Reading],
-    encoder: FrameEncoder,
+    encoder: Encoder,
     contract: Contract,
     *,
     cache: FeatureCache,
@@ -140,7 +140,7 @@ def iterate_views(
             for view in views
             for stream in contract.streams
         }
-        known = {part: cache.get(key) for part, key in keys.items()}
+        known = {part: cache.get(key, mapped=contract.gives_pictures) for part, key in keys.items()}
         job = _Job(keys, {part: value for part, value in known.items() if value is not None})
         missing = [part for part in keys if part not in job.features]
         wanted = {view: tuple(stream for other, stream in missing if other == view) for view, _ in missing}
@@ -156,19 +156,19 @@ def iterate_views(
             result = job
         else:
             cached += not job.pictures
-            result = _encode(job, encoder, cache)
+            result = _encode(job, encoder, cache, mapped=contract.gives_pictures)
         if on_progress is not None:
             on_progress(Progress(done, len(readings), cached, failed))
         yield result
 
 
-def _encode(job: _Job, encoder: FrameEncoder, cache: FeatureCache) -> dict[View, Features]:
+def _encode(job: _Job, encoder: Encoder, cache: FeatureCache, *, mapped: bool) -> dict[View, Features]:
     if job.pictures:
-        counts = [len(pictures) for pictures in job.pictures.values()]
-        encoded = encoder.encode(torch.cat(list(job.pictures.values()))).split(counts)
+        encoded = encoder.encode_clips(torch.stack(list(job.pictures.values())))
         for part, features in zip(job.pictures, encoded, strict=True):
-            job.features[part] = features.clone()
-            cache.put(job.keys[part], job.features[part])
+            cache.put(job.keys[part], features)
+            kept = cache.get(job.keys[part], mapped=True) if mapped else features.clone()
+            job.features[part] = features if kept is None else kept
     found: dict[View, Features] = {}
     for view, stream in job.keys:
         found.setdefault(view, {})[stream] = job.features[view, stream]

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import socket
-from collections.abc import Iterator, Mapping
+from collections.abc import Iterator
 from contextlib import contextmanager, suppress
 from pathlib import Path
 from typing import Any, Final, cast
@@ -16,46 +16,32 @@ from huggingface_hub import constants as hub
 from timm.data.config import resolve_model_data_config
 from torch import Tensor, nn
 
-from marey.encoders.contract import Contract, EncoderSpec
+from marey.encoders.contract import EncoderSpec
+from marey.encoders.encoder import BATCH, BATCH_CPU, Colour, Encoder, sides
 from marey.encoders.memory import keep_freed_memory
-from marey.encoders.streams import Stream
 from marey.encoders.weights import EMBEDDED, NO_NETWORK, load_embedded, load_local, weights_hash
-from marey.errors import UnknownNameError, UsageError, WeightsError
-from marey.video import Fit, Interpolation, Sampling
+from marey.errors import UnknownNameError, WeightsError
+from marey.video import Interpolation
 
 _TIMM_NAME: Final = {EMBEDDED: "tf_efficientnet_lite0"}
-_BATCH: Final = 128
-_BATCH_CPU: Final = 8  # more is no faster there, and takes more memory
 _PATIENCE: Final = 5.0  # s to reach the hub
 _INTERPOLATION: Final[dict[str, Interpolation]] = {"bilinear": "bilinear", "nearest": "nearest"}
 
 
-class FrameEncoder:
-    """A frozen network that turns pictures into features, one vector a picture.
-
-    Attributes:
-        spec: name, weights, precision, size, grid.
-        hash: BLAKE2b-128 of the weights.
-        size: (H, W) of the input in pixels.
-        interpolation: how pictures were resized when the weights were trained.
-        mean: of RGB in [0, 1], when the weights were trained.
-        std: likewise.
-        dim: D, numbers a picture.
-        device: where it runs.
-        pictures: how many it has encoded so far.
-    """
+class FrameEncoder(Encoder):
+    """A network of timm, frozen: each picture becomes one vector."""
 
     def __init__(self, network: nn.Module, spec: EncoderSpec, *, device: str | torch.device = "cpu") -> None:
         config = resolve_model_data_config(network)
         height, width = config["input_size"][1:]
         self.spec = spec
         self.hash = weights_hash(network)
-        self.size: tuple[int, int] = (spec.size or height, spec.size or width)
-        self.interpolation: Interpolation = _INTERPOLATION.get(config["interpolation"], "bicubic")
-        self.mean = cast(tuple[float, float, float], tuple(config["mean"]))
-        self.std = cast(tuple[float, float, float], tuple(config["std"]))
+        drop_unused(network, spec)
+        self.size = sides(spec.size, (height, width))
+        self.interpolation = _INTERPOLATION.get(config["interpolation"], "bicubic")
+        self.mean = cast(Colour, tuple(config["mean"]))
+        self.std = cast(Colour, tuple(config["std"]))
         self.device = torch.device(device)
-        self.pictures = 0
         if self.device.type == "cpu":
             keep_freed_memory()
         self._dtype = torch.bfloat16 if spec.precision == "bfloat16" else torch.float32
@@ -64,21 +50,6 @@ class FrameEncoder:
         self._mean = torch.tensor(self.mean, device=self.device).view(1, 3, 1, 1) * 255
         self._scale = 1 / (torch.tensor(self.std, device=self.device).view(1, 3, 1, 1) * 255)
         self.dim = int(self._forward(torch.zeros(1, 3, *self.size, dtype=torch.uint8)).shape[1])
-
-    def contract(self, *, sampling: Sampling, streams: Mapping[str, Stream], fit: Fit) -> Contract:
-        """What this encoder, with the given sampling and streams, makes of a clip."""
-        return Contract(
-            sampling=sampling,
-            streams=dict(streams),
-            fit=fit,
-            encoder=self.spec,
-            encoder_hash=self.hash,
-            size=self.size,
-            interpolation=self.interpolation,
-            mean=self.mean,
-            std=self.std,
-            dim=self.dim,
-        )
 
     def encode(self, pictures: Tensor) -> Tensor:
         """Features of pictures.
@@ -92,50 +63,58 @@ class FrameEncoder:
         Raises:
             UsageError: pictures of another type or size.
         """
-        if pictures.dtype != torch.uint8 or pictures.shape[1:] != (3, *self.size):
-            raise UsageError(
-                f"{self.spec.name} takes uint8 (N, 3, {self.size[0]}, {self.size[1]}), "
-                f"not {pictures.dtype} {tuple(pictures.shape)}"
-            )
+        self.check(pictures, many="N")
         self.pictures += len(pictures)
         if len(pictures) == 0:
             return torch.empty(0, self.dim)
-        size = _BATCH_CPU if self.device.type == "cpu" else _BATCH
+        size = BATCH_CPU if self.device.type == "cpu" else BATCH
         return torch.cat([self._forward(batch) for batch in pictures.split(size)])
+
+    def encode_clips(self, clips: Tensor) -> Tensor:
+        """uint8 (N, T, 3, H, W) to float32 (N, T, D)."""
+        self.check(clips, many="N, T")
+        return self.encode(clips.flatten(0, 1)).view(*clips.shape[:2], self.dim)
 
     @torch.inference_mode()
     def _forward(self, batch: Tensor) -> Tensor:
         pixels = batch.to(self.device).float().sub_(self._mean).mul_(self._scale)
         pixels = pixels.to(self._dtype).contiguous(memory_format=torch.channels_last)
-        if self.spec.grid is None:
-            features = self._network(pixels)
-        else:
-            (features,) = self._network.forward_intermediates(pixels, indices=1, intermediates_only=True)
-            features = nn.functional.adaptive_avg_pool2d(features, self.spec.grid)
-        return cast(Tensor, features).flatten(1).float().cpu()
+        return features_of(self._network, pixels, self.spec.grid).float().cpu()
 
 
-def load_encoder(spec: EncoderSpec, *, device: str | torch.device = "cpu") -> FrameEncoder:
-    """The network that a spec names, with its weights.
+def features_of(network: Any, pixels: Tensor, grid: tuple[int, int] | None) -> Tensor:
+    """What a network of timm gives for normalised pictures, (N, D): its own vector, or its last map over a grid."""
+    if grid is None:
+        return cast(Tensor, network(pixels).flatten(1))
+    (found,) = network.forward_intermediates(pixels, indices=1, intermediates_only=True)
+    return nn.functional.adaptive_avg_pool2d(found, grid).flatten(1)
+
+
+def drop_unused(network: Any, spec: EncoderSpec) -> None:
+    """Take away what comes after the last feature map, where that is what is asked for: in VGG it is most of it."""
+    if spec.grid is not None:
+        with suppress(AttributeError):
+            network.prune_intermediate_layers(1, prune_head=True)
+
+
+def create_network(spec: EncoderSpec) -> nn.Module:
+    """The network of timm that a spec names, with no weights in particular."""
+    return _create(_TIMM_NAME.get(spec.name, spec.name), spec)
+
+
+def load_frame_encoder(spec: EncoderSpec, *, device: str | torch.device = "cpu") -> FrameEncoder:
+    """The network of timm that a spec names, with its weights.
 
     Raises:
-        UnknownNameError: neither marey nor timm has a network of that name.
-        UsageError: the network cannot do what the spec asks of it.
+        UnknownNameError: timm knows the network, and no such training of it.
         WeightsError: the weights are not here and cannot be had, or are not those of this network.
     """
     name = _TIMM_NAME.get(spec.name, spec.name)
-    if not timm.is_model(name):
-        raise UnknownNameError("encoder", spec.name, [EMBEDDED, *timm.list_models()])
     architecture, dot, _ = name.partition(".")
     trainings = timm.list_models(f"{architecture}.*", include_tags=True) if dot else []
     if dot and name not in trainings:
         raise UnknownNameError("encoder", spec.name, [architecture, *trainings])
-    network = _build(name, spec)
-    try:
-        return FrameEncoder(network, spec, device=device)
-    except (AttributeError, AssertionError, ValueError, RuntimeError) as error:
-        asked = f"size={spec.size}, grid={spec.grid}, precision={spec.precision}"
-        raise UsageError(f"the encoder {spec.name} cannot run with {asked} on {device}: {error}") from error
+    return FrameEncoder(_build(name, spec), spec, device=device)
 
 
 def _build(name: str, spec: EncoderSpec) -> nn.Module:

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from marey.evaluation.calibration import Reliability, expected_calibration_error, fit_temperature, reliability
+from marey.evaluation.cost import count_flops
 from marey.evaluation.evaluation import Evaluation, Row, leak_sentence
 from marey.evaluation.intervals import Interval, bootstrap, macro_f1_of
 from marey.evaluation.metrics import FAILED, ClassScores, Metrics, score
@@ -17,6 +18,7 @@ __all__ = [
     "Reliability",
     "Row",
     "bootstrap",
+    "count_flops",
     "expected_calibration_error",
     "fit_temperature",
     "leak_sentence",

@@ -2,23 +2,30 @@
 
 from __future__ import annotations
 
-from marey.models import heads as heads  # registers them
+from marey.models import heads, networks, recurrent  # noqa: F401 - registers them
 from marey.models.bundle import ActionModel, ModelConfig, load_model, new_classifier, save_model
 from marey.models.classifier import Classifier, HeadSpec, fuse
-from marey.models.head import Head, Standardise, masked_mean
-from marey.models.registry import create_head, head_names, head_options, register_head
+from marey.models.head import FeatureHead, Head, Standardise, masked_mean
+from marey.models.registry import check_options, create_head, head_names, head_options, register_head
+from marey.models.summary import Layer, ParameterCount, count_parameters, list_layers
 
 __all__ = [
     "ActionModel",
     "Classifier",
+    "FeatureHead",
     "Head",
     "HeadSpec",
+    "Layer",
     "ModelConfig",
+    "ParameterCount",
     "Standardise",
+    "check_options",
+    "count_parameters",
     "create_head",
     "fuse",
     "head_names",
     "head_options",
+    "list_layers",
     "load_model",
     "masked_mean",
     "new_classifier",

@@ -64,7 +64,7 @@ class ActionModel:
 
     @torch.inference_mode()
     def probabilities(self, features: Features) -> Tensor:
-        """Calibrated probabilities of one clip: stream name to (T, D) gives float64 (classes,)."""
+        """Calibrated probabilities of one clip: stream name to what its encoder gave, to float64 (classes,)."""
         batch = {stream: values.unsqueeze(0) for stream, values in features.items()}
         logits = self.classifier(batch)[0].double() / self.config.temperature
         probabilities: Tensor = logits.softmax(-1)
@@ -73,7 +73,7 @@ class ActionModel:
 
 def new_classifier(contract: Contract, head: HeadSpec, classes: int) -> Classifier:
     """An untrained classifier for features of the given contract."""
-    return Classifier(head, dict.fromkeys(contract.streams, contract.dim), classes)
+    return Classifier(head, dict.fromkeys(contract.streams, contract.shape), classes)
 
 
 def save_model(model: ActionModel, folder: str | Path) -> None:
@@ -130,7 +130,7 @@ def load_model(folder: str | Path) -> ActionModel:
         ) from error
     try:
         # Copied, because a file does not align its tensors, and the last bit of a product depends on that.
-        state = {name: values.to(torch.float32, copy=True) for name, values in load_file(folder / _WEIGHTS).items()}
+        state = {name: _copied(values) for name, values in load_file(folder / _WEIGHTS).items()}
         with torch.device("meta"):  # whatever size the config claims, memory is taken for the tensors that there are
             classifier = new_classifier(config.contract, config.head, len(config.labels))
         classifier.load_state_dict(state, assign=True)
@@ -149,6 +149,10 @@ def _check_place(folder: Path) -> None:
     others = [name for name in found if name not in (_CONFIG, _WEIGHTS) and not name.startswith(".")]
     if others:
         raise UsageError(f"a model cannot be written to {folder}, which holds '{others[0]}'; name another place")
+
+
+def _copied(values: Tensor) -> Tensor:
+    return values.to(torch.float32 if values.is_floating_point() else values.dtype, copy=True)
 
 
 def _first(error: ValidationError | UnicodeDecodeError | OSError) -> str:

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterator, Mapping
+from collections.abc import Iterator, Mapping, Sequence
 from typing import Annotated, Any, Literal
 
 import torch
@@ -20,6 +20,7 @@ class HeadSpec(BaseModel):
         name: a registered name.
         fusion: "late" trains one head a stream and averages their log-probabilities, as two-stream networks do
             (Simonyan and Zisserman 2014); "early" trains one head on the features of all streams side by side.
+        weights: what a network that is fine-tuned begins from: "random", "pretrained", or the path of a file.
         options: of the head; those that are left out take their defaults.
     """
 
@@ -27,6 +28,7 @@ class HeadSpec(BaseModel):
 
     name: str
     fusion: Literal["late", "early"] = "late"
+    weights: str = "random"
     options: Annotated[dict[str, int | float], Field(default_factory=dict)]
 
 
@@ -35,23 +37,33 @@ class Classifier(nn.Module):
 
     Args:
         spec: the head.
-        dims: stream name to D.
+        shapes: stream name to what is got of a clip: (D,) a frame, or (T, C, H, W) of all pictures.
         classes: number of labels.
     """
 
-    def __init__(self, spec: HeadSpec, dims: Mapping[str, int], classes: int) -> None:
+    def __init__(self, spec: HeadSpec, shapes: Mapping[str, tuple[int, ...]], classes: int) -> None:
         super().__init__()
-        self.streams = tuple(dims)
+        self.streams = tuple(shapes)
         self.fusion = spec.fusion
         options: Mapping[str, Any] = spec.options
-        sizes = list(dims.values()) if spec.fusion == "late" else [sum(dims.values())]
-        self.heads: nn.ModuleList = nn.ModuleList(create_head(spec.name, size, classes, options) for size in sizes)
+        each = list(shapes.values()) if spec.fusion == "late" else [_together(list(shapes.values()))]
+        self.heads: nn.ModuleList = nn.ModuleList(create_head(spec.name, shape, classes, options) for shape in each)
         self._names = self.streams if spec.fusion == "late" else ("together",)
 
     def prepare(self, features: Mapping[str, Tensor]) -> None:
         """Learn the scale of the features from those of the training clips, stream name to (N, T, D)."""
         for _, head, values in self._inputs(features):
             head.prepare(values)
+
+    def load_pretrained(self, weights: str) -> None:
+        """Begin from weights that were trained elsewhere, see `Head.load_pretrained`."""
+        for _, head in self._named_heads():
+            head.load_pretrained(weights)
+
+    def penalty(self) -> Tensor | None:
+        """What is added to the loss for the weights as they are; None for nothing."""
+        found = [penalty for _, head in self._named_heads() if (penalty := head.penalty()) is not None]
+        return torch.stack(found).sum() if found else None
 
     def summarise(self, features: Mapping[str, Tensor], mask: Tensor) -> dict[str, Tensor]:
         """What the trained layers of each head see, by the head's name: (B, ...)."""
@@ -65,7 +77,7 @@ class Classifier(nn.Module):
         """Log-probabilities before calibration.
 
         Args:
-            features: stream name to float32 (B, T, D).
+            features: stream name to float32 (B, T, D), or uint8 (B, T, C, H, W).
             mask: bool (B, T), true where there is a frame; all of them by default.
 
         Returns:
@@ -84,9 +96,17 @@ class Classifier(nn.Module):
     def _inputs(self, features: Mapping[str, Tensor]) -> Iterator[tuple[str, Head, Tensor]]:
         values = [features[stream] for stream in self.streams]
         if self.fusion == "early":
-            values = [torch.cat(values, dim=-1)]
+            values = [torch.cat(values, dim=-1 if values[0].ndim == 3 else -3)]
         for (name, head), value in zip(self._named_heads(), values, strict=True):
             yield name, head, value
+
+
+def _together(shapes: Sequence[tuple[int, ...]]) -> tuple[int, ...]:
+    """Features stand side by side; pictures lie on each other, their colours side by side."""
+    if len(shapes[0]) == 1:
+        return (sum(dim for (dim,) in shapes),)
+    frames, _, *size = shapes[0]
+    return (frames, sum(shape[1] for shape in shapes), *size)
 
 
 def fuse(head_logits: Tensor) -> Tensor:

@@ -2,8 +2,15 @@
 
 from __future__ import annotations
 
+from typing import ClassVar, Literal
+
 import torch
 from torch import Tensor, nn
+
+from marey.errors import UsageError
+
+Takes = Literal["features", "pictures"]
+"""What a head is given: what an encoder made of the pictures, or the pictures themselves."""
 
 
 class Standardise(nn.Module):
@@ -60,21 +67,33 @@ class Dropout(nn.Module):
 
 
 class Head(nn.Module):
-    """A trained network from the features of one stream to logits: (B, T, D) and a mask (B, T) to (B, classes).
+    """A trained network from one stream of a clip to logits: (B, T, ...) and a mask (B, T) to (B, classes).
 
-    T may differ from call to call. The mask is true where there is a frame, and at least once a clip; what stands
-    elsewhere has no influence.
+    On features, (B, T, D), T may differ from call to call. The mask is true where there is a frame, and at least once
+    a clip; what stands elsewhere has no influence.
+
+    Attributes:
+        takes: "features" of an encoder, or the "pictures" themselves.
+        classes: number of labels.
     """
 
-    def __init__(self, dim: int, classes: int) -> None:
+    takes: ClassVar[Takes] = "features"
+
+    def __init__(self, classes: int) -> None:
         super().__init__()
-        self.dim = dim
         self.classes = classes
-        self.standardise = Standardise(dim)
 
     def prepare(self, features: Tensor) -> None:
-        """Learn the scale of the features from those of the training clips, (N, T, D), before training."""
-        self.standardise.fit(features.flatten(0, 1))
+        """Learn what is fixed from the training clips, (N, T, ...), before training: by default nothing."""
+
+    def load_pretrained(self, weights: str) -> None:
+        """Begin from weights that were trained elsewhere: "pretrained" ones, or those in a file.
+
+        Raises:
+            UsageError: there are none for this head.
+            WeightsError: they cannot be had.
+        """
+        raise UsageError(f"there are no weights to begin from for a {type(self).__name__}: leave head.weights=random")
 
     def forward(self, features: Tensor, mask: Tensor) -> Tensor:
         """Logits, (B, classes)."""
@@ -82,20 +101,46 @@ class Head(nn.Module):
         return logits
 
     def summarise(self, features: Tensor, mask: Tensor) -> Tensor:
-        """What the trained layers see of clips, (B, ...); nothing in it is trained, so training works it out once.
-
-        By default the standardised features, (B, T, D), zero where the mask is false.
-        """
-        # Filled and not multiplied: zero times infinity is no number.
-        standard: Tensor = self.standardise(features)
-        return standard.masked_fill(~mask.unsqueeze(-1), 0.0)
+        """What the trained layers see of clips, (B, ...); nothing in it is trained, so training works it out once."""
+        return blank(features, mask)
 
     def classify(self, summary: Tensor, mask: Tensor) -> Tensor:
         """Logits of what `summarise` gave, (B, classes)."""
         raise NotImplementedError  # pragma: no cover
+
+    def penalty(self) -> Tensor | None:
+        """What is added to the loss for the weights as they are; None for nothing."""
+        return None
+
+
+class FeatureHead(Head):
+    """A head that standardises the features first, D numbers a frame."""
+
+    def __init__(self, dim: int, classes: int) -> None:
+        super().__init__(classes)
+        self.dim = dim
+        self.standardise = Standardise(dim)
+
+    def prepare(self, features: Tensor) -> None:
+        """Learn the scale of the features from those of the training clips, (N, T, D)."""
+        self.standardise.fit(features.flatten(0, 1))
+
+    def summarise(self, features: Tensor, mask: Tensor) -> Tensor:
+        """The standardised features, (B, T, D), zero where the mask is false."""
+        return blank(self.standardise(features), mask)
+
+
+def blank(features: Tensor, mask: Tensor) -> Tensor:
+    """Features (B, T, D) with zeros where there is no frame. Zero times infinity is no number: they are filled in."""
+    return features.masked_fill(~mask.unsqueeze(-1), 0.0)
 
 
 def masked_mean(values: Tensor, mask: Tensor) -> Tensor:
     """The mean over the frames that there are: (B, T, D), (B, T) to (B, D). No frame gives zeros."""
     weights = mask.to(values.dtype).unsqueeze(-1)
     return (values * weights).sum(1) / weights.sum(1).clamp_min(1)
+
+
+def mean_of_predictions(logits: Tensor, mask: Tensor) -> Tensor:
+    """What the frames say together, their probabilities averaged: (B, T, classes) to log-probabilities (B, classes)."""
+    return masked_mean(logits.softmax(-1), mask).clamp_min(torch.finfo(logits.dtype).tiny).log()

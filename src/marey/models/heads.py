@@ -1,4 +1,4 @@
-"""The heads, from the simplest to the transformer."""
+"""The heads that read all frames at once, from the simplest to the transformer."""
 
 from __future__ import annotations
 
@@ -6,14 +6,13 @@ import math
 
 import torch
 from torch import Tensor, nn
-from torch.nn.utils.rnn import pack_padded_sequence
 
-from marey.models.head import Dropout, Head, Standardise, masked_mean
+from marey.models.head import Dropout, FeatureHead, Standardise, masked_mean, mean_of_predictions
 from marey.models.registry import register_head
 
 
 @register_head("mean")
-class MeanHead(Head):
+class MeanHead(FeatureHead):
     """The mean over time, and a linear layer: the baseline that knows no order."""
 
     def __init__(self, dim: int, classes: int, *, dropout: float = 0.5) -> None:
@@ -31,8 +30,22 @@ class MeanHead(Head):
         return logits
 
 
+@register_head("frame-average")
+class FrameAverageHead(FeatureHead):
+    """Each frame classified by itself, probabilities averaged: the baseline that knows no time at all."""
+
+    def __init__(self, dim: int, classes: int, *, dropout: float = 0.5) -> None:
+        super().__init__(dim, classes)
+        self.dropout = Dropout(dropout)
+        self.linear = nn.Linear(dim, classes)
+
+    def classify(self, summary: Tensor, mask: Tensor) -> Tensor:
+        """Log-probabilities, (B, classes)."""
+        return mean_of_predictions(self.linear(self.dropout(summary)), mask)
+
+
 @register_head("pyramid")
-class PyramidHead(Head):
+class PyramidHead(FeatureHead):
     """Mean and deviation over the clip, and the means of its parts, each standardised; then a linear layer.
 
     A temporal pyramid of one level below the whole (after Lazebnik et al. 2006): the parts keep the coarse order of
@@ -81,57 +94,8 @@ class PyramidHead(Head):
         return logits
 
 
-class RecurrentHead(Head):
-    """A recurrent layer read at the last frame (in both directions: at both ends), dropout, a linear layer."""
-
-    def __init__(self, dim: int, classes: int, recurrent: nn.LSTM | nn.GRU, dropout: float) -> None:
-        super().__init__(dim, classes)
-        self.recurrent = recurrent
-        directions = 2 if recurrent.bidirectional else 1
-        self.dropout = Dropout(dropout)
-        self.linear = nn.Linear(recurrent.hidden_size * directions, classes)
-
-    def classify(self, summary: Tensor, mask: Tensor) -> Tensor:
-        """Logits, (B, classes)."""
-        # Frames that were dropped may lie anywhere: those that there are move to the front, in their order.
-        order = (~mask).to(torch.int8).argsort(dim=1, stable=True)
-        features = summary.gather(1, order.unsqueeze(-1).expand_as(summary))
-        lengths = mask.sum(1).cpu()
-        packed = pack_padded_sequence(features, lengths, batch_first=True, enforce_sorted=False)
-        _, state = self.recurrent(packed)
-        last = state[0] if isinstance(self.recurrent, nn.LSTM) else state
-        ends = last[-2:] if self.recurrent.bidirectional else last[-1:]
-        logits: Tensor = self.linear(self.dropout(torch.cat(list(ends), dim=1)))
-        return logits
-
-
-@register_head("lstm")
-class LSTMHead(RecurrentHead):
-    """Long short-term memory (Hochreiter and Schmidhuber 1997)."""
-
-    def __init__(self, dim: int, classes: int, *, hidden: int = 128, layers: int = 1, dropout: float = 0.5) -> None:
-        super().__init__(dim, classes, nn.LSTM(dim, hidden, layers, batch_first=True), dropout)
-
-
-@register_head("bilstm")
-class BiLSTMHead(RecurrentHead):
-    """LSTM in both directions (Graves and Schmidhuber 2005)."""
-
-    def __init__(self, dim: int, classes: int, *, hidden: int = 128, layers: int = 1, dropout: float = 0.5) -> None:
-        recurrent = nn.LSTM(dim, hidden, layers, batch_first=True, bidirectional=True)
-        super().__init__(dim, classes, recurrent, dropout)
-
-
-@register_head("gru")
-class GRUHead(RecurrentHead):
-    """Gated recurrent unit (Cho et al. 2014)."""
-
-    def __init__(self, dim: int, classes: int, *, hidden: int = 128, layers: int = 1, dropout: float = 0.5) -> None:
-        super().__init__(dim, classes, nn.GRU(dim, hidden, layers, batch_first=True), dropout)
-
-
 @register_head("tcn")
-class TemporalConvolutionHead(Head):
+class TemporalConvolutionHead(FeatureHead):
     """Residual convolutions over time, twice as far apart in each layer (Lea et al. 2017), then the mean.
 
     The distance ends at 512 frames, so that no number of layers asks for more memory than the features do.
@@ -162,7 +126,7 @@ class TemporalConvolutionHead(Head):
 
 
 @register_head("attention")
-class AttentionHead(Head):
+class AttentionHead(FeatureHead):
     """Learned queries that look for the frames that matter (attentive probe: Bardes et al. 2024)."""
 
     def __init__(
@@ -192,7 +156,7 @@ class AttentionHead(Head):
 
 
 @register_head("transformer")
-class TransformerHead(Head):
+class TransformerHead(FeatureHead):
     """Self-attention over the frames (Vaswani et al. 2017), then the mean."""
 
     def __init__(

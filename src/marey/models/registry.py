@@ -7,7 +7,7 @@ from collections.abc import Callable, Mapping
 from typing import Any, Final, TypeVar
 
 from marey.errors import UnknownNameError, UsageError
-from marey.models.head import Head
+from marey.models.head import Head, Takes
 
 HeadType = TypeVar("HeadType", bound=type[Head])
 
@@ -32,9 +32,9 @@ def register_head(name: str) -> Callable[[HeadType], HeadType]:
     return register
 
 
-def head_names() -> tuple[str, ...]:
-    """The registered names, sorted."""
-    return tuple(sorted(_HEADS))
+def head_names(takes: Takes | None = None) -> tuple[str, ...]:
+    """The registered names, sorted; of all heads, or of those that take features, or pictures."""
+    return tuple(sorted(name for name, head in _HEADS.items() if takes in (None, head.takes)))
 
 
 def head_options(name: str) -> dict[str, Any]:
@@ -49,29 +49,48 @@ def head_options(name: str) -> dict[str, Any]:
     return {p.name: p.default for p in parameters if p.kind is inspect.Parameter.KEYWORD_ONLY}
 
 
-def create_head(name: str, dim: int, classes: int, options: Mapping[str, Any] | None = None) -> Head:
-    """Build a head.
-
-    Args:
-        name: a registered name.
-        dim: D, numbers a feature vector.
-        classes: number of labels.
-        options: of this head; those that are left out take their defaults.
+def check_options(name: str, options: Mapping[str, Any]) -> None:
+    """Whether a head may be given these options.
 
     Raises:
         UnknownNameError: no such head, or no such option of it.
-        UsageError: an option has a value that the head cannot take.
+        UsageError: an option has a value that it cannot take.
     """
     known = head_options(name)
-    given = dict(options or {})
-    for option, value in given.items():
+    for option, value in options.items():
         if option not in known:
             raise UnknownNameError(f"option of the head '{name}'", option, known)
         if not _fits(value, known[option]):
             kind = f"a whole number from 1 to {_LARGEST}" if isinstance(known[option], int) else "a number from 0 to 1"
             raise UsageError(f"{option} of the head '{name}' has to be {kind}, not {value!r}")
+
+
+def create_head(name: str, shape: tuple[int, ...], classes: int, options: Mapping[str, Any] | None = None) -> Head:
+    """Build a head.
+
+    Args:
+        name: a registered name.
+        shape: of what it gets of a clip: (D,) a frame, or (T, C, H, W) of all pictures.
+        classes: number of labels.
+        options: of this head; those that are left out take their defaults.
+
+    Raises:
+        UnknownNameError: no such head, or no such option of it.
+        UsageError: it takes something else than that, or an option has a value that it cannot take.
+    """
+    given = dict(options or {})
+    check_options(name, given)
+    gets: Takes = "pictures" if len(shape) == 4 else "features"
+    if _HEADS[name].takes != gets:
+        fitting = ", ".join(head_names(gets))
+        raise UsageError(
+            f"'{name}' takes {_HEADS[name].takes}, and this encoder gives {gets}: choose another head ({fitting}), or "
+            + ("an encoder such as efficientnet-lite0" if gets == "pictures" else "the encoder 'pixels'")
+        )
     try:
-        return _HEADS[name](dim, classes, **given)
+        build: Any = _HEADS[name]
+        head: Head = build(shape if gets == "pictures" else shape[0], classes, **given)
+        return head
     except (ValueError, RuntimeError, AssertionError, ZeroDivisionError) as error:
         raise UsageError(f"the head '{name}' cannot be built with {given}: {error}") from error
 

@@ -13,9 +13,9 @@ import torch
 
 from marey.data import Clip
 from marey.encoders import (
+    Encoder,
     FeatureCache,
     Features,
-    FrameEncoder,
     FrameOrder,
     Progress,
     extract,
@@ -93,14 +93,14 @@ class Predictor:
         self,
         model: str | Path | ActionModel,
         *,
-        encoder: FrameEncoder | None = None,
+        encoder: Encoder | None = None,
         device: str = "cpu",
         cache: FeatureCache | None = None,
         limits: Limits = Limits(),  # noqa: B008 - frozen
     ) -> None:
         self.model = model if isinstance(model, ActionModel) else load_model(model)
         contract = self.model.config.contract
-        self._encoder = encoder or load_encoder(contract.encoder, device=device)
+        self._encoder = encoder or load_encoder(contract.encoder, frames=contract.sampling.count, device=device)
         if self._encoder.hash != contract.encoder_hash:
             raise ModelFormatError(
                 f"the model was trained on features of {contract.encoder.name} with weights "
@@ -191,8 +191,7 @@ class Predictor:
             pictures = read_frames(array, self.model.config.contract, frame_rate=frame_rate)
         except VideoError as error:
             return error
-        counts = [len(stream) for stream in pictures.values()]
-        encoded = self._encoder.encode(torch.cat(list(pictures.values()))).split(counts)
+        encoded = self._encoder.encode_clips(torch.stack(list(pictures.values())))
         return self.of_features(dict(zip(pictures, encoded, strict=True)))
 
     def _prediction(self, source: str, result: tuple[float, ...] | VideoError) -> Prediction:

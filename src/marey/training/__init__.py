@@ -2,7 +2,8 @@
 
 from __future__ import annotations
 
-from marey.training.batches import Batch, FeatureSet, TrainingBatches
+from marey.training.augmentation import Augmentation, augment
+from marey.training.batches import Batch, ClipSet, FeatureSet, PictureSet, TrainingBatches
 from marey.training.experiment import Experiment, Trained, run_protocol
 from marey.training.fit import Fit, History, fit
 from marey.training.protocol import Protocol, plan, validations_of
@@ -10,17 +11,21 @@ from marey.training.recipe import DEFAULT_RECIPE, Recipe, Training, Views, load_
 
 __all__ = [
     "DEFAULT_RECIPE",
+    "Augmentation",
     "Batch",
+    "ClipSet",
     "Experiment",
     "FeatureSet",
     "Fit",
     "History",
+    "PictureSet",
     "Protocol",
     "Recipe",
     "Trained",
     "Training",
     "TrainingBatches",
     "Views",
+    "augment",
     "fit",
     "load_recipe",
     "plan",

@@ -1,16 +1,18 @@
-"""Cached features as batches, with what may be done to features that are already made."""
+"""What is learnt from, as batches: cached features or pictures, and what chance changes of them."""
 
 from __future__ import annotations
 
+from abc import ABC, abstractmethod
 from collections.abc import Iterator, Mapping, Sequence
-from dataclasses import dataclass
-from typing import NamedTuple
+from dataclasses import dataclass, replace
+from typing import NamedTuple, Self
 
 import torch
 from torch import Tensor
 
 from marey.encoders import Features
 from marey.models import Classifier
+from marey.training.augmentation import Augmentation, augment
 from marey.training.recipe import Training
 
 
@@ -18,7 +20,7 @@ class Batch(NamedTuple):
     """Clips that are learnt from together.
 
     Attributes:
-        features: stream name to (B, T, D), or head name to what its trained layers see, (B, ...).
+        features: stream name to (B, T, D) or (B, T, C, H, W), or head name to what its trained layers see, (B, ...).
         mask: bool (B, T), true where there is a frame.
         targets: (B, classes), how much of each class a clip is; rows sum to 1.
     """
@@ -28,15 +30,47 @@ class Batch(NamedTuple):
     targets: Tensor
 
 
-@dataclass(frozen=True)
-class FeatureSet:
-    """Labelled clips in memory, each read in one or several ways.
+class ClipSet(ABC):
+    """Labelled clips to learn from, each read in one or several ways.
 
     Attributes:
-        features: stream name to (V, N, T, D); views first, the plain one at 0. Summarised, head name to (V, N, ...).
         labels: int64 (N,).
         classes: number of labels there are, in this set or not.
         length: T.
+        views: in how many ways each clip is read; the plain one is number 0.
+    """
+
+    labels: Tensor
+    classes: int
+    length: int
+
+    @property
+    @abstractmethod
+    def views(self) -> int:
+        """In how many ways each clip is read."""
+
+    @abstractmethod
+    def take(self, indices: Sequence[int]) -> Self:
+        """The clips with these numbers."""
+
+    @abstractmethod
+    def read(self, view: Tensor, chosen: Tensor) -> dict[str, Tensor]:
+        """Some clips, each in one of its views: numbers of both, (B,), to stream name to (B, T, ...)."""
+
+    @abstractmethod
+    def plain(self) -> Iterator[Batch]:
+        """All clips in their order, as evaluation reads them."""
+
+    def __len__(self) -> int:
+        return len(self.labels)
+
+
+@dataclass(frozen=True)
+class FeatureSet(ClipSet):
+    """Clips as features, in memory.
+
+    Attributes:
+        features: stream name to (V, N, T, D). Summarised, head name to (V, N, ...).
     """
 
     features: dict[str, Tensor]
@@ -55,8 +89,10 @@ class FeatureSet:
         length = next(iter(features.values())).shape[2]
         return cls(features, torch.tensor(labels, dtype=torch.int64), classes, length)
 
-    def __len__(self) -> int:
-        return len(self.labels)
+    @property
+    def views(self) -> int:
+        """In how many ways each clip is read."""
+        return next(iter(self.features.values())).shape[0]
 
     def take(self, indices: Sequence[int]) -> FeatureSet:
         """The clips with these numbers."""
@@ -64,14 +100,23 @@ class FeatureSet:
         features = {stream: values[:, chosen] for stream, values in self.features.items()}
         return FeatureSet(features, self.labels[chosen], self.classes, self.length)
 
+    def read(self, view: Tensor, chosen: Tensor) -> dict[str, Tensor]:
+        """Some clips, each in one of its views."""
+        return {stream: values[view, chosen] for stream, values in self.features.items()}
+
+    def plain(self) -> Iterator[Batch]:
+        """All clips at once."""
+        features = {stream: values[0] for stream, values in self.features.items()}
+        mask = torch.ones(len(self), self.length, dtype=torch.bool)
+        yield Batch(features, mask, _one_hot(self.labels, self.classes))
+
     @torch.no_grad()
     def summarised(self, classifier: Classifier) -> FeatureSet:
         """What the trained layers of a classifier see of these clips, worked out once for all epochs."""
         mask = torch.ones(len(self), self.length, dtype=torch.bool)
-        views = next(iter(self.features.values())).shape[0]
         found = [
             classifier.summarise({stream: values[view] for stream, values in self.features.items()}, mask)
-            for view in range(views)
+            for view in range(self.views)
         ]
         summaries = {name: torch.stack([summary[name] for summary in found]) for name in found[0]}
         return FeatureSet(summaries, self.labels, self.classes, self.length)
@@ -80,11 +125,43 @@ class FeatureSet:
         """Stream name to (V N, T, D)."""
         return {stream: values.flatten(0, 1) for stream, values in self.features.items()}
 
-    def plain(self) -> Batch:
-        """All clips in one batch, as evaluation reads them."""
-        features = {stream: values[0] for stream, values in self.features.items()}
-        mask = torch.ones(len(self), self.length, dtype=torch.bool)
-        return Batch(features, mask, _one_hot(self.labels, self.classes))
+
+@dataclass(frozen=True)
+class PictureSet(ClipSet):
+    """Clips as pictures, mapped from the disk: memory holds a batch of them.
+
+    Attributes:
+        clips: for each view the clips, stream name to uint8 (T, C, H, W).
+        batch_size: clips that `plain` gives at once.
+    """
+
+    clips: tuple[tuple[Features, ...], ...]
+    labels: Tensor
+    classes: int
+    length: int
+    batch_size: int
+
+    @property
+    def views(self) -> int:
+        """In how many ways each clip is read."""
+        return len(self.clips)
+
+    def take(self, indices: Sequence[int]) -> PictureSet:
+        """The clips with these numbers."""
+        clips = tuple(tuple(view[index] for index in indices) for view in self.clips)
+        return replace(self, clips=clips, labels=self.labels[torch.tensor(indices, dtype=torch.int64)])
+
+    def read(self, view: Tensor, chosen: Tensor) -> dict[str, Tensor]:
+        """Some clips, each in one of its views."""
+        found = [self.clips[one][clip] for one, clip in zip(view.tolist(), chosen.tolist(), strict=True)]
+        return {stream: torch.stack([clip[stream] for clip in found]) for stream in found[0]}
+
+    def plain(self) -> Iterator[Batch]:
+        """All clips, some at a time."""
+        for chosen in torch.arange(len(self)).split(self.batch_size):
+            mask = torch.ones(len(chosen), self.length, dtype=torch.bool)
+            targets = _one_hot(self.labels[chosen], self.classes)
+            yield Batch(self.read(torch.zeros_like(chosen), chosen), mask, targets)
 
 
 class TrainingBatches:
@@ -93,11 +170,29 @@ class TrainingBatches:
     Because an epoch does not depend on those before it, a training that is resumed goes on as if it had not stopped.
     """
 
-    def __init__(self, clips: FeatureSet, training: Training, *, seed: int) -> None:
+    def __init__(
+        self,
+        clips: ClipSet,
+        training: Training,
+        *,
+        seed: int,
+        augmentation: Augmentation = Augmentation(),  # noqa: B008 - frozen
+    ) -> None:
         self._clips = clips
         self._training = training
+        self._augmentation = augmentation
         self._seed = seed
         self.epoch = 0
+
+    @property
+    def class_weights(self) -> Tensor:
+        """By how much each class counts in the loss, (classes,)."""
+        weights = torch.ones(self._clips.classes)
+        if self._training.class_weights == "balanced":
+            counts = torch.bincount(self._clips.labels, minlength=self._clips.classes)
+            present = counts > 0
+            weights[present] = len(self._clips) / (present.sum() * counts[present])
+        return weights
 
     def __len__(self) -> int:
         return -(-len(self._clips) // self._training.batch_size)
@@ -110,9 +205,10 @@ class TrainingBatches:
 
     def _batch(self, chosen: Tensor, chance: torch.Generator) -> Batch:
         clips, training = self._clips, self._training
-        views = next(iter(clips.features.values())).shape[0]
-        view = torch.randint(views, (len(chosen),), generator=chance)
-        features = {stream: values[view, chosen] for stream, values in clips.features.items()}
+        view = torch.randint(clips.views, (len(chosen),), generator=chance)
+        features = clips.read(view, chosen)
+        if isinstance(clips, PictureSet):
+            features = augment(features, self._augmentation, chance)
         targets = _one_hot(clips.labels[chosen], clips.classes)
         if training.time_jitter:
             features = jitter(features, training.time_jitter, chance)
@@ -138,7 +234,10 @@ def mix(
     # Two Gamma numbers make a Beta one; torch draws Gamma with a generator, and Beta only without.
     gamma = torch._standard_gamma(torch.full((2, len(targets)), alpha), generator=chance).clamp_min_(1e-12)
     share = gamma[0] / gamma.sum(0)
-    mixed = {stream: torch.lerp(values[other], values, share.view(-1, 1, 1)) for stream, values in features.items()}
+    mixed = {}
+    for stream, values in features.items():
+        numbers = values.float()
+        mixed[stream] = torch.lerp(numbers[other], numbers, share.view(-1, *[1] * (values.ndim - 1)))
     return mixed, torch.lerp(targets[other], targets, share.view(-1, 1))
 
 

@@ -17,7 +17,7 @@ from marey.encoders import Contract, Features
 from marey.errors import DatasetError, VideoError
 from marey.evaluation import fit_temperature
 from marey.models import ActionModel, Classifier, ModelConfig, load_model, new_classifier, save_model
-from marey.training.batches import FeatureSet
+from marey.training.batches import ClipSet, FeatureSet, PictureSet
 from marey.training.fit import CHECKPOINT, Fit, History, fit
 from marey.training.protocol import Protocol, validations_of
 from marey.training.recipe import Recipe
@@ -78,11 +78,8 @@ class Experiment:
             raise DatasetError(f"none of the {len(clips)} clips can be used; `marey data scan` says why")
         self._place = {index: place for place, index in enumerate(usable)}
         number = {label: place for place, label in enumerate(self._labels)}
-        self._features = FeatureSet.stack(
-            [[_usable(view[index]) for index in usable] for view in views],
-            [number[clips[index].label or ""] for index in usable],
-            len(self._labels),
-        )
+        read = [[_usable(view[index]) for index in usable] for view in views]
+        self._read = self._clip_set(read, [number[clips[index].label or ""] for index in usable])
 
     def train(self, indices: Sequence[int], *, validation: Sequence[int] = (), seed: int, out: Path) -> Trained:
         """Choose the epoch and the temperature on validation clips, then train on all that is given.
@@ -152,8 +149,19 @@ class Experiment:
     def _usable(self, indices: Sequence[int]) -> tuple[int, ...]:
         return tuple(index for index in indices if index in self._place)
 
-    def _set(self, indices: Sequence[int]) -> FeatureSet:
-        return self._features.take([self._place[index] for index in indices])
+    def _clip_set(self, read: Sequence[Sequence[Features]], labels: Sequence[int]) -> ClipSet:
+        if not self._contract.gives_pictures:
+            return FeatureSet.stack(read, labels, len(self._labels))
+        return PictureSet(
+            tuple(tuple(view) for view in read),
+            torch.tensor(labels, dtype=torch.int64),
+            len(self._labels),
+            self._contract.sampling.count,
+            self._recipe.training.batch_size,
+        )
+
+    def _set(self, indices: Sequence[int]) -> ClipSet:
+        return self._read.take([self._place[index] for index in indices])
 
     def _fit(
         self,
@@ -168,12 +176,16 @@ class Experiment:
         with torch.random.fork_rng():
             torch.manual_seed(seed)
             classifier = new_classifier(self._contract, self._recipe.head, len(self._labels))
-        classifier.prepare(clips.all_views())
+        if isinstance(clips, FeatureSet):
+            classifier.prepare(clips.all_views())
+        if self._recipe.head.weights != "random":
+            classifier.load_pretrained(self._recipe.head.weights)
         return fit(
             classifier,
             clips,
             self._recipe.training,
             seed=seed,
+            augmentation=self._recipe.augment,
             validation=self._set(validation) if validation else None,
             epochs=epochs,
             log_dir=log_dir,
@@ -186,8 +198,7 @@ class Experiment:
         logits, labels = [], []
         for classifier, validation in zip(classifiers, validations, strict=True):
             clips = self._set(validation)
-            batch = clips.plain()
-            logits.append(classifier(batch.features, batch.mask))
+            logits += [classifier(batch.features, batch.mask) for batch in clips.plain()]
             labels.append(clips.labels)
         return fit_temperature(torch.cat(logits).numpy(), torch.cat(labels).numpy())
 

@@ -14,7 +14,8 @@ from typing import TYPE_CHECKING, Final
 import torch
 
 from marey.models import Classifier
-from marey.training.batches import FeatureSet
+from marey.training.augmentation import Augmentation
+from marey.training.batches import ClipSet, FeatureSet, TrainingBatches
 from marey.training.recipe import Training
 
 if TYPE_CHECKING:
@@ -43,11 +44,12 @@ class Fit:
 
 def fit(
     classifier: Classifier,
-    clips: FeatureSet,
+    clips: ClipSet,
     training: Training,
     *,
     seed: int,
-    validation: FeatureSet | None = None,
+    augmentation: Augmentation = Augmentation(),  # noqa: B008 - frozen
+    validation: ClipSet | None = None,
     epochs: int | None = None,
     log_dir: Path | None = None,
     device: str = "cpu",
@@ -59,6 +61,7 @@ def fit(
         clips: what to learn from.
         training: how.
         seed: of order, augmentation and dropout.
+        augmentation: what is done to pictures.
         validation: what chooses the epoch; without it all epochs are run and the last one is taken.
         epochs: in place of `training.epochs`, with a schedule of that length; for a fit on more clips than chose them.
         log_dir: where TensorBoard and CSV logs go, and the checkpoint from which an interrupted training goes on;
@@ -72,10 +75,13 @@ def fit(
     from marey.training.module import HeadTraining, KeepBest, KeepState
 
     training = training if epochs is None else training.model_copy(update={"epochs": epochs})
-    held_out = validation.summarised(classifier).plain() if validation is not None else None
-    if not training.changes_frames:
+    if isinstance(validation, FeatureSet):
+        validation = validation.summarised(classifier)
+    summarised = isinstance(clips, FeatureSet) and not training.changes_frames
+    if isinstance(clips, FeatureSet) and summarised:
         clips = clips.summarised(classifier)
-    module = HeadTraining(classifier, clips, training, seed=seed, held_out=held_out)
+    batches = TrainingBatches(clips, training, seed=seed, augmentation=augmentation)
+    module = HeadTraining(classifier, batches, training, seed=seed, summarised=summarised, held_out=validation)
     best = KeepBest()
     callbacks: list[pl.Callback] = [best]
     if validation is not None:

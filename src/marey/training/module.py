@@ -16,7 +16,7 @@ from torch.optim.lr_scheduler import LambdaLR, ReduceLROnPlateau
 
 from marey.evaluation import macro_f1_of
 from marey.models import Classifier, fuse
-from marey.training.batches import Batch, FeatureSet, TrainingBatches
+from marey.training.batches import Batch, ClipSet, TrainingBatches
 from marey.training.recipe import Training
 from marey.training.schedule import schedule
 
@@ -36,25 +36,22 @@ class HeadTraining(pl.LightningModule):
     def __init__(
         self,
         classifier: Classifier,
-        clips: FeatureSet,
+        batches: TrainingBatches,
         training: Training,
         *,
         seed: int,
-        held_out: Batch | None,
+        summarised: bool,
+        held_out: ClipSet | None,
     ) -> None:
         super().__init__()
         self.classifier = classifier
         self.training_recipe = training
-        self.batches = TrainingBatches(clips, training, seed=seed)
+        self.batches = batches
         self.history: dict[str, list[float]] = {name: [] for name in _NAMES}
         self._seed = seed
+        self._summarised = summarised
         self._held_out = held_out
-        weights = torch.ones(clips.classes)
-        if training.class_weights == "balanced":
-            counts = torch.bincount(clips.labels, minlength=clips.classes)
-            present = counts > 0
-            weights[present] = len(clips) / (present.sum() * counts[present])
-        self.register_buffer("class_weights", weights, persistent=False)
+        self.register_buffer("class_weights", batches.class_weights, persistent=False)
 
     def on_train_epoch_start(self) -> None:
         self.batches.epoch = self.current_epoch
@@ -63,7 +60,7 @@ class HeadTraining(pl.LightningModule):
 
     def training_step(self, batch: Batch, _: int) -> Tensor:
         summaries, targets = batch.features, batch.targets
-        if self.training_recipe.changes_frames:
+        if not self._summarised:
             summaries = self.classifier.summarise(summaries, batch.mask)
         logits = self.classifier.head_logits(summaries, batch.mask)
         loss = torch.stack(
@@ -78,7 +75,8 @@ class HeadTraining(pl.LightningModule):
             ]
         ).mean()
         self._losses.append(loss.detach())
-        return loss
+        penalty = self.classifier.penalty()
+        return loss if penalty is None else loss + penalty
 
     def on_train_epoch_end(self) -> None:
         rate = self.optimizers().param_groups[0]["lr"]  # type: ignore[union-attr]
@@ -90,13 +88,16 @@ class HeadTraining(pl.LightningModule):
         self.log_dict(values)
 
     @torch.no_grad()
-    def _validate(self, batch: Batch) -> dict[str, float]:
-        """Lightning's loop over validation batches takes longer than the one batch that there is."""
+    def _validate(self, clips: ClipSet) -> dict[str, float]:
+        """Lightning's loop over validation batches takes longer than the one batch of features that there is."""
         self.classifier.eval()
-        summaries = {name: values.to(self.device) for name, values in batch.features.items()}
-        logits = fuse(self.classifier.head_logits(summaries, batch.mask.to(self.device))).cpu()
+        found = []
+        for batch in clips.plain():
+            summaries = {name: values.to(self.device) for name, values in batch.features.items()}
+            found.append(fuse(self.classifier.head_logits(summaries, batch.mask.to(self.device))).cpu())
         self.classifier.train()
-        labels, predicted = batch.targets.argmax(1), logits.argmax(1)
+        logits, labels = torch.cat(found), clips.labels
+        predicted = logits.argmax(1)
         counts = (
             torch.bincount(found, minlength=logits.shape[1]).numpy()
             for found in (labels[labels == predicted], labels, predicted)

@@ -10,9 +10,10 @@ from typing import Annotated, Any, Final, Literal, Self, Union, get_args, get_or
 import yaml
 from pydantic import BaseModel, ConfigDict, Field, ValidationError, model_validator
 
-from marey.encoders import EncoderSpec, Stream, View
+from marey.encoders import PIXELS, EncoderSpec, Stream, View
 from marey.errors import RecipeError, UnknownNameError, did_you_mean
 from marey.models import HeadSpec
+from marey.training.augmentation import Augmentation
 from marey.video import Fit, Sampling
 
 DEFAULT_RECIPE: Final = "default"
@@ -110,6 +111,7 @@ class Recipe(BaseModel):
         encoder: the frozen network.
         views: further readings of the training clips.
         head: the network that learns.
+        augment: what is done to training clips, where the head is a network on pictures.
         training: how it learns.
         test: share of the clips, by group, that are tested on where the data names no split and there are no folds.
         seed: of every chance.
@@ -125,9 +127,19 @@ class Recipe(BaseModel):
     encoder: EncoderSpec = EncoderSpec()
     views: Views = Views()
     head: HeadSpec
+    augment: Augmentation = Augmentation()
     training: Training = Training()
     test: Annotated[float, Field(gt=0, lt=1)] = 0.25
     seed: Annotated[int, Field(ge=0, lt=2**31)] = 0
+
+    @model_validator(mode="after")
+    def _input_fits(self) -> Self:
+        pictures = self.encoder.name in PIXELS
+        if not pictures and (self.augment.moves or self.augment.colours):
+            raise ValueError(f"augment changes pictures, and {self.encoder.name} gives features: see training.mixup")
+        if pictures and (self.training.time_jitter or self.training.frame_drop):
+            raise ValueError("time_jitter and frame_drop change features, and the encoder gives pictures: see augment")
+        return self
 
     def to_yaml(self) -> str:
         """The recipe with every key, as a file that `load_recipe` reads."""

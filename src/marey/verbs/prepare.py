@@ -12,7 +12,7 @@ from typing import TYPE_CHECKING, Final
 import torch
 
 from marey.data import Manifest, ScanRow, load_data, read_quarantine, write_quarantine
-from marey.encoders import Contract, FeatureCache, Features, FrameEncoder, Progress, extract_views
+from marey.encoders import Contract, Encoder, FeatureCache, Features, Progress, extract_views
 from marey.errors import DatasetError, UnknownNameError, UsageError, VideoError
 from marey.verbs.reporter import Reporter
 
@@ -69,7 +69,7 @@ def load_labelled(
 
 def read_views(
     manifest: Manifest,
-    encoder: FrameEncoder,
+    encoder: Encoder,
     contract: Contract,
     *,
     recipe: Recipe,

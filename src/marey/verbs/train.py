@@ -64,7 +64,7 @@ def train(
     hashed = data_hash(manifest)
     claim_run(out, recipe=chosen, data_hash=hashed, protocol=protocol, if_exists=if_exists, reporter=reporter)
 
-    encoder = load_encoder(chosen.encoder, device=where)
+    encoder = load_encoder(chosen.encoder, frames=chosen.sampling.count, device=where)
     contract = encoder.contract(sampling=chosen.sampling, streams=chosen.streams, fit=chosen.fit)
     views = read_views(manifest, encoder, contract, recipe=chosen, protocol=protocol, reporter=reporter)
     name_unusable(views, out / "quarantine.csv", reporter)

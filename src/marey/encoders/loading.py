@@ -1,0 +1,42 @@
+"""Encoders by name."""
+
+from __future__ import annotations
+
+import timm
+import torch
+
+from marey.encoders.contract import PIXELS, EncoderSpec
+from marey.encoders.encoder import Encoder
+from marey.encoders.frame import load_frame_encoder
+from marey.encoders.pixels import PixelEncoder
+from marey.encoders.video_networks import VIDEO_NETWORKS, ClipEncoder
+from marey.encoders.weights import EMBEDDED
+from marey.errors import UnknownNameError, UsageError
+
+
+def load_encoder(spec: EncoderSpec, *, frames: int = 16, device: str | torch.device = "cpu") -> Encoder:
+    """The encoder that a spec names, with its weights.
+
+    Args:
+        spec: which.
+        frames: T of the clips that it will see; some networks are built for one number of them.
+        device: where it runs.
+
+    Raises:
+        UnknownNameError: neither marey nor timm has an encoder of that name.
+        UsageError: it cannot do what the spec asks of it.
+        WeightsError: its weights are not here and cannot be had, or are not those of this network.
+    """
+    if spec.name in PIXELS:
+        return PixelEncoder(spec)
+    if spec.name not in VIDEO_NETWORKS and spec.name != EMBEDDED and not timm.is_model(spec.name):
+        raise UnknownNameError("encoder", spec.name, [EMBEDDED, *PIXELS, *VIDEO_NETWORKS, *timm.list_models()])
+    try:
+        if spec.name in VIDEO_NETWORKS:
+            return ClipEncoder(spec, frames=frames, device=device)
+        return load_frame_encoder(spec, device=device)
+    except UsageError:
+        raise
+    except (AttributeError, AssertionError, TypeError, ValueError, RuntimeError) as error:
+        asked = f"size={spec.size}, grid={spec.grid}, precision={spec.precision}"
+        raise UsageError(f"the encoder {spec.name} cannot run with {asked} on {device}: {error}") from error

@@ -1,0 +1,60 @@
+"""What every network is that is trained end to end: pictures of a clip in, logits out."""
+
+from __future__ import annotations
+
+from typing import ClassVar
+
+import torch
+from torch import Tensor, nn
+
+from marey.models.head import Head
+
+Shape = tuple[int, int, int, int]
+"""(T, C, H, W) of the clips that a network is built for."""
+
+
+class Network(Head):
+    """A head on pictures as they are: uint8 (B, T, C, H, W) to logits (B, classes).
+
+    Attributes:
+        mean: subtracted from pixels in [0, 1], a number a colour.
+        std: pixels are divided by it after that.
+    """
+
+    takes = "pictures"
+    pixel_mean: Tensor
+    pixel_scale: Tensor
+    mean: ClassVar[tuple[float, float, float]] = (0.5, 0.5, 0.5)
+    std: ClassVar[tuple[float, float, float]] = (0.5, 0.5, 0.5)
+
+    def __init__(self, shape: Shape, classes: int) -> None:
+        super().__init__(classes)
+        self.shape = shape
+        mean, std = ([values[colour % 3] for colour in range(shape[1])] for values in (self.mean, self.std))
+        self.register_buffer("pixel_mean", torch.tensor(mean).view(-1, 1, 1) * 255)
+        self.register_buffer("pixel_scale", 1 / (torch.tensor(std).view(-1, 1, 1) * 255))
+
+    def summarise(self, features: Tensor, mask: Tensor) -> Tensor:
+        """The pictures as they are, (B, T, C, H, W): all that is done to them is trained."""
+        return features
+
+    def classify(self, summary: Tensor, mask: Tensor) -> Tensor:
+        """Logits of pictures in 0 to 255, (B, T, C, H, W) to (B, classes)."""
+        return self.of_pixels((summary.float() - self.pixel_mean) * self.pixel_scale)
+
+    def of_pixels(self, pixels: Tensor) -> Tensor:
+        """Logits of normalised pictures, float32 (B, T, C, H, W)."""
+        raise NotImplementedError  # pragma: no cover
+
+
+class PerFrame(nn.Module):
+    """A network for pictures, run on every frame of a clip: (B, T, C, H, W) to (B, T, ...)."""
+
+    def __init__(self, network: nn.Module) -> None:
+        super().__init__()
+        self.network = network
+
+    def forward(self, clips: Tensor) -> Tensor:
+        """(B, T, C, H, W) to (B, T, ...)."""
+        values: Tensor = self.network(clips.flatten(0, 1))
+        return values.view(*clips.shape[:2], *values.shape[1:])

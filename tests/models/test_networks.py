@@ -1,0 +1,213 @@
+"""Every network that is trained end to end, by name; counts of parameters are those of the published tables."""
+
+from __future__ import annotations
+
+from pathlib import Path
+from typing import Literal
+
+import pytest
+import torch
+from torch import Tensor, nn
+
+from marey.encoders import Contract, EncoderSpec, PixelEncoder, Stream
+from marey.errors import UsageError
+from marey.models import (
+    ActionModel,
+    Classifier,
+    Head,
+    HeadSpec,
+    ModelConfig,
+    count_parameters,
+    create_head,
+    head_names,
+    list_layers,
+    load_model,
+    new_classifier,
+    save_model,
+)
+from marey.models.networks.convlstm import ConvLSTM2D
+from marey.video import Sampling
+
+CLASSES = 4
+SMALL: dict[str, tuple[int, int, int, int]] = {
+    "s3d": (14, 3, 224, 224),  # its pooling is laid out for this size
+    "mvit-v2-s": (16, 3, 224, 224),
+    "swin3d-t": (4, 3, 64, 64),
+    "r2plus1d-18": (4, 3, 32, 32),
+}
+LIGHT = tuple(name for name in head_names("pictures") if name not in ("s3d", "mvit-v2-s"))
+
+every_network = pytest.mark.parametrize("name", head_names("pictures"))
+every_light_network = pytest.mark.parametrize("name", LIGHT)
+
+
+def shape_of(name: str) -> tuple[int, int, int, int]:
+    return SMALL.get(name, (5, 3, 40, 48))
+
+
+def build(name: str, *, seed: int = 0, **options: float) -> Head:
+    with torch.random.fork_rng():
+        torch.manual_seed(seed)
+        return create_head(name, shape_of(name), CLASSES, options)
+
+
+def clips(name: str, count: int = 2, *, seed: int = 0) -> tuple[Tensor, Tensor]:
+    shape = shape_of(name)
+    chance = torch.Generator().manual_seed(seed)
+    pictures = torch.randint(0, 256, (count, *shape), dtype=torch.uint8, generator=chance)
+    return pictures, torch.ones(count, shape[0], dtype=torch.bool)
+
+
+def test_the_networks_that_people_start_from_are_there() -> None:
+    promised = {"cnn-lstm", "lrcn-small", "convlstm", "c3d-lstm-gru", "r2plus1d-18", "s3d", "mvit-v2-s", "swin3d-t"}
+    assert promised <= set(head_names("pictures"))
+
+
+@every_network
+def test_pictures_give_a_logit_a_class(name: str) -> None:
+    network = build(name).eval()
+    with torch.no_grad():
+        logits = network(*clips(name, 1))
+    assert logits.shape == (1, CLASSES)
+    assert logits.dtype == torch.float32
+    assert logits.isfinite().all()
+
+
+@every_light_network
+def test_a_clip_answers_the_same_alone_and_among_others(name: str) -> None:
+    network = build(name).eval()
+    pictures, mask = clips(name, 3)
+    with torch.no_grad():
+        together = network(pictures, mask)
+        alone = torch.cat([network(pictures[i : i + 1], mask[:1]) for i in range(3)])
+    torch.testing.assert_close(together, alone, rtol=1e-4, atol=1e-5)
+
+
+@every_light_network
+def test_every_weight_learns(name: str) -> None:
+    network = build(name).train()
+    nn.functional.cross_entropy(network(*clips(name, 4)), torch.arange(4) % CLASSES).backward()
+    still = [key for key, weight in network.named_parameters() if weight.grad is None or not weight.grad.any()]
+    # What comes before a normalisation that takes the mean away has nothing to learn of it.
+    assert [key for key in still if not key.endswith(".bias")] == []
+
+
+@every_light_network
+def test_the_same_seed_gives_the_same_network_and_the_same_answer(name: str) -> None:
+    one, again, other = (build(name, seed=seed).eval() for seed in (0, 0, 1))
+    with torch.no_grad():
+        assert torch.equal(one(*clips(name)), again(*clips(name)))
+        assert not torch.allclose(one(*clips(name)), other(*clips(name)))
+
+
+@every_light_network
+def test_the_order_of_the_frames_counts(name: str) -> None:
+    network = build(name).eval()
+    pictures, mask = clips(name)
+    with torch.no_grad():
+        assert not torch.allclose(network(pictures.flip(1), mask), network(pictures, mask), atol=1e-7)
+
+
+@pytest.mark.parametrize(
+    ("name", "fusion"),
+    [*((name, "late") for name in LIGHT), *((name, "early") for name in LIGHT if name not in SMALL)],
+)
+def test_a_network_that_was_saved_answers_the_same(tmp_path: Path, name: str, fusion: Literal["late", "early"]) -> None:
+    frames, _, height, width = shape_of(name)
+    encoder = PixelEncoder(EncoderSpec(name="pixels", size=(height, width)))
+    streams = {"seen": Stream(kind="appearance"), "moved": Stream(kind="difference")}
+    contract: Contract = encoder.contract(sampling=Sampling(count=frames), streams=streams, fit="stretch")
+    config = ModelConfig(contract=contract, head=HeadSpec(name=name, fusion=fusion, options={}), labels=("a", "b"))
+    torch.manual_seed(0)
+    classifier = new_classifier(contract, config.head, 2)
+    both = {stream: clips(name, 3, seed=seed)[0] for seed, stream in enumerate(streams)}
+    classifier.train()(both)  # batch normalisation has seen something
+    before = ActionModel(config, classifier.eval())
+    save_model(before, tmp_path / "model")
+    after = load_model(tmp_path / "model")
+    one = {stream: values[0] for stream, values in both.items()}
+    assert torch.equal(after.probabilities(one), before.probabilities(one))
+
+
+def test_tuned_cnn_and_lstm_has_the_parameters_of_its_table() -> None:
+    counted = count_parameters(create_head("cnn-lstm", (10, 1, 80, 80), 6))
+    assert counted.total == 4_547_014
+    assert counted.statistics == 1_152
+
+
+def test_vgg16_with_lstm_has_the_parameters_of_its_table() -> None:
+    assert count_parameters(create_head("lstm-dense", (3072,), 6)).total == 36_461_062 - 14_714_688
+
+
+def test_an_lstms_second_biases_are_the_difference_to_what_pytorch_counts() -> None:
+    lstm = nn.LSTM(7, 5, num_layers=2, bidirectional=True)
+    every = sum(values.numel() for values in lstm.parameters())
+    assert count_parameters(lstm).total == every - 2 * 2 * 4 * 5
+    assert count_parameters(nn.GRU(7, 5)).total == sum(values.numel() for values in nn.GRU(7, 5).parameters())
+
+
+def test_the_table_of_layers_names_shapes_and_adds_up() -> None:
+    network = create_head("cnn-lstm", (10, 1, 80, 80), 6).eval()
+    with torch.no_grad():
+        layers = list_layers(
+            network, lambda: network(torch.zeros(1, 10, 1, 80, 80), torch.ones(1, 10, dtype=torch.bool))
+        )
+    assert layers[0].output == (10, 320, 78, 78)
+    assert [layer.output for layer in layers if layer.kind == "LSTM"] == [(1, 10, 96)]
+    assert layers[-1].output == (1, 6)
+    assert sum(layer.parameters for layer in layers) == 4_547_014
+
+
+def test_a_convolutional_lstm_of_one_pixel_is_an_lstm() -> None:
+    torch.manual_seed(0)
+    picture, plain = ConvLSTM2D(3, 4, kernel=1), nn.LSTM(3, 4, batch_first=True)
+    assert picture.of_input.bias is not None
+    state = {
+        "weight_ih_l0": picture.of_input.weight.flatten(1),
+        "weight_hh_l0": picture.of_state.weight.flatten(1),
+        "bias_ih_l0": picture.of_input.bias,
+        "bias_hh_l0": torch.zeros(16),
+    }
+    plain.load_state_dict(state)
+    values = torch.randn(2, 6, 3)
+    states = picture(values[..., None, None])[..., 0, 0]
+    torch.testing.assert_close(states, plain(values)[0])
+
+
+def test_the_dense_layer_of_vgg16_with_bilstm_is_held_small() -> None:
+    head = create_head("bilstm-dense", (8,), 3, {"l2": 0.5})
+    dense = head.get_submodule("dense")
+    assert isinstance(dense, nn.Linear)
+    penalty = head.penalty()
+    assert penalty is not None
+    assert penalty.item() == pytest.approx(0.5 * dense.weight.square().sum().item())
+    both = Classifier(HeadSpec(name="bilstm-dense", options={"l2": 0.5}), {"a": (8,), "b": (8,)}, 3)
+    total = both.penalty()
+    assert total is not None
+    assert total.item() > penalty.item() / 2
+    assert Classifier(HeadSpec(name="mean", options={}), {"a": (8,)}, 3).penalty() is None
+
+
+def test_what_a_head_cannot_take_is_refused_with_those_that_can() -> None:
+    with pytest.raises(UsageError, match=r"'lstm' takes features, and this encoder gives pictures.*cnn-lstm"):
+        create_head("lstm", (4, 3, 8, 8), 2)
+    with pytest.raises(UsageError, match=r"'cnn-lstm' takes pictures, and this encoder gives features.*'pixels'"):
+        create_head("cnn-lstm", (12,), 2)
+
+
+@pytest.mark.parametrize(
+    ("name", "shape", "reason"),
+    [
+        ("mvit-v2-s", (8, 3, 224, 224), "built for 16 frames of 224 x 224"),
+        ("s3d", (4, 3, 224, 224), "at least 14 frames, not 4"),
+        ("r2plus1d-18", (4, 1, 32, 32), "three colours, not 1"),
+    ],
+)
+def test_clips_that_a_network_cannot_take_are_refused(name: str, shape: tuple[int, int, int, int], reason: str) -> None:
+    with pytest.raises(UsageError, match=reason):
+        create_head(name, shape, 2)
+
+
+def test_weights_to_begin_from_are_refused_where_there_are_none() -> None:
+    with pytest.raises(UsageError, match="no weights to begin from for a CNNLSTM"):
+        build("cnn-lstm").load_pretrained("pretrained")

@@ -1,0 +1,60 @@
+"""Every recipe, end to end: it trains on drawn clips, and what it saves answers as it did when it was tested."""
+
+from __future__ import annotations
+
+import csv
+from pathlib import Path
+
+import pytest
+
+import marey
+from marey import verbs
+from marey.data.figures import make
+from marey.encoders import FeatureCache
+from marey.training import load_recipe, recipe_names
+
+HEAVY = {"mvit-v2-s", "mvit-v2-s-frozen", "s3d", "s3d-frozen", "vgg16-bilstm"}  # no smaller input, or 138 M weights
+SIZES = {"pixels": 32, "grey-pixels": 32, "r2plus1d-18": 32, "swin3d-t": 32, "vgg16": None}
+
+
+def recipes() -> list[object]:
+    return [pytest.param(name, marks=pytest.mark.long) if name in HEAVY else name for name in recipe_names()]
+
+
+@pytest.fixture(scope="module")
+def drawn(tmp_path_factory: pytest.TempPathFactory) -> Path:
+    """Twenty-four clips of four people."""
+    folder = tmp_path_factory.mktemp("drawn")
+    make(folder, actors=4, scenarios=["d1"], workers=1)
+    return folder
+
+
+def smaller(name: str) -> list[str]:
+    """What makes a recipe quick without making it another one."""
+    recipe = load_recipe(name)
+    changes = ["encoder.weights=random", "head.weights=random", "training.epochs=1", "training.batch_size=4"]
+    if recipe.training.rounds > 1:
+        changes += ["training.rounds=1"]
+    if not {"mvit-v2-s", "s3d"} & {recipe.encoder.name, recipe.head.name}:
+        changes += ["sampling.count=3"]
+        size = SIZES.get(recipe.encoder.name, 64)
+        changes += [f"encoder.size={size}"] if size else []
+    if recipe.encoder.name == "efficientnet-lite0":
+        changes += ["encoder.weights=pretrained"]
+    return changes
+
+
+@pytest.mark.parametrize("name", recipes())
+def test_it_trains_and_its_saved_model_answers_the_same(
+    name: str, drawn: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setenv("MAREY_CACHE", str(tmp_path / "cache"))
+    verbs.train(str(drawn), recipe=name, out=tmp_path / "run", set=smaller(name))
+    with (tmp_path / "run" / "predictions.csv").open(newline="") as file:
+        rows = list(csv.DictReader(file))
+    assert rows
+    model = marey.Predictor(tmp_path / "run", cache=FeatureCache(tmp_path / "other"))
+    for prediction, row in zip(model.predict([row["path"] for row in rows]), rows, strict=True):
+        assert prediction.label == row["predicted"]
+        for label, probability in zip(prediction.labels, prediction.probabilities, strict=True):
+            assert probability == pytest.approx(float(row[f"p_{label}"]), abs=1e-5)
