@@ -142,7 +142,7 @@ def test_an_architecture_has_shapes_and_no_weights(name: str, dim: int | None) -
         assert found.shape == (16, 3, 112, 112)
         return
     assert all(values.is_meta for values in found.network.parameters())
-    assert found.run(found.example()).flatten(1).shape[1:] == found.shape
+    assert found.run(found.example).flatten(1).shape[1:] == found.shape
     assert dim in (None, found.shape[0])
     assert found.length == (1 if name in VIDEO_NETWORKS else 16)
 

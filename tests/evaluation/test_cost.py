@@ -25,9 +25,7 @@ def test_a_multiplication_and_an_addition_are_two_operations() -> None:
 
 @pytest.mark.parametrize(("cell", "gates"), [(nn.LSTM, 4), (nn.GRU, 3)])
 @pytest.mark.parametrize("both", [False, True])
-def test_recurrent_networks_are_counted_step_by_step(
-    cell: type[nn.LSTM] | type[nn.GRU], gates: int, both: bool
-) -> None:
+def test_recurrent_networks_are_counted_step_by_step(cell: type[nn.LSTM] | type[nn.GRU], gates: int, both: bool) -> None:
     network = cell(30, 20, batch_first=True, bidirectional=both)
     steps = (1 + both) * 2 * 5
     assert count_flops(asked(network, torch.zeros(2, 5, 30))) == 2 * steps * gates * 20 * (30 + 20)

@@ -13,8 +13,10 @@ from marey.data.figures import make
 from marey.encoders import FeatureCache
 from marey.training import load_recipe, recipe_names
 
+TRANSFORMERS = {"videomae", "vjepa2"}
 HEAVY = {"mvit-v2-s", "mvit-v2-s-frozen", "s3d", "s3d-frozen", "vgg16-bilstm"}  # no smaller input, or 138 M weights
 SIZES = {"pixels": 32, "grey-pixels": 32, "r2plus1d-18": 32, "swin3d-t": 32, "vgg16": None}
+SIZES |= {"vit_small_patch14_dinov2.lvd142m": 56, "vit_base_patch16_clip_224.openai": 32}
 
 
 def recipes() -> list[object]:
@@ -29,13 +31,29 @@ def drawn(tmp_path_factory: pytest.TempPathFactory) -> Path:
     return folder
 
 
-def smaller(name: str) -> list[str]:
+@pytest.fixture(scope="module")
+def small_transformers(tmp_path_factory: pytest.TempPathFactory) -> Path:
+    """Folders as `transformers` writes them, of networks that take the path of the large ones."""
+    transformers = pytest.importorskip("transformers", reason="the extra 'transformers' is not installed")
+    folder = tmp_path_factory.mktemp("transformers")
+    small = {"patch_size": 16, "hidden_size": 24, "num_hidden_layers": 1, "num_attention_heads": 2}
+    mae = transformers.VideoMAEConfig(image_size=32, num_frames=4, intermediate_size=32, **small)
+    transformers.VideoMAEModel(mae).save_pretrained(folder / "videomae")
+    predictor = {"pred_hidden_size": 24, "pred_num_hidden_layers": 1, "pred_num_attention_heads": 2}
+    jepa = transformers.VJEPA2Config(crop_size=32, frames_per_clip=4, num_pooler_layers=1, **small, **predictor)
+    transformers.VJEPA2Model(jepa).save_pretrained(folder / "vjepa2")
+    return folder
+
+
+def smaller(name: str, transformers: Path) -> list[str]:
     """What makes a recipe quick without making it another one."""
     recipe = load_recipe(name)
     changes = ["encoder.weights=random", "head.weights=random", "training.epochs=1", "training.batch_size=4"]
     if recipe.training.rounds > 1:
         changes += ["training.rounds=1"]
-    if not {"mvit-v2-s", "s3d"} & {recipe.encoder.name, recipe.head.name}:
+    if name in TRANSFORMERS:
+        changes += [f"encoder.weights={transformers / name}", "sampling.count=4", "encoder.grid=[2, 1]"]
+    elif not {"mvit-v2-s", "s3d"} & {recipe.encoder.name, recipe.head.name}:
         changes += ["sampling.count=3"]
         size = SIZES.get(recipe.encoder.name, 64)
         changes += [f"encoder.size={size}"] if size else []
@@ -46,10 +64,10 @@ def smaller(name: str) -> list[str]:
 
 @pytest.mark.parametrize("name", recipes())
 def test_it_trains_and_its_saved_model_answers_the_same(
-    name: str, drawn: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+    name: str, drawn: Path, small_transformers: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     monkeypatch.setenv("MAREY_CACHE", str(tmp_path / "cache"))
-    verbs.train(str(drawn), recipe=name, out=tmp_path / "run", set=smaller(name))
+    verbs.train(str(drawn), recipe=name, out=tmp_path / "run", set=smaller(name, small_transformers))
     with (tmp_path / "run" / "predictions.csv").open(newline="") as file:
         rows = list(csv.DictReader(file))
     assert rows

@@ -24,6 +24,7 @@ from marey.encoders.loading import load_encoder
 from marey.encoders.pixels import PixelEncoder
 from marey.encoders.streams import STREAM_KINDS, Stream, StreamKind
 from marey.encoders.video_networks import VIDEO_NETWORKS, ClipEncoder, VideoNetwork, build_video_network, load_kinetics
+from marey.encoders.video_transformers import VIDEO_TRANSFORMERS, TokenEncoder, VideoTransformer
 from marey.encoders.weights import EMBEDDED, embedded_path, load_local, weights_hash
 
 __all__ = [
@@ -32,6 +33,7 @@ __all__ = [
     "PIXELS",
     "STREAM_KINDS",
     "VIDEO_NETWORKS",
+    "VIDEO_TRANSFORMERS",
     "Architecture",
     "ClipEncoder",
     "Contract",
@@ -47,7 +49,9 @@ __all__ = [
     "Reading",
     "Stream",
     "StreamKind",
+    "TokenEncoder",
     "VideoNetwork",
+    "VideoTransformer",
     "View",
     "architecture",
     "build_video_network",

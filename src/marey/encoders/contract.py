@@ -34,9 +34,10 @@ class EncoderSpec(BaseModel):
     """Which frozen network turns pictures into features, and what is taken from it.
 
     Attributes:
-        name: "efficientnet-lite0", whose weights are installed with marey, any model name of timm, one of torchvision's
-            networks for video ("r2plus1d-18", "s3d", "mvit-v2-s", "swin3d-t"), which give one vector a clip, or
-            "pixels" and "grey-pixels", which encode nothing: for networks that are trained end to end.
+        name: "efficientnet-lite0", whose weights are installed with marey; any model name of timm; one of torchvision's
+            networks for video ("r2plus1d-18", "s3d", "mvit-v2-s", "swin3d-t"), which give one vector a clip; a video
+            transformer of Hugging Face ("videomae", "vjepa2"), which gives tokens; or "pixels" and "grey-pixels", which
+            encode nothing: for networks that are trained end to end.
         weights: "pretrained" ones, "random" ones (the control: what the architecture alone is worth), or the path of a
             file of them (safetensors, or a PyTorch file of tensors).
         precision: of the arithmetic; features are float32 either way.

@@ -2,29 +2,30 @@
 
 from __future__ import annotations
 
-import socket
-from collections.abc import Iterator
-from contextlib import contextmanager, suppress
+from contextlib import suppress
 from pathlib import Path
 from typing import Any, Final, cast
-from urllib.parse import urlsplit
-from urllib.request import getproxies
 
 import timm
 import torch
-from huggingface_hub import constants as hub
 from timm.data.config import resolve_model_data_config
 from torch import Tensor, nn
 
 from marey.encoders.contract import EncoderSpec
 from marey.encoders.encoder import BATCH, BATCH_CPU, Colour, Encoder, sides
 from marey.encoders.memory import keep_freed_memory
-from marey.encoders.weights import EMBEDDED, NO_NETWORK, load_embedded, load_local, weights_hash
+from marey.encoders.weights import (
+    EMBEDDED,
+    NO_NETWORK,
+    load_embedded,
+    load_local,
+    offline_if_unreachable,
+    weights_hash,
+)
 from marey.errors import UnknownNameError, WeightsError
 from marey.video import Interpolation
 
 _TIMM_NAME: Final = {EMBEDDED: "tf_efficientnet_lite0"}
-_PATIENCE: Final = 5.0  # s to reach the hub
 _INTERPOLATION: Final[dict[str, Interpolation]] = {"bilinear": "bilinear", "nearest": "nearest"}
 
 
@@ -147,7 +148,7 @@ def _embedded(name: str) -> nn.Module:
 
 def _pretrained(name: str, spec: EncoderSpec) -> nn.Module:
     try:
-        with _offline_if_unreachable():
+        with offline_if_unreachable():
             return _create(name, spec, pretrained=True)
     except (OSError, RuntimeError, ValueError) as error:
         reason = str(error).strip().splitlines()[0].rstrip(".") if str(error).strip() else type(error).__name__
@@ -155,20 +156,3 @@ def _pretrained(name: str, spec: EncoderSpec) -> nn.Module:
             f"the pretrained weights of '{name}' are not on this machine, and fetching them failed ({reason}). "
             f"{NO_NETWORK}; or name a file of weights: --set encoder.weights=FILE"
         ) from error
-
-
-@contextmanager
-def _offline_if_unreachable() -> Iterator[None]:
-    """Without a way to the hub, look only at what is on disk: the hub's own client would retry for a minute."""
-    offline = hub.HF_HUB_OFFLINE
-    try:
-        if not offline and not getproxies():
-            url = urlsplit(hub.ENDPOINT)
-            address = url.hostname or "", url.port or (80 if url.scheme == "http" else 443)
-            try:
-                socket.create_connection(address, timeout=_PATIENCE).close()
-            except OSError:
-                hub.HF_HUB_OFFLINE = True
-        yield
-    finally:
-        hub.HF_HUB_OFFLINE = offline

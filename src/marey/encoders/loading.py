@@ -10,6 +10,7 @@ from marey.encoders.encoder import Encoder
 from marey.encoders.frame import load_frame_encoder
 from marey.encoders.pixels import PixelEncoder
 from marey.encoders.video_networks import VIDEO_NETWORKS, ClipEncoder
+from marey.encoders.video_transformers import VIDEO_TRANSFORMERS, TokenEncoder
 from marey.encoders.weights import EMBEDDED
 from marey.errors import UnknownNameError, UsageError
 
@@ -29,11 +30,14 @@ def load_encoder(spec: EncoderSpec, *, frames: int = 16, device: str | torch.dev
     """
     if spec.name in PIXELS:
         return PixelEncoder(spec)
-    if spec.name not in VIDEO_NETWORKS and spec.name != EMBEDDED and not timm.is_model(spec.name):
-        raise UnknownNameError("encoder", spec.name, [EMBEDDED, *PIXELS, *VIDEO_NETWORKS, *timm.list_models()])
+    own = (EMBEDDED, *PIXELS, *VIDEO_NETWORKS, *VIDEO_TRANSFORMERS)
+    if spec.name not in own and not timm.is_model(spec.name):
+        raise UnknownNameError("encoder", spec.name, [*own, *timm.list_models()])
     try:
         if spec.name in VIDEO_NETWORKS:
             return ClipEncoder(spec, frames=frames, device=device)
+        if spec.name in VIDEO_TRANSFORMERS:
+            return TokenEncoder(spec, frames=frames, device=device)
         return load_frame_encoder(spec, device=device)
     except UsageError:
         raise

@@ -3,12 +3,17 @@
 from __future__ import annotations
 
 import hashlib
-from collections.abc import Mapping
+import socket
+from collections.abc import Iterator, Mapping
+from contextlib import contextmanager
 from importlib.util import find_spec
 from pathlib import Path
 from typing import Final
+from urllib.parse import urlsplit
+from urllib.request import getproxies
 
 import torch
+from huggingface_hub import constants as hub
 from safetensors.torch import load_file
 from torch import Tensor, nn
 
@@ -18,6 +23,7 @@ EMBEDDED: Final = "efficientnet-lite0"
 """The encoder whose weights are installed with marey, so that it needs no network."""
 
 _EMBEDDED_SHA256: Final = "579344248a93e23026e6b78f1f6faf0bc1d282386f6c881cdbaacd49cabf77db"
+_PATIENCE: Final = 5.0  # s to reach the hub
 NO_NETWORK: Final = f"the encoder '{EMBEDDED}' needs no network: --set encoder.name={EMBEDDED}"
 
 
@@ -97,3 +103,20 @@ def weights_hash(network: nn.Module) -> str:
         digest.update(f"{name}{tuple(tensor.shape)}{tensor.dtype}".encode())
         digest.update(tensor.detach().cpu().contiguous().reshape(-1).view(torch.uint8).numpy().tobytes())
     return digest.hexdigest()
+
+
+@contextmanager
+def offline_if_unreachable() -> Iterator[None]:
+    """Without a way to the hub, look only at what is on disk: the hub's own client would retry for a minute."""
+    offline = hub.HF_HUB_OFFLINE
+    try:
+        if not offline and not getproxies():
+            url = urlsplit(hub.ENDPOINT)
+            address = url.hostname or "", url.port or (80 if url.scheme == "http" else 443)
+            try:
+                socket.create_connection(address, timeout=_PATIENCE).close()
+            except OSError:
+                hub.HF_HUB_OFFLINE = True
+        yield
+    finally:
+        hub.HF_HUB_OFFLINE = offline

@@ -94,8 +94,8 @@ def _build(recipe: Recipe, classes: int) -> tuple[Recipe, Architecture, Classifi
     encoder = architecture(recipe.encoder, frames=recipe.sampling.count)
     # A network on pictures is large, and need not be run; a head packs sequences, which takes values.
     with torch.device("meta" if encoder.network is None else "cpu"):
-        classifier = Classifier(recipe.head, dict.fromkeys(recipe.streams, encoder.shape), classes).eval()
-    return recipe, encoder, classifier
+        classifier = Classifier(recipe.head, dict.fromkeys(recipe.streams, encoder.shape), classes)
+    return recipe, encoder, classifier.eval().requires_grad_(False)
 
 
 def _example(recipe: Recipe, encoder: Architecture) -> dict[str, Any]:
@@ -119,8 +119,8 @@ def _row(recipe: Recipe, encoder: Architecture, classifier: Classifier) -> Model
         if encoder.network is not None:
             counted = count_parameters(encoder.network)
             frozen, statistics = counted.weights, statistics + counted.statistics
-            runs = len(recipe.streams) * (recipe.sampling.count if encoder.pictures == 1 else 1)
-            flops = runs * count_flops(lambda: encoder.run(encoder.example()))
+            runs = len(recipe.streams) * (1 if encoder.whole else recipe.sampling.count)
+            flops = runs * count_flops(lambda: encoder.run(encoder.example))
         flops += count_flops(lambda: classifier(features))
     colours = encoder.shape[1] if encoder.network is None else 3
     return ModelRow(
@@ -147,5 +147,5 @@ def _layers(recipe: Recipe, encoder: Architecture, classifier: Classifier) -> tu
     found: tuple[Layer, ...] = ()
     with torch.no_grad():
         if encoder.network is not None:
-            found = list_layers(encoder.network, lambda: encoder.run(encoder.example()))
+            found = list_layers(encoder.network, lambda: encoder.run(encoder.example))
         return found + list_layers(classifier, lambda: classifier(features))
