@@ -11,11 +11,23 @@ from typing import TYPE_CHECKING, Any, Final
 
 if TYPE_CHECKING:
     from marey.prediction import Predictor
-    from marey.verbs import demo, doctor, evaluate, extract, list_models, predict, train
+    from marey.verbs import compare, demo, doctor, evaluate, extract, list_models, predict, train, tune
 
 __version__ = "0.1.0"
 
-__all__ = ["Predictor", "__version__", "demo", "doctor", "evaluate", "extract", "list_models", "predict", "train"]
+__all__ = [
+    "Predictor",
+    "__version__",
+    "compare",
+    "demo",
+    "doctor",
+    "evaluate",
+    "extract",
+    "list_models",
+    "predict",
+    "train",
+    "tune",
+]
 
 _ROOMS: Final = dict.fromkeys(__all__, "marey.verbs") | {"Predictor": "marey.prediction"}
 

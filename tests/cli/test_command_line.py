@@ -19,7 +19,7 @@ import marey
 
 Call = Callable[..., Any]
 
-VERBS = ("train", "evaluate", "predict", "extract", "doctor", "demo", "data")
+VERBS = ("train", "evaluate", "predict", "compare", "tune", "extract", "doctor", "demo", "data")
 
 
 def changes(small_changes: list[str]) -> list[str]:

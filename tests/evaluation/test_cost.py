@@ -25,7 +25,9 @@ def test_a_multiplication_and_an_addition_are_two_operations() -> None:
 
 @pytest.mark.parametrize(("cell", "gates"), [(nn.LSTM, 4), (nn.GRU, 3)])
 @pytest.mark.parametrize("both", [False, True])
-def test_recurrent_networks_are_counted_step_by_step(cell: type[nn.LSTM] | type[nn.GRU], gates: int, both: bool) -> None:
+def test_recurrent_networks_are_counted_step_by_step(
+    cell: type[nn.LSTM] | type[nn.GRU], gates: int, both: bool
+) -> None:
     network = cell(30, 20, batch_first=True, bidirectional=both)
     steps = (1 + both) * 2 * 5
     assert count_flops(asked(network, torch.zeros(2, 5, 30))) == 2 * steps * gates * 20 * (30 + 20)
@@ -36,7 +38,5 @@ def test_attention_is_counted_and_the_fused_path_is_put_back() -> None:
     layer = nn.TransformerEncoderLayer(width, 4, dim_feedforward=32, batch_first=True)
     projections = length * width * (4 * width + 2 * 32)
     attention = 2 * length * length * width
-    before = torch.backends.mha.get_fastpath_enabled()
     assert count_flops(asked(layer, torch.zeros(1, length, width))) == 2 * (projections + attention)
-    assert torch.backends.mha.get_fastpath_enabled() is before
-    assert torch.backends.mkldnn.is_available() is True
+    assert torch.backends.mha.get_fastpath_enabled()

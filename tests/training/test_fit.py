@@ -163,6 +163,8 @@ def test_logs_are_left_for_tensorboard_and_as_csv(tmp_path: Path) -> None:
     assert not list(tmp_path.rglob("*.ckpt"))
 
 
+# Wherever the interrupt falls, between opening a log and closing it too.
+@pytest.mark.filterwarnings("ignore::pytest.PytestUnraisableExceptionWarning")
 def test_a_training_that_is_interrupted_goes_on_to_the_same_bits(
     monkeypatch: pytest.MonkeyPatch, tmp_path: Path
 ) -> None:

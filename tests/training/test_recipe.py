@@ -98,7 +98,7 @@ def test_the_last_of_two_changes_of_a_key_holds() -> None:
 @pytest.mark.parametrize(
     ("change", "sentence"),
     [
-        ("trainning.epochs=3", r"no key is called 'trainning'; did you mean 'training'\?"),
+        ("trainning.epochs=3", r"no key is called 'trainning'; did you mean 'training' or 'testing'\?"),
         ("training.epoch=3", r"no key is called 'training\.epoch'; did you mean 'epochs'\?"),
         ("encoder.presision=x", r"no key is called 'encoder\.presision'; did you mean 'precision'\?"),
         ("streams.triplet.spam=1", r"no key is called 'streams\.triplet\.spam'; did you mean 'span'\?"),

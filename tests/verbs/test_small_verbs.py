@@ -101,8 +101,8 @@ def test_the_embedded_data_set_is_made_where_its_name_is_looked_for(
     monkeypatch: pytest.MonkeyPatch, tmp_path: Path
 ) -> None:
     monkeypatch.setenv("MAREY_DATA", str(tmp_path))
-    assert [named.is_here for named in verbs.data.list_data().sets] == [False]
+    assert not any(named.is_here for named in verbs.data.list_data().sets)
     made = verbs.data.make(actors=1, scenarios="d1", workers=1)
     assert made.path == tmp_path / "embedded" / "manifest.csv"
     assert made.as_dict()["clips"] == 6
-    assert [named.is_here for named in verbs.data.list_data().sets] == [True]
+    assert [named.name for named in verbs.data.list_data().sets if named.is_here] == ["embedded"]

@@ -122,3 +122,18 @@ def test_a_rule_that_makes_no_sense_is_refused(wrong: dict[str, object]) -> None
 def test_a_rule_survives_its_json() -> None:
     sampling = Sampling(kind="dense", count=8, rate=12.5, short="wrap")
     assert Sampling.model_validate_json(sampling.model_dump_json()) == sampling
+
+
+def test_looking_again_takes_other_moments_of_the_same_segments() -> None:
+    sampling = Sampling(count=4)
+    looks = np.stack([sampling.instants(0.0, 4.0, part=(number, 5)) for number in range(5)])
+    np.testing.assert_allclose(looks[:, 0], [0.1, 0.3, 0.5, 0.7, 0.9])
+    np.testing.assert_array_equal(np.floor(looks), np.broadcast_to(np.arange(4), (5, 4)))
+    np.testing.assert_array_equal(sampling.instants(0.0, 4.0), looks[2])
+
+
+def test_dense_looks_lie_along_the_clip_and_one_alone_in_its_middle() -> None:
+    sampling = Sampling(kind="dense", count=2, rate=2.0)
+    starts = [sampling.instants(0.0, 7.0, part=(number, 3))[0] - 0.25 for number in range(3)]
+    np.testing.assert_allclose(starts, [1.0, 3.0, 5.0])
+    np.testing.assert_allclose(sampling.instants(0.0, 7.0)[0] - 0.25, 3.0)

@@ -19,12 +19,14 @@ app = typer.Typer(
     add_completion=False,
     pretty_exceptions_enable=False,
 )
-data = typer.Typer(help="List, make, scan and split data sets.", no_args_is_help=True)
+data = typer.Typer(help="List, get, make, import, export, scan and split data sets.", no_args_is_help=True)
 
 _VERBS: dict[str, Callable[..., Any]] = {
     "train": verbs.train,
     "evaluate": verbs.evaluate,
     "predict": verbs.predict,
+    "compare": verbs.compare,
+    "tune": verbs.tune,
     "models": verbs.list_models,
     "extract": verbs.extract,
     "doctor": verbs.doctor,
@@ -32,7 +34,10 @@ _VERBS: dict[str, Callable[..., Any]] = {
 }
 _DATA_VERBS: dict[str, Callable[..., Any]] = {
     "list": verbs.data.list_data,
+    "get": verbs.data.get,
     "make": verbs.data.make,
+    "import": verbs.exchange.import_data,
+    "export": verbs.exchange.export,
     "scan": verbs.data.scan,
     "split": verbs.data.split,
 }

@@ -68,7 +68,7 @@ def command(verb: Callable[..., Any]) -> Callable[..., None]:
 
 def _parameter(parameter: inspect.Parameter, hint: Any, text: str) -> inspect.Parameter:
     if parameter.kind is inspect.Parameter.KEYWORD_ONLY:
-        flag = f"--{parameter.name.replace('_', '-')}"
+        flag = f"--{parameter.name.rstrip('_').replace('_', '-')}"  # `from_` is --from: the word is Python's
         flags = [flag, _SHORT[parameter.name]] if parameter.name in _SHORT else [flag]
         info: Any = typer.Option(*flags, help=text)
     else:

@@ -22,13 +22,16 @@ from rich.progress import (
 from rich.table import Table
 from rich.text import Text
 
+from marey.verbs.compare import Comparison
 from marey.verbs.data import DataSet, NamedDataSets, Scan
 from marey.verbs.demo import Demonstration
 from marey.verbs.doctor import Health
+from marey.verbs.exchange import Exported
 from marey.verbs.extract import Extraction
 from marey.verbs.models import ModelTable
 from marey.verbs.predict import Predictions
 from marey.verbs.reporter import SILENT, Reporter, Stage
+from marey.verbs.tune import Tuning
 
 
 class _RateColumn(ProgressColumn):
@@ -113,6 +116,19 @@ class Screen:
         self.show(answer.new_clips)
 
     @show.register
+    def _(self, answer: Comparison) -> None:
+        from marey.reports import answer_of, comparison_table
+
+        self._print(comparison_table(answer.entries))
+        for entry in answer.entries:
+            if entry.failure is not None:
+                self._print(Text(f"{entry.recipe}: {entry.failure}", style="red"))
+        self._print(Text(answer_of([entry for entry in answer.entries if entry.failure is None]), style="bold"))
+        for note in answer.notes:
+            self._print(Text(note, style="dim"))
+        self._print(Text(f"page   {answer.page}"))
+
+    @show.register
     def _(self, answer: ModelTable) -> None:
         table = _table("recipe", "encoder, frozen", "head, trained", "trained", "frozen", "GFLOPs a clip", "input")
         for column in table.columns[3:6]:
@@ -133,6 +149,20 @@ class Screen:
             (row,) = answer.rows
             self._print(f"{row.parameters:,} parameters, {row.statistics:,} of them statistics of batch normalisation")
         self._print(f"with {answer.classes} classes; an LSTM's second biases are not counted, as in Keras")
+
+    @show.register
+    def _(self, answer: Tuning) -> None:
+        table = _table("key", "best", "importance")
+        for key, value in answer.best.parameters.items():
+            said = f"{value:.3g}" if isinstance(value, float) else str(value)
+            share = f"{answer.importances[key]:.2f}" if key in answer.importances else ""
+            table.add_row(Text(key), Text(said), share)
+        self._print(table)
+        for note in answer.notes:
+            self._print(Text(note, style="dim"))
+        self.show(answer.result)
+        self._print(Text(f"recipe  {answer.recipe}"))
+        self._print(Text(f"page    {answer.page}"))
 
     @show.register
     def _(self, answer: Predictions) -> None:
@@ -192,6 +222,17 @@ class Screen:
         for note in answer.notes:
             self._print(Text(note, style="dim"))
         self._print(Text(f"manifest   {answer.path}"))
+
+    @show.register
+    def _(self, answer: Exported) -> None:
+        table = _table("stream", "clips", "frames", "numbers")
+        frames = " or ".join(map(str, answer.files.lengths))
+        for stream, dim in answer.files.dims.items():
+            table.add_row(Text(stream), str(len(answer.files.manifest.clips)), frames, str(dim))
+        self._print(table)
+        for note in answer.notes:
+            self._print(Text(note, style="dim"))
+        self._print(Text(f"features   {answer.files.path}"))
 
     @show.register
     def _(self, answer: Health) -> None:

@@ -48,7 +48,7 @@ def assign_groups(manifest: Manifest, *, group_regex: str | None = None) -> Mani
     """
     if group_regex is not None:
         if group_regex in PATTERNS:
-            groups = [_named_group(group_regex, clip.path) for clip in manifest.clips]
+            groups = [named_group(group_regex, clip.path) for clip in manifest.clips]
             taken = f"the pattern {group_regex!r}"
         else:
             groups = _captures(group_regex, [relative_name(clip.path, manifest.root) for clip in manifest.clips])
@@ -67,7 +67,7 @@ def assign_groups(manifest: Manifest, *, group_regex: str | None = None) -> Mani
     if any(clip.group is not None for clip in manifest.clips):
         return replace(manifest, grouping=_column(manifest.clips))
     for name in PATTERNS:
-        groups = [_named_group(name, clip.path) for clip in manifest.clips]
+        groups = [named_group(name, clip.path) for clip in manifest.clips]
         if groups and None not in groups:
             return _grouped(manifest, groups, f"groups by the pattern {name!r}")
     return replace(manifest, grouping="no groups known: every file is its own group")
@@ -85,7 +85,8 @@ def _column(clips: Sequence[Clip]) -> str:
     return f"{words}; {counted(len(alone), 'file')} without one, each its own group" if alone else words
 
 
-def _named_group(name: str, path: Path) -> str | None:
+def named_group(name: str, path: Path) -> str | None:
+    """The group that a file's name says, by one of `PATTERNS`; None where the name is another kind's."""
     match = re.fullmatch(PATTERNS[name], PurePosixPath(path.name).stem)
     return "_".join(match.groups()) if match else None
 

@@ -6,10 +6,12 @@ from marey.encoders.architecture import Architecture, architecture
 from marey.encoders.cache import FeatureCache, cache_home
 from marey.encoders.contract import (
     FRAME_ORDERS,
+    GIVEN,
     PIXELS,
     Contract,
     EncoderSpec,
     FrameOrder,
+    MultiView,
     Precision,
     View,
     clip_span,
@@ -30,6 +32,7 @@ from marey.encoders.weights import EMBEDDED, embedded_path, load_local, weights_
 __all__ = [
     "EMBEDDED",
     "FRAME_ORDERS",
+    "GIVEN",
     "PIXELS",
     "STREAM_KINDS",
     "VIDEO_NETWORKS",
@@ -43,6 +46,7 @@ __all__ = [
     "Features",
     "FrameEncoder",
     "FrameOrder",
+    "MultiView",
     "PixelEncoder",
     "Precision",
     "Progress",

@@ -53,15 +53,16 @@ class FeatureCache:
         """
         # Frames change places among those of all streams, so what one stream sees depends on the others.
         together = () if order == "given" else contract.streams.values()
+        plain = (view.part, view.anchor) == ((0, 1), "middle")
         made_from: dict[str, Any] = {
             "format": _FORMAT,
             "video": content,
             "span": [None if second is None else float(second) for second in (clip.start, clip.end)],
-            "view": [view.index, view.mirrored],
+            "view": [view.index, view.mirrored, *(() if plain else (view.part, view.anchor))],
             "order": order,
             "stream": contract.streams[stream].model_dump(),
             "together": sorted(other.model_dump_json() for other in together),
-            **contract.model_dump(exclude={"streams"}),
+            **contract.model_dump(exclude={"streams", "testing"}),
         }
         made_from["encoder"].pop("weights")  # their hash says which they are, wherever they lie
         text = json.dumps(made_from, sort_keys=True)

@@ -4,18 +4,18 @@ from __future__ import annotations
 
 from collections.abc import Mapping
 from dataclasses import dataclass
-from typing import Annotated, Final, Literal, get_args
+from typing import Annotated, Final, Literal, Self, get_args
 
 import numpy as np
 import numpy.typing as npt
 import torch
-from pydantic import BaseModel, ConfigDict, Field
+from pydantic import BaseModel, ConfigDict, Field, model_validator
 from torch import Tensor
 
 from marey.data import Clip, content_hash
 from marey.encoders.streams import Stream
 from marey.errors import UnknownNameError, VideoError
-from marey.video import Fit, Interpolation, Limits, Sampling, decode, probe, show
+from marey.video import Anchor, Fit, Interpolation, Limits, Sampling, decode, probe, show
 
 FrameOrder = Literal["given", "reversed", "shuffled"]
 FRAME_ORDERS: tuple[FrameOrder, ...] = get_args(FrameOrder)
@@ -26,6 +26,9 @@ Side = Annotated[int, Field(ge=1, le=4096)]
 _DEFAULT_LIMITS = Limits()
 PIXELS: Final = {"pixels": 3, "grey-pixels": 1}
 """Encoders that hand out the pictures themselves, and the colours that each keeps."""
+
+GIVEN: Final = "features"
+"""The encoder's name in the contract of features that came as files, and that nobody here knows how to make."""
 
 _INSIDE: Final = 1e-5  # s before the end of a span: a decoder takes what is nearer for the frame that begins there
 
@@ -55,11 +58,54 @@ class EncoderSpec(BaseModel):
     grid: tuple[Annotated[int, Field(ge=1, le=16)], Annotated[int, Field(ge=1, le=16)]] | None = None
 
 
+@dataclass(frozen=True, slots=True)
+class View:
+    """One way to read a clip. Evaluation and prediction take the first one; training may take several.
+
+    Attributes:
+        index: 0 is the middle of the segments; from 1 on, each number stands for its own random instants.
+        mirrored: left and right exchanged.
+        part: k and n, where a clip is tested n times: see `Sampling.instants`.
+        anchor: which part of the picture a crop takes.
+    """
+
+    index: int = 0
+    mirrored: bool = False
+    part: tuple[int, int] = (0, 1)
+    anchor: Anchor = "middle"
+
+    @property
+    def decoding(self) -> tuple[int, tuple[int, int], Anchor]:
+        """What of it is settled by decoding: readings that agree in this are decoded once."""
+        return self.index, self.part, self.anchor
+
+
+class MultiView(BaseModel):
+    """In how many ways a clip is read when it is tested or predicted; probabilities are averaged over them.
+
+    Attributes:
+        clips: temporal ones: other moments of the segments, and for dense sampling windows along the clip.
+        crops: spatial ones: 3 looks at both ends of the longer side as well as at the middle; with `fit: crop` only.
+    """
+
+    model_config = ConfigDict(frozen=True, extra="forbid")
+
+    clips: Annotated[int, Field(ge=1, le=64)] = 1
+    crops: Literal[1, 3] = 1
+
+    @property
+    def views(self) -> tuple[View, ...]:
+        """All of them; the plain one alone where there is one."""
+        anchors: tuple[Anchor, ...] = ("first", "middle", "last") if self.crops == 3 else ("middle",)
+        return tuple(View(part=(part, self.clips), anchor=anchor) for part in range(self.clips) for anchor in anchors)
+
+
 class Contract(BaseModel):
     """All that stands between a clip and the head: the same in training, evaluation, prediction and export.
 
     Attributes:
         sampling: from the span of the clip to T instants.
+        testing: in how many ways a clip is read.
         streams: name to stream; each gives one picture an instant.
         fit: how a picture of another shape comes to `size`.
         encoder: the frozen network.
@@ -74,6 +120,7 @@ class Contract(BaseModel):
     model_config = ConfigDict(frozen=True, extra="forbid")
 
     sampling: Sampling
+    testing: MultiView = MultiView()
     streams: Annotated[dict[str, Stream], Field(min_length=1)]
     fit: Fit
     encoder: EncoderSpec
@@ -83,6 +130,12 @@ class Contract(BaseModel):
     mean: tuple[float, float, float]
     std: tuple[float, float, float]
     dim: int
+
+    @model_validator(mode="after")
+    def _crops_fit(self) -> Self:
+        if self.testing.crops > 1 and self.fit != "crop":
+            raise ValueError("testing.crops=3 looks at what a crop leaves out, and needs fit: crop")
+        return self
 
     @property
     def gives_pictures(self) -> bool:
@@ -95,19 +148,6 @@ class Contract(BaseModel):
         if not self.gives_pictures:
             return (self.dim,)
         return (self.sampling.count, PIXELS[self.encoder.name], *self.size)
-
-
-@dataclass(frozen=True, slots=True)
-class View:
-    """One way to read a clip. Evaluation and prediction take the first one; training may take several.
-
-    Attributes:
-        index: 0 is the middle of the segments; from 1 on, each number stands for its own random instants.
-        mirrored: left and right exchanged.
-    """
-
-    index: int = 0
-    mirrored: bool = False
 
 
 def read_clip(
@@ -167,16 +207,17 @@ def read_clip_views(
         raise UnknownNameError("frame order", order, FRAME_ORDERS)
     start, end = clip_span(clip, limits)
     found: dict[View, dict[str, Tensor]] = {}
-    for index in dict.fromkeys(view.index for view in wanted):
-        sides = [view for view in wanted if view.index == index]
+    for decoding in dict.fromkeys(view.decoding for view in wanted):
+        sides = [view for view in wanted if view.decoding == decoding]
         # Frames that change places do so among those of all streams, whichever of them are wanted.
         read = tuple(name for name in contract.streams if order != "given" or any(name in wanted[v] for v in sides))
-        plan = _Plan(contract, read, _instants(clip, contract.sampling, index, start, end), start, end)
+        plan = _Plan(contract, read, _instants(clip, contract.sampling, sides[0], start, end), start, end)
         frames = decode(
             clip.path,
             plan.moments,
             size=contract.size,
             fit=contract.fit,
+            anchor=sides[0].anchor,
             interpolation=contract.interpolation,
             limits=limits,
         ).data
@@ -191,7 +232,7 @@ def read_clip_views(
 
 
 def read_frames(
-    pictures: npt.NDArray[np.uint8] | Tensor, contract: Contract, *, frame_rate: float
+    pictures: npt.NDArray[np.uint8] | Tensor, contract: Contract, *, frame_rate: float, view: View = View()
 ) -> dict[str, Tensor]:
     """Make the streams of a clip that is in memory.
 
@@ -199,6 +240,7 @@ def read_frames(
         pictures: uint8 RGB, (T, H, W, 3) or (T, 3, H, W).
         contract: how.
         frame_rate: pictures per second.
+        view: which of the readings; not one at random.
 
     Returns:
         Stream name to uint8 (T, 3, H, W).
@@ -208,13 +250,14 @@ def read_frames(
         VideoError: the clip is too short for the contract's sampling.
     """
     end = max(len(pictures), 1) / frame_rate if frame_rate > 0 else 1.0
-    plan = _Plan(contract, tuple(contract.streams), contract.sampling.instants(0.0, end), 0.0, end)
+    plan = _Plan(contract, tuple(contract.streams), contract.sampling.instants(0.0, end, part=view.part), 0.0, end)
     frames = show(
         pictures,
         plan.moments,
         frame_rate=frame_rate,
         size=contract.size,
         fit=contract.fit,
+        anchor=view.anchor,
         interpolation=contract.interpolation,
     )
     return plan.pictures(frames.data)
@@ -265,11 +308,11 @@ def clip_span(clip: Clip, limits: Limits = _DEFAULT_LIMITS) -> tuple[float, floa
     return start, duration
 
 
-def _instants(clip: Clip, sampling: Sampling, index: int, start: float, end: float) -> npt.NDArray[np.float64]:
-    if index == 0:
-        return sampling.instants(start, end, path=clip.path)
+def _instants(clip: Clip, sampling: Sampling, view: View, start: float, end: float) -> npt.NDArray[np.float64]:
+    if view.index == 0:
+        return sampling.instants(start, end, part=view.part, path=clip.path)
     random = sampling.model_copy(update={"position": "random"})
-    return random.instants(start, end, generator=_chance(clip, index, start, end), path=clip.path)
+    return random.instants(start, end, generator=_chance(clip, view.index, start, end), path=clip.path)
 
 
 def _chance(clip: Clip, number: int, start: float, end: float) -> np.random.Generator:

@@ -9,7 +9,7 @@ from typing import Final
 import torch
 from torch import Tensor
 
-from marey.encoders.contract import Contract, EncoderSpec
+from marey.encoders.contract import Contract, EncoderSpec, MultiView
 from marey.encoders.streams import Stream
 from marey.errors import UsageError
 from marey.video import Fit, Interpolation, Sampling
@@ -44,10 +44,18 @@ class Encoder(ABC):
     device: torch.device
     pictures: int = 0
 
-    def contract(self, *, sampling: Sampling, streams: Mapping[str, Stream], fit: Fit) -> Contract:
+    def contract(
+        self,
+        *,
+        sampling: Sampling,
+        streams: Mapping[str, Stream],
+        fit: Fit,
+        testing: MultiView = MultiView(),  # noqa: B008 - frozen
+    ) -> Contract:
         """What this encoder, with the given sampling and streams, makes of a clip."""
         return Contract(
             sampling=sampling,
+            testing=testing,
             streams=dict(streams),
             fit=fit,
             encoder=self.spec,

@@ -5,7 +5,7 @@ from __future__ import annotations
 import timm
 import torch
 
-from marey.encoders.contract import PIXELS, EncoderSpec
+from marey.encoders.contract import GIVEN, PIXELS, EncoderSpec
 from marey.encoders.encoder import Encoder
 from marey.encoders.frame import load_frame_encoder
 from marey.encoders.pixels import PixelEncoder
@@ -28,6 +28,11 @@ def load_encoder(spec: EncoderSpec, *, frames: int = 16, device: str | torch.dev
         UsageError: it cannot do what the spec asks of it.
         WeightsError: its weights are not here and cannot be had, or are not those of this network.
     """
+    if spec.name == GIVEN:
+        raise UsageError(
+            "this model was trained on features that came as files, and nobody here knows how to make them of a video: "
+            "train on the videos instead, or on features that `marey data export` wrote"
+        )
     if spec.name in PIXELS:
         return PixelEncoder(spec)
     own = (EMBEDDED, *PIXELS, *VIDEO_NETWORKS, *VIDEO_TRANSFORMERS)

@@ -9,6 +9,7 @@ from torch import Tensor
 
 from marey.encoders.contract import PIXELS, EncoderSpec
 from marey.encoders.encoder import Encoder, sides
+from marey.encoders.memory import keep_freed_memory
 from marey.errors import UsageError
 
 _SIZE: Final = (112, 112)
@@ -34,6 +35,7 @@ class PixelEncoder(Encoder):
         self.colours = PIXELS[spec.name]
         self.dim = self.colours * self.size[0] * self.size[1]
         self.device = torch.device("cpu")
+        keep_freed_memory()  # for the networks that learn from these pictures, layer by layer
 
     def encode_clips(self, clips: Tensor) -> Tensor:
         """uint8 (N, T, 3, H, W) to uint8 (N, T, C, H, W)."""

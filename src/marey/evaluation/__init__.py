@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from marey.evaluation.calibration import Reliability, expected_calibration_error, fit_temperature, reliability
+from marey.evaluation.comparison import Answers, Difference, Pooled, difference, holm, pool
 from marey.evaluation.cost import count_flops
 from marey.evaluation.evaluation import Evaluation, Row, leak_sentence
 from marey.evaluation.intervals import Interval, bootstrap, macro_f1_of
@@ -11,18 +12,24 @@ from marey.evaluation.tables import read_predictions, write_metrics, write_predi
 
 __all__ = [
     "FAILED",
+    "Answers",
     "ClassScores",
+    "Difference",
     "Evaluation",
     "Interval",
     "Metrics",
+    "Pooled",
     "Reliability",
     "Row",
     "bootstrap",
     "count_flops",
+    "difference",
     "expected_calibration_error",
     "fit_temperature",
+    "holm",
     "leak_sentence",
     "macro_f1_of",
+    "pool",
     "read_predictions",
     "reliability",
     "score",

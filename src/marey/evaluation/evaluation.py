@@ -31,6 +31,7 @@ class Row:
         probabilities: one a label, or None for a clip that failed.
         reason: why the clip failed, or None.
         detail: the reason in words.
+        views_right: share of the readings of the clip that are right by themselves, where there are several.
 
     Raises:
         ValueError: both or neither of probabilities and reason are given.
@@ -44,6 +45,7 @@ class Row:
     probabilities: tuple[float, ...] | None = None
     reason: Reason | None = None
     detail: str = ""
+    views_right: float | None = None
 
     def __post_init__(self) -> None:
         if (self.probabilities is None) == (self.reason is None):
@@ -124,7 +126,13 @@ class Evaluation:
             leaks=len(self.leaks),
             leak=leak_sentence(self.leaks),
             data_hash=self.data_hash,
+            view_accuracy=self._view_accuracy(),
         )
+
+    def _view_accuracy(self) -> float | None:
+        shares = [row.views_right for row in self.rows if row.views_right is not None]
+        # A clip that could not be read has no views, and counts as wrong here as everywhere.
+        return sum(shares) / len(self.rows) if shares else None
 
     @property
     def failed(self) -> tuple[Row, ...]:

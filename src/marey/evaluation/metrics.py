@@ -46,6 +46,7 @@ class Metrics:
         failed_reasons: reason code -> number of clips.
         excluded: clips that were left out by name.
         accuracy: share of clips that are right.
+        view_accuracy: share of their single readings that are; None where each clip was read in one way.
         balanced_accuracy: mean of the classes' recalls.
         top_k: k -> share of clips whose true label is among the k most probable; k < number of classes.
         macro_precision: mean of the classes' precisions.
@@ -71,6 +72,7 @@ class Metrics:
     failed_reasons: dict[str, int]
     excluded: tuple[str, ...]
     accuracy: float
+    view_accuracy: float | None
     balanced_accuracy: float
     top_k: dict[int, float]
     macro_precision: float
@@ -99,6 +101,7 @@ class Metrics:
             "excluded": list(self.excluded),
             "accuracy": self.accuracy,
             "accuracy_interval": _pair(span.accuracy),
+            **({} if self.view_accuracy is None else {"view_accuracy": self.view_accuracy}),
             "balanced_accuracy": self.balanced_accuracy,
             "macro_precision": self.macro_precision,
             "macro_recall": self.macro_recall,
@@ -150,6 +153,7 @@ def score(
     leaks: int = 0,
     leak: str | None = None,
     data_hash: str = "",
+    view_accuracy: float | None = None,
 ) -> Metrics:
     """All metrics of a test set.
 
@@ -159,7 +163,7 @@ def score(
         labels: the K class names.
         groups: the group of each clip, None where it is not known.
         seed: of the run, and of the bootstrap.
-        protocol, failed_reasons, excluded, leaks, leak, data_hash: stated in the metrics as given.
+        protocol, failed_reasons, excluded, leaks, leak, data_hash, view_accuracy: stated in the metrics as given.
     """
     # scikit-learn brings SciPy along, which only those who score shall wait for.
     from sklearn.metrics import confusion_matrix, precision_recall_fscore_support
@@ -187,6 +191,7 @@ def score(
         failed_reasons=failed_reasons or {},
         excluded=tuple(excluded),
         accuracy=float(right.mean()),
+        view_accuracy=view_accuracy,
         balanced_accuracy=float(recall[occurs].mean()),
         top_k={k: float((rank < k).mean()) for k in TOP_K if k == 1 or k < size},
         macro_precision=float(precision[occurs].mean()),

@@ -18,7 +18,7 @@ from marey.encoders import (
     Features,
     FrameOrder,
     Progress,
-    extract,
+    iterate_views,
     load_encoder,
     read_frames,
 )
@@ -169,8 +169,20 @@ class Predictor:
         on_progress: Callable[[Progress], None] | None = None,
     ) -> list[tuple[float, ...] | VideoError]:
         """For each clip its probabilities in the order of `labels`, or why there are none."""
-        found = extract(
-            clips,
+        found = self.view_probabilities(clips, order=order, on_progress=on_progress)
+        return [result if isinstance(result, VideoError) else mean_of_views(result) for result in found]
+
+    def view_probabilities(
+        self,
+        clips: Sequence[Clip],
+        *,
+        order: FrameOrder = "given",
+        on_progress: Callable[[Progress], None] | None = None,
+    ) -> list[list[tuple[float, ...]] | VideoError]:
+        """For each clip the probabilities of each way in which the contract has it read, or why there are none."""
+        views = self.model.config.contract.testing.views
+        found = iterate_views(
+            [(clip, views) for clip in clips],
             self._encoder,
             self.model.config.contract,
             cache=self._cache,
@@ -178,7 +190,10 @@ class Predictor:
             limits=self._limits,
             on_progress=on_progress,
         )
-        return [result if isinstance(result, VideoError) else self.of_features(result) for result in found]
+        return [
+            result if isinstance(result, VideoError) else [self.of_features(result[view]) for view in views]
+            for result in found
+        ]
 
     def of_features(self, features: Features) -> tuple[float, ...]:
         """Probabilities of a clip whose features are known."""
@@ -187,15 +202,26 @@ class Predictor:
     def _of_array(
         self, array: npt.NDArray[np.uint8] | torch.Tensor, frame_rate: float
     ) -> tuple[float, ...] | VideoError:
+        contract = self.model.config.contract
+        found = []
         try:
-            pictures = read_frames(array, self.model.config.contract, frame_rate=frame_rate)
+            for view in contract.testing.views:
+                pictures = read_frames(array, contract, frame_rate=frame_rate, view=view)
+                encoded = self._encoder.encode_clips(torch.stack(list(pictures.values())))
+                found.append(self.of_features(dict(zip(pictures, encoded, strict=True))))
         except VideoError as error:
             return error
-        encoded = self._encoder.encode_clips(torch.stack(list(pictures.values())))
-        return self.of_features(dict(zip(pictures, encoded, strict=True)))
+        return mean_of_views(found)
 
     def _prediction(self, source: str, result: tuple[float, ...] | VideoError) -> Prediction:
         if isinstance(result, VideoError):
             return Prediction(source, (), (), result.reason, result.detail)
         order = sorted(range(len(result)), key=lambda place: -result[place])
         return Prediction(source, tuple(self.labels[place] for place in order), tuple(result[place] for place in order))
+
+
+def mean_of_views(probabilities: Sequence[tuple[float, ...]]) -> tuple[float, ...]:
+    """What several readings of a clip say together: the mean of their probabilities."""
+    if len(probabilities) == 1:
+        return probabilities[0]
+    return tuple(np.mean(probabilities, axis=0).tolist())

@@ -78,7 +78,7 @@ def write_report(
     for stale in plots.glob("mistake_*.png"):
         stale.unlink()
     metrics = evaluation.metrics
-    page = _environment().get_template("report.html.j2")
+    page = environment().get_template("report.html.j2")
     text = page.render(
         title=title,
         evaluation=evaluation,
@@ -120,10 +120,15 @@ def _plots(evaluation: Evaluation, histories: Sequence[History], folder: Path) -
         path.unlink(missing_ok=True)
         if name in figures:
             figure, alt = figures[name]
-            save_png(figure, path)
-            width, height = (round(96 * inches) for inches in figure.get_size_inches())
-            pictures[name] = Picture(_data_url(path.read_bytes(), "png"), width, height, alt)
+            pictures[name] = embedded(figure, path, alt)
     return pictures
+
+
+def embedded(figure: Figure, path: Path, alt: str) -> Picture:
+    """Write a figure as PNG, and give it for a page that holds its pictures."""
+    save_png(figure, path)
+    width, height = (round(96 * inches) for inches in figure.get_size_inches())
+    return Picture(_data_url(path.read_bytes(), "png"), width, height, alt)
 
 
 def _mistakes(evaluation: Evaluation, k: int, plate: Plate | None, folder: Path) -> list[Mistake]:
@@ -163,7 +168,8 @@ def _data_url(data: bytes, kind: str) -> str:
     return f"data:image/{kind};base64,{base64.b64encode(data).decode('ascii')}"
 
 
-def _environment() -> jinja2.Environment:
+def environment() -> jinja2.Environment:
+    """Where the templates of all pages are, and what they can say."""
     environment = jinja2.Environment(
         loader=jinja2.PackageLoader("marey.reports"),
         autoescape=True,  # labels and paths come from strangers

@@ -13,6 +13,7 @@ def share(value: float | None, digits: int = 2) -> str:
     """A share of clips as text that never rounds something to nothing, or nearly all to all."""
     if value is None:
         return "–"
+    value += 0.0  # minus nothing is nothing
     text = f"{value:.{digits}f}"
     while digits < 6 and float(text) in (0.0, 1.0) and value not in (0.0, 1.0):
         digits += 1

@@ -22,6 +22,8 @@ def metrics_table(metrics: Metrics) -> Table:
         share(metrics.accuracy, 3),
         accuracy if leak is None else Text("\n").join([accuracy, leak]),
     )
+    if metrics.view_accuracy is not None:
+        table.add_row("accuracy of single views", share(metrics.view_accuracy, 3), "")
     table.add_row("balanced accuracy", share(metrics.balanced_accuracy, 3), "")
     table.add_row("macro precision", share(metrics.macro_precision, 3), "")
     table.add_row("macro recall", share(metrics.macro_recall, 3), "")

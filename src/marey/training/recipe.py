@@ -10,10 +10,11 @@ from typing import Annotated, Any, Final, Literal, Self, Union, get_args, get_or
 import yaml
 from pydantic import BaseModel, ConfigDict, Field, ValidationError, model_validator
 
-from marey.encoders import PIXELS, EncoderSpec, Stream, View
+from marey.encoders import PIXELS, EncoderSpec, MultiView, Stream, View
 from marey.errors import RecipeError, UnknownNameError, did_you_mean
 from marey.models import HeadSpec
 from marey.training.augmentation import Augmentation
+from marey.training.search import Domain, check_space
 from marey.video import Fit, Sampling
 
 DEFAULT_RECIPE: Final = "default"
@@ -108,6 +109,7 @@ class Recipe(BaseModel):
         sampling: the instants of a clip.
         streams: what is made of the frames around each.
         fit: how pictures come to the encoder's size.
+        testing: in how many ways a clip is read when it is tested or predicted.
         encoder: the frozen network.
         views: further readings of the training clips.
         head: the network that learns.
@@ -115,6 +117,7 @@ class Recipe(BaseModel):
         training: how it learns.
         test: share of the clips, by group, that are tested on where the data names no split and there are no folds.
         seed: of every chance.
+        search: what `marey tune` may choose: dotted key to the values that it may take.
     """
 
     model_config = ConfigDict(frozen=True, extra="forbid")
@@ -124,6 +127,7 @@ class Recipe(BaseModel):
     sampling: Sampling
     streams: Annotated[dict[str, Stream], Field(min_length=1)]
     fit: Fit = "stretch"
+    testing: MultiView = MultiView()
     encoder: EncoderSpec = EncoderSpec()
     views: Views = Views()
     head: HeadSpec
@@ -131,9 +135,12 @@ class Recipe(BaseModel):
     training: Training = Training()
     test: Annotated[float, Field(gt=0, lt=1)] = 0.25
     seed: Annotated[int, Field(ge=0, lt=2**31)] = 0
+    search: dict[str, Domain] = {}
 
     @model_validator(mode="after")
     def _input_fits(self) -> Self:
+        if self.testing.crops > 1 and self.fit != "crop":
+            raise ValueError("testing.crops=3 looks at what a crop leaves out, and needs fit: crop")
         pictures = self.encoder.name in PIXELS
         if not pictures and (self.augment.moves or self.augment.colours):
             raise ValueError(f"augment changes pictures, and {self.encoder.name} gives features: see training.mixup")
@@ -141,9 +148,23 @@ class Recipe(BaseModel):
             raise ValueError("time_jitter and frame_drop change features, and the encoder gives pictures: see augment")
         return self
 
+    @model_validator(mode="after")
+    def _search_fits(self) -> Self:
+        try:
+            check_space(self)
+        except ValidationError as error:
+            raise ValueError(f"search: {_explain(error)}") from error
+        except ValueError as error:
+            raise ValueError(f"search: {error}") from error
+        return self
+
     def to_yaml(self) -> str:
         """The recipe with every key, as a file that `load_recipe` reads."""
-        return yaml.safe_dump(self.model_dump(mode="json"), sort_keys=False, allow_unicode=True)
+        values = self.model_dump(mode="json")
+        values["search"] = {
+            key: domain.model_dump(mode="json", exclude_defaults=True) for key, domain in self.search.items()
+        }
+        return yaml.safe_dump(values, sort_keys=False, allow_unicode=True)
 
 
 def recipe_names() -> tuple[str, ...]:
@@ -230,7 +251,8 @@ def _explain(error: ValidationError) -> str:
             sentences.append(f"'{place}' is missing")
         else:
             given = f" (it is {fault['input']!r})" if not isinstance(fault["input"], Mapping) else ""
-            sentences.append(f"'{place}': {fault['msg'].removeprefix('Value error, ')}{given}")
+            said = fault["msg"].removeprefix("Value error, ")
+            sentences.append(f"'{place}': {said}{given}" if place else said)
     return "; ".join(sentences)
 
 

@@ -2,7 +2,8 @@
 
 from __future__ import annotations
 
-from marey.verbs import data
+from marey.verbs import data, exchange
+from marey.verbs.compare import compare
 from marey.verbs.demo import demo
 from marey.verbs.doctor import doctor
 from marey.verbs.evaluate import evaluate
@@ -11,5 +12,20 @@ from marey.verbs.models import list_models
 from marey.verbs.predict import predict
 from marey.verbs.reporter import Reporter, Stage
 from marey.verbs.train import train
+from marey.verbs.tune import tune
 
-__all__ = ["Reporter", "Stage", "data", "demo", "doctor", "evaluate", "extract", "list_models", "predict", "train"]
+__all__ = [
+    "Reporter",
+    "Stage",
+    "compare",
+    "data",
+    "demo",
+    "doctor",
+    "evaluate",
+    "exchange",
+    "extract",
+    "list_models",
+    "predict",
+    "train",
+    "tune",
+]

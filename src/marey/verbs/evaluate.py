@@ -54,13 +54,13 @@ def evaluate(
         named = ", ".join(sorted(str(name) for name in parts if name)) or "none"
         raise DatasetError(f"no clip of {manifest.source} is in the part '{wanted}'; the parts it names: {named}")
     with watched(reporter, "reading clips", len(clips)) as watch:
-        results = predictor.probabilities(clips, order=frame_order, on_progress=watch)
+        results = predictor.view_probabilities(clips, order=frame_order, on_progress=watch)
     protocol = f"{'the test' if wanted == 'test' else 'all' if wanted == 'all' else f'the {wanted}'} clips of the data"
     if frame_order != "given":
         protocol += f", frames {frame_order}"
     evaluation = Evaluation(
         labels=predictor.labels,
-        rows=tuple(to_row(clip, result) for clip, result in zip(clips, results, strict=True)),
+        rows=tuple(to_row(clip, result, predictor.labels) for clip, result in zip(clips, results, strict=True)),
         leaks=leaks_from_training(predictor.model.config, clips),
         protocol=protocol,
         data_hash=data_hash(manifest.with_clips(clips)),

@@ -61,7 +61,9 @@ def extract(
     chosen = load_recipe(recipe, changes=set or ())
     manifest = load_data(data)
     encoder = load_encoder(chosen.encoder, frames=chosen.sampling.count, device=pick_device(device))
-    contract = encoder.contract(sampling=chosen.sampling, streams=chosen.streams, fit=chosen.fit)
+    contract = encoder.contract(
+        sampling=chosen.sampling, streams=chosen.streams, fit=chosen.fit, testing=chosen.testing
+    )
     readings = [(clip, chosen.views.readings) for clip in manifest.clips]
     cache = FeatureCache()
     with watched(reporter, "reading clips", len(readings)) as watch:

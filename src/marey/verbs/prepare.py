@@ -7,7 +7,7 @@ import time
 from collections.abc import Callable, Iterator, Sequence
 from contextlib import contextmanager
 from pathlib import Path
-from typing import TYPE_CHECKING, Final
+from typing import TYPE_CHECKING, Final, Literal
 
 import torch
 
@@ -38,14 +38,19 @@ def pick_device(name: str) -> str:
 
 
 def load_labelled(
-    data: str, *, group_regex: str | None, exclude: Path | None, reporter: Reporter
+    data: str,
+    *,
+    group_regex: str | None,
+    exclude: Path | None,
+    features: Literal["refuse", "take"] = "refuse",
+    reporter: Reporter,
 ) -> tuple[Manifest, tuple[str, ...]]:
     """The labelled clips of a data set, and the ids of those that were left out by name.
 
     Raises:
         DatasetError: the data cannot be read, or a clip has no label.
     """
-    manifest = load_data(data, group_regex=group_regex)
+    manifest = load_data(data, group_regex=group_regex, features=features)
     excluded: tuple[str, ...] = ()
     if exclude is not None:
         kept = manifest.without(read_quarantine(exclude))
@@ -90,6 +95,29 @@ def read_views(
         [result if isinstance(result, VideoError) else result.get(view, result[plain]) for result in found]
         for view in views
     ]
+
+
+def read_tests(
+    manifest: Manifest,
+    encoder: Encoder,
+    contract: Contract,
+    *,
+    plain: Sequence[Features | VideoError],
+    protocol: Protocol,
+    reporter: Reporter,
+) -> list[list[Features] | VideoError]:
+    """What each clip is tested on: its plain reading, or all that the contract's testing asks for."""
+    views = contract.testing.views
+    if len(views) == 1:
+        return [result if isinstance(result, VideoError) else [result] for result in plain]
+    tested = sorted({index for split in protocol.splits for index in split.test})
+    readings = [(manifest.clips[index], views) for index in tested]
+    with watched(reporter, "reading tests", len(readings)) as watch:
+        found = extract_views(readings, encoder, contract, cache=FeatureCache(), on_progress=watch)
+    every: list[list[Features] | VideoError] = [[] for _ in manifest.clips]
+    for index, result in zip(tested, found, strict=True):
+        every[index] = result if isinstance(result, VideoError) else [result[view] for view in views]
+    return every
 
 
 def name_unusable(views: Sequence[Sequence[Features | VideoError]], path: Path, reporter: Reporter) -> None:

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import platform
 from collections.abc import Mapping, Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from importlib.metadata import version
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
@@ -18,6 +18,7 @@ from marey.encoders import Features, clip_span
 from marey.errors import VideoError
 from marey.evaluation import Evaluation, Metrics, Row, write_metrics, write_predictions
 from marey.models import ModelConfig
+from marey.prediction import mean_of_views
 from marey.reports import History, chronophotograph, write_report
 from marey.video import Sampling, decode
 
@@ -57,17 +58,23 @@ class EvaluationResult:
         }
 
 
-def to_row(clip: Clip, result: tuple[float, ...] | VideoError, *, fold: int | None = None) -> Row:
-    """The row of a labelled clip: its probabilities, or why there are none."""
+def to_row(
+    clip: Clip, result: Sequence[tuple[float, ...]] | VideoError, labels: Sequence[str], *, fold: int | None = None
+) -> Row:
+    """The row of a labelled clip: its probabilities over all readings, or why there are none."""
     path, label = clip.path.as_posix(), clip.label or ""
     if isinstance(result, VideoError):
         return Row(clip.id, path, label, clip.group, fold, reason=result.reason, detail=result.detail)
-    return Row(clip.id, path, label, clip.group, fold, probabilities=result)
+    row = Row(clip.id, path, label, clip.group, fold, probabilities=mean_of_views(result))
+    if len(result) == 1:
+        return row
+    right = [labels[int(np.argmax(one))] == label for one in result]
+    return replace(row, views_right=sum(right) / len(right))
 
 
 def tested(
     clips: Sequence[Clip],
-    features: Sequence[Features | VideoError],
+    readings: Sequence[Sequence[Features] | VideoError],
     protocol: Protocol,
     trained: Sequence[Trained],
 ) -> tuple[tuple[Row, ...], tuple[Leak, ...]]:
@@ -77,9 +84,13 @@ def tested(
     for number, (split, fold) in enumerate(zip(protocol.splits, trained, strict=True), start=1):
         leaks += find_leaks(clips, (*split.train, *split.val), split.test)
         for index in split.test:
-            found = features[index]
-            result = found if isinstance(found, VideoError) else tuple(fold.model.probabilities(found).tolist())
-            rows.append(to_row(clips[index], result, fold=number if protocol.pooled else None))
+            found = readings[index]
+            result: Sequence[tuple[float, ...]] | VideoError
+            if isinstance(found, VideoError):
+                result = found
+            else:
+                result = [tuple(fold.model.probabilities(one).tolist()) for one in found]
+            rows.append(to_row(clips[index], result, fold.model.labels, fold=number if protocol.pooled else None))
     return tuple(rows), tuple(dict.fromkeys(leaks))
 
 

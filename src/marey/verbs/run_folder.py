@@ -5,8 +5,9 @@ from __future__ import annotations
 import hashlib
 import json
 import shutil
+from dataclasses import asdict, dataclass
 from pathlib import Path
-from typing import Final
+from typing import Any, Final, Literal
 
 from marey.errors import UsageError
 from marey.training import Protocol, Recipe
@@ -15,6 +16,26 @@ from marey.verbs.reporter import Reporter
 _RUN: Final = "run.json"
 _FOLDERS: Final = ("folds", "model", "plots")
 _FILES: Final = ("metrics.json", "predictions.csv", "report.html", "quarantine.csv")
+_LAST: Final = ("model/config.json", *_FILES[:3])  # what a finished run has left
+
+
+@dataclass(frozen=True, slots=True)
+class Times:
+    """How long a run took; it stands in `run.json`, because metrics of the same seed are the same bytes.
+
+    Attributes:
+        reading: seconds for the features of all clips.
+        training: seconds for all folds.
+        pictures: how many were encoded; 0 where all features came from the cache.
+        device: where it ran.
+        starts: how often the run was started: from 2 on, what earlier starts took is missing.
+    """
+
+    reading: float
+    training: float
+    pictures: int
+    device: str
+    starts: int = 1
 
 
 def claim_run(
@@ -37,34 +58,83 @@ def claim_run(
         raise UsageError(f"if_exists='{if_exists}' is neither 'resume' nor 'restart'")
     if out.exists() and not out.is_dir():
         raise UsageError(f"{out} is a file; give the run a folder of its own with --out")
-    identity = {
-        "recipe": _hash(recipe.model_dump(mode="json")),
-        "data": data_hash,
-        "splits": _hash([[split.train, split.val, split.test] for split in protocol.splits]),
-    }
+    identity = _identity(recipe, data_hash, protocol)
+    kept: dict[str, Any] = {"starts": 1}
     if out.is_dir() and any(out.iterdir()):
         before = _read(out)
-        changed = [name for name, value in identity.items() if before.get(name) != value]
         if if_exists == "restart":
             for name in _FOLDERS:
                 shutil.rmtree(out / name, ignore_errors=True)
             for name in _FILES:
                 (out / name).unlink(missing_ok=True)
-        elif changed:
-            raise UsageError(
-                f"{out} holds a run that differs in its {' and '.join(changed)}; choose another --out, or replace it "
-                "with --if-exists restart"
-            )
         else:
+            _refuse_another(out, before, identity)
             reporter.say(f"going on with the run in {out}: what it has trained already is taken from there")
+            kept = {"starts": before.get("starts", 1) + ("times" not in before)}
+            kept |= {"times": before["times"]} if "times" in before else {}
     out.mkdir(parents=True, exist_ok=True)
     (out / "recipe.yaml").write_text(recipe.to_yaml(), encoding="utf-8")
+    _write(out, {**identity, **kept})
+
+
+def run_state(
+    out: Path, *, recipe: Recipe, data_hash: str, protocol: Protocol
+) -> Literal["absent", "begun", "finished"]:
+    """How far the run of a recipe on some data and splits has come in a folder.
+
+    Raises:
+        UsageError: the folder holds something else, or another run.
+    """
+    if out.exists() and not out.is_dir():
+        raise UsageError(f"{out} is a file; give the run a folder of its own with --out")
+    if not out.is_dir() or not any(out.iterdir()):
+        return "absent"
+    _refuse_another(out, _read(out), _identity(recipe, data_hash, protocol))
+    return "finished" if all((out / name).is_file() for name in _LAST) else "begun"
+
+
+def keep_times(out: Path, times: Times) -> None:
+    """Write down how long a run took, once: a finished run that is started again has nothing left to do."""
+    before = _read(out)
+    if "times" not in before:
+        values = asdict(times)
+        del values["starts"]
+        _write(out, {**before, "times": values})
+
+
+def read_times(out: Path) -> Times | None:
+    """How long a run took; None where that is not known."""
+    before = _read(out)
+    try:
+        return Times(**before["times"], starts=before.get("starts", 1))
+    except (KeyError, TypeError):
+        return None
+
+
+def _identity(recipe: Recipe, data_hash: str, protocol: Protocol) -> dict[str, str]:
+    return {
+        "recipe": hash_of(recipe.model_dump(mode="json")),
+        "data": data_hash,
+        "splits": hash_of([[split.train, split.val, split.test] for split in protocol.splits]),
+    }
+
+
+def _refuse_another(out: Path, before: dict[str, Any], identity: dict[str, str]) -> None:
+    changed = [name for name, value in identity.items() if before.get(name) != value]
+    if changed:
+        raise UsageError(
+            f"{out} holds a run that differs in its {' and '.join(changed)}; choose another --out, or replace it "
+            "with --if-exists restart"
+        )
+
+
+def _write(out: Path, values: dict[str, Any]) -> None:
     part = out / f".{_RUN}.part"
-    part.write_text(json.dumps(identity, indent=1) + "\n", encoding="utf-8")
+    part.write_text(json.dumps(values, indent=1) + "\n", encoding="utf-8")
     part.replace(out / _RUN)
 
 
-def _read(out: Path) -> dict[str, str]:
+def _read(out: Path) -> dict[str, Any]:
     path = out / _RUN
     if not path.is_file():
         raise UsageError(f"{out} holds other things than a run; give the run a folder of its own with --out")
@@ -75,5 +145,6 @@ def _read(out: Path) -> dict[str, str]:
     return found if isinstance(found, dict) else {}
 
 
-def _hash(values: object) -> str:
+def hash_of(values: object) -> str:
+    """A name for plain values: BLAKE2b with 128 bits of their JSON."""
     return hashlib.blake2b(json.dumps(values, sort_keys=True).encode(), digest_size=16).hexdigest()

@@ -6,7 +6,7 @@ import time
 from pathlib import Path
 from typing import TYPE_CHECKING, Literal
 
-from marey.errors import DatasetError
+from marey.errors import DatasetError, VideoError
 from marey.verbs.reporter import SILENT, Reporter
 
 if TYPE_CHECKING:
@@ -41,32 +41,45 @@ def train(
         device: where to run: auto, cpu or cuda.
         if_exists: what to do with a run in `out`: "resume" it, or "restart" it from nothing.
     """
-    from marey.data import data_hash
+    from marey.data import data_hash, is_features
     from marey.encoders import load_encoder
     from marey.evaluation import Evaluation
     from marey.models import save_model
     from marey.training import Experiment, load_recipe, plan, run_protocol
-    from marey.verbs.prepare import load_labelled, name_unusable, pick_device, read_views
+    from marey.verbs.given_features import given_features
+    from marey.verbs.prepare import load_labelled, name_unusable, pick_device, read_tests, read_views
     from marey.verbs.results import EvaluationResult, tested, versions, write_results
-    from marey.verbs.run_folder import claim_run
+    from marey.verbs.run_folder import Times, claim_run, keep_times
 
     began = time.monotonic()
     out = Path(out)
     chosen = load_recipe(recipe, changes=set or ())
     where = pick_device(device)
-    manifest, excluded = load_labelled(data, group_regex=group_regex, exclude=exclude, reporter=reporter)
+    manifest, excluded = load_labelled(
+        data, group_regex=group_regex, exclude=exclude, features="take", reporter=reporter
+    )
     if len(manifest.labels) < 2:
         raise DatasetError(
             f"all {len(manifest.clips)} clips are of one class, {manifest.labels[0]!r}: at least two are needed to "
             "tell apart; add clips of something else, even if it is only of nothing happening"
         )
+    given = given_features(Path(data), manifest, chosen) if is_features(data) else None
+    if given is not None:
+        chosen, contract, views = given
+        reporter.say("sampling, streams and encoder are those that the features were made with, one reading a clip")
     protocol = plan(manifest, folds=folds, test=chosen.test, seed=chosen.seed)
     hashed = data_hash(manifest)
     claim_run(out, recipe=chosen, data_hash=hashed, protocol=protocol, if_exists=if_exists, reporter=reporter)
 
-    encoder = load_encoder(chosen.encoder, frames=chosen.sampling.count, device=where)
-    contract = encoder.contract(sampling=chosen.sampling, streams=chosen.streams, fit=chosen.fit)
-    views = read_views(manifest, encoder, contract, recipe=chosen, protocol=protocol, reporter=reporter)
+    asked, pictures = time.monotonic(), 0
+    if given is None:
+        encoder = load_encoder(chosen.encoder, frames=chosen.sampling.count, device=where)
+        contract = encoder.contract(
+            sampling=chosen.sampling, streams=chosen.streams, fit=chosen.fit, testing=chosen.testing
+        )
+        views = read_views(manifest, encoder, contract, recipe=chosen, protocol=protocol, reporter=reporter)
+        pictures = encoder.pictures
+    read = time.monotonic()
     name_unusable(views, out / "quarantine.csv", reporter)
     experiment = Experiment(
         manifest.clips,
@@ -87,8 +100,13 @@ def train(
             experiment, protocol, seed=chosen.seed, out=out, on_fold=lambda done, _: stage.advance(done)
         )
     save_model(final.model, out / "model")
+    keep_times(out, Times(read - asked, time.monotonic() - read, pictures, where))
 
-    rows, leaks = tested(manifest.clips, views[0], protocol, trained)
+    if given is None:
+        tests = read_tests(manifest, encoder, contract, plain=views[0], protocol=protocol, reporter=reporter)
+    else:
+        tests = [result if isinstance(result, VideoError) else [result] for result in views[0]]
+    rows, leaks = tested(manifest.clips, tests, protocol, trained)
     evaluation = Evaluation(
         labels=manifest.labels,
         rows=rows,

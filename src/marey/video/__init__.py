@@ -5,12 +5,13 @@ from marey.video.encode import write_video
 from marey.video.frames import Frames
 from marey.video.limits import Limits
 from marey.video.memory import show
-from marey.video.picture import Fit, Interpolation
+from marey.video.picture import Anchor, Fit, Interpolation
 from marey.video.probe import VideoInfo, probe
 from marey.video.sampling import SHORT, Sampling
 
 __all__ = [
     "SHORT",
+    "Anchor",
     "Fit",
     "Frames",
     "Interpolation",

@@ -13,7 +13,7 @@ import torch
 from marey.errors import UnknownNameError, UsageError
 from marey.video.frames import Frames
 from marey.video.limits import Limits
-from marey.video.picture import Converter, Fit, Interpolation
+from marey.video.picture import Anchor, Converter, Fit, Interpolation
 from marey.video.reader import Reader
 from marey.video.source import open_video
 
@@ -24,6 +24,7 @@ def decode(
     *,
     size: tuple[int, int] | None = None,
     fit: Fit = "stretch",
+    anchor: Anchor = "middle",
     interpolation: Interpolation = "bicubic",
     limits: Limits = Limits(),  # noqa: B008 - frozen
 ) -> Frames:
@@ -38,7 +39,8 @@ def decode(
         instants: seconds from the first frame of the video, in any order, repeated or not. Before 0 the first
             frame is on screen; after the end the last one, for half a second or a tenth of the time asked.
         size: (H, W) of the result in pixels; None keeps the upright picture's own.
-        fit: "stretch" the picture to the size, or "crop" its largest part of that shape, in the middle.
+        fit: "stretch" the picture to the size, or "crop" its largest part of that shape.
+        anchor: which part "crop" takes: the middle, the first (left or upper), or the last (right or lower).
         interpolation: how pixels are resized; all but "nearest" average over what a pixel stands for.
         limits: what reading the file may cost.
 
@@ -50,7 +52,7 @@ def decode(
         UsageError: a value that cannot be meant.
     """
     asked = _check_instants(instants)
-    _check_options(size, fit, interpolation)
+    _check_options(size, fit, anchor, interpolation)
     order = np.argsort(asked, kind="stable")
     with open_video(path, limits) as source:
         reader = Reader(source)
@@ -59,6 +61,7 @@ def decode(
             pixel_aspect=float(source.stream.sample_aspect_ratio or 1),
             size=size,
             fit=fit,
+            anchor=anchor,
             interpolation=interpolation,
         )
         data = torch.empty((len(asked), 3, *convert.size), dtype=torch.uint8)
@@ -84,10 +87,12 @@ def _check_instants(instants: Sequence[float] | npt.NDArray[np.float64]) -> npt.
     return asked
 
 
-def _check_options(size: tuple[int, int] | None, fit: str, interpolation: str) -> None:
+def _check_options(size: tuple[int, int] | None, fit: str, anchor: str, interpolation: str) -> None:
     if size is not None and (len(size) != 2 or min(size) < 1):
         raise UsageError(f"size has to be (height, width) in pixels, not {size}")
     if fit not in get_args(Fit):
         raise UnknownNameError("fit", fit, get_args(Fit))
+    if anchor not in get_args(Anchor):
+        raise UnknownNameError("anchor", anchor, get_args(Anchor))
     if interpolation not in get_args(Interpolation):
         raise UnknownNameError("interpolation", interpolation, get_args(Interpolation))

@@ -11,7 +11,7 @@ from av import VideoFrame
 
 from marey.errors import UsageError
 from marey.video.frames import Frames
-from marey.video.picture import Converter, Fit, Interpolation
+from marey.video.picture import Anchor, Converter, Fit, Interpolation
 
 
 def show(
@@ -21,6 +21,7 @@ def show(
     frame_rate: float,
     size: tuple[int, int] | None = None,
     fit: Fit = "stretch",
+    anchor: Anchor = "middle",
     interpolation: Interpolation = "bicubic",
 ) -> Frames:
     """The frames on screen at the given instants, of pictures that follow each other at a steady rate.
@@ -31,7 +32,8 @@ def show(
         frame_rate: pictures per second.
         size: (H, W) of the result in pixels; None keeps the pictures' own.
         fit: as `decode` has it.
-        interpolation: as `decode` has it.
+        anchor: likewise.
+        interpolation: likewise.
 
     Returns:
         Frames, (len(instants), 3, H, W), in the order of the instants.
@@ -44,7 +46,7 @@ def show(
         raise UsageError(f"the frame rate has to be more than 0 pictures per second, not {frame_rate}")
     index = np.clip(np.floor(np.asarray(instants) * frame_rate + 1e-6), 0, len(stored) - 1).astype(np.int64)
     first = VideoFrame.from_ndarray(stored[0], format="rgb24")
-    convert = Converter(first, pixel_aspect=1.0, size=size, fit=fit, interpolation=interpolation)
+    convert = Converter(first, pixel_aspect=1.0, size=size, fit=fit, anchor=anchor, interpolation=interpolation)
     data = torch.empty((len(index), 3, *convert.size), dtype=torch.uint8)
     for place, number in enumerate(index):
         convert(VideoFrame.from_ndarray(stored[number], format="rgb24"), data[place].numpy())

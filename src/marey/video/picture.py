@@ -10,6 +10,7 @@ from av.video.frame import VideoFrame
 from av.video.reformatter import VideoReformatter
 
 Fit = Literal["stretch", "crop"]
+Anchor = Literal["first", "middle", "last"]
 Interpolation = Literal["nearest", "bilinear", "bicubic", "area"]
 
 _SWS_NAMES = {"nearest": "POINT", "bilinear": "BILINEAR", "bicubic": "BICUBIC", "area": "AREA"}
@@ -30,6 +31,7 @@ class Converter:
         pixel_aspect: float,
         size: tuple[int, int] | None,
         fit: Fit,
+        anchor: Anchor,
         interpolation: Interpolation,
     ) -> None:
         turn = rotation(first)
@@ -38,7 +40,8 @@ class Converter:
         shape = first.width * pixel_aspect / first.height
         aspect = shape if turn % 180 == 0 else 1 / shape
         scaled = _cover(self.size, aspect) if fit == "crop" and size else self.size
-        self._top, self._left = (scaled[0] - self.size[0]) // 2, (scaled[1] - self.size[1]) // 2
+        spare = (scaled[0] - self.size[0], scaled[1] - self.size[1])
+        self._top, self._left = ({"first": 0, "middle": free // 2, "last": free}[anchor] for free in spare)
         self._quarter_turns = -turn // 90
         self._stored = scaled if turn % 180 == 0 else (scaled[1], scaled[0])
         self._interpolation = _SWS_NAMES[interpolation]

@@ -69,14 +69,19 @@ class Sampling(BaseModel):
         end: float,
         *,
         generator: np.random.Generator | None = None,
+        part: tuple[int, int] = (0, 1),
         path: str | Path = "the clip",
     ) -> Instants:
         """The instants of the span [start, end).
+
+        With `part` a span is looked at several times, at other instants each time: number k of n takes the moment
+        (k + 1/2) / n of each segment, and for dense the window that lies so far along the clip.
 
         Args:
             start: seconds.
             end: seconds.
             generator: the source of chance; needed where `position` is "random".
+            part: k and n; only where `position` is "middle".
             path: the file to name where the clip is too short.
 
         Returns:
@@ -91,15 +96,16 @@ class Sampling(BaseModel):
             raise UsageError(f"a span has to end after it starts, in seconds, and this one is [{start}, {end})")
         if self.position == "random" and generator is None:
             raise UsageError("position='random' needs a generator, as numpy.random.default_rng(seed)")
-        chance = generator if self.position == "random" else None
+        number, parts = part
+        within = (number + 0.5) / parts if self.position == "middle" or generator is None else generator
         if self.rate is None:
-            moments = _segments(start, end - start, self.count, chance)
+            moments = _segments(start, end - start, self.count, within)
         else:
-            moments = self._dense(start, end, self.rate, chance, path)
+            moments = self._dense(start, end, self.rate, within, path)
         return np.clip(moments, start, np.nextafter(end, start))
 
     def _dense(
-        self, start: float, end: float, rate: float, chance: np.random.Generator | None, path: str | Path
+        self, start: float, end: float, rate: float, within: float | np.random.Generator, path: str | Path
     ) -> Instants:
         fitting = min(self.count, max(1, math.floor((end - start) * rate + 1e-6)))
         if fitting < self.count and self.short == "error":
@@ -111,14 +117,15 @@ class Sampling(BaseModel):
             )
         length = min(fitting / rate, end - start)
         slack = end - start - length
-        offset = slack / 2 if chance is None else slack * chance.random()
-        moments = _segments(start + offset, length, fitting, None)
+        offset = slack * (within if isinstance(within, float) else within.random())
+        moments = _segments(start + offset, length, fitting, 0.5)
         return moments[SHORT[self.short](fitting, self.count)]
 
 
-def _segments(start: float, length: float, count: int, chance: np.random.Generator | None) -> Instants:
-    within = np.full(count, 0.5) if chance is None else chance.random(count)
-    return np.asarray(start + (np.arange(count) + within) * (length / count), dtype=np.float64)
+def _segments(start: float, length: float, count: int, within: float | np.random.Generator) -> Instants:
+    """One moment of each segment: the same share of all, or any."""
+    share = np.full(count, within) if isinstance(within, float) else within.random(count)
+    return np.asarray(start + (np.arange(count) + share) * (length / count), dtype=np.float64)
 
 
 def clamp(fitting: int, count: int) -> npt.NDArray[np.int64]:

@@ -1,0 +1,291 @@
+"""The page of a comparison: recipes side by side on the same clips, what each is worth and what it costs."""
+
+from __future__ import annotations
+
+import csv
+import json
+from collections.abc import Mapping, Sequence
+from dataclasses import asdict, dataclass, field
+from pathlib import Path
+from typing import Any, Final
+
+from rich.table import Table
+from rich.text import Text
+
+from marey.evaluation import Difference, Pooled
+from marey.reports import sentences
+from marey.reports.comparison_plot import Mark, plot_comparison
+from marey.reports.page import embedded, environment
+
+SURE: Final = 0.05
+"""A corrected p-value below which a difference is called more than chance."""
+
+_STEPS: Final = ((1e12, "T"), (1e9, "G"), (1e6, "M"), (1e3, "k"))
+
+
+@dataclass(frozen=True, slots=True)
+class Cost:
+    """What a recipe costs.
+
+    Attributes:
+        trained: parameters that training changes.
+        frozen: parameters that it does not.
+        flops: floating-point operations a clip: encoder and classifier, two for each multiplication and addition.
+        clips_per_second: from file to probabilities, measured; None where it could not be.
+        measured_on: how many clips.
+        device: where.
+    """
+
+    trained: int
+    frozen: int
+    flops: int
+    clips_per_second: float | None
+    measured_on: int
+    device: str
+
+
+@dataclass(frozen=True, slots=True)
+class TrainingTime:
+    """How long the runs of a recipe took.
+
+    Attributes:
+        reading: seconds for the features of all clips, over all seeds.
+        pictures: how many of them were encoded; 0 where all came from the cache.
+        training: seconds for all folds of a run, the median over the seeds.
+        whole: whether no run was interrupted: what came before an interruption is not in the seconds.
+    """
+
+    reading: float
+    pictures: int
+    training: float
+    whole: bool
+
+    @property
+    def cache(self) -> str:
+        """In what state it found the cache of features."""
+        return "cold" if self.pictures else "warm"
+
+
+@dataclass(frozen=True)
+class Entry:
+    """A recipe in a comparison.
+
+    Attributes:
+        recipe: its name, and that of its folder.
+        description: what it is for.
+        failure: why it could not be run; None where it could, and then the numbers are there.
+        pooled: accuracy and macro F1.
+        seeds: seed to accuracy and macro F1 of its run.
+        cost: of the model of the first seed.
+        time: of training; None where it is not known.
+        behind: the accuracy of the best recipe less that of this one; None for the best one.
+        p: the p-value of that, corrected for all comparisons (Holm 1979).
+        leak: what to say of a split that leaks.
+        failed_clips: answers of clips that could not be used.
+    """
+
+    recipe: str
+    description: str
+    failure: str | None = None
+    pooled: Pooled | None = None
+    seeds: Mapping[int, tuple[float, float]] = field(default_factory=dict)
+    cost: Cost | None = None
+    time: TrainingTime | None = None
+    behind: Difference | None = None
+    p: float | None = None
+    leak: str | None = None
+    failed_clips: int = 0
+
+    def as_dict(self) -> dict[str, Any]:
+        """For JSON."""
+        values = asdict(self)
+        if self.time is not None:
+            values["time"]["cache"] = self.time.cache
+        return values
+
+
+def write_comparison(
+    entries: Sequence[Entry],
+    out: Path,
+    *,
+    title: str,
+    protocol: str,
+    notes: Sequence[str] = (),
+    facts: Mapping[str, str] | None = None,
+) -> Path:
+    """Write `compare.html` with its picture `compare.png`, and the same numbers as `compare.json` and `compare.csv`.
+
+    Args:
+        entries: the best recipe first, those that failed last.
+        out: the folder of the comparison, with the runs of each recipe in it.
+        title: the heading of the page.
+        protocol: how the clips were split, in words.
+        notes: what a reader should know.
+        facts: name -> value of what else is needed to have the numbers again.
+
+    Returns:
+        The path of the page.
+    """
+    ran = [entry for entry in entries if entry.pooled is not None]
+    picture = None
+    plot = out / "compare.png"
+    plot.unlink(missing_ok=True)
+    if ran:
+        picture = embedded(plot_comparison([_mark(entry) for entry in ran]), plot, _describe(ran))
+    page = environment().get_template("comparison.html.j2")
+    text = page.render(
+        title=title,
+        protocol=protocol,
+        ran=ran,
+        failed=[entry for entry in entries if entry.failure is not None],
+        answer=answer_of(ran),
+        notes=notes,
+        facts=facts or {},
+        picture=picture,
+        short=short,
+        seconds=seconds,
+        signed=signed,
+        sure=SURE,
+        level=ran[0].pooled.interval.level if ran and ran[0].pooled is not None else None,
+    )
+    _write(out / "compare.csv", entries)
+    values = {
+        "protocol": protocol,
+        "notes": list(notes),
+        "facts": dict(facts or {}),
+        "recipes": [entry.as_dict() for entry in entries],
+    }
+    _replace(out / "compare.json", json.dumps(values, indent=2, ensure_ascii=False) + "\n")
+    path = out / "compare.html"
+    _replace(path, text)
+    return path
+
+
+def comparison_table(entries: Sequence[Entry]) -> Table:
+    """The main numbers of each recipe, for a terminal."""
+    table = Table()
+    table.add_column("recipe", overflow="fold")
+    for column in ("accuracy", "macro F1", "to the best", "p", "trained", "FLOPs a clip", "clips/s", "training"):
+        table.add_column(column, justify="right")
+    for entry in entries:
+        pooled, behind, cost = entry.pooled, entry.behind, entry.cost
+        if pooled is None:
+            table.add_row(Text(entry.recipe), Text("could not be run", style="red"))
+            continue
+        rate = cost.clips_per_second if cost is not None else None
+        table.add_row(
+            Text(entry.recipe),
+            Text(f"{sentences.share(pooled.accuracy, 3)} {sentences.span(pooled.interval.accuracy)}"),
+            Text(f"{sentences.share(pooled.macro_f1, 3)} {sentences.span(pooled.interval.macro_f1)}"),
+            signed(-behind.accuracy, 3) if behind is not None and behind.accuracy is not None else "",
+            Text(f"{entry.p:.2g}", style="bold" if entry.p < SURE else "") if entry.p is not None else "",
+            short(cost.trained if cost is not None else None),
+            short(cost.flops if cost is not None else None),
+            f"{rate:.3g}" if rate is not None else "–",
+            seconds(entry.time.training if entry.time is not None else None),
+        )
+    return table
+
+
+def answer_of(ran: Sequence[Entry]) -> str:
+    """What the comparison says, in a sentence: the best recipe, and which others are worse for more than chance."""
+    if not ran:
+        return "No recipe could be run."
+    best, *others = ran
+    if not others:
+        return f"{best.recipe} is the only one that was run."
+    worse = [entry.recipe for entry in others if entry.p is not None and entry.p < SURE]
+    level = [entry.recipe for entry in others if entry.recipe not in worse]
+    said = f"{best.recipe} is best."
+    if worse:
+        said += f" {_names(worse)} {'is' if len(worse) == 1 else 'are'} worse by more than chance."
+    if level:
+        said += f" {_names(level)} may be as good: the difference could be chance."
+    return said
+
+
+def short(number: float | None) -> str:
+    """A large number as people say it: 4.01 M, 24.6 G."""
+    if number is None:
+        return "–"
+    for size, letter in _STEPS:
+        if number >= size:
+            return f"{number / size:.3g} {letter}" if number < 999.5 * size else f"{number / size:,.0f} {letter}"
+    return f"{number:,.0f}"
+
+
+def signed(number: float, digits: int) -> str:
+    """A difference with its sign, and none where it is rounded to nothing."""
+    text = f"{number:+.{digits}f}"
+    return text if float(text) else f"{0:.{digits}f}"
+
+
+def seconds(number: float | None) -> str:
+    """So many seconds, as short as their size allows."""
+    if number is None:
+        return "–"
+    return f"{number:.1f} s" if number < 100 else f"{number:,.0f} s" if number < 6000 else f"{number / 60:,.0f} min"
+
+
+def _names(names: Sequence[str]) -> str:
+    return " and ".join([", ".join(names[:-1]), names[-1]]) if len(names) > 1 else names[0]
+
+
+def _mark(entry: Entry) -> Mark:
+    assert entry.pooled is not None  # noqa: S101 - only those that ran are drawn
+    interval = entry.pooled.interval.accuracy
+    return Mark(entry.recipe, entry.pooled.accuracy, interval, entry.cost.flops if entry.cost is not None else None)
+
+
+def _describe(ran: Sequence[Entry]) -> str:
+    parts = [f"{entry.recipe} {sentences.share(entry.pooled.accuracy)}" for entry in ran if entry.pooled is not None]
+    return f"Accuracy with intervals against floating-point operations a clip: {', '.join(parts)}."
+
+
+def _write(path: Path, entries: Sequence[Entry]) -> None:
+    part = path.with_name(f".{path.name}.part")
+    with part.open("w", newline="", encoding="utf-8", errors="surrogateescape") as file:
+        rows = [_flat(entry) for entry in entries]
+        table = csv.DictWriter(file, list(rows[0]), lineterminator="\n")
+        table.writeheader()
+        table.writerows(rows)
+    part.replace(path)
+
+
+def _flat(entry: Entry) -> dict[str, Any]:
+    pooled, cost, time, behind = entry.pooled, entry.cost, entry.time, entry.behind
+    span = pooled.interval if pooled is not None else None
+    accuracy = span.accuracy if span is not None and span.accuracy is not None else (None, None)
+    macro_f1 = span.macro_f1 if span is not None and span.macro_f1 is not None else (None, None)
+    gap = behind.interval if behind is not None and behind.interval is not None else (None, None)
+    return {
+        "recipe": entry.recipe,
+        "seeds": len(entry.seeds),
+        "answers": pooled.clips if pooled is not None else None,
+        "accuracy": pooled.accuracy if pooled is not None else None,
+        "accuracy_low": accuracy[0],
+        "accuracy_high": accuracy[1],
+        "macro_f1": pooled.macro_f1 if pooled is not None else None,
+        "macro_f1_low": macro_f1[0],
+        "macro_f1_high": macro_f1[1],
+        "behind_best": behind.accuracy if behind is not None else None,
+        "behind_best_low": gap[0],
+        "behind_best_high": gap[1],
+        "p": behind.p if behind is not None else None,
+        "p_holm": entry.p,
+        "parameters_trained": cost.trained if cost is not None else None,
+        "parameters_frozen": cost.frozen if cost is not None else None,
+        "flops_a_clip": cost.flops if cost is not None else None,
+        "clips_per_second": cost.clips_per_second if cost is not None else None,
+        "reading_seconds": time.reading if time is not None else None,
+        "cache": time.cache if time is not None else None,
+        "training_seconds": time.training if time is not None else None,
+        "leak": entry.leak,
+        "failure": entry.failure,
+    }
+
+
+def _replace(path: Path, text: str) -> None:
+    part = path.with_name(f".{path.name}.part")
+    part.write_bytes(text.encode("utf-8", "replace"))  # a file name may hold bytes that are no text
+    part.replace(path)

@@ -1,0 +1,381 @@
+"""The search of a recipe's best values: trials on validation clips, kept in a database, and their order."""
+
+from __future__ import annotations
+
+import itertools
+import sqlite3
+import warnings
+from collections.abc import Callable, Iterator, Mapping, Sequence
+from contextlib import contextmanager
+from copy import copy
+from dataclasses import dataclass
+from pathlib import Path
+from typing import TYPE_CHECKING, Any, Final, Literal, Self, get_args
+
+import numpy as np
+import torch
+
+from marey.data import Clip, Split, group_of, k_folds, leave_one_group_out
+from marey.errors import DatasetError, MareyError, UsageError
+from marey.evaluation import macro_f1_of
+from marey.training.experiment import Experiment
+from marey.training.fit import CHECKPOINT
+from marey.training.recipe import Recipe
+from marey.training.search import Domain, applicable, changed, grid_of, is_whole
+
+if TYPE_CHECKING:
+    import optuna
+
+Sampler = Literal["tpe", "random", "grid"]
+State = Literal["complete", "pruned", "failed", "running"]
+SAMPLERS: tuple[Sampler, ...] = get_args(Sampler)
+
+FOLDS: Final = 5
+_NAME: Final = "marey"
+_STARTUP: Final = 5  # trials before any is pruned
+_REASON: Final = "reason"
+_IDENTITY: Final = "identity"
+_TESTED: Final = "tested"
+
+
+class Trials(Experiment):
+    """Clips with their features, read once, and any number of recipes that are tried on them."""
+
+    def with_recipe(self, recipe: Recipe) -> Self:
+        """The same clips and features, and another recipe that reads them in the same way."""
+        other = copy(self)
+        other._recipe = recipe
+        return other
+
+    def scores(self, splits: Sequence[Split], *, seed: int, out: Path) -> Iterator[float]:
+        """Train on each split in turn; macro-F1 of all validation clips so far, after each.
+
+        Args:
+            splits: what is trained on, and validated on.
+            seed: of each training: the same for all recipes, so that chance favours none.
+            out: folder for the logs.
+        """
+        counts = np.zeros((3, len(self._labels)))
+        for number, split in enumerate(splits, start=1):
+            train, validation = self._usable(split.train), self._usable(split.val)
+            if len({self._clips[index].label for index in train}) < 2 or not validation:
+                raise DatasetError("fewer than two classes are left to train on, once unusable clips are taken out")
+            log_dir = out / f"{number:02d}"
+            classifier = self._fit(train, validation, seed=seed, log_dir=log_dir).classifier
+            (log_dir / CHECKPOINT).unlink(missing_ok=True)
+            held_out = self._set(validation)
+            with torch.inference_mode():
+                said = torch.cat([classifier(batch.features, batch.mask).argmax(1) for batch in held_out.plain()])
+            labels = held_out.labels
+            for row, found in zip(counts, (labels[labels == said], labels, said), strict=True):
+                row += torch.bincount(found, minlength=counts.shape[1]).numpy()
+            yield float(macro_f1_of(*counts))
+
+
+@dataclass(frozen=True, slots=True)
+class Trial:
+    """A set of values that was tried.
+
+    Attributes:
+        number: in the order of the trials.
+        state: "complete"; "pruned" where it was given up; "failed" where it could not be run, or was killed.
+        parameters: dotted key to value.
+        score: macro-F1 of the validation clips; of those that it was tried on, where it was pruned.
+        reason: why it failed.
+    """
+
+    number: int
+    state: State
+    parameters: dict[str, Any]
+    score: float | None
+    reason: str | None
+
+
+def validation_folds(
+    clips: Sequence[Clip], *, validation: Sequence[int], folds: str | None, seed: int
+) -> tuple[Split, ...]:
+    """What trials are trained and scored on.
+
+    Args:
+        clips: the training part, and the validation part where the data has one; no clip that is tested on.
+        validation: indices of the latter.
+        folds: "group" for each group once, a number for so many parts of whole groups; by default the data's own
+            validation part, and five where there is none.
+        seed: of the choice.
+
+    Raises:
+        UsageError: `folds` is neither.
+        DatasetError: the clips cannot be cut so.
+    """
+    if folds is None and validation:
+        held_out = set(validation)
+        return (Split(tuple(i for i in range(len(clips)) if i not in held_out), tuple(validation), ()),)
+    if folds == "group":
+        found = leave_one_group_out(clips)
+    elif folds is None:
+        found = k_folds(clips, max(2, min(FOLDS, len({group_of(clip) for clip in clips}))), seed=seed)
+    else:
+        try:
+            number = int(folds)
+        except ValueError:
+            raise UsageError(f"folds='{folds}' is neither 'group' nor a number; write --folds 5") from None
+        found = k_folds(clips, number, seed=seed)
+    return tuple(Split(fold.train, fold.test, ()) for fold in found)
+
+
+class Study:
+    """The trials of a search, in an SQLite database that outlives the process.
+
+    What comes next depends on the trials that are through and on the seed, and on nothing else: a search that was
+    killed goes on as if it had not been.
+
+    Args:
+        path: the database; made where there is none.
+        recipe: with what there is to search.
+        identity: what has to be the same for the search to go on; name to value.
+        sampler: "tpe" (Bergstra et al. 2011), "random", or "grid".
+        seed: of the sampler.
+
+    Raises:
+        UsageError: Optuna is not installed, there is nothing to search, or the database holds another search.
+    """
+
+    def __init__(self, path: Path, recipe: Recipe, *, identity: Mapping[str, str], sampler: Sampler, seed: int) -> None:
+        optuna = _optuna()
+        from sqlalchemy.engine import URL
+        from sqlalchemy.exc import DatabaseError
+
+        if sampler not in SAMPLERS:
+            raise UsageError(f"sampler='{sampler}' is none of {', '.join(SAMPLERS)}")
+        self._recipe = recipe
+        self._space = applicable(recipe)
+        if not self._space:
+            raise UsageError(
+                f"the recipe '{recipe.name}' does not say what to search; give it a key 'search', as in\n"
+                "search:\n  training.learning_rate: {low: 0.0001, high: 0.01, log: true}"
+            )
+        self._whole = {key for key, domain in self._space.items() if domain.choices is None and is_whole(recipe, key)}
+        self._sampler: Sampler = sampler
+        self._seed = seed
+        self._grid = self._grid_points() if sampler == "grid" else []
+        try:
+            with _quiet():
+                storage = optuna.storages.RDBStorage(str(URL.create("sqlite", database=str(path))))
+                self._study = optuna.create_study(
+                    storage=storage,
+                    study_name=_NAME,
+                    direction="maximize",
+                    pruner=optuna.pruners.MedianPruner(n_startup_trials=_STARTUP, n_warmup_steps=1),
+                    load_if_exists=True,
+                )
+        except DatabaseError as error:
+            raise UsageError(f"{path} is no study ({error.orig}); remove it, or choose another --out") from error
+        self._storage = storage
+        before = self._study.user_attrs.get(_IDENTITY)
+        different = [name for name, value in identity.items() if before is not None and before.get(name) != value]
+        if different:
+            self.close()
+            raise UsageError(
+                f"{path} holds a search that differs in its {' and '.join(different)}; choose another --out"
+            )
+        self._study.set_user_attr(_IDENTITY, dict(identity))
+        for trial in self._study.get_trials(deepcopy=False, states=(optuna.trial.TrialState.RUNNING,)):
+            self._study.tell(trial.number, state=optuna.trial.TrialState.FAIL)
+
+    def close(self) -> None:
+        """Let go of the database."""
+        self._storage.remove_session()
+        self._storage.engine.dispose()
+
+    @property
+    def trials(self) -> tuple[Trial, ...]:
+        """All of them, those that failed as well."""
+        return tuple(self._read(trial) for trial in self._study.get_trials(deepcopy=False))
+
+    @property
+    def done(self) -> int:
+        """How many are through; one that was killed is not, and is tried again."""
+        return sum(trial.state in ("complete", "pruned") or trial.reason is not None for trial in self.trials)
+
+    @property
+    def size(self) -> int | None:
+        """How many trials a grid has; None where there is no end."""
+        return len(self._grid) if self._sampler == "grid" else None
+
+    @property
+    def best(self) -> Trial | None:
+        """The complete trial of the highest score, the earliest of equals."""
+        complete = [trial for trial in self.trials if trial.state == "complete"]
+        return max(complete, key=lambda trial: (trial.score or 0.0, -trial.number), default=None)
+
+    @property
+    def tested(self) -> tuple[int, ...]:
+        """The trials whose values were tested on the test part, in the order of the tests."""
+        return tuple(self._study.user_attrs.get(_TESTED, ()))
+
+    def note_test(self, trial: Trial) -> None:
+        """Remember that the test part was looked at with the values of a trial."""
+        if trial.number not in self.tested:
+            self._study.set_user_attr(_TESTED, [*self.tested, trial.number])
+
+    def run(self, score: Callable[[Recipe, int], Iterator[float]]) -> Trial:
+        """Try the next values.
+
+        Args:
+            score: from a recipe and the trial's number to its score after each fold, the last one the whole.
+        """
+        optuna = _optuna()
+        failed, pruned = optuna.trial.TrialState.FAIL, optuna.trial.TrialState.PRUNED
+        with _quiet():
+            self._study.sampler = self._next_sampler()
+            trial = self._study.ask()
+            recipe, value = None, float("nan")
+            try:
+                recipe = self.recipe_of({key: self._suggest(trial, key) for key in self._space})
+                for step, value in enumerate(score(recipe, trial.number)):
+                    trial.report(value, step)
+                    if trial.should_prune():
+                        self._study.tell(trial, state=pruned)
+                        break
+                else:
+                    self._study.tell(trial, value)
+            except (MareyError, ValueError, torch.OutOfMemoryError) as error:
+                trial.set_user_attr(_REASON, " ".join(str(error).split()))
+                self._study.tell(trial, state=failed)
+            except KeyboardInterrupt:
+                self._study.tell(trial, state=failed)
+                raise
+        done: int = trial.number
+        return self.trials[done]
+
+    def recipe_of(self, parameters: Mapping[str, Any]) -> Recipe:
+        """The recipe with the values of a trial."""
+        return Recipe.model_validate(changed(self._recipe.model_dump(mode="json"), parameters))
+
+    def importances(self) -> dict[str, float]:
+        """How much of the score's variance each key explains, the largest first; empty where that cannot be told.
+
+        Functional ANOVA on a random forest (Hutter, Hoos and Leyton-Brown 2014), over the complete trials.
+        """
+        optuna = _optuna()
+        scores = {trial.score for trial in self.trials if trial.state == "complete"}
+        if len(scores) < 2:
+            return {}
+        with _quiet():
+            evaluator = optuna.importance.FanovaImportanceEvaluator(seed=self._seed)
+            found = optuna.importance.get_param_importances(self._study, evaluator=evaluator)
+        return dict(sorted(found.items(), key=lambda item: -item[1]))
+
+    def _suggest(self, trial: optuna.Trial, key: str) -> Any:
+        domain = self._space[key]
+        if domain.choices is not None:
+            return domain.named[trial.suggest_categorical(key, tuple(domain.named))]
+        low, high = domain.span
+        if key in self._whole:
+            return trial.suggest_int(key, int(low), int(high), step=int(domain.step or 1), log=domain.log)
+        return trial.suggest_float(key, low, high, step=domain.step, log=domain.log)
+
+    def _next_sampler(self) -> optuna.samplers.BaseSampler:
+        """One for the next trial alone, so that nothing is lost with the process."""
+        samplers = _optuna().samplers
+        index = self.done
+        chance = int(np.random.SeedSequence([self._seed, index]).generate_state(1)[0])
+        fixed: dict[str, Any] | None = None
+        if self._sampler == "grid":
+            fixed = self._grid[index]
+        elif index == 0:
+            fixed = self._own()
+        chosen: optuna.samplers.BaseSampler
+        chosen = samplers.TPESampler(seed=chance) if self._sampler == "tpe" else samplers.RandomSampler(seed=chance)
+        if fixed is not None:
+            chosen = samplers.PartialFixedSampler(fixed, samplers.RandomSampler(seed=chance))
+        return chosen
+
+    def _own(self) -> dict[str, Any] | None:
+        """The values of the recipe itself, which are tried first; None where one of them is not among the possible."""
+        values = self._recipe.model_dump(mode="json")
+        found = {}
+        for key, domain in self._space.items():
+            here: Any = values
+            for part in key.split("."):
+                here = here.get(part) if isinstance(here, dict) else None
+            name = _name_of(here, domain)
+            if name is None:
+                return None
+            found[key] = name[0]
+        return found
+
+    def _grid_points(self) -> list[dict[str, Any]]:
+        """All points of the grid, in an order that the seed draws: the first ones say something about all of it."""
+        values = [grid_of(domain, whole=key in self._whole) for key, domain in self._space.items()]
+        points = [dict(zip(self._space, point, strict=True)) for point in itertools.product(*values)]
+        order = np.random.default_rng(self._seed).permutation(len(points))
+        return [points[place] for place in order]
+
+    def _read(self, trial: optuna.trial.FrozenTrial) -> Trial:
+        states: dict[str, State] = {"COMPLETE": "complete", "PRUNED": "pruned", "FAIL": "failed"}
+        score = trial.value
+        if score is None and trial.intermediate_values:
+            score = trial.intermediate_values[max(trial.intermediate_values)]
+        parameters = {
+            key: self._space[key].named[value] if self._space[key].choices is not None else value
+            for key, value in trial.params.items()
+        }
+        state: State = states.get(trial.state.name, "running")
+        return Trial(trial.number, state, parameters, score, trial.user_attrs.get(_REASON))
+
+
+@contextmanager
+def sole_use(path: Path) -> Iterator[None]:
+    """Hold a lock that the system takes back when this process ends, however it ends.
+
+    Args:
+        path: a file of its own, made where there is none.
+
+    Raises:
+        UsageError: another process holds it.
+    """
+    connection = sqlite3.connect(path, timeout=0, isolation_level=None)
+    try:
+        try:
+            connection.execute("BEGIN EXCLUSIVE")
+        except sqlite3.Error as error:
+            raise UsageError(f"another search is at work in {path.parent} ({error}); wait for it, or stop it") from None
+        yield
+    finally:
+        connection.close()
+
+
+def _name_of(value: Any, domain: Domain) -> tuple[Any] | None:
+    """The name of a value in its domain, as the only one of a tuple; None where it is not in there."""
+    if domain.choices is not None:
+        plain = tuple(value) if isinstance(value, list) else value
+        names = [name for name, choice in domain.named.items() if choice == plain]
+        return (names[0],) if names else None
+    low, high = domain.span
+    if not isinstance(value, int | float) or not low <= value <= high:
+        return None
+    steps = (value - low) / domain.step if domain.step is not None else 0.0
+    return (value,) if abs(steps - round(steps)) < 1e-9 else None
+
+
+def _optuna() -> Any:
+    try:
+        import optuna
+    except ImportError as error:
+        raise UsageError("a search needs Optuna, which is not installed: pip install 'marey[tune]'") from error
+    return optuna
+
+
+@contextmanager
+def _quiet() -> Iterator[None]:
+    """What Optuna says of its own interfaces and trials is not for those who search."""
+    logging = _optuna().logging
+    level = logging.get_verbosity()
+    logging.set_verbosity(logging.ERROR)
+    try:
+        with warnings.catch_warnings():
+            warnings.simplefilter("ignore", _optuna().exceptions.ExperimentalWarning)
+            yield
+    finally:
+        logging.set_verbosity(level)
