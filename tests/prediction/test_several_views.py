@@ -13,7 +13,6 @@ import torch
 import marey
 from marey import verbs
 from marey.data import Clip
-from marey.data.figures import make
 from marey.encoders import EncoderSpec, FeatureCache, MultiView, PixelEncoder, Stream, View, read_clip
 from marey.errors import RecipeError, UnknownNameError
 from marey.prediction import mean_of_views
@@ -69,19 +68,12 @@ def test_the_views_of_a_clip_speak_with_their_mean() -> None:
     assert mean_of_views([(0.25, 0.75)]) == (0.25, 0.75)
 
 
-@pytest.fixture(scope="module")
-def drawn(tmp_path_factory: pytest.TempPathFactory) -> Path:
-    folder = tmp_path_factory.mktemp("drawn")
-    make(folder, actors=4, scenarios=["d1"], workers=1)
-    return folder
-
-
 def test_evaluation_and_prediction_average_the_same_views(
-    drawn: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+    four_actors: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     monkeypatch.setenv("MAREY_CACHE", str(tmp_path / "cache"))
     changes = [*SMALL, "fit=crop", "testing.clips=2", "testing.crops=3"]
-    verbs.train(str(drawn), recipe="lrcn-small", out=tmp_path / "run", set=changes)
+    verbs.train(str(four_actors), recipe="lrcn-small", out=tmp_path / "run", set=changes)
     with (tmp_path / "run" / "predictions.csv").open(newline="") as file:
         rows = list(csv.DictReader(file))
     model = marey.Predictor(tmp_path / "run", cache=FeatureCache(tmp_path / "other"))
@@ -100,17 +92,17 @@ def test_evaluation_and_prediction_average_the_same_views(
     assert metrics["view_accuracy"] == pytest.approx(sum(right) / len(right))
     page = (tmp_path / "run" / "report.html").read_text()
     assert "accuracy of single views" in page
-    again = verbs.evaluate(tmp_path / "run", str(drawn), out=tmp_path / "again", part="all")
+    again = verbs.evaluate(tmp_path / "run", str(four_actors), out=tmp_path / "again", part="all")
     assert again.metrics.view_accuracy is not None
 
 
 def test_frames_in_memory_are_read_in_all_ways_too(
-    drawn: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+    four_actors: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     monkeypatch.setenv("MAREY_CACHE", str(tmp_path / "cache"))
-    verbs.train(str(drawn), recipe="lrcn-small", out=tmp_path / "run", set=[*SMALL, "testing.clips=3"])
+    verbs.train(str(four_actors), recipe="lrcn-small", out=tmp_path / "run", set=[*SMALL, "testing.clips=3"])
     model = marey.Predictor(tmp_path / "run")
-    path = next(drawn.rglob("*.mp4"))
+    path = next(four_actors.rglob("*.mp4"))
     frames = decode(path, np.arange(100) / 25.0 + 0.02).data
     (of_array,) = model.predict(frames, frame_rate=25.0)
     (short,) = model.view_probabilities([Clip(path, end=4.0)])
@@ -118,8 +110,10 @@ def test_frames_in_memory_are_read_in_all_ways_too(
     np.testing.assert_allclose(sorted(of_array.probabilities), sorted(mean_of_views(short)), atol=0.02)
 
 
-def test_a_run_in_one_way_says_nothing_of_views(drawn: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+def test_a_run_in_one_way_says_nothing_of_views(
+    four_actors: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
     monkeypatch.setenv("MAREY_CACHE", str(tmp_path / "cache"))
-    result = verbs.train(str(drawn), recipe="lrcn-small", out=tmp_path / "run", set=SMALL)
+    result = verbs.train(str(four_actors), recipe="lrcn-small", out=tmp_path / "run", set=SMALL)
     assert result.metrics.view_accuracy is None
     assert "view_accuracy" not in result.metrics.as_dict()

@@ -9,7 +9,6 @@ import pytest
 
 import marey
 from marey import verbs
-from marey.data.figures import make
 from marey.encoders import FeatureCache
 from marey.training import load_recipe, recipe_names
 
@@ -21,14 +20,6 @@ SIZES |= {"vit_small_patch14_dinov2.lvd142m": 56, "vit_base_patch16_clip_224.ope
 
 def recipes() -> list[object]:
     return [pytest.param(name, marks=pytest.mark.long) if name in HEAVY else name for name in recipe_names()]
-
-
-@pytest.fixture(scope="module")
-def drawn(tmp_path_factory: pytest.TempPathFactory) -> Path:
-    """Twenty-four clips of four people."""
-    folder = tmp_path_factory.mktemp("drawn")
-    make(folder, actors=4, scenarios=["d1"], workers=1)
-    return folder
 
 
 @pytest.fixture(scope="module")
@@ -64,10 +55,10 @@ def smaller(name: str, transformers: Path) -> list[str]:
 
 @pytest.mark.parametrize("name", recipes())
 def test_it_trains_and_its_saved_model_answers_the_same(
-    name: str, drawn: Path, small_transformers: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+    name: str, four_actors: Path, small_transformers: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     monkeypatch.setenv("MAREY_CACHE", str(tmp_path / "cache"))
-    verbs.train(str(drawn), recipe=name, out=tmp_path / "run", set=smaller(name, small_transformers))
+    verbs.train(str(four_actors), recipe=name, out=tmp_path / "run", set=smaller(name, small_transformers))
     with (tmp_path / "run" / "predictions.csv").open(newline="") as file:
         rows = list(csv.DictReader(file))
     assert rows

@@ -9,29 +9,21 @@ import pytest
 
 import marey
 from marey import verbs
-from marey.data.figures import make
 from marey.errors import DatasetError, UsageError
 from marey.models import load_model
 
 SMALL = ["sampling.count=3", "encoder.size=64", "training.epochs=3", "training.rounds=1", "views.mirrored=none"]
 
 
-@pytest.fixture(scope="module")
-def drawn(tmp_path_factory: pytest.TempPathFactory) -> Path:
-    folder = tmp_path_factory.mktemp("drawn")
-    make(folder, actors=4, scenarios=["d1"], workers=1)
-    return folder
-
-
 def test_exported_features_train_the_model_that_their_clips_train(
-    drawn: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+    four_actors: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     monkeypatch.setenv("MAREY_CACHE", str(tmp_path / "cache"))
-    of_clips = verbs.train(str(drawn), out=tmp_path / "clips", set=SMALL)
-    verbs.exchange.export(str(drawn), out=tmp_path / "features", set=SMALL)
+    of_clips = verbs.train(str(four_actors), out=tmp_path / "clips", set=SMALL)
+    verbs.exchange.export(str(four_actors), out=tmp_path / "features", set=SMALL)
     of_features = verbs.train(str(tmp_path / "features"), out=tmp_path / "run", set=SMALL)
     assert of_features.metrics.accuracy == of_clips.metrics.accuracy
-    clip = next(drawn.rglob("*walking*.mp4"))
+    clip = next(four_actors.rglob("*walking*.mp4"))
     one, other = (marey.Predictor(tmp_path / run).predict(clip)[0] for run in ("clips", "run"))
     assert one.labels == other.labels
     assert one.probabilities == pytest.approx(other.probabilities, abs=1e-6)
