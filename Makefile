@@ -26,10 +26,10 @@ demo: .venv/installed
 	$(BIN)/marey demo --out runs/demo
 
 test: .venv/installed-dev
-	$(BIN)/python -m pytest -m 'not long'
+	$(BIN)/python -m pytest -n auto --maxprocesses 4 -m 'not long'
 
 test-all: .venv/installed-dev
-	$(BIN)/python -m pytest
+	$(BIN)/python -m pytest -n auto --maxprocesses 4
 
 check: .venv/installed-dev
 	$(BIN)/ruff check .
