@@ -81,6 +81,11 @@ class Encoder(ABC):
             UsageError: clips of another type or size.
         """
 
+    def normalised(self, pictures: Tensor) -> Tensor:
+        """Pictures, uint8 (..., 3, H, W), as the network was trained to see them: float32, where it runs."""
+        mean, std = (torch.tensor(values, device=self.device).view(3, 1, 1) * 255 for values in (self.mean, self.std))
+        return pictures.to(self.device).float().sub_(mean).mul_(1 / std)
+
     def check(self, pictures: Tensor, *, many: str) -> None:
         """Refuse what is not uint8 and of this encoder's size.
 

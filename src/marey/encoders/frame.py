@@ -48,8 +48,6 @@ class FrameEncoder(Encoder):
         self._dtype = torch.bfloat16 if spec.precision == "bfloat16" else torch.float32
         self._network: Any = network.eval().requires_grad_(False).to(self.device, self._dtype)
         self._network.to(memory_format=torch.channels_last)
-        self._mean = torch.tensor(self.mean, device=self.device).view(1, 3, 1, 1) * 255
-        self._scale = 1 / (torch.tensor(self.std, device=self.device).view(1, 3, 1, 1) * 255)
         self.dim = int(self._forward(torch.zeros(1, 3, *self.size, dtype=torch.uint8)).shape[1])
 
     def encode(self, pictures: Tensor) -> Tensor:
@@ -78,8 +76,7 @@ class FrameEncoder(Encoder):
 
     @torch.inference_mode()
     def _forward(self, batch: Tensor) -> Tensor:
-        pixels = batch.to(self.device).float().sub_(self._mean).mul_(self._scale)
-        pixels = pixels.to(self._dtype).contiguous(memory_format=torch.channels_last)
+        pixels = self.normalised(batch).to(self._dtype).contiguous(memory_format=torch.channels_last)
         return features_of(self._network, pixels, self.spec.grid).float().cpu()
 
 

@@ -10,6 +10,7 @@ from torch import Tensor
 from marey.encoders.contract import PIXELS, EncoderSpec
 from marey.encoders.encoder import Encoder, sides
 from marey.encoders.memory import keep_freed_memory
+from marey.encoders.streams import luma
 from marey.errors import UsageError
 
 _SIZE: Final = (112, 112)
@@ -41,10 +42,4 @@ class PixelEncoder(Encoder):
         """uint8 (N, T, 3, H, W) to uint8 (N, T, C, H, W)."""
         self.check(clips, many="N, T")
         self.pictures += len(clips.flatten(0, 1))
-        return clips if self.colours == 3 else grey(clips)
-
-
-def grey(pictures: Tensor) -> Tensor:
-    """Luma (ITU-R BT.601): uint8 (..., 3, H, W) to (..., 1, H, W)."""
-    red, green, blue = pictures.to(torch.int32).unbind(-3)
-    return ((299 * red + 587 * green + 114 * blue + 500) // 1000).to(torch.uint8).unsqueeze(-3)
+        return clips if self.colours == 3 else luma(clips).unsqueeze(-3)

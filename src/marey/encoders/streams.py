@@ -68,8 +68,13 @@ def difference(frames: Tensor, gain: float) -> Tensor:
 
 
 def triplet(frames: Tensor) -> Tensor:
-    """Luma (ITU-R BT.601) of three frames as red, green and blue: (T, 3, 3, H, W) to (T, 3, H, W)."""
-    red, green, blue = frames.to(torch.int32).unbind(2)
+    """Luma of three frames as red, green and blue: (T, 3, 3, H, W) to (T, 3, H, W)."""
+    return luma(frames)
+
+
+def luma(pictures: Tensor) -> Tensor:
+    """Grey pictures (ITU-R BT.601): uint8 (..., 3, H, W) to (..., H, W)."""
+    red, green, blue = pictures.to(torch.int32).unbind(-3)
     return ((299 * red + 587 * green + 114 * blue + 500) // 1000).to(torch.uint8)
 
 

@@ -174,8 +174,6 @@ class ClipEncoder(Encoder):
         self.hash = weights_hash(network)
         self._dtype = torch.bfloat16 if spec.precision == "bfloat16" else torch.float32
         self._network = network.eval().requires_grad_(False).to(self.device, self._dtype)
-        self._mean = torch.tensor(self.mean, device=self.device).view(3, 1, 1) * 255
-        self._scale = 1 / (torch.tensor(self.std, device=self.device).view(3, 1, 1) * 255)
         self.dim = int(self._forward(torch.zeros(1, frames, 3, *self.size, dtype=torch.uint8)).shape[1])
 
     def encode_clips(self, clips: Tensor) -> Tensor:
@@ -186,6 +184,5 @@ class ClipEncoder(Encoder):
 
     @torch.inference_mode()
     def _forward(self, clips: Tensor) -> Tensor:
-        pixels = (clips.to(self.device).float() - self._mean) * self._scale
-        features = self._network(pixels.to(self._dtype).transpose(1, 2))
+        features = self._network(self.normalised(clips).to(self._dtype).transpose(1, 2))
         return cast(Tensor, features).flatten(1).float().cpu()

@@ -79,8 +79,6 @@ class TokenEncoder(Encoder):
         self._places = (self.size[0] // config.patch_size, self.size[1] // config.patch_size)
         self._dtype = torch.bfloat16 if spec.precision == "bfloat16" else torch.float32
         self._network: Any = network.eval().requires_grad_(False).to(self.device, self._dtype)
-        self._mean = torch.tensor(self.mean, device=self.device).view(3, 1, 1) * 255
-        self._scale = 1 / (torch.tensor(self.std, device=self.device).view(3, 1, 1) * 255)
 
     def encode_clips(self, clips: Tensor) -> Tensor:
         """uint8 (N, T, 3, H, W) to float32 (N, tokens, D), instant by instant, place by place."""
@@ -90,8 +88,7 @@ class TokenEncoder(Encoder):
 
     @torch.inference_mode()
     def _forward(self, clips: Tensor) -> Tensor:
-        pixels = (clips.to(self.device).float() - self._mean) * self._scale
-        tokens = tokens_of(self._network, pixels.to(self._dtype))
+        tokens = tokens_of(self._network, self.normalised(clips).to(self._dtype))
         if self.spec.grid is not None:
             tokens = pool_places(tokens, self.instants, self._places, self.spec.grid)
         return tokens.float().cpu()

@@ -57,7 +57,8 @@ def clips_per_second(run: Path, clips: Sequence[Clip], *, device: str) -> float:
         device: "cpu" or "cuda".
     """
     model = load_model(run)
-    encoder = load_encoder(model.config.contract.encoder, device=device)
+    contract = model.config.contract
+    encoder = load_encoder(contract.encoder, frames=contract.sampling.count, device=device)
     others = clips[1:] or clips
     chosen = others[:: max(1, len(others) // _MEASURED)][:_MEASURED]
     with tempfile.TemporaryDirectory(prefix="marey-") as folder:

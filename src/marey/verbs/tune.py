@@ -194,7 +194,7 @@ class _Reader:
         how = recipe.model_dump(mode="json", include={"sampling", "streams", "fit", "encoder", "views"})
         if self._last is None or self._last[0] != how:
             self._last = None  # two sets of features need not fit into memory
-            encoder = load_encoder(recipe.encoder, device=self._device)
+            encoder = load_encoder(recipe.encoder, frames=recipe.sampling.count, device=self._device)
             contract = encoder.contract(sampling=recipe.sampling, streams=recipe.streams, fit=recipe.fit)
             everything = Protocol("", (Split(tuple(range(len(self._manifest.clips))), (), ()),), pooled=False)
             views = read_views(self._manifest, encoder, contract, recipe=recipe, protocol=everything, reporter=reporter)
