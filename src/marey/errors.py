@@ -74,18 +74,20 @@ class VideoError(InputError):
 
     Attributes:
         path: the file.
+        name: the file, or the address of a stream, as it was given.
         reason: one of `REASONS`.
         detail: what was seen, in words.
     """
 
     def __init__(self, path: str | Path, reason: Reason, detail: str) -> None:
         self.path = Path(path)
+        self.name = str(path)
         self.reason: Reason = reason
         self.detail = detail
-        super().__init__(f"{self.path}: {reason}: {detail}")
+        super().__init__(f"{self.name}: {reason}: {detail}")
 
     def __reduce__(self) -> tuple[type[VideoError], tuple[str, Reason, str]]:
-        return type(self), (str(self.path), self.reason, self.detail)
+        return type(self), (self.name, self.reason, self.detail)
 
 
 class DatasetError(InputError):

@@ -22,6 +22,7 @@ from marey.data.leaks import Leak, find_leaks
 from marey.data.manifest import COLUMNS, read_manifest, write_manifest
 from marey.data.pixels import survey_pixels
 from marey.data.scan import ScanRow, read_quarantine, scan, write_quarantine
+from marey.data.segment import Segment
 from marey.data.split import Split, holdout, k_folds, leave_one_group_out, official_split
 from marey.data.unpickling import read_pickle
 from marey.data.video_import import NewClip, Unusable, write_clips
@@ -44,6 +45,7 @@ __all__ = [
     "NewClip",
     "Part",
     "ScanRow",
+    "Segment",
     "Split",
     "Unusable",
     "assign_groups",

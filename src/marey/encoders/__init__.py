@@ -18,6 +18,7 @@ from marey.encoders.contract import (
     read_clip,
     read_clip_views,
     read_frames,
+    typical_duration,
 )
 from marey.encoders.encoder import Encoder
 from marey.encoders.extract import Features, Progress, Reading, extract, extract_views, iterate_views
@@ -71,5 +72,6 @@ __all__ = [
     "read_clip",
     "read_clip_views",
     "read_frames",
+    "typical_duration",
     "weights_hash",
 ]

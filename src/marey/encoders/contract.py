@@ -2,7 +2,8 @@
 
 from __future__ import annotations
 
-from collections.abc import Mapping
+from collections.abc import Mapping, Sequence
+from contextlib import suppress
 from dataclasses import dataclass
 from typing import Annotated, Final, Literal, Self, get_args
 
@@ -306,6 +307,16 @@ def clip_span(clip: Clip, limits: Limits = _DEFAULT_LIMITS) -> tuple[float, floa
             clip.path, "too_short", f"the clip starts at {start:g} s, and the video ends at {duration:.3f} s"
         )
     return start, duration
+
+
+def typical_duration(clips: Sequence[Clip], limits: Limits = _DEFAULT_LIMITS) -> float | None:
+    """The median duration of clips in seconds, of at most 64 of them, spread over all; None where none can be read."""
+    durations = []
+    for clip in clips[:: max(1, len(clips) // 64)][:64]:
+        with suppress(VideoError):
+            start, end = clip_span(clip, limits)
+            durations.append(end - start)
+    return float(np.median(durations)) if durations else None
 
 
 def _instants(clip: Clip, sampling: Sampling, view: View, start: float, end: float) -> npt.NDArray[np.float64]:

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from abc import ABC, abstractmethod
 from collections.abc import Mapping
-from typing import Final
+from typing import ClassVar, Final
 
 import torch
 from torch import Tensor
@@ -23,6 +23,7 @@ class Encoder(ABC):
     """A frozen network: the pictures of a clip, uint8 (T, 3, H, W), become features.
 
     Attributes:
+        per_picture: whether each picture is encoded by itself, so that clips which share pictures share their features.
         spec: name, weights, precision, size, grid.
         hash: BLAKE2b-128 of the weights.
         size: (H, W) of the input in pixels.
@@ -34,6 +35,7 @@ class Encoder(ABC):
         pictures: how many it has encoded so far.
     """
 
+    per_picture: ClassVar[bool] = False
     spec: EncoderSpec
     hash: str
     size: tuple[int, int]

@@ -32,6 +32,8 @@ _INTERPOLATION: Final[dict[str, Interpolation]] = {"bilinear": "bilinear", "near
 class FrameEncoder(Encoder):
     """A network of timm, frozen: each picture becomes one vector."""
 
+    per_picture = True
+
     def __init__(self, network: nn.Module, spec: EncoderSpec, *, device: str | torch.device = "cpu") -> None:
         config = resolve_model_data_config(network)
         height, width = config["input_size"][1:]

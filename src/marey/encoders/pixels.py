@@ -23,6 +23,7 @@ class PixelEncoder(Encoder):
     from the disk, and no video is decoded twice.
     """
 
+    per_picture = True
     interpolation = "area"
     mean = (0.0, 0.0, 0.0)
     std = (1.0, 1.0, 1.0)

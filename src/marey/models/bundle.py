@@ -5,6 +5,7 @@ from __future__ import annotations
 import json
 import shutil
 import tempfile
+from collections.abc import Sequence
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Annotated, Any, Final, Literal
@@ -17,7 +18,7 @@ from torch import Tensor
 
 from marey.encoders import Contract, Features
 from marey.errors import ModelFormatError, UsageError
-from marey.models.classifier import Classifier, HeadSpec
+from marey.models.classifier import Classifier, HeadSpec, States
 
 _CONFIG: Final = "config.json"
 _WEIGHTS: Final = "model.safetensors"
@@ -32,6 +33,7 @@ class ModelConfig(BaseModel):
         head: from features to log-probabilities.
         labels: names of the classes, in the order of the outputs.
         temperature: the log-probabilities are divided by it (Guo et al. 2017).
+        clip_seconds: how long the clips were that it learned from, their median; None where nobody knows.
         made_with: recipe, seed, versions, hash of the training data: for people to read.
     """
 
@@ -42,6 +44,7 @@ class ModelConfig(BaseModel):
     head: HeadSpec
     labels: Annotated[tuple[str, ...], Field(min_length=2)]
     temperature: Annotated[float, Field(gt=0, allow_inf_nan=False)] = 1.0
+    clip_seconds: Annotated[float, Field(gt=0, allow_inf_nan=False)] | None = None
     made_with: dict[str, Any] = {}
 
 
@@ -62,12 +65,30 @@ class ActionModel:
         """Names of the classes, in the order of the probabilities."""
         return self.config.labels
 
-    @torch.inference_mode()
     def probabilities(self, features: Features) -> Tensor:
         """Calibrated probabilities of one clip: stream name to what its encoder gave, to float64 (classes,)."""
-        batch = {stream: values.unsqueeze(0) for stream, values in features.items()}
-        logits = self.classifier(batch)[0].double() / self.config.temperature
-        probabilities: Tensor = logits.softmax(-1)
+        return self.batch_probabilities([features])[0]
+
+    @torch.inference_mode()
+    def batch_probabilities(self, clips: Sequence[Features]) -> Tensor:
+        """Those of several clips of one length at once: float64 (N, classes)."""
+        batch = {stream: torch.stack([features[stream] for features in clips]) for stream in clips[0]}
+        return self._calibrated(self.classifier(batch))
+
+    @torch.inference_mode()
+    def step(self, features: Features, states: States) -> Tensor:
+        """Those of a source that is read frame by frame, after one frame more: float64 (classes,).
+
+        Args:
+            features: stream name to what the encoder gave for the frame, (D,) or (C, H, W).
+            states: what was kept of the frames before, as `Classifier.begin` gave it; it is taken further.
+        """
+        return self._calibrated(
+            self.classifier.step({name: values[None] for name, values in features.items()}, states)
+        )[0]
+
+    def _calibrated(self, logits: Tensor) -> Tensor:
+        probabilities: Tensor = (logits.double() / self.config.temperature).softmax(-1)
         return probabilities
 
 

@@ -9,8 +9,11 @@ import torch
 from pydantic import BaseModel, ConfigDict, Field
 from torch import Tensor, nn
 
-from marey.models.head import Head
+from marey.models.head import Head, StepState
 from marey.models.registry import create_head
+
+States = dict[str, StepState]
+"""What each head keeps of a source that is read frame by frame, by the head's name."""
 
 
 class HeadSpec(BaseModel):
@@ -72,6 +75,32 @@ class Classifier(nn.Module):
     def head_logits(self, summaries: Mapping[str, Tensor], mask: Tensor) -> Tensor:
         """What each head says by itself to what `summarise` gave: (heads, B, classes)."""
         return torch.stack([head.classify(summaries[name], mask) for name, head in self._named_heads()])
+
+    @property
+    def causal(self) -> bool:
+        """Whether a source can be read frame by frame, each frame once."""
+        return all(head.causal for _, head in self._named_heads())
+
+    def begin(self, memory: int) -> States:
+        """Nothing is known of a source yet.
+
+        Args:
+            memory: frames over which heads average that say something to each.
+        """
+        return {name: StepState(memory) for name, _ in self._named_heads()}
+
+    def step(self, features: Mapping[str, Tensor], states: States) -> Tensor:
+        """Log-probabilities before calibration after one frame more, (B, classes); the states are taken further.
+
+        Args:
+            features: stream name to float32 (B, D), or uint8 (B, C, H, W).
+            states: as `begin` gave them.
+
+        Raises:
+            UsageError: a head is not causal.
+        """
+        given = {stream: values.unsqueeze(1) for stream, values in features.items()}
+        return fuse(torch.stack([head.step(value[:, 0], states[name]) for name, head, value in self._inputs(given)]))
 
     def forward(self, features: Mapping[str, Tensor], mask: Tensor | None = None) -> Tensor:
         """Log-probabilities before calibration.

@@ -2,7 +2,9 @@
 
 from __future__ import annotations
 
-from typing import ClassVar, Literal
+from collections import deque
+from dataclasses import dataclass, field
+from typing import Any, ClassVar, Literal
 
 import torch
 from torch import Tensor, nn
@@ -66,6 +68,28 @@ class Dropout(nn.Module):
         return values * keep * (256 / (256 - dropped))
 
 
+@dataclass(slots=True)
+class StepState:
+    """What a head keeps of a source that it reads frame by frame.
+
+    Attributes:
+        memory: over how many frames a head averages that says something to each: as many as a clip had in training.
+        recurrent: the state of its recurrent layer; None before the first frame.
+        recent: what it said to the latest frames, (B, classes) each.
+    """
+
+    memory: int
+    recurrent: Any = None
+    recent: deque[Tensor] = field(default_factory=deque)
+
+    def mean_with(self, logits: Tensor) -> Tensor:
+        """Probabilities of this frame and of those before it, averaged, as log-probabilities: (B, classes)."""
+        self.recent.append(logits.softmax(-1))
+        if len(self.recent) > self.memory:
+            self.recent.popleft()
+        return torch.stack(list(self.recent)).mean(0).clamp_min(torch.finfo(logits.dtype).tiny).log()
+
+
 class Head(nn.Module):
     """A trained network from one stream of a clip to logits: (B, T, ...) and a mask (B, T) to (B, classes).
 
@@ -74,10 +98,12 @@ class Head(nn.Module):
 
     Attributes:
         takes: "features" of an encoder, or the "pictures" themselves.
+        causal: whether it can read a source frame by frame, and know at each what it would have said to all until then.
         classes: number of labels.
     """
 
     takes: ClassVar[Takes] = "features"
+    causal: ClassVar[bool] = False
 
     def __init__(self, classes: int) -> None:
         super().__init__()
@@ -107,6 +133,14 @@ class Head(nn.Module):
     def classify(self, summary: Tensor, mask: Tensor) -> Tensor:
         """Logits of what `summarise` gave, (B, classes)."""
         raise NotImplementedError  # pragma: no cover
+
+    def step(self, frame: Tensor, state: StepState) -> Tensor:
+        """Logits after one frame more of a source, (B, ...) without an axis of time; the state is taken further.
+
+        Raises:
+            UsageError: the head is not causal.
+        """
+        raise UsageError(f"a {type(self).__name__} reads whole windows, and keeps no state from frame to frame")
 
     def penalty(self) -> Tensor | None:
         """What is added to the loss for the weights as they are; None for nothing."""

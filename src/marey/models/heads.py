@@ -7,7 +7,7 @@ import math
 import torch
 from torch import Tensor, nn
 
-from marey.models.head import Dropout, FeatureHead, Standardise, masked_mean, mean_of_predictions
+from marey.models.head import Dropout, FeatureHead, Standardise, StepState, masked_mean, mean_of_predictions
 from marey.models.registry import register_head
 
 
@@ -34,6 +34,8 @@ class MeanHead(FeatureHead):
 class FrameAverageHead(FeatureHead):
     """Each frame classified by itself, probabilities averaged: the baseline that knows no time at all."""
 
+    causal = True
+
     def __init__(self, dim: int, classes: int, *, dropout: float = 0.5) -> None:
         super().__init__(dim, classes)
         self.dropout = Dropout(dropout)
@@ -42,6 +44,10 @@ class FrameAverageHead(FeatureHead):
     def classify(self, summary: Tensor, mask: Tensor) -> Tensor:
         """Log-probabilities, (B, classes)."""
         return mean_of_predictions(self.linear(self.dropout(summary)), mask)
+
+    def step(self, frame: Tensor, state: StepState) -> Tensor:
+        """The rolling average of what it says to each frame."""
+        return state.mean_with(self.linear(self.standardise(frame)))
 
 
 @register_head("pyramid")

@@ -6,7 +6,7 @@ import torch
 from torch import Tensor, nn
 from torch.nn.utils.rnn import pack_padded_sequence, pad_packed_sequence
 
-from marey.models.head import Dropout, FeatureHead, Head, mean_of_predictions
+from marey.models.head import Dropout, FeatureHead, Head, StepState, mean_of_predictions
 from marey.models.registry import register_head
 
 Recurrent = nn.LSTM | nn.GRU
@@ -26,10 +26,19 @@ class RecurrentHead(FeatureHead):
         logits: Tensor = self.linear(self.dropout(read_to_the_end(self.recurrent, summary, mask)))
         return logits
 
+    def step(self, frame: Tensor, state: StepState) -> Tensor:
+        """What it says after this frame, if it reads in the order of time."""
+        if not self.causal:
+            return super().step(frame, state)
+        logits: Tensor = self.linear(step(self.recurrent, self.standardise(frame), state))
+        return logits
+
 
 @register_head("lstm")
 class LSTMHead(RecurrentHead):
     """Long short-term memory (Hochreiter and Schmidhuber 1997)."""
+
+    causal = True
 
     def __init__(self, dim: int, classes: int, *, hidden: int = 128, layers: int = 1, dropout: float = 0.5) -> None:
         super().__init__(dim, classes, nn.LSTM(dim, hidden, layers, batch_first=True), dropout)
@@ -48,6 +57,8 @@ class BiLSTMHead(RecurrentHead):
 class GRUHead(RecurrentHead):
     """Gated recurrent unit (Cho et al. 2014)."""
 
+    causal = True
+
     def __init__(self, dim: int, classes: int, *, hidden: int = 128, layers: int = 1, dropout: float = 0.5) -> None:
         super().__init__(dim, classes, nn.GRU(dim, hidden, layers, batch_first=True), dropout)
 
@@ -55,6 +66,8 @@ class GRUHead(RecurrentHead):
 @register_head("lrcn")
 class LRCNHead(FeatureHead):
     """An LSTM with a prediction at every frame; their average is the answer (Donahue et al. 2015)."""
+
+    causal = True
 
     def __init__(self, dim: int, classes: int, *, hidden: int = 256, dropout: float = 0.5) -> None:
         super().__init__(dim, classes)
@@ -66,6 +79,10 @@ class LRCNHead(FeatureHead):
         """Log-probabilities, (B, classes)."""
         states, there = read(self.recurrent, summary, mask)
         return mean_of_predictions(self.linear(self.dropout(states)), there)
+
+    def step(self, frame: Tensor, state: StepState) -> Tensor:
+        """The rolling average of its predictions."""
+        return state.mean_with(self.linear(step(self.recurrent, self.standardise(frame), state)))
 
 
 @register_head("bilstm-dense")
@@ -105,6 +122,8 @@ class LSTMDenseHead(Head):
     36,461,062 with VGG16's convolutions; PyTorch's LSTM has a second vector of biases, 4 x `hidden` more.
     """
 
+    causal = True
+
     def __init__(self, dim: int, classes: int, *, hidden: int = 1200, dense: int = 1024, dropout: float = 0.5) -> None:
         super().__init__(classes)
         self.recurrent = nn.LSTM(dim, hidden, batch_first=True)
@@ -114,9 +133,22 @@ class LSTMDenseHead(Head):
 
     def classify(self, summary: Tensor, mask: Tensor) -> Tensor:
         """Logits, (B, classes)."""
-        last = read_to_the_end(self.recurrent, summary, mask)
+        return self._of_state(read_to_the_end(self.recurrent, summary, mask))
+
+    def step(self, frame: Tensor, state: StepState) -> Tensor:
+        """What it says after this frame."""
+        return self._of_state(step(self.recurrent, frame, state))
+
+    def _of_state(self, last: Tensor) -> Tensor:
         logits: Tensor = self.linear(self.dropout(self.dense(last).relu()))
         return logits
+
+
+def step(recurrent: Recurrent, frame: Tensor, state: StepState) -> Tensor:
+    """The layer's output after one frame more: (B, D) to (B, H)."""
+    states, state.recurrent = recurrent(frame.unsqueeze(1), state.recurrent)
+    last: Tensor = states[:, -1]
+    return last
 
 
 def read(recurrent: Recurrent, features: Tensor, mask: Tensor) -> tuple[Tensor, Tensor]:

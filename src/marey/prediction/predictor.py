@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable, Iterable, Sequence
+from collections.abc import Callable, Iterable, Iterator, Sequence
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
@@ -18,14 +18,18 @@ from marey.encoders import (
     Features,
     FrameOrder,
     Progress,
+    clip_span,
     iterate_views,
     load_encoder,
     read_frames,
 )
 from marey.errors import ModelFormatError, Reason, UsageError, VideoError
 from marey.models import ActionModel, load_model
+from marey.prediction.segmentation import Segmentation
 from marey.prediction.sources import find_clips
-from marey.video import Limits
+from marey.prediction.stream import Memory, OnFrame, StreamPrediction, watch
+from marey.prediction.timeline import Timeline, read_timeline, timeline_of_clip
+from marey.video import Limits, Playback, is_live, open_live, play, probe
 
 Source = str | Path | npt.NDArray[np.uint8] | torch.Tensor
 
@@ -194,6 +198,90 @@ class Predictor:
             result if isinstance(result, VideoError) else [self.of_features(result[view]) for view in views]
             for result in found
         ]
+
+    def timeline(
+        self,
+        source: str | Path,
+        *,
+        segmentation: Segmentation = Segmentation(),  # noqa: B008 - frozen
+        memory: Memory = "window",
+        on_progress: Callable[[float], None] | None = None,
+    ) -> Timeline:
+        """What happens when in a long video.
+
+        Windows slide over it, and each instant is encoded once, however many windows it lies in. Memory does not grow
+        with the length of the video, but for the probabilities.
+
+        Args:
+            source: a video file.
+            segmentation: windows, smoothing, and what is a segment.
+            memory: "window", or "carried" for what `stream` says with a head that keeps a state.
+            on_progress: called with the share that is done, from 0 to 1.
+
+        Raises:
+            VideoError: the file cannot be used.
+            UsageError: a window that the model cannot have.
+        """
+        duration = max(probe(source, limits=self._limits).duration, 1e-6)
+
+        def said(reached: float) -> None:
+            if on_progress is not None:
+                on_progress(min(1.0, reached / duration))
+
+        with play(source, limits=self._limits) as playback:
+            found = read_timeline(
+                self.model,
+                self._encoder,
+                playback,
+                source=str(source),
+                rule=segmentation,
+                memory=memory,
+                on_instant=said,
+            )
+        said(duration)
+        return found if found is not None else self._of_short(Path(source), segmentation)
+
+    def _of_short(self, path: Path, rule: Segmentation) -> Timeline:
+        """A video that is shorter than one window is a clip."""
+        (result,) = self.probabilities([Clip(path)])
+        if isinstance(result, VideoError):
+            raise result
+        _, duration = clip_span(Clip(path), self._limits)
+        return timeline_of_clip(result, self.model, source=str(path), duration=duration, rule=rule)
+
+    def stream(
+        self,
+        source: str | Path | Playback,
+        *,
+        segmentation: Segmentation = Segmentation(),  # noqa: B008 - frozen
+        memory: Memory = "auto",
+        on_frame: OnFrame | None = None,
+    ) -> Iterator[StreamPrediction]:
+        """Answers while a source is played: a camera, an address, a pipe, or a file.
+
+            for prediction in model.stream("0"):
+                print(prediction.time, prediction.label, prediction.confidence)
+
+        The encoder sees no frame twice. Heads that keep a state take one step an instant, others are asked about a ring
+        of features of the latest window. A live source that is too fast loses its oldest frames, which are counted.
+
+        Args:
+            source: the number of a camera, rtsp://, http(s)://, "-" for standard input, a file, or what `marey.video`
+                has opened.
+            segmentation: windows, and how the label is kept steady.
+            memory: "carried", "window", or "auto": carried where the head can.
+            on_frame: called with each frame and the latest answer.
+
+        Raises:
+            VideoError: the source cannot be used, or breaks off.
+        """
+        rule = segmentation
+        if isinstance(source, Playback):
+            yield from watch(self.model, self._encoder, source, rule=rule, memory=memory, on_frame=on_frame)
+            return
+        live = is_live(str(source))
+        with open_live(str(source)) if live else play(source, limits=self._limits) as playback:
+            yield from watch(self.model, self._encoder, playback, rule=rule, memory=memory, on_frame=on_frame)
 
     def of_features(self, features: Features) -> tuple[float, ...]:
         """Probabilities of a clip whose features are known."""

@@ -52,7 +52,7 @@ def decode(
         UsageError: a value that cannot be meant.
     """
     asked = _check_instants(instants)
-    _check_options(size, fit, anchor, interpolation)
+    check_options(size, fit, anchor, interpolation)
     order = np.argsort(asked, kind="stable")
     with open_video(path, limits) as source:
         reader = Reader(source)
@@ -87,7 +87,8 @@ def _check_instants(instants: Sequence[float] | npt.NDArray[np.float64]) -> npt.
     return asked
 
 
-def _check_options(size: tuple[int, int] | None, fit: str, anchor: str, interpolation: str) -> None:
+def check_options(size: tuple[int, int] | None, fit: str, anchor: str, interpolation: str) -> None:
+    """Raise a `UsageError` where a picture cannot be had so."""
     if size is not None and (len(size) != 2 or min(size) < 1):
         raise UsageError(f"size has to be (height, width) in pixels, not {size}")
     if fit not in get_args(Fit):

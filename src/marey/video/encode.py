@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import secrets
 from collections.abc import Iterable, Iterator
+from contextlib import contextmanager
 from fractions import Fraction
 from itertools import chain
 from pathlib import Path
@@ -13,6 +14,7 @@ import numpy as np
 import torch
 from av.container import OutputContainer
 from av.video.frame import VideoFrame
+from av.video.stream import VideoStream
 
 from marey.errors import UsageError
 
@@ -36,7 +38,17 @@ def write_video(
     Raises:
         UsageError: no frames, frames of another kind or of different sizes, or a value out of range.
     """
-    path = Path(path)
+    rate = check_encoding(Path(path), frame_rate, crf)
+    with whole_file(Path(path)) as container:
+        _encode(container, _pictures(frames), rate, crf)
+
+
+def check_encoding(path: Path, frame_rate: float, crf: int) -> Fraction:
+    """The frame rate as a fraction, where a video can be written so.
+
+    Raises:
+        UsageError: a value out of range, or a path that cannot be meant.
+    """
     if path.suffix.lower() != ".mp4":
         raise UsageError(f"a video is written as .mp4, not as '{path.name}'")
     if not 0 < frame_rate <= 1000:
@@ -45,23 +57,47 @@ def write_video(
         raise UsageError(f"crf has to be from 0 to 51, not {crf}")
     if not path.parent.is_dir():
         raise UsageError(f"there is no folder {path.parent} to write {path.name} into")
+    return Fraction(frame_rate).limit_denominator(_LARGEST_RATE_DENOMINATOR)
+
+
+@contextmanager
+def whole_file(path: Path) -> Iterator[OutputContainer]:
+    """An mp4 file to write into, which takes its place when the `with` ends; after an error nothing of it is left.
+
+    Raises:
+        OSError: the disk is full or the folder may not be written to; it names `path`.
+    """
     temporary = path.with_name(f".{path.stem}-{secrets.token_hex(4)}.mp4")
     try:
-        rate = Fraction(frame_rate).limit_denominator(_LARGEST_RATE_DENOMINATOR)
         with av.open(str(temporary), "w", format="mp4", container_options={"movflags": "+faststart"}) as container:
-            _encode(container, _pictures(frames), rate, crf)
+            yield container
         temporary.replace(path)
+    except OSError as error:
+        if error.filename == str(temporary):
+            raise OSError(error.errno, f"{error.strerror}; the video could not be written", str(path)) from error
+        raise
     finally:
         temporary.unlink(missing_ok=True)
+
+
+def add_h264(
+    container: OutputContainer, *, size: tuple[int, int], rate: Fraction, crf: int, threads: int
+) -> VideoStream:
+    """A stream that every browser plays, of pictures of `size` (H, W), both even.
+
+    The bytes depend on the number of threads, so that it is a constant and never the number of cores.
+    """
+    stream = container.add_stream("libx264", rate=rate, options={"crf": str(crf), "preset": "veryfast"})
+    stream.height, stream.width, stream.pix_fmt = *size, "yuv420p"
+    stream.codec_context.thread_count = threads
+    return stream
 
 
 def _encode(container: OutputContainer, pictures: Iterator[VideoFrame], rate: Fraction, crf: int) -> None:
     first = next(pictures, None)
     if first is None:
         raise UsageError("there are no frames to write")
-    stream = container.add_stream("libx264", rate=rate, options={"crf": str(crf), "preset": "veryfast"})
-    stream.width, stream.height, stream.pix_fmt = first.width, first.height, "yuv420p"
-    stream.codec_context.thread_count = 1  # the bytes would depend on the number of cores
+    stream = add_h264(container, size=(first.height, first.width), rate=rate, crf=crf, threads=1)
     for index, picture in enumerate(chain([first], pictures)):
         if (picture.width, picture.height) != (first.width, first.height):
             raise UsageError(

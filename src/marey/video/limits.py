@@ -16,7 +16,8 @@ class Limits:
     Attributes:
         max_pixels: width x height of a picture (`too_large`).
         max_bytes: size of the file (`too_large`).
-        timeout: seconds of wall-clock time of one call (`timeout`).
+        timeout: seconds of wall-clock time of one call, and of the wait for each frame where a source is played
+            (`timeout`).
     """
 
     max_pixels: int = 8192 * 4320
@@ -30,12 +31,16 @@ class Limits:
 
 
 class Deadline:
-    """The moment at which reading a file has to be over."""
+    """The moment at which reading has to be over."""
 
-    def __init__(self, path: Path, seconds: float) -> None:
+    def __init__(self, path: str | Path, seconds: float) -> None:
         self._path = path
         self._seconds = seconds
         self._end = time.monotonic() + seconds
+
+    def restart(self) -> None:
+        """Grant the same time once more, from now on."""
+        self._end = time.monotonic() + self._seconds
 
     @property
     def passed(self) -> bool:

@@ -92,7 +92,7 @@ def probe(path: str | Path, *, limits: Limits = Limits()) -> VideoInfo:  # noqa:
 def _duration(source: Source, reader: Reader, faults: list[str]) -> float:
     """The stated duration where the file lives up to it, the measured one where it states none."""
     measured = _measure(source, reader)
-    stated = source.stated_duration
+    stated = reader.stated_duration
     if stated is None:
         if cut_off(source.path):
             raise damaged(source.path, f"it ends after {measured:.3f} s")
@@ -108,7 +108,7 @@ def _duration(source: Source, reader: Reader, faults: list[str]) -> float:
 
 def _measure(source: Source, reader: Reader) -> float:
     """Seconds to the end of the last packet, read from near the end where the file allows it."""
-    guess = source.stated_duration or (source.container.duration or 0) / av.time_base
+    guess = reader.stated_duration or (source.container.duration or 0) / av.time_base
     for stamp in (reader.stamp(max(0.0, guess - _NEAR_END)), reader.start):
         if guess:
             with suppress(av.FFmpegError):

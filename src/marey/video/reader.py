@@ -10,8 +10,7 @@ import av
 from av.video.frame import VideoFrame
 
 from marey.errors import VideoError
-from marey.video.faults import damaged
-from marey.video.source import STARTS_ANYWHERE, Source
+from marey.video.source import COUNTS_FROM_ZERO, STARTS_ANYWHERE, Source
 
 _TOLERANCE = 1e-6  # s: an instant computed from a timestamp means that frame, whatever the rounding
 _SEEK_GAIN = 8  # frames that a seek has to save before it is worth its own cost
@@ -59,11 +58,11 @@ class Reader:
         self._last: float | None = None
         self._intact = True
         self._may_seek = source.container.format.name.startswith(_SEEKABLE)
-        self._index_is_deferred = source.container.format.name.startswith("matroska,")
+        self._index_is_deferred = source.container.format.name.startswith(COUNTS_FROM_ZERO)
         self.packets = 0
         first = self._next()
         if first is None:
-            raise VideoError(source.path, "no_frames", "its video stream holds no frame that can be decoded")
+            raise source.error("no_frames", "its video stream holds no frame that can be decoded")
         self.first = first
 
     @property
@@ -75,6 +74,14 @@ class Reader:
     def start(self) -> int:
         """A timestamp to seek to for the whole stream."""
         return min(0, self.origin)
+
+    @property
+    def stated_duration(self) -> float | None:
+        """Seconds from the first frame to the end that the container states; None where it states none."""
+        stated = self._source.stated_duration
+        if stated is None or not self._source.container.format.name.startswith(COUNTS_FROM_ZERO):
+            return stated
+        return stated + self.seconds(0)
 
     def seconds(self, stamp: int) -> float:
         """The time of a timestamp."""
@@ -108,8 +115,24 @@ class Reader:
                     break
                 shown, ahead = ahead, None
             if not shown.intact:
-                raise damaged(self._source.path, f"the picture at {shown.time:.3f} s is damaged")
+                raise self._source.damaged(f"the picture at {shown.time:.3f} s is damaged")
             yield shown
+
+    def frames(self) -> Iterator[TimedFrame]:
+        """Every frame from the first to the last, once; not together with `on_screen`.
+
+        Raises:
+            VideoError: a frame cannot be decoded, or the video ends long before its stated duration.
+        """
+        frame: TimedFrame | None = self.first
+        while frame is not None:
+            if not frame.intact:
+                raise self._source.damaged(f"the picture at {frame.time:.3f} s is damaged")
+            end = frame.end
+            yield frame
+            frame = self._next()
+        if self.stated_duration is not None:
+            self._check_end(end, self.stated_duration)
 
     def _next(self) -> TimedFrame | None:
         try:
@@ -117,12 +140,11 @@ class Reader:
         except av.FFmpegError as error:
             self._source.deadline.check()
             where = "at its start" if self._last is None else f"after {self._last:.3f} s"
-            raise damaged(self._source.path, f"decoding failed {where}") from error
+            raise self._source.damaged(f"decoding failed {where}", error) from error
         if image is None:
             return None
         if image.width * image.height > self._source.limits.max_pixels:
-            raise VideoError(
-                self._source.path,
+            raise self._source.error(
                 "too_large",
                 f"a picture has {image.width} x {image.height} pixels, "
                 f"and {self._source.limits.max_pixels:,} are allowed",
@@ -180,7 +202,7 @@ class Reader:
         self._may_seek = False
         frame = self._jump(self.start)
         if frame is None or frame.time > self.first.time:
-            raise damaged(self._source.path, "it cannot be read again from its start")
+            raise self._source.damaged("it cannot be read again from its start")
         return frame
 
     def _jump(self, stamp: int) -> TimedFrame | None:
@@ -191,15 +213,13 @@ class Reader:
 
     def _check_end(self, end: float, instant: float) -> None:
         """Raise where the video ends long before its stated duration, or before what is asked of it."""
-        stated = self._source.stated_duration
+        stated = self.stated_duration
         if instant <= end:
             return
         if stated is not None and ends_early(end, stated):
             raise ended_early(self._source.path, end, stated)
         if ends_early(end, instant):
-            raise VideoError(
-                self._source.path, "too_short", f"a frame at {instant:.3f} s is asked of {end:.3f} s of video"
-            )
+            raise self._source.error("too_short", f"a frame at {instant:.3f} s is asked of {end:.3f} s of video")
 
 
 def _stamp_of(image: VideoFrame) -> int | None:

@@ -10,33 +10,43 @@ from contextlib import contextmanager
 from dataclasses import dataclass
 from fractions import Fraction
 from pathlib import Path
-from typing import Any, NoReturn
+from typing import Any, NoReturn, Protocol
 
 import av
 from av.container import InputContainer
 from av.video.stream import VideoStream
 
-from marey.errors import VideoError
+from marey.errors import Reason, VideoError
 from marey.video.faults import damaged, is_video_header
 from marey.video.limits import Deadline, Limits
 
 # Demuxers that read one file: no playlists, scripts or pictures (hls, concat, tty, png_pipe, ...).
-_FORMATS = (
+FORMATS = (
     "3gp,aac,ac3,aiff,asf,avi,dv,flac,flv,gif,h264,hevc,ivf,m4v,matroska,mov,mp3,mp4,mpeg,mpegts,mpegvideo,"
     "mxf,nut,obu,ogg,rm,vc1,wav,webm,wtv,yuv4mpegpipe"
 )
-_GENERATE_PTS = 1  # AVFMT_FLAG_GENPTS, which PyAV sets: it invents wrong times for B-frames in AVI
+GENERATE_PTS = 1  # AVFMT_FLAG_GENPTS, which PyAV sets: it invents wrong times for B-frames in AVI
 
 FALLBACK_FRAME_RATE = Fraction(25)
 STARTS_ANYWHERE = ("mpegts", "mpeg")
 """Formats of recorded broadcasts, which begin between two keyframes and state no duration."""
+COUNTS_FROM_ZERO = "matroska,"
+"""The format whose duration counts from the time 0, wherever the video starts."""
+
+
+class Fault(Protocol):
+    """Makes the error of a source that breaks."""
+
+    def __call__(self, detail: str, cause: Exception | None = None) -> VideoError:
+        """An error that says what was seen, from what FFmpeg or the system says of it."""
 
 
 @dataclass(frozen=True, slots=True)
 class Source:
-    """An open file with the stream that is looked at."""
+    """An open file or address with the stream that is looked at; errors call it by its name."""
 
-    path: Path
+    name: str
+    damaged: Fault
     container: InputContainer
     stream: VideoStream
     time_base: Fraction
@@ -44,6 +54,15 @@ class Source:
     stated_duration: float | None
     limits: Limits
     deadline: Deadline
+
+    @property
+    def path(self) -> Path:
+        """The file."""
+        return Path(self.name)
+
+    def error(self, reason: Reason, detail: str) -> VideoError:
+        """The error of a source that cannot be used."""
+        return VideoError(self.name, reason, detail)
 
     @property
     def frame_period(self) -> float:
@@ -92,9 +111,23 @@ def open_video(path: str | Path, limits: Limits) -> Iterator[Source]:
     path = Path(path)
     deadline = Deadline(path, limits.timeout)
     _check_file(path, limits)
+
+    def fault(detail: str, cause: Exception | None = None) -> VideoError:
+        return damaged(path, detail)
+
+    with reading(path, deadline), _LocalFile(path, deadline) as file, _open_container(path, file) as container:
+        yield choose_stream(str(path), container, limits, deadline, fault)
+
+
+@contextmanager
+def reading(path: Path, deadline: Deadline) -> Iterator[None]:
+    """Say in marey's words why a file cannot be read any further.
+
+    Raises:
+        VideoError: in place of what FFmpeg or the system raises.
+    """
     try:
-        with _LocalFile(path, deadline) as file, _open_container(path, file) as container:
-            yield _choose_stream(path, container, limits, deadline)
+        yield
     except (av.FFmpegError, OSError) as error:
         deadline.check()
         raise damaged(path, f"it cannot be read any further: {error.strerror}") from error
@@ -125,36 +158,42 @@ def _open_container(path: Path, file: _LocalFile) -> InputContainer:
         container = av.open(
             file,
             "r",
-            container_options={"format_whitelist": _FORMATS, "protocol_whitelist": "none"},
+            container_options={"format_whitelist": FORMATS, "protocol_whitelist": "none"},
             metadata_errors="replace",
-            io_open=_refuse,
+            io_open=refuse,
         )
     except av.FFmpegError as error:
         if is_video_header(path):
             raise damaged(path, "its header is a video's, and what follows cannot be read") from error
         raise VideoError(path, "not_video", "no video format that is known starts like this file") from error
-    container.flags &= ~_GENERATE_PTS
+    container.flags &= ~GENERATE_PTS
     return container
 
 
-def _refuse(url: str, *_: Any) -> NoReturn:
+def refuse(url: str, *_: Any) -> NoReturn:
+    """Keep FFmpeg from opening what a video names."""
     raise PermissionError(f"a video may not open another file: {url}")
 
 
-def _choose_stream(path: Path, container: InputContainer, limits: Limits, deadline: Deadline) -> Source:
+def choose_stream(name: str, container: InputContainer, limits: Limits, deadline: Deadline, fault: Fault) -> Source:
+    """The first real video stream of what was opened.
+
+    Raises:
+        VideoError: there is none that can be used.
+    """
     covers = av.stream.Disposition.attached_pic  # the cover of a song is a picture, not a video
     streams = [stream for stream in container.streams.video if not stream.disposition & covers]
     if not streams:
         others = sorted({stream.type for stream in container.streams} - {"video"})
-        raise VideoError(path, "no_video_stream", f"it holds {' and '.join(others) or 'nothing'}, and no video")
+        raise VideoError(name, "no_video_stream", f"it holds {' and '.join(others) or 'nothing'}, and no video")
     stream = streams[0]
     if stream.codec_context is None:
-        raise VideoError(path, "no_frames", "there is no decoder for its video stream")
+        raise VideoError(name, "no_frames", "there is no decoder for its video stream")
     stream.thread_type = "NONE"  # files are decoded side by side: threads within one cost more than they win
     pixels = stream.codec_context.width * stream.codec_context.height
     if pixels > limits.max_pixels:
         raise VideoError(
-            path,
+            name,
             "too_large",
             f"a picture has {stream.codec_context.width} x {stream.codec_context.height} pixels, "
             f"and {limits.max_pixels:,} are allowed",
@@ -162,7 +201,8 @@ def _choose_stream(path: Path, container: InputContainer, limits: Limits, deadli
     stream.codec_context.options = {"max_pixels": str(limits.max_pixels)}
     time_base = stream.time_base or Fraction(1, 1000)
     return Source(
-        path=path,
+        name=name,
+        damaged=fault,
         container=container,
         stream=stream,
         time_base=time_base,
@@ -177,15 +217,13 @@ def _stated_duration(container: InputContainer, stream: VideoStream) -> float | 
     """What the file says of the video's duration; of the container's only where nothing else is in it."""
     if container.format.name.startswith(STARTS_ANYWHERE):
         return None  # FFmpeg's own guess, from the first timestamp to the last
-    if stream.duration and stream.time_base:
-        return float(stream.duration * stream.time_base)
-    end = None
     tag = re.fullmatch(r"(\d+):(\d\d):(\d\d(?:\.\d+)?)", stream.metadata.get("DURATION", ""))  # Matroska
     if tag:
         hours, minutes, seconds = tag.groups()
-        end = 3600 * int(hours) + 60 * int(minutes) + float(seconds)
-    elif container.duration and len(container.streams) == 1:
-        end = container.duration / av.time_base
-    if end is not None and container.format.name.startswith("matroska"):
-        end -= (container.start_time or 0) / av.time_base  # Matroska counts from 0, wherever the video starts
-    return end
+        return 3600 * int(hours) + 60 * int(minutes) + float(seconds)
+    # FFmpeg may give every stream of a Matroska file the duration of the longest
+    if stream.duration and stream.time_base and not container.format.name.startswith(COUNTS_FROM_ZERO):
+        return float(stream.duration * stream.time_base)
+    if container.duration and len(container.streams) == 1:
+        return container.duration / av.time_base
+    return None

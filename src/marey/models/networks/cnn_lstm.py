@@ -4,8 +4,9 @@ from __future__ import annotations
 
 from torch import Tensor, nn
 
-from marey.models.head import Dropout
+from marey.models.head import Dropout, StepState
 from marey.models.networks.network import Network, PerFrame, Shape
+from marey.models.recurrent import step
 from marey.models.registry import register_head
 
 
@@ -17,6 +18,8 @@ class CNNLSTM(Network):
     six classes that is 4,547,014 parameters in the counting of Keras, 1,152 of them statistics of batch
     normalisation; PyTorch's LSTM has a second vector of biases, 4 x 96 more.
     """
+
+    causal = True
 
     def __init__(
         self,
@@ -50,6 +53,11 @@ class CNNLSTM(Network):
         """Logits, (B, classes)."""
         states, _ = self.recurrent(self.frames(pixels))
         logits: Tensor = self.classifier(states[:, -1])
+        return logits
+
+    def of_frame(self, pixels: Tensor, state: StepState) -> Tensor:
+        """Logits after one frame more, (B, classes)."""
+        logits: Tensor = self.classifier(step(self.recurrent, self.frames.network(pixels), state))
         return logits
 
 

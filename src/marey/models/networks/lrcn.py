@@ -5,8 +5,9 @@ from __future__ import annotations
 import torch
 from torch import Tensor, nn
 
-from marey.models.head import Dropout, mean_of_predictions
+from marey.models.head import Dropout, StepState, mean_of_predictions
 from marey.models.networks.network import Network, PerFrame, Shape
+from marey.models.recurrent import step
 from marey.models.registry import register_head
 
 
@@ -17,6 +18,8 @@ class SmallLRCN(Network):
     The averaging of predictions is the paper's. Its network a frame was AlexNet, trained on ImageNet; this one has four
     convolutions of 16 to 64 filters, which is what is usual where there is nothing to begin from.
     """
+
+    causal = True
 
     def __init__(self, shape: Shape, classes: int, *, width: int = 16, hidden: int = 64, dropout: float = 0.25) -> None:
         super().__init__(shape, classes)
@@ -36,3 +39,7 @@ class SmallLRCN(Network):
         states, _ = self.recurrent(self.frames(pixels))
         everywhere = torch.ones(states.shape[:2], dtype=torch.bool, device=states.device)
         return mean_of_predictions(self.linear(self.dropout(states)), everywhere)
+
+    def of_frame(self, pixels: Tensor, state: StepState) -> Tensor:
+        """The rolling average of its predictions, (B, classes)."""
+        return state.mean_with(self.linear(step(self.recurrent, self.frames.network(pixels), state)))

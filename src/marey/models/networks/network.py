@@ -7,7 +7,7 @@ from typing import ClassVar
 import torch
 from torch import Tensor, nn
 
-from marey.models.head import Head
+from marey.models.head import Head, StepState
 
 Shape = tuple[int, int, int, int]
 """(T, C, H, W) of the clips that a network is built for."""
@@ -40,7 +40,20 @@ class Network(Head):
 
     def classify(self, summary: Tensor, mask: Tensor) -> Tensor:
         """Logits of pictures in 0 to 255, (B, T, C, H, W) to (B, classes)."""
-        return self.of_pixels((summary.float() - self.pixel_mean) * self.pixel_scale)
+        return self.of_pixels(self._normalised(summary))
+
+    def step(self, frame: Tensor, state: StepState) -> Tensor:
+        """Logits after one picture more in 0 to 255, (B, C, H, W) to (B, classes)."""
+        if not self.causal:
+            return super().step(frame, state)
+        return self.of_frame(self._normalised(frame), state)
+
+    def _normalised(self, pictures: Tensor) -> Tensor:
+        return (pictures.float() - self.pixel_mean) * self.pixel_scale
+
+    def of_frame(self, pixels: Tensor, state: StepState) -> Tensor:
+        """Logits after one normalised picture more, float32 (B, C, H, W), of a network that is causal."""
+        raise NotImplementedError  # pragma: no cover
 
     def of_pixels(self, pixels: Tensor) -> Tensor:
         """Logits of normalised pictures, float32 (B, T, C, H, W)."""

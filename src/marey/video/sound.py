@@ -1,0 +1,137 @@
+"""The sound of a video, to be put beside new pictures."""
+
+from __future__ import annotations
+
+from collections.abc import Iterator
+from contextlib import ExitStack
+from fractions import Fraction
+from pathlib import Path
+
+import av
+from av.audio.stream import AudioStream
+from av.container import OutputContainer
+from av.packet import Packet
+
+from marey.video.limits import Limits
+from marey.video.reader import Reader
+from marey.video.source import Source, open_video, reading
+
+_COPIED = (
+    "aac",
+    "ac3",
+    "alac",
+    "eac3",
+    "flac",
+    "mp3",
+    "mp3float",
+    "opus",
+    "libopus",
+)  # what mp4 holds and players know
+_SAMPLE_RATES = (8_000, 11_025, 12_000, 16_000, 22_050, 24_000, 32_000, 44_100, 48_000, 64_000, 88_200, 96_000)  # AAC's
+_CHANNELS = (1, 2, 6)  # mono, stereo, 5.1: what players know; any other becomes stereo
+_BITS_PER_CHANNEL = 96_000  # a second
+_LEAD_IN = 0.1  # s: what a decoder wants to hear before the first sample that counts
+
+
+class Sound:
+    """Packets of sound in the order of their times, which count from the first picture of the video."""
+
+    def __init__(self, source: Source, stream: AudioStream, origin: Fraction, container: OutputContainer) -> None:
+        self._source = source
+        self._stream = stream
+        self._origin = origin
+        self._out: AudioStream = (
+            container.add_stream_from_template(stream)
+            if stream.codec_context.name in _COPIED
+            else _add_aac(container, stream)
+        )
+        self._packets = self._copy() if stream.codec_context.name in _COPIED else self._encode()
+        self._waiting: Packet[AudioStream] | None = None
+
+    def until(self, seconds: float) -> Iterator[Packet[AudioStream]]:
+        """The packets up to a time that have not been handed out yet.
+
+        Raises:
+            VideoError: the video cannot be read any further.
+        """
+        self._source.deadline.restart()
+        while True:
+            packet = self._waiting or self._next()
+            self._waiting = packet
+            if packet is None or float((packet.dts or 0) * packet.time_base) > seconds:
+                return
+            self._waiting = None
+            yield packet
+
+    def _next(self) -> Packet[AudioStream] | None:
+        with reading(self._source.path, self._source.deadline):
+            return next(self._packets, None)
+
+    def _demux(self) -> Iterator[Packet[AudioStream]]:
+        for packet in self._source.container.demux(self._stream):
+            self._source.deadline.check()
+            yield packet
+
+    def _copy(self) -> Iterator[Packet[AudioStream]]:
+        last: int | None = None
+        for packet in self._demux():
+            stamp = packet.dts if packet.dts is not None else packet.pts
+            if not packet.size or stamp is None:
+                continue
+            first = self._ticks(packet.time_base)
+            end = float((stamp - first + (packet.duration or 0)) * packet.time_base)
+            if end <= -_LEAD_IN or (last is not None and stamp <= last):
+                continue  # mp4 cannot go back in time
+            last = stamp
+            packet.pts = (stamp if packet.pts is None else packet.pts) - first
+            packet.dts = stamp - first
+            packet.stream = self._out
+            yield packet
+
+    def _encode(self) -> Iterator[Packet[AudioStream]]:
+        for packet in self._demux():
+            try:
+                frames = packet.decode()
+            except av.InvalidDataError:
+                continue  # a moment of silence; the pictures are what this is about
+            for frame in frames:
+                if frame.pts is None or frame.time_base is None:
+                    continue
+                frame.pts -= self._ticks(frame.time_base)
+                if float((frame.pts + frame.samples / frame.sample_rate / frame.time_base) * frame.time_base) > 0:
+                    yield from self._out.encode(frame)
+        yield from self._out.encode(None)
+
+    def _ticks(self, time_base: Fraction) -> int:
+        return round(self._origin / time_base)
+
+
+def open_sound(path: Path, container: OutputContainer, opened: ExitStack) -> Sound | None:
+    """Add a video's first sound to a file; None where it has none, or none that can be understood.
+
+    Args:
+        path: the video.
+        container: the mp4 file to which the sound is added.
+        opened: closes the video in the end.
+
+    Raises:
+        VideoError: the video cannot be used.
+    """
+    limits = Limits()
+    with open_video(path, limits) as source:
+        origin = Reader(source).origin * source.time_base
+    with ExitStack() as opening:
+        source = opening.enter_context(open_video(path, limits))
+        streams = [stream for stream in source.container.streams.audio if stream.codec_context is not None]
+        sound = Sound(source, streams[0], origin, container) if streams else None
+        opened.callback(opening.pop_all().close)
+        return sound
+
+
+def _add_aac(container: OutputContainer, stream: AudioStream) -> AudioStream:
+    rate = stream.sample_rate if stream.sample_rate in _SAMPLE_RATES else 48_000
+    out = container.add_stream("aac", rate=rate)
+    channels = stream.layout.nb_channels
+    out.codec_context.layout = {1: "mono", 6: "5.1"}.get(channels, "stereo")
+    out.codec_context.bit_rate = _BITS_PER_CHANNEL * (channels if channels in _CHANNELS else 2)
+    return out

@@ -1,0 +1,198 @@
+"""Windows over a video: what they say, and what they cost."""
+
+from __future__ import annotations
+
+from collections.abc import Callable
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+import pytest
+import torch
+
+from marey.data import Clip
+from marey.encoders import Encoder, EncoderSpec, FeatureCache, Stream, load_encoder, read_clip
+from marey.errors import UsageError, VideoError
+from marey.models import ActionModel, HeadSpec, ModelConfig, new_classifier
+from marey.prediction import Predictor, Segmentation
+from marey.prediction.windows import plan_grid
+from marey.video import Sampling, decode
+
+RATE = 25.0
+MakeModel = Callable[..., tuple[Predictor, Encoder]]
+RAW = Segmentation(smooth=0.0)
+
+
+@pytest.fixture
+def make_model(tmp_path: Path) -> MakeModel:
+    """A function that makes an untrained model whose answers differ from clip to clip."""
+
+    def make(
+        head: str = "gru",
+        *,
+        streams: dict[str, Stream] | None = None,
+        sampling: Sampling = Sampling(count=8),  # noqa: B008 - frozen
+        encoder: str = "mobilenetv3_small_050",
+        options: dict[str, Any] | None = None,
+    ) -> tuple[Predictor, Encoder]:
+        spec = EncoderSpec(name=encoder, weights="random" if "pixels" not in encoder else "pretrained", size=32)
+        network = load_encoder(spec, frames=sampling.count)
+        kinds = streams or {"appearance": Stream(kind="appearance")}
+        contract = network.contract(sampling=sampling, streams=kinds, fit="stretch")
+        head_spec = HeadSpec(name=head, options=options or {})
+        with torch.random.fork_rng():
+            torch.manual_seed(0)
+            classifier = new_classifier(contract, head_spec, 3)
+            for parameter in classifier.parameters():
+                parameter.data += torch.randn_like(parameter) * 0.3
+        config = ModelConfig(contract=contract, head=head_spec, labels=("a", "b", "c"))
+        model = ActionModel(config, classifier.eval())
+        return Predictor(model, encoder=network, cache=FeatureCache(tmp_path / "cache")), network
+
+    return make
+
+
+@pytest.fixture(scope="module")
+def video(tmp_path_factory: pytest.TempPathFactory, make_video: Any) -> Path:
+    path: Path = make_video(tmp_path_factory.mktemp("long") / "long.mp4", seconds=5.0, frame_rate=RATE)
+    return path
+
+
+def test_a_window_says_what_its_span_of_the_video_says_as_a_clip(make_model: MakeModel, video: Path) -> None:
+    predictor, _ = make_model("pyramid")
+    answers = list(predictor.stream(video, segmentation=Segmentation(window=1.6, smooth=0.0)))
+    assert len(answers) == 25 - 7
+    for place in (0, 7, 17):
+        start = place * 0.2
+        (clip,) = predictor.probabilities([Clip(video, start=start, end=start + 1.6)])
+        said = dict(zip(answers[place].labels, answers[place].probabilities, strict=True))
+        assert [said[label] for label in predictor.labels] == pytest.approx(clip, abs=1e-5)
+
+
+def test_a_window_of_sixteen_frames_that_slides_by_one_frame_has_each_frame_encoded_once(
+    make_model: MakeModel, video: Path
+) -> None:
+    predictor, encoder = make_model("pyramid", sampling=Sampling(kind="dense", count=16, rate=RATE))
+    before = encoder.pictures
+    timeline = predictor.timeline(video)
+    assert len(timeline.times) == 125
+    assert encoder.pictures - before == timeline.pictures == 125
+    answers = list(predictor.stream(video))
+    assert len(answers) == 125 - 15
+    assert encoder.pictures - before == 2 * 125
+
+
+def test_a_stride_finer_than_a_windows_own_instants_shares_them_too(make_model: MakeModel, video: Path) -> None:
+    predictor, encoder = make_model("pyramid")
+    before = encoder.pictures
+    rule = Segmentation(window=1.6, stride=0.04, smooth=0.0)
+    answers = list(predictor.stream(video, segmentation=rule))
+    assert encoder.pictures - before == 125
+    (clip,) = predictor.probabilities([Clip(video, start=11 * 0.04 - 0.08, end=11 * 0.04 + 1.52)])
+    said = dict(zip(answers[11].labels, answers[11].probabilities, strict=True))
+    assert [said[label] for label in predictor.labels] == pytest.approx(clip, abs=1e-5)
+
+
+def test_instants_that_show_the_same_frames_are_not_encoded_again(
+    make_model: MakeModel, make_video: Any, tmp_path: Path
+) -> None:
+    slow = make_video(tmp_path / "slow.mp4", seconds=4.0, frame_rate=5.0)
+    predictor, encoder = make_model("pyramid")
+    before = encoder.pictures
+    timeline = predictor.timeline(slow, segmentation=Segmentation(window=0.4))
+    assert len(timeline.times) == 80
+    assert encoder.pictures - before == 20
+
+
+def test_streams_that_compare_frames_look_beyond_the_window(make_model: MakeModel, video: Path) -> None:
+    difference = Stream(kind="difference", span=0.4)
+    predictor, encoder = make_model("pyramid", streams={"difference": difference})
+    (answer, *_) = predictor.stream(video, segmentation=Segmentation(window=1.6, smooth=0.0))
+    instants = (np.arange(8) + 0.5) * 0.2
+    before, after = (decode(video, np.clip(instants + by, 0, None), size=(32, 32)).data for by in (-0.2, 0.2))
+    pictures = difference.combine(torch.stack([before, after], dim=1))
+    expected = predictor.of_features({"difference": encoder.encode_clips(pictures[None])[0]})
+    said = dict(zip(answer.labels, answer.probabilities, strict=True))
+    assert [said[label] for label in predictor.labels] == pytest.approx(expected, abs=1e-4)
+
+
+@pytest.mark.parametrize("head", ["gru", "lrcn", "frame-average"])
+def test_a_stream_with_a_causal_head_and_the_file_read_offline_agree(
+    make_model: MakeModel, video: Path, head: str
+) -> None:
+    predictor, encoder = make_model(head)
+    before = encoder.pictures
+    live = list(predictor.stream(video, segmentation=Segmentation(window=1.6, smooth=0.0)))
+    assert encoder.pictures - before == len(live) == 25
+    offline = predictor.timeline(video, segmentation=Segmentation(window=1.6, smooth=0.0), memory="carried")
+    assert offline.times == pytest.approx([answer.time for answer in live])
+    for answer, row in zip(live, offline.probabilities, strict=True):
+        said = dict(zip(answer.labels, answer.probabilities, strict=True))
+        assert [said[label] for label in predictor.labels] == pytest.approx(row.tolist(), abs=1e-4)
+    if head == "gru":  # the whole video at once, as a clip of 25 instants
+        contract = predictor.model.config.contract.model_copy(update={"sampling": Sampling(count=25)})
+        pictures = read_clip(Clip(video, start=0.0, end=5.0), contract)["appearance"]
+        whole = predictor.of_features({"appearance": encoder.encode_clips(pictures[None])[0]})
+        assert whole == pytest.approx(offline.probabilities[-1].tolist(), abs=1e-4)
+
+
+def test_a_network_on_pictures_steps_too_and_reads_whole_windows_at_a_quarter_of_one(
+    make_model: MakeModel, video: Path
+) -> None:
+    predictor, _ = make_model("lrcn-small", encoder="pixels", options={"width": 4, "hidden": 8})
+    carried = list(predictor.stream(video, segmentation=Segmentation(window=1.6)))
+    windows = list(predictor.stream(video, segmentation=Segmentation(window=1.6), memory="window"))
+    assert len(carried) == 25
+    assert [answer.time for answer in windows] == pytest.approx([1.5 + 0.4 * place for place in range(9)])
+
+
+def test_a_head_that_keeps_no_state_cannot_carry_one(make_model: MakeModel, video: Path) -> None:
+    predictor, _ = make_model("pyramid")
+    with pytest.raises(UsageError, match=r"memory='carried': the head 'pyramid'"):
+        next(predictor.stream(video, memory="carried"))
+
+
+def test_a_video_shorter_than_a_window_is_read_as_the_clip_that_it_is(make_model: MakeModel, video: Path) -> None:
+    predictor, _ = make_model("pyramid")
+    timeline = predictor.timeline(video, segmentation=Segmentation(window=60.0))
+    (clip,) = predictor.predict(video)
+    assert timeline.window == timeline.duration == pytest.approx(5.0)
+    label, confidence = timeline.at(2.0)[0]
+    assert label == clip.label
+    assert confidence == pytest.approx(clip.confidence, abs=1e-6)
+
+
+def test_dense_sampling_has_its_own_window(make_model: MakeModel, video: Path) -> None:
+    predictor, _ = make_model("pyramid", sampling=Sampling(kind="dense", count=8, rate=10.0))
+    assert predictor.timeline(video).window == pytest.approx(0.8)
+    with pytest.raises(UsageError, match=r"window=2: this model samples 10 instants a second"):
+        predictor.timeline(video, segmentation=Segmentation(window=2.0))
+
+
+def test_the_window_is_as_long_as_the_clips_were_and_never_over_two_seconds_unless_asked(make_model: MakeModel) -> None:
+    contract = make_model()[0].model.config.contract
+    lengths = {typical: plan_grid(contract, window=None, typical=typical, stride=None, whole=False).window
+               for typical in (None, 0.8, 7.0)}  # fmt: skip
+    assert lengths == pytest.approx({None: 2.0, 0.8: 0.8, 7.0: 2.0})
+    assert plan_grid(contract, window=7.0, typical=0.8, stride=None, whole=False).window == pytest.approx(7.0)
+
+
+def test_the_timeline_says_how_far_it_is_and_covers_the_video(make_model: MakeModel, video: Path) -> None:
+    predictor, _ = make_model("pyramid")
+    said: list[float] = []
+    timeline = predictor.timeline(video, on_progress=said.append)
+    assert said == sorted(said)
+    assert said[-1] == 1.0
+    assert timeline.duration == pytest.approx(5.0)
+    assert timeline.probabilities.sum(1) == pytest.approx(1.0, abs=1e-5)
+    assert 0 < timeline.times[0] < timeline.times[-1] < 5.0
+
+
+def test_a_file_that_cannot_be_used_says_why(make_model: MakeModel, tmp_path: Path) -> None:
+    predictor, _ = make_model("pyramid")
+    fake = tmp_path / "fake.mp4"
+    fake.write_text("no video at all")
+    with pytest.raises(VideoError, match="not_video"):
+        predictor.timeline(fake)
+    with pytest.raises(VideoError, match="not_video"):
+        next(predictor.stream(fake))
