@@ -1,37 +1,64 @@
-"""What people look at: the report of an evaluation, its plots and tables, and clips on one plate."""
+"""What people look at: reports with plots and tables, video with captions, timelines, and clips on one plate."""
 
 from __future__ import annotations
 
+from marey.reports.annotation import annotate_video, plate_of, write_labelled_frames
 from marey.reports.chronophotograph import chronophotograph, contact_sheet
 from marey.reports.comparison import SURE, Cost, Entry, TrainingTime, answer_of, comparison_table, write_comparison
+from marey.reports.overlay import Caption, draw_caption
 from marey.reports.page import Plate, write_report
+from marey.reports.picture_files import save_picture
 from marey.reports.plots import History, plot_confusion, plot_curves, plot_per_class, plot_reliability
+from marey.reports.segment_files import SEGMENT_SUFFIXES, write_segments, write_thumbnails
 from marey.reports.sentences import answer
 from marey.reports.style import save_png
 from marey.reports.table import metrics_table
+from marey.reports.timeline_plot import plot_timeline
 from marey.reports.tuning import plot_history, plot_importances, write_tuning
+from marey.reports.untrimmed_page import (
+    PlayedVideo,
+    UntrimmedEvaluation,
+    untrimmed_answer,
+    untrimmed_table,
+    write_untrimmed,
+)
 
 __all__ = [
+    "SEGMENT_SUFFIXES",
     "SURE",
+    "Caption",
     "Cost",
     "Entry",
     "History",
     "Plate",
+    "PlayedVideo",
     "TrainingTime",
+    "UntrimmedEvaluation",
+    "annotate_video",
     "answer",
     "answer_of",
     "chronophotograph",
     "comparison_table",
     "contact_sheet",
+    "draw_caption",
     "metrics_table",
+    "plate_of",
     "plot_confusion",
     "plot_curves",
     "plot_history",
     "plot_importances",
     "plot_per_class",
     "plot_reliability",
+    "plot_timeline",
+    "save_picture",
     "save_png",
+    "untrimmed_answer",
+    "untrimmed_table",
     "write_comparison",
+    "write_labelled_frames",
     "write_report",
+    "write_segments",
+    "write_thumbnails",
     "write_tuning",
+    "write_untrimmed",
 ]

@@ -7,16 +7,15 @@ it moves on the spot, the limbs fan out.
 from __future__ import annotations
 
 from collections.abc import Sequence
-from pathlib import Path
 from typing import Literal
 
-import matplotlib
 import numpy as np
 import numpy.typing as npt
 import torch
-from PIL import Image, ImageDraw, ImageFont
+from PIL import Image, ImageDraw
 
 from marey.errors import UsageError
+from marey.reports.lettering import measure, one_line, open_font, shorten
 
 Picture = npt.NDArray[np.uint8]
 """RGB `(H, W, 3)`."""
@@ -94,21 +93,22 @@ def contact_sheet(rows: Sequence[tuple[str, Sequence[Picture]]], *, title: str =
     Raises:
         UsageError: no rows, or frames of different sizes.
     """
+    rows = [(one_line(label), frames) for label, frames in rows]
     height, width = _common_size([frame for _, frames in rows for frame in frames])
     height, width = height * scale, width * scale
     text = max(13, height // 8)
     gap, edge = max(6, width // 24), max(16, width // 8)
-    label_width = max(_measure(label, text) for label, _ in rows) + 2 * gap
+    label_width = max(measure(label, text) for label, _ in rows) + 2 * gap
     top = edge + (2 * text if title else 0)
     columns = max(len(frames) for _, frames in rows)
     size = (2 * edge + label_width + columns * (width + gap) - gap, top + edge + len(rows) * (height + gap) - gap)
     sheet = Image.new("RGB", size, PAPER)
     pen = ImageDraw.Draw(sheet)
     if title:
-        pen.text((edge, edge), title, fill=INK, font=_font(round(text * 1.25)), anchor="lt")
+        pen.text((edge, edge), title, fill=INK, font=open_font(title, round(text * 1.25)), anchor="lt")
     for row, (label, frames) in enumerate(rows):
         y = top + row * (height + gap)
-        pen.text((edge, y + height // 2), label, fill=INK, font=_font(text), anchor="lm")
+        pen.text((edge, y + height // 2), label, fill=INK, font=open_font(label, text), anchor="lm")
         for column, frame in enumerate(frames):
             _mount(sheet, frame, (edge + label_width + column * (width + gap), y), scale)
     return np.asarray(sheet)
@@ -141,7 +141,8 @@ def plate(pictures: Sequence[tuple[str, Picture]], *, columns: int = 3, scale: i
         x = edge + index % columns * (width + gap)
         y = edge + index // columns * (height + foot + gap)
         _mount(sheet, picture, (x, y), scale)
-        pen.text((x + width // 2, y + height + foot // 2), caption, fill=INK, font=_font(text), anchor="mm")
+        line = shorten(caption, width + gap - text, text)
+        pen.text((x + width // 2, y + height + foot // 2), line, fill=INK, font=open_font(line, text), anchor="mm")
     return np.asarray(sheet)
 
 
@@ -242,11 +243,3 @@ def _mount(sheet: Image.Image, picture: Picture, corner: tuple[int, int], scale:
     if scale != 1:
         image = image.resize((image.width * scale, image.height * scale), Image.Resampling.LANCZOS)
     sheet.paste(image, corner)
-
-
-def _font(size: int) -> ImageFont.FreeTypeFont:
-    return ImageFont.truetype(Path(matplotlib.get_data_path()) / "fonts" / "ttf" / "DejaVuSans.ttf", size)
-
-
-def _measure(text: str, size: int) -> int:
-    return round(_font(size).getlength(text))

@@ -12,12 +12,13 @@ from matplotlib.axes import Axes
 from matplotlib.figure import Figure
 
 from marey.evaluation import FAILED, ClassScores, Metrics, Reliability
-from marey.reports import style
+from marey.reports import sentences, style
 
 History: TypeAlias = Mapping[str, Sequence[float]]
 """One value an epoch of `train_loss`, `val_loss`, `val_macro_f1`, `learning_rate`; any may be missing."""
 
 LEGIBLE = 5.5  # points; smaller numbers are left out
+MANY = 25  # bars from which on they stand closer together
 DARK = 0.62  # share of a row from which its cell needs white numbers
 
 
@@ -84,45 +85,73 @@ def plot_per_class(metrics: Metrics) -> Figure:
     found = [row for row in metrics.classes if row.support]
     ordered = sorted(found, key=_best_first)
     absent = [row for row in metrics.classes if not row.support]
-    names = [style.plot_text(row.label) for row in [*ordered, *absent]]
-    place = np.arange(len(names))
-    pitch = 0.3 if len(names) <= 25 else 0.17
-    font = style.BASE if len(names) <= 25 else 7.5
-    left = 0.3 + max(style.text_width(name, font) for name in names)
-    height = pitch * len(names) + 0.1
-    figure = style.new_figure(left + 4.6 + 1.15, height + 1.1)
-    axes = style.add_axes(figure, left, 0.5, 4.6, height)
-    known = place[: len(ordered)]
-    axes.barh(known, [_number(row.f1) for row in ordered], height=0.62, color=style.SKY, label="F1")
+    beside = [(1.04, f"{_number(row.f1):.2f}   {sentences.count(row.support, 'clip')}") for row in ordered]
+    figure, axes = named_bars(
+        [row.label for row in (*ordered, *absent)],
+        [_number(row.f1) for row in (*ordered, *absent)],
+        beside=[*beside, *[(0.01, "no clip in this test set")] * len(absent)],
+        width=4.6,
+        right=1.15,
+        legend="F1",
+    )
+    size = 26 if len(metrics.classes) <= MANY else 12
     for values, mark, colour, name in (
         ([_number(row.precision) for row in ordered], "D", style.ORANGE, "precision"),
         ([_number(row.recall) for row in ordered], "o", style.BLUE, "recall"),
     ):
-        size = 26 if pitch > 0.2 else 12
-        axes.scatter(values, known, s=size, marker=mark, color=colour, label=name, zorder=3, clip_on=False, lw=0)
-    for row, y in zip(ordered, known, strict=True):
-        clips = f"{row.support} {'clip' if row.support == 1 else 'clips'}"
-        axes.text(1.04, y, f"{_number(row.f1):.2f}   {clips}", va="center", fontsize=font - 1, color=style.MUTED)
-    for y in place[len(ordered) :]:
-        axes.text(0.01, y, "no clip in this test set", va="center", fontsize=font - 1, color=style.MUTED)
-    axes.set_yticks(place, names, fontsize=font)
-    for text in axes.get_yticklabels():
-        text.set_parse_math(False)
+        place = range(len(values))
+        axes.scatter(values, place, s=size, marker=mark, color=colour, label=name, zorder=3, clip_on=False, lw=0)
+    style.label_axes(axes, title="Each class", pad=26)  # above the legend
+    axes.legend(
+        loc="lower left",
+        bbox_to_anchor=(0, 1.0),
+        ncols=3,
+        frameon=False,
+        fontsize=style.BASE - 1,
+        borderaxespad=0.2,
+        handletextpad=0.5,
+    )
+    return figure
+
+
+def named_bars(
+    names: Sequence[str],
+    values: Sequence[float],
+    *,
+    beside: Sequence[tuple[float, str]],
+    width: float,
+    right: float,
+    longest: int = 28,
+    legend: str = "",
+) -> tuple[Figure, Axes]:
+    """Bars from 0 to 1, each with its name on the left, the first one on top.
+
+    Args:
+        names: of the bars; they are shortened to `longest` letters.
+        values: their lengths.
+        beside: for each bar a text, and at which value it begins.
+        width: from 0 to 1, in inches.
+        right: room for texts beyond 1, in inches.
+        longest: letters of a name.
+        legend: what a bar is, for a legend.
+    """
+    pitch, size = (0.3, style.BASE) if len(names) <= MANY else (0.17, 7.5)
+    shown = [style.plot_text(name, longest=longest) for name in names]
+    left = 0.3 + max(style.text_width(name, size) for name in shown)
+    height = pitch * len(names) + 0.1
+    figure = style.new_figure(left + width + right, height + 1.1)
+    axes = style.add_axes(figure, left, 0.5, width, height)
+    axes.barh(range(len(names)), values, height=0.62, color=style.SKY, label=legend)
+    for place, (start, text) in enumerate(beside):
+        axes.text(start, place, text, va="center", fontsize=size - 1, color=style.MUTED)
+    axes.set_yticks(range(len(names)), shown, fontsize=size)
+    for label in axes.get_yticklabels():
+        label.set_parse_math(False)
     axes.tick_params(axis="y", length=0)
     axes.set_xlim(0, 1)
     axes.set_ylim(len(names) - 0.4, -0.6)
     axes.grid(axis="x", color=style.LINE, lw=0.6)
-    style.label_axes(axes, title="Each class", pad=26)  # above the legend
-    axes.legend(
-        loc="lower left",
-        bbox_to_anchor=(0, 1 + 0.02 / height),
-        ncols=3,
-        frameon=False,
-        fontsize=style.BASE - 1,
-        borderaxespad=0.0,
-        handletextpad=0.5,
-    )
-    return figure
+    return figure, axes
 
 
 def plot_reliability(bins: Reliability) -> Figure:

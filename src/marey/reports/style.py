@@ -10,12 +10,18 @@ import matplotlib
 from matplotlib import font_manager
 from matplotlib.axes import Axes
 from matplotlib.backends.backend_agg import FigureCanvasAgg
+from matplotlib.colors import to_hex, to_rgb
 from matplotlib.figure import Figure
 
 # Okabe & Ito, Color Universal Design, 2008
 BLUE, ORANGE, GREEN, SKY = "#0072B2", "#D55E00", "#009E73", "#9CCBE8"
 INK, MUTED, LINE, PAPER = "#1F2328", "#59636E", "#D8DEE4", "#FFFFFF"
+BLACK = "#000000"
+FAINT = "#F3F5F7"  # an area in which there is nothing
 SCALE = "Blues"  # counts: white to dark, the same order in grey print
+
+HUES = (BLUE, ORANGE, GREEN, "#E69F00", "#CC79A7", "#56B4E9", "#F0E442")  # Okabe & Ito's, the far ones first
+TINTS = (0.0, -0.38, 0.35)  # towards black or white, where there are more classes than hues
 
 DPI = 144
 BASE = 9.0  # points
@@ -58,6 +64,32 @@ def label_axes(axes: Axes, *, x: str = "", y: str = "", title: str = "", pad: fl
     axes.set_title(title, fontsize=BASE + 1, color=INK, loc="left", pad=pad, fontweight="bold")
 
 
+def class_colours(count: int) -> list[str]:
+    """A colour a class, always the same for the same place among the labels; more than 21 begin again."""
+    return [_tinted(HUES[place % len(HUES)], TINTS[place // len(HUES) % len(TINTS)]) for place in range(count)]
+
+
+def ink_on(colour: str) -> str:
+    """The colour of text on an area: black or white, whichever stands out more; the contrast is 4.5 or higher."""
+    return max((BLACK, PAPER), key=lambda ink: contrast(colour, ink))
+
+
+def contrast(one: str, other: str) -> float:
+    """The contrast of two colours, from 1 to 21 (WCAG 2.1)."""
+    low, high = sorted((_luminance(one), _luminance(other)))
+    return (high + 0.05) / (low + 0.05)
+
+
+def clock_text(seconds: float, *, digits: int = 1) -> str:
+    """A time as a clock shows it: "0:04.2", "12:00.0", "1:02:03.4"."""
+    ticks = round(max(0.0, seconds) * 10**digits)
+    whole, part = divmod(ticks, 10**digits)
+    minutes, second = divmod(whole, 60)
+    hours, minute = divmod(minutes, 60)
+    front = f"{hours}:{minute:02d}" if hours else f"{minute}"
+    return f"{front}:{second:02d}" + (f".{part:0{digits}d}" if digits else "")
+
+
 def plot_text(label: str, *, longest: int = 28) -> str:
     """A label as one line that fits a plot: without control characters, and shortened in its middle."""
     line = " ".join("".join(char if char.isprintable() else " " for char in label).split())
@@ -71,6 +103,19 @@ def text_width(text: str, size: float) -> float:
     """About how many inches a text of so many points takes."""
     glyphs = sum(1.7 if unicodedata.east_asian_width(char) in "WF" else 1.0 for char in text)
     return glyphs * GLYPH * size / 72
+
+
+def _tinted(colour: str, tint: float) -> str:
+    towards = 1.0 if tint > 0 else 0.0
+    red, green, blue = (channel + (towards - channel) * abs(tint) for channel in to_rgb(colour))
+    return to_hex((red, green, blue))
+
+
+def _luminance(colour: str) -> float:
+    red, green, blue = (
+        channel / 12.92 if channel <= 0.04045 else ((channel + 0.055) / 1.055) ** 2.4 for channel in to_rgb(colour)
+    )
+    return 0.2126 * red + 0.7152 * green + 0.0722 * blue
 
 
 def save_png(figure: Figure, path: str | Path) -> None:

@@ -15,6 +15,7 @@ from matplotlib.figure import Figure
 from marey.evaluation import Metrics
 from marey.reports import sentences, style
 from marey.reports.page import embedded, environment
+from marey.reports.plots import named_bars
 from marey.training.tune import Trial
 
 
@@ -132,22 +133,9 @@ def plot_history(trials: Sequence[Trial]) -> Figure:
 
 def plot_importances(importances: Mapping[str, float]) -> Figure:
     """The share of the score's variance that each key explains, as bars, the largest first."""
-    names = [style.plot_text(key, longest=36) for key in importances]
-    place = np.arange(len(names))
-    left = 0.3 + max(style.text_width(name, style.BASE) for name in names)
-    height = 0.3 * len(names) + 0.1
-    figure = style.new_figure(left + 4.0 + 0.7, height + 1.0)
-    axes = style.add_axes(figure, left, 0.35, 4.0, height)
-    axes.barh(place, list(importances.values()), height=0.62, color=style.SKY)
-    for y, value in enumerate(importances.values()):
-        axes.text(value + 0.012, y, f"{value:.2f}", va="center", fontsize=style.BASE - 1, color=style.MUTED)
-    axes.set_yticks(place, names, fontsize=style.BASE)
-    for text in axes.get_yticklabels():
-        text.set_parse_math(False)
-    axes.tick_params(axis="y", length=0)
-    axes.set_xlim(0, 1)
-    axes.set_ylim(len(names) - 0.4, -0.6)
-    axes.grid(axis="x", color=style.LINE, lw=0.6)
+    values = list(importances.values())
+    beside = [(value + 0.012, f"{value:.2f}") for value in values]
+    figure, axes = named_bars(list(importances), values, beside=beside, width=4.0, right=0.7, longest=36)
     style.label_axes(axes, title="What the score depended on")
     return figure
 

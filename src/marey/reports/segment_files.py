@@ -1,0 +1,176 @@
+"""The segments of videos as files: JSON, a table, subtitles, and a picture of each."""
+
+from __future__ import annotations
+
+import csv
+import io
+import json
+import secrets
+from collections.abc import Sequence
+from pathlib import Path
+from typing import Final
+
+import numpy as np
+import numpy.typing as npt
+from PIL import Image
+
+from marey.data import Segment
+from marey.data.manifest import portable_path
+from marey.errors import UsageError
+from marey.prediction import Timeline
+from marey.reports import style
+from marey.reports.chronophotograph import plate
+from marey.reports.picture_files import label_name, new_folder, reduced_size, save_picture, time_name
+from marey.video import Limits, decode
+
+SEGMENT_SUFFIXES: Final = (".json", ".csv", ".vtt")
+SEGMENT_COLUMNS: Final = ("path", "label", "start", "end", "confidence")
+"""Those of a manifest first, so that a table of segments is one: `marey train` takes it."""
+
+THUMBNAIL: Final = 480
+"""The longer side of a thumbnail, pixels; smaller video keeps its size."""
+
+SHEET: Final = 24
+"""Thumbnails on a contact sheet."""
+
+_ON_SHEET: Final = 240  # pixels of the longer side
+_AT_ONCE: Final = 16  # pictures in memory
+
+
+def write_segments(timelines: Sequence[Timeline], path: str | Path) -> None:
+    """Write the segments of videos, in the form that the suffix names; the file is there whole, or not at all.
+
+    - `.json`: a list with an object a video.
+    - `.csv`: a row a segment, which is a manifest: paths below the file's folder are relative to it.
+    - `.vtt`: subtitles in WebVTT, of one video.
+
+    Args:
+        timelines: one a video.
+        path: the file; its folder is made where it is missing.
+
+    Raises:
+        UsageError: another suffix, subtitles of several videos, or a path that a table cannot hold.
+    """
+    path = Path(path)
+    suffix = path.suffix.lower()
+    if suffix not in SEGMENT_SUFFIXES:
+        raise UsageError(f"segments are written as {', '.join(SEGMENT_SUFFIXES)}, not as '{path.name}'")
+    if suffix == ".json":
+        values = [timeline.as_dict() for timeline in timelines]
+        text = json.dumps(values, indent=2, ensure_ascii=False, allow_nan=False) + "\n"
+    elif suffix == ".csv":
+        text = _table(timelines, path.parent)
+    elif len(timelines) == 1:
+        text = _subtitles(timelines[0].segments)
+    else:
+        raise UsageError(f"subtitles belong to one video, not to {len(timelines)}: write .json or .csv")
+    path.parent.mkdir(parents=True, exist_ok=True)
+    unfinished = path.with_name(f".{secrets.token_hex(8)}{suffix}")
+    try:
+        # a file name may hold bytes that are no text: in JSON their escape is what they are
+        unfinished.write_bytes(text.encode("utf-8", "backslashreplace"))
+        unfinished.replace(path)
+    finally:
+        unfinished.unlink(missing_ok=True)
+
+
+def write_thumbnails(
+    source: str | Path,
+    segments: Sequence[Segment],
+    folder: str | Path,
+    *,
+    limits: Limits = Limits(),  # noqa: B008 - frozen
+) -> list[Path]:
+    """Write the picture in the middle of each segment as JPEG, and contact sheets where there are several.
+
+    They are called `0001_0m04.2s_label.jpg`, by the time of the picture, and `sheet_001.jpg`.
+
+    Args:
+        source: the video.
+        segments: of it, in their order.
+        folder: a new one. It is there when all pictures are.
+        limits: of decoding, each sixteen pictures.
+
+    Returns:
+        The pictures of the segments, in their order.
+
+    Raises:
+        VideoError: a picture cannot be had.
+        UsageError: the folder has something in it.
+    """
+    folder = Path(folder)
+    with new_folder(folder) as unfinished:
+        if not segments:
+            return []
+        size = reduced_size(source, THUMBNAIL, limits=limits)
+        names = []
+        for first in range(0, len(segments), _AT_ONCE):
+            some = segments[first : first + _AT_ONCE]
+            middles = [(segment.start + segment.end) / 2 for segment in some]
+            frames = decode(source, middles, size=size, interpolation="area", limits=limits).data
+            for number, (segment, time, frame) in enumerate(zip(some, middles, frames, strict=True), start=first + 1):
+                names.append(f"{number:04d}_{time_name(time, digits=1)}_{label_name(segment.label)}.jpg")
+                save_picture(frame.permute(1, 2, 0).numpy(), unfinished / names[-1])
+        if len(segments) > 1:
+            _write_sheets(unfinished, names, segments)
+    return [folder / name for name in names]
+
+
+def _table(timelines: Sequence[Timeline], folder: Path) -> str:
+    text = io.StringIO(newline="")
+    writer = csv.writer(text, lineterminator="\n")
+    writer.writerow(SEGMENT_COLUMNS)
+    for timeline in timelines:
+        path = portable_path(Path(timeline.source), folder)
+        if not _is_text(path):
+            raise UsageError(f"the file name {path!r} is no text: rename the file, or write .json")
+        for segment in timeline.segments:
+            span = round(segment.start, 6), round(segment.end, 6)
+            writer.writerow((path, segment.label, *span, round(segment.confidence, 6)))
+    return text.getvalue()
+
+
+def _is_text(path: str) -> bool:
+    """Whether a path is UTF-8, as a manifest has to be."""
+    try:
+        path.encode("utf-8")
+    except UnicodeEncodeError:
+        return False
+    return True
+
+
+def _subtitles(segments: Sequence[Segment]) -> str:
+    """WebVTT (W3C, 2019): numbered cues, whose text is escaped."""
+    parts = ["WEBVTT\n"]
+    for number, segment in enumerate(segments, start=1):
+        start = round(1000 * segment.start)
+        end = max(start + 1, round(1000 * segment.end))  # a cue has to last
+        label = " ".join(style.plot_text(segment.label, longest=len(segment.label)).split())
+        for sign, escape in (("&", "&amp;"), ("<", "&lt;"), (">", "&gt;")):
+            label = label.replace(sign, escape)
+        parts.append(f"{number}\n{_stamp(start)} --> {_stamp(end)}\n{label} {segment.confidence:.2f}\n")
+    return "\n".join(parts)
+
+
+def _stamp(milliseconds: int) -> str:
+    seconds, part = divmod(milliseconds, 1000)
+    minutes, second = divmod(seconds, 60)
+    hours, minute = divmod(minutes, 60)
+    return f"{hours:02d}:{minute:02d}:{second:02d}.{part:03d}"
+
+
+def _write_sheets(folder: Path, names: Sequence[str], segments: Sequence[Segment]) -> None:
+    """Contact sheets of the thumbnails in a folder, each with its time and label below."""
+    for sheet, first in enumerate(range(0, len(names), SHEET), start=1):
+        chosen = list(zip(names, segments, strict=True))[first : first + SHEET]
+        pictures = [_small(folder / name) for name, _ in chosen]
+        captions = [f"{style.clock_text(segment.start)}  {segment.label}" for _, segment in chosen]
+        columns = 4 if pictures[0].shape[1] >= pictures[0].shape[0] else 6
+        picture = plate(list(zip(captions, pictures, strict=True)), columns=columns)
+        save_picture(picture, folder / f"sheet_{sheet:03d}.jpg")
+
+
+def _small(path: Path) -> npt.NDArray[np.uint8]:
+    with Image.open(path) as image:
+        image.thumbnail((_ON_SHEET, _ON_SHEET), Image.Resampling.LANCZOS)
+        return np.asarray(image.convert("RGB"))
