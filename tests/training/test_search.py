@@ -3,11 +3,15 @@ from __future__ import annotations
 from pathlib import Path
 from typing import Any
 
+import numpy as np
 import pytest
+import torch
 
+from marey.encoders import PIXELS
 from marey.errors import RecipeError
+from marey.models import Classifier, head_options
 from marey.training import Recipe, load_recipe, recipe_names
-from marey.training.search import applicable, changed, grid_of, is_whole
+from marey.training.search import Domain, applicable, changed, grid_of, is_whole
 
 
 def searching(space: str, *changes: str) -> Recipe:
@@ -21,14 +25,50 @@ def test_what_a_recipe_searches_can_be_written_down_and_read_again(name: str, tm
     assert load_recipe(tmp_path / "again.yaml") == recipe
 
 
-def test_the_default_recipe_says_what_to_search_and_its_own_values_are_among_it() -> None:
-    recipe = load_recipe("default")
-    assert {"head.options.dropout", "training.learning_rate"} <= recipe.search.keys()
+def test_every_recipe_says_what_to_search_but_those_whose_training_takes_hours() -> None:
+    fine_tuned = {"mvit-v2-s", "r2plus1d-18", "s3d", "swin3d-t"}
+    assert {name for name in recipe_names() if not load_recipe(name).search} == {"cnn-lstm"} | fine_tuned
+
+
+@pytest.mark.parametrize("name", recipe_names())
+def test_a_recipe_s_own_values_are_among_those_that_it_searches(name: str) -> None:
+    recipe = load_recipe(name)
+    assert applicable(recipe) == recipe.search
     for key, domain in recipe.search.items():
-        own: Any = recipe.model_dump()
-        for part in key.split("."):
-            own = own[part]
-        assert own in domain.choices if domain.choices else domain.span[0] <= own <= domain.span[1]
+        assert _holds(domain, _at(recipe, key)), f"{key}: {_at(recipe, key)}"
+
+
+@pytest.mark.parametrize("name", recipe_names())
+def test_all_that_a_recipe_searches_gives_recipes_whose_heads_can_be_built(name: str) -> None:
+    recipe, chance = load_recipe(name), np.random.default_rng(0)
+    points = {
+        key: grid_of(domain, whole=domain.choices is None and is_whole(recipe, key))
+        for key, domain in recipe.search.items()
+    }
+    shape = (4, 3, 64, 64) if recipe.encoder.name in PIXELS else (12,)
+    for _ in range(12 if recipe.search else 0):
+        drawn = {key: values[chance.integers(len(values))] for key, values in points.items()}
+        tried = Recipe.model_validate(changed(recipe.model_dump(mode="json"), drawn))
+        assert all(_at(tried, key) == value for key, value in drawn.items())
+        with torch.device("meta"):
+            Classifier(tried.head, dict.fromkeys(tried.streams, shape), 6)
+
+
+def _at(recipe: Recipe, key: str) -> Any:
+    """The value of a key; of an option that a recipe leaves out, what the head takes by itself."""
+    here: Any = recipe.model_dump()
+    here["head"]["options"] = {**head_options(recipe.head.name), **here["head"]["options"]}
+    for part in key.split("."):
+        here = here[part]
+    return here
+
+
+def _holds(domain: Domain, value: Any) -> bool:
+    if domain.choices is not None:
+        return value in domain.choices
+    low, high = domain.span
+    steps = (value - low) / domain.step if domain.step is not None else 0.0
+    return low <= value <= high and abs(steps - round(steps)) < 1e-9
 
 
 @pytest.mark.parametrize(

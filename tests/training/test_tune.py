@@ -56,6 +56,18 @@ def test_a_search_climbs_and_begins_with_the_recipe_as_it_is(tmp_path: Path) -> 
         assert tuned.head == searched().head
 
 
+def test_options_that_a_recipe_leaves_out_are_first_tried_as_the_head_takes_them(tmp_path: Path) -> None:
+    recipe = load_recipe("order-blind")
+    assert "dropout" not in recipe.head.options
+    with closing(study(tmp_path, recipe=recipe)) as found:
+        assert found.run(hill).parameters == {
+            "head.options.dropout": 0.5,
+            "training.learning_rate": 0.001,
+            "training.weight_decay": 0.01,
+            "training.label_smoothing": 0.1,
+        }
+
+
 @pytest.mark.parametrize("sampler", ["tpe", "random", "grid"])
 def test_the_same_seed_gives_the_same_trials_stopped_or_not(tmp_path: Path, sampler: Sampler) -> None:
     (tmp_path / "whole").mkdir()

@@ -4,16 +4,18 @@ from __future__ import annotations
 
 import json
 import statistics
-from collections.abc import Callable, Mapping, Sequence
+from collections.abc import Callable, Iterator, Mapping, Sequence
+from copy import copy
 from dataclasses import dataclass
 from pathlib import Path
-from typing import Any
+from typing import Any, Self
 
 import numpy as np
 import torch
+from torch import Tensor
 
 from marey.data import Clip, Split, content_hash
-from marey.encoders import Contract, Features
+from marey.encoders import GIVEN, Contract, Features, typical_duration
 from marey.errors import DatasetError, VideoError
 from marey.evaluation import fit_temperature
 from marey.models import ActionModel, Classifier, ModelConfig, load_model, new_classifier, save_model
@@ -39,6 +41,19 @@ class Trained:
     histories: tuple[History, ...]
     epochs: int
     notes: tuple[str, ...] = ()
+
+
+@dataclass(frozen=True, slots=True)
+class HeldOut:
+    """What a classifier says of clips that it was not trained on.
+
+    Attributes:
+        logits: (N, classes).
+        labels: (N,), the right ones.
+    """
+
+    logits: Tensor
+    labels: Tensor
 
 
 class Experiment:
@@ -76,10 +91,17 @@ class Experiment:
         ]
         if not usable:
             raise DatasetError(f"none of the {len(clips)} clips can be used; `marey data scan` says why")
+        self._clip_seconds = None if contract.encoder.name == GIVEN else typical_duration([clips[i] for i in usable])
         self._place = {index: place for place, index in enumerate(usable)}
         number = {label: place for place, label in enumerate(self._labels)}
-        read = [[_usable(view[index]) for index in usable] for view in views]
+        read = [[_features(view[index]) for index in usable] for view in views]
         self._read = self._clip_set(read, [number[clips[index].label or ""] for index in usable])
+
+    def with_recipe(self, recipe: Recipe) -> Self:
+        """The same clips and features, and another recipe that reads them in the same way."""
+        other = copy(self)
+        other._recipe = recipe
+        return other
 
     def train(self, indices: Sequence[int], *, validation: Sequence[int] = (), seed: int, out: Path) -> Trained:
         """Choose the epoch and the temperature on validation clips, then train on all that is given.
@@ -104,7 +126,9 @@ class Experiment:
                 self._fit(split.train, split.val, seed=seed, log_dir=out / "choose" / f"{number:02d}")
                 for number, split in enumerate(rounds, start=1)
             ]
-            temperature = self._temperature([fit.classifier for fit in chosen], [split.val for split in rounds])
+            temperature = _temperature(
+                [self._held_out(fit.classifier, split.val) for fit, split in zip(chosen, rounds, strict=True)]
+            )
             if self._recipe.training.refit == "all":
                 rates = [fit.history["learning_rate"][: fit.epochs] for fit in chosen]
                 epochs = round(statistics.median(equal_epochs(rate, self._recipe.training) for rate in rates))
@@ -130,12 +154,32 @@ class Experiment:
         _write(trained, out)
         return trained
 
+    def cross_validate(self, splits: Sequence[Split], *, seed: int, out: Path) -> Iterator[HeldOut]:
+        """Train on each split in turn, and hand on what the best epoch says of its validation clips; nothing is kept.
+
+        Args:
+            splits: what is trained on, and validated on.
+            seed: of each training.
+            out: folder for the logs.
+
+        Raises:
+            DatasetError: too few clips of a split can be used.
+        """
+        for number, split in enumerate(splits, start=1):
+            train, validation = self._usable(split.train), self._usable(split.val)
+            self._require_classes(train)
+            if not validation:
+                raise DatasetError(f"none of {len(split.val)} validation clips can be used; `marey data scan` says why")
+            log_dir = out / f"{number:02d}"
+            classifier = self._fit(train, validation, seed=seed, log_dir=log_dir).classifier
+            (log_dir / CHECKPOINT).unlink(missing_ok=True)
+            yield self._held_out(classifier, validation)
+
     def _rounds(
         self, indices: Sequence[int], validation: Sequence[int], *, seed: int
     ) -> tuple[list[Split], tuple[str, ...]]:
         """What is trained on, and validated on, to choose: usable clips only."""
-        if len({self._clips[index].label for index in self._usable(indices)}) < 2:
-            raise DatasetError("fewer than two classes are left to train on, once unusable clips are taken out")
+        self._require_classes(self._usable(indices))
         training = self._recipe.training
         found: tuple[Split, ...] = (Split(tuple(indices), tuple(validation), ()),)
         notes: tuple[str, ...] = ()
@@ -148,6 +192,10 @@ class Experiment:
 
     def _usable(self, indices: Sequence[int]) -> tuple[int, ...]:
         return tuple(index for index in indices if index in self._place)
+
+    def _require_classes(self, indices: Sequence[int]) -> None:
+        if len({self._clips[index].label for index in indices}) < 2:
+            raise DatasetError("fewer than two classes are left to train on, once unusable clips are taken out")
 
     def _clip_set(self, read: Sequence[Sequence[Features]], labels: Sequence[int]) -> ClipSet:
         if not self._contract.gives_pictures:
@@ -193,14 +241,9 @@ class Experiment:
         )
 
     @torch.inference_mode()
-    def _temperature(self, classifiers: Sequence[Classifier], validations: Sequence[Sequence[int]]) -> float:
-        """One temperature for the clips of all rounds, each seen by the classifier that did not train on it."""
-        logits, labels = [], []
-        for classifier, validation in zip(classifiers, validations, strict=True):
-            clips = self._set(validation)
-            logits += [classifier(batch.features, batch.mask) for batch in clips.plain()]
-            labels.append(clips.labels)
-        return fit_temperature(torch.cat(logits).numpy(), torch.cat(labels).numpy())
+    def _held_out(self, classifier: Classifier, indices: Sequence[int]) -> HeldOut:
+        clips = self._set(indices)
+        return HeldOut(torch.cat([classifier(batch.features, batch.mask) for batch in clips.plain()]), clips.labels)
 
     def _finish(
         self,
@@ -216,6 +259,7 @@ class Experiment:
             head=self._recipe.head,
             labels=self._labels,
             temperature=temperature,
+            clip_seconds=self._clip_seconds,
             made_with={**self._made_with, "trained_on": contents},
         )
         return Trained(ActionModel(config, final.classifier), histories, final.epochs, notes)
@@ -251,10 +295,16 @@ def run_protocol(
     return folds, final
 
 
-def _usable(result: Features | VideoError) -> Features:
+def _features(result: Features | VideoError) -> Features:
     if isinstance(result, VideoError):
         raise result
     return result
+
+
+def _temperature(rounds: Sequence[HeldOut]) -> float:
+    """One temperature for the clips of all rounds, each seen by the classifier that did not train on it."""
+    logits, labels = torch.cat([each.logits for each in rounds]), torch.cat([each.labels for each in rounds])
+    return fit_temperature(logits.numpy(), labels.numpy())
 
 
 def _write(trained: Trained, out: Path) -> None:

@@ -7,19 +7,19 @@ import sqlite3
 import warnings
 from collections.abc import Callable, Iterator, Mapping, Sequence
 from contextlib import contextmanager
-from copy import copy
 from dataclasses import dataclass
 from pathlib import Path
-from typing import TYPE_CHECKING, Any, Final, Literal, Self, get_args
+from typing import TYPE_CHECKING, Any, Final, Literal, get_args
 
 import numpy as np
+import numpy.typing as npt
 import torch
 
 from marey.data import Clip, Split, group_of, k_folds, leave_one_group_out
-from marey.errors import DatasetError, MareyError, UsageError
+from marey.errors import MareyError, UsageError
 from marey.evaluation import macro_f1_of
-from marey.training.experiment import Experiment
-from marey.training.fit import CHECKPOINT
+from marey.models import head_options
+from marey.training.experiment import Experiment, HeldOut
 from marey.training.recipe import Recipe
 from marey.training.search import Domain, applicable, changed, grid_of, is_whole
 
@@ -28,6 +28,7 @@ if TYPE_CHECKING:
 
 Sampler = Literal["tpe", "random", "grid"]
 State = Literal["complete", "pruned", "failed", "running"]
+Counts = npt.NDArray[np.float64]
 SAMPLERS: tuple[Sampler, ...] = get_args(Sampler)
 
 FOLDS: Final = 5
@@ -36,40 +37,6 @@ _STARTUP: Final = 5  # trials before any is pruned
 _REASON: Final = "reason"
 _IDENTITY: Final = "identity"
 _TESTED: Final = "tested"
-
-
-class Trials(Experiment):
-    """Clips with their features, read once, and any number of recipes that are tried on them."""
-
-    def with_recipe(self, recipe: Recipe) -> Self:
-        """The same clips and features, and another recipe that reads them in the same way."""
-        other = copy(self)
-        other._recipe = recipe
-        return other
-
-    def scores(self, splits: Sequence[Split], *, seed: int, out: Path) -> Iterator[float]:
-        """Train on each split in turn; macro-F1 of all validation clips so far, after each.
-
-        Args:
-            splits: what is trained on, and validated on.
-            seed: of each training: the same for all recipes, so that chance favours none.
-            out: folder for the logs.
-        """
-        counts = np.zeros((3, len(self._labels)))
-        for number, split in enumerate(splits, start=1):
-            train, validation = self._usable(split.train), self._usable(split.val)
-            if len({self._clips[index].label for index in train}) < 2 or not validation:
-                raise DatasetError("fewer than two classes are left to train on, once unusable clips are taken out")
-            log_dir = out / f"{number:02d}"
-            classifier = self._fit(train, validation, seed=seed, log_dir=log_dir).classifier
-            (log_dir / CHECKPOINT).unlink(missing_ok=True)
-            held_out = self._set(validation)
-            with torch.inference_mode():
-                said = torch.cat([classifier(batch.features, batch.mask).argmax(1) for batch in held_out.plain()])
-            labels = held_out.labels
-            for row, found in zip(counts, (labels[labels == said], labels, said), strict=True):
-                row += torch.bincount(found, minlength=counts.shape[1]).numpy()
-            yield float(macro_f1_of(*counts))
 
 
 @dataclass(frozen=True, slots=True)
@@ -121,6 +88,21 @@ def validation_folds(
             raise UsageError(f"folds='{folds}' is neither 'group' nor a number; write --folds 5") from None
         found = k_folds(clips, number, seed=seed)
     return tuple(Split(fold.train, fold.test, ()) for fold in found)
+
+
+def scores(experiment: Experiment, splits: Sequence[Split], *, seed: int, out: Path) -> Iterator[float]:
+    """Train on each split in turn; macro-F1 of all validation clips so far, after each.
+
+    Args:
+        experiment: clips with their features, and the recipe that is tried on them.
+        splits: what is trained on, and validated on.
+        seed: of each training: the same for all recipes, so that chance favours none.
+        out: folder for the logs.
+    """
+    counts: Counts | int = 0
+    for held_out in experiment.cross_validate(splits, seed=seed, out=out):
+        counts = counts + _counts(held_out)
+        yield float(macro_f1_of(*counts))
 
 
 class Study:
@@ -294,6 +276,8 @@ class Study:
     def _own(self) -> dict[str, Any] | None:
         """The values of the recipe itself, which are tried first; None where one of them is not among the possible."""
         values = self._recipe.model_dump(mode="json")
+        head = values["head"]
+        head["options"] = {**head_options(head["name"]), **head["options"]}
         found = {}
         for key, domain in self._space.items():
             here: Any = values
@@ -344,6 +328,13 @@ def sole_use(path: Path) -> Iterator[None]:
         yield
     finally:
         connection.close()
+
+
+def _counts(held_out: HeldOut) -> Counts:
+    """Of each class the clips that are right, those that there are, and those that were taken for it: (3, classes)."""
+    labels, predicted = held_out.labels, held_out.logits.argmax(1)
+    found = (labels[labels == predicted], labels, predicted)
+    return np.stack([torch.bincount(one, minlength=held_out.logits.shape[1]).numpy() for one in found]).astype(float)
 
 
 def _name_of(value: Any, domain: Domain) -> tuple[Any] | None:

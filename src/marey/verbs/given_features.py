@@ -4,14 +4,16 @@ from __future__ import annotations
 
 import hashlib
 import json
+from collections.abc import Iterator, Mapping, Sequence
 from pathlib import Path
 
 import torch
 from pydantic import ValidationError
 
-from marey.data import FeatureTable, Manifest, feature_manifest, read_feature_folder
+from marey.data import Clip, FeatureTable, Manifest, read_feature_folder
 from marey.encoders import GIVEN, Contract, EncoderSpec, Features, MultiView, Stream
 from marey.errors import DatasetError, VideoError
+from marey.models import ActionModel
 from marey.training import Recipe
 from marey.training.recipe import Views
 from marey.video import Sampling
@@ -26,18 +28,14 @@ def given_features(
     is one reading of a clip. A contract that came with the features makes a model that also labels video.
 
     Raises:
-        DatasetError: clips differ in length, or the contract is none.
+        DatasetError: clips differ in size, or the contract is none, or of other features.
     """
     table = read_feature_folder(root)
-    by_path = dict(zip((clip.path for clip in feature_manifest(root).clips), table.clips, strict=True))
-    found: list[Features | VideoError] = []
-    for clip in manifest.clips:  # fewer than the table's where some are excluded
-        given = by_path[clip.path]
-        try:
-            found.append({stream: torch.from_numpy(given.read(stream).copy()) for stream in table.streams})
-        except VideoError as error:
-            found.append(error)
-    contract = _contract(table, [features for features in found if not isinstance(features, VideoError)])
+    found = list(_read(root, table, manifest.clips))
+    usable = [features for features in found if not isinstance(features, VideoError)]
+    if not usable:
+        raise DatasetError(f"{table.source}: none of its {len(found)} clips can be used: {found[0]}")
+    contract = _contract(table, *_sizes(table, usable))
     followed = recipe.model_copy(
         update={
             "sampling": contract.sampling,
@@ -51,17 +49,65 @@ def given_features(
     return followed, contract, [found]
 
 
-def _contract(table: FeatureTable, found: list[Features]) -> Contract:
-    shapes = {stream: {tuple(features[stream].shape) for features in found} for stream in table.streams}
-    if {len(of_stream) for of_stream in shapes.values()} != {1}:
-        raise DatasetError(f"{table.source}: clips have features of different sizes, {shapes}; a head needs one size")
-    (length,) = {shape[0] for of_stream in shapes.values() for shape in of_stream}
-    dims = {stream: next(iter(of_stream))[1] for stream, of_stream in shapes.items()}
-    if table.contract is not None:
+def given_probabilities(
+    root: Path, clips: Sequence[Clip], model: ActionModel
+) -> list[list[tuple[float, ...]] | VideoError]:
+    """What a model says of clips whose features are in a folder; one clip's are in memory at a time.
+
+    Args:
+        root: the folder.
+        clips: of its manifest.
+        model: one that was trained on features that were made in the same way.
+
+    Returns:
+        For each clip the probabilities of its one reading, or why there are none.
+
+    Raises:
+        DatasetError: the features were made in another way than those that the model was trained on.
+    """
+    table = read_feature_folder(root)
+    results: list[list[tuple[float, ...]] | VideoError] = []
+    for clip, features in zip(clips, _read(root, table, clips), strict=True):
+        if isinstance(features, VideoError):
+            results.append(features)
+            continue
+        length, dims = _sizes(table, [features])
+        _require_same(clip.path, _contract(table, length, dims), model.config.contract)
+        results.append([tuple(model.probabilities(features).tolist())])
+    return results
+
+
+def _read(root: Path, table: FeatureTable, clips: Sequence[Clip]) -> Iterator[Features | VideoError]:
+    """The features of some clips of a folder, in their order, one after another."""
+    by_name = {given.name: given for given in table.clips}
+    for clip in clips:
+        given = by_name[clip.path.relative_to(root / table.streams[0]).with_suffix("").as_posix()]
         try:
-            return Contract.model_validate(table.contract)
-        except ValidationError as error:
-            raise DatasetError(f"{table.source} has a contract that cannot be read: {error}") from error
+            found = {stream: torch.from_numpy(given.read(stream).copy()) for stream in table.streams}
+        except VideoError as error:
+            yield error
+            continue
+        wrong = [stream for stream, values in found.items() if not values.isfinite().all()]
+        yield VideoError(clip.path, "corrupt", f"{wrong[0]} holds values that are NaN or infinite") if wrong else found
+
+
+def _sizes(table: FeatureTable, found: Sequence[Features]) -> tuple[int, dict[str, int]]:
+    """T and, for each stream, D, which all clips share.
+
+    Raises:
+        DatasetError: they do not.
+    """
+    shapes = {stream: {tuple(features[stream].shape) for features in found} for stream in table.streams}
+    lengths = {length for of_stream in shapes.values() for length, _ in of_stream}
+    if len(lengths) != 1 or any(len(of_stream) > 1 for of_stream in shapes.values()):
+        raise DatasetError(f"{table.source}: clips have features of different sizes, {shapes}; a head needs one size")
+    return lengths.pop(), {stream: dim for stream, ((_, dim),) in shapes.items()}
+
+
+def _contract(table: FeatureTable, length: int, dims: Mapping[str, int]) -> Contract:
+    """How the features were made: as the folder says, or else all that can be seen of them."""
+    if table.contract is not None:
+        return _stated(table, dims)
     if len(set(dims.values())) > 1:
         raise DatasetError(f"{table.source}: streams of different sizes, {dims}, need the contract that made them")
     text = json.dumps([length, dims])
@@ -77,3 +123,36 @@ def _contract(table: FeatureTable, found: list[Features]) -> Contract:
         std=(1.0, 1.0, 1.0),
         dim=next(iter(dims.values())),
     )
+
+
+def _stated(table: FeatureTable, dims: Mapping[str, int]) -> Contract:
+    try:
+        contract = Contract.model_validate(table.contract)
+    except ValidationError as error:
+        raise DatasetError(f"{table.source} has a contract that cannot be read: {error}") from error
+    stated = dict.fromkeys(contract.streams, contract.dim)
+    if contract.gives_pictures or stated != dims:
+        raise DatasetError(
+            f"{table.source} has a contract of other features than those that are there: {stated} numbers a frame, "
+            f"and there are {dict(dims)}"
+        )
+    return contract
+
+
+def _require_same(path: Path, made: Contract, wanted: Contract) -> None:
+    """Refuse features that were made in another way than those that a model was trained on."""
+    if made == wanted:
+        return
+    different = [
+        name.replace("_", " ") for name in Contract.model_fields if getattr(made, name) != getattr(wanted, name)
+    ]
+    raise DatasetError(
+        f"{path} holds other features than those that the model was trained on: {_words(made)} here, and "
+        f"{_words(wanted)} there; they differ in {', '.join(different)}: evaluate the model on features that were made "
+        "as its own were, or on the videos"
+    )
+
+
+def _words(contract: Contract) -> str:
+    maker = "nobody knows what" if contract.encoder.name == GIVEN else contract.encoder.name
+    return f"{', '.join(contract.streams)} by {maker}, {contract.sampling.count} x {contract.dim}"

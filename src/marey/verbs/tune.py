@@ -13,8 +13,8 @@ from marey.verbs.reporter import SILENT, Reporter
 
 if TYPE_CHECKING:
     from marey.data import Manifest, Split
-    from marey.training import Recipe
-    from marey.training.tune import Study, Trial, Trials
+    from marey.training import Experiment, Recipe
+    from marey.training.tune import Study, Trial
     from marey.verbs.results import EvaluationResult
 
 
@@ -95,7 +95,7 @@ def tune(
     from marey.data import data_hash
     from marey.reports import write_tuning
     from marey.training import load_recipe, plan
-    from marey.training.tune import Study, sole_use, validation_folds
+    from marey.training.tune import Study, scores, sole_use, validation_folds
     from marey.verbs.prepare import load_labelled, pick_device
     from marey.verbs.results import versions
     from marey.verbs.run_folder import hash_of
@@ -130,8 +130,8 @@ def tune(
             with reporter.stage("trials", wanted) as stage:
                 while study.done < wanted:
                     trial = study.run(
-                        lambda tried, number: reader.open(tried, SILENT).scores(
-                            inside, seed=tried.seed, out=out / "trials" / f"{number:04d}"
+                        lambda tried, number: scores(
+                            reader.open(tried, SILENT), inside, seed=tried.seed, out=out / "trials" / f"{number:04d}"
                         )
                     )
                     score = "" if trial.score is None else f", macro F1 {trial.score:.3f}"
@@ -181,14 +181,13 @@ class _Reader:
         self._manifest = manifest
         self._labels = labels
         self._device = device
-        self._last: tuple[dict[str, Any], Trials] | None = None
+        self._last: tuple[dict[str, Any], Experiment] | None = None
 
-    def open(self, recipe: Recipe, reporter: Reporter) -> Trials:
+    def open(self, recipe: Recipe, reporter: Reporter) -> Experiment:
         """The clips with their features, ready to try a recipe on."""
         from marey.data import Split
         from marey.encoders import load_encoder
-        from marey.training import Protocol
-        from marey.training.tune import Trials
+        from marey.training import Experiment, Protocol
         from marey.verbs.prepare import read_views
 
         how = recipe.model_dump(mode="json", include={"sampling", "streams", "fit", "encoder", "views"})
@@ -198,7 +197,7 @@ class _Reader:
             contract = encoder.contract(sampling=recipe.sampling, streams=recipe.streams, fit=recipe.fit)
             everything = Protocol("", (Split(tuple(range(len(self._manifest.clips))), (), ()),), pooled=False)
             views = read_views(self._manifest, encoder, contract, recipe=recipe, protocol=everything, reporter=reporter)
-            experiment = Trials(
+            experiment = Experiment(
                 self._manifest.clips,
                 views,
                 labels=self._labels,
