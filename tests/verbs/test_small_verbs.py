@@ -7,6 +7,7 @@ import pytest
 from marey import verbs
 from marey.data import read_manifest
 from marey.errors import DatasetError, UsageError
+from marey.verbs.predict import Predictions
 
 
 def test_extraction_encodes_each_clip_once(
@@ -70,6 +71,7 @@ def test_a_scan_counts_reasons_and_writes_a_list_that_can_be_excluded(small_set:
 
 def test_prediction_gives_as_many_classes_as_are_asked_for(small_run: Path, small_set: Path) -> None:
     found = verbs.predict(small_run, [str(small_set / "boxing")], top=1)
+    assert isinstance(found, Predictions)
     assert len(found.as_dict()[0]["top"]) == 1
     assert found.usable
     with pytest.raises(UsageError, match="top=0"):

@@ -16,6 +16,7 @@ from marey.errors import DatasetError, UnknownNameError, UsageError
 from marey.evaluation import read_predictions
 from marey.training import load_recipe
 from marey.verbs import Reporter, Stage
+from marey.verbs.predict import Predictions
 
 
 class Notes(Reporter):
@@ -233,7 +234,9 @@ def test_labels_and_paths_with_commas_spaces_and_other_alphabets_go_through(
     labels, rows = read_predictions(run / "predictions.csv")
     assert set(labels) == {"boîte, [bold]à poings", "走る 'x' \"y\""}
     assert all(Path(row.path).is_file() for row in rows)
-    assert verbs.predict(run, [str(data)]).predictions[0].label in labels
+    answer = verbs.predict(run, [str(data)])
+    assert isinstance(answer, Predictions)
+    assert answer.predictions[0].label in labels
     assert json.loads((run / "metrics.json").read_text(encoding="utf-8"))["clips"] == result.metrics.clips
 
 

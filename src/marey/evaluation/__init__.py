@@ -8,10 +8,22 @@ from marey.evaluation.cost import count_flops
 from marey.evaluation.evaluation import Evaluation, Row, leak_sentence
 from marey.evaluation.intervals import Interval, bootstrap, macro_f1_of
 from marey.evaluation.metrics import FAILED, ClassScores, Metrics, score
+from marey.evaluation.segment_counts import F1_AT, TIOU
+from marey.evaluation.segments import (
+    NO_LABEL,
+    SegmentClassScores,
+    SegmentInterval,
+    SegmentScores,
+    VideoScores,
+    score_segments,
+)
 from marey.evaluation.tables import read_predictions, write_metrics, write_predictions
 
 __all__ = [
+    "F1_AT",
     "FAILED",
+    "NO_LABEL",
+    "TIOU",
     "Answers",
     "ClassScores",
     "Difference",
@@ -21,6 +33,10 @@ __all__ = [
     "Pooled",
     "Reliability",
     "Row",
+    "SegmentClassScores",
+    "SegmentInterval",
+    "SegmentScores",
+    "VideoScores",
     "bootstrap",
     "count_flops",
     "difference",
@@ -33,6 +49,7 @@ __all__ = [
     "read_predictions",
     "reliability",
     "score",
+    "score_segments",
     "write_metrics",
     "write_predictions",
 ]

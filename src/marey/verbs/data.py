@@ -5,6 +5,7 @@ from __future__ import annotations
 from collections import Counter
 from contextlib import ExitStack
 from dataclasses import dataclass
+from functools import partial
 from pathlib import Path
 from types import TracebackType
 from typing import TYPE_CHECKING, Any, Final, Literal
@@ -161,6 +162,8 @@ def make(
     *,
     actors: int = 25,
     scenarios: str = "d1,d2,d3,d4",
+    untrimmed: bool = False,
+    rest: float = 0.0,
     seed: int = 0,
     workers: int | None = None,
     reporter: Reporter = SILENT,
@@ -170,19 +173,26 @@ def make(
     Interrupted, it goes on where it was. With all 25 actors, 16 are for training and KTH's nine for testing.
 
     Args:
-        out: the folder to fill; by default where `embedded` is looked for as a data set's name.
+        out: the folder to fill; by default where `embedded`, or `embedded-untrimmed`, is looked for by its name.
         actors: how many people, 1 to 25.
         scenarios: which of d1 (outdoors), d2 (scale changes), d3 (other clothes), d4 (indoors), with commas.
+        untrimmed: two long videos of each actor instead, of several actions one after the other.
+        rest: of untrimmed video, the share of the spans in which nothing happens, up to 0.5; they have no label.
         seed: of every drawing.
         workers: processes that draw; by default one a processor.
     """
     from marey.data import CATALOG
-    from marey.data.figures import make as make_figures
+    from marey.data.figures import VIDEOS, make_untrimmed
+    from marey.data.figures import make as make_clips
 
-    folder = out or CATALOG["embedded"].folder
+    if rest and not untrimmed:
+        raise UsageError(f"rest={rest:g} is for untrimmed video: add --untrimmed, or leave it out")
     chosen = [name.strip() for name in scenarios.split(",") if name.strip()]
-    with reporter.stage("drawing clips", actors * len(chosen) * 6) as stage:
-        manifest = make_figures(
+    folder = out or CATALOG["embedded-untrimmed" if untrimmed else "embedded"].folder
+    title, total = ("drawing videos", actors * VIDEOS) if untrimmed else ("drawing clips", actors * len(chosen) * 6)
+    with reporter.stage(title, total) as stage:
+        draw = partial(make_untrimmed, rest=rest) if untrimmed else make_clips
+        manifest = draw(
             folder,
             seed=seed,
             actors=actors,

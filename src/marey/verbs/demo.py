@@ -55,7 +55,7 @@ def demo(
     from marey.data.figures import ACTIONS, FRAME_RATE, draw
     from marey.errors import UsageError
     from marey.verbs.data import make
-    from marey.verbs.predict import predict
+    from marey.verbs.predict import Predictions, predict
     from marey.verbs.train import train
     from marey.video import write_video
 
@@ -72,4 +72,6 @@ def demo(
         path = new / f"{action}.mp4"
         write_video(path, draw(action, actor=NEWCOMER, scenario="d1", seed=seed), frame_rate=FRAME_RATE)
         paths.append(str(path))
-    return Demonstration(result, predict(result.model, paths, reporter=reporter))
+    labelled = predict(result.model, paths, annotate=out / "annotated", reporter=reporter)
+    assert isinstance(labelled, Predictions)  # noqa: S101 - of files, as whole clips
+    return Demonstration(result, labelled)

@@ -1,16 +1,19 @@
-"""`marey predict`: labels for new video."""
+"""`marey predict`: labels for new video, recorded or live, and the video with its labels on it."""
 
 from __future__ import annotations
 
 from dataclasses import dataclass
 from pathlib import Path
-from typing import TYPE_CHECKING, Any
+from typing import TYPE_CHECKING, Any, Literal
 
 from marey.errors import UsageError
+from marey.verbs.live import LivePredictions, predict_live
 from marey.verbs.reporter import SILENT, Reporter
 
 if TYPE_CHECKING:
-    from marey.prediction import Prediction
+    from marey.data import Clip
+    from marey.prediction import Prediction, Predictor, Segmentation, Timeline
+    from marey.verbs.outputs import Outputs
 
 
 @dataclass(frozen=True)
@@ -20,10 +23,12 @@ class Predictions:
     Attributes:
         predictions: in the order of the sources.
         top: how many classes are shown of each.
+        written: files and folders that were asked for.
     """
 
     predictions: tuple[Prediction, ...]
     top: int
+    written: tuple[Path, ...] = ()
 
     @property
     def usable(self) -> bool:
@@ -35,28 +40,171 @@ class Predictions:
         return [prediction.as_dict(self.top) for prediction in self.predictions]
 
 
+@dataclass(frozen=True)
+class Timelines:
+    """What `predict` answers over windows: what happens when, video by video.
+
+    Attributes:
+        timelines: of the videos that could be used, in the order of the sources.
+        failed: those that could not, each with its reason.
+        written: files and folders that were asked for.
+    """
+
+    timelines: tuple[Timeline, ...]
+    failed: tuple[Prediction, ...]
+    written: tuple[Path, ...] = ()
+
+    @property
+    def usable(self) -> bool:
+        """Whether any video could be used."""
+        return bool(self.timelines)
+
+    def as_dict(self) -> list[dict[str, Any]]:
+        """For JSON."""
+        return [timeline.as_dict() for timeline in self.timelines] + [failed.as_dict(0) for failed in self.failed]
+
+
 def predict(
     model: Path,
     sources: list[str],
     *,
     top: int = 3,
+    over: Literal["clip", "windows", "frames"] = "clip",
+    window: float | None = None,
+    stride: float | None = None,
+    smooth: float | None = None,
+    threshold: float | None = None,
+    min_duration: float | None = None,
+    annotate: Path | None = None,
+    frames: Path | None = None,
+    plate: Path | None = None,
+    segments: Path | None = None,
+    timeline: Path | None = None,
+    thumbnails: Path | None = None,
+    seconds: float | None = None,
     device: str = "auto",
     reporter: Reporter = SILENT,
-) -> Predictions:
-    """Say which action each clip shows, and how sure that is.
+) -> Predictions | Timelines | LivePredictions:
+    """Say which action each clip shows, or what happens when in a long video or before a camera, and how sure that is.
 
     Args:
         model: a model folder, or a run with one in it.
-        sources: video files, folders of them, or patterns such as 'clips/*.mp4'.
+        sources: video files, folders of them, or patterns such as 'clips/*.mp4'; or one live source: the number of a
+            camera, rtsp://..., http(s)://..., or '-' for a pipe.
         top: how many classes to give, the most probable first.
+        over: "clip" gives one label a file; "windows" slides over each file and gives labelled segments; "frames"
+            labels each frame by the rolling average of the windows that it lies in.
+        window: seconds that the model looks at, at a time; by default as long as the clips were that it learned from,
+            at most 2.
+        stride: seconds from one window to the next; each frame is encoded once whatever the stride.
+        smooth: seconds over which probabilities are averaged.
+        threshold: below this probability it is none of the classes.
+        min_duration: seconds that a segment has to last.
+        annotate: writes the video with label, confidence, bars and time on its frames, as .mp4; of several, a folder.
+        frames: a new folder for labelled frames as pictures.
+        plate: writes the chronophotograph of the video as .png or .jpg; of several, a folder.
+        segments: writes what happens when as .json, .csv or .vtt (subtitles).
+        timeline: writes a picture of what happens when, as .png; of several, a folder.
+        thumbnails: a new folder for a picture of each segment.
+        seconds: ends a live source after so long.
         device: where to run: auto, cpu or cuda.
     """
-    from marey.prediction import Predictor
-    from marey.verbs.prepare import pick_device, watched
+    from marey.prediction import Predictor, find_clips
+    from marey.verbs.outputs import Outputs
+    from marey.verbs.prepare import pick_device, segmentation_of
+    from marey.video import is_live
 
     if top < 1:
         raise UsageError(f"top={top}: at least one class has to be given")
+    if over not in ("clip", "windows", "frames"):
+        raise UsageError(f"over='{over}' is neither 'clip' nor 'windows' nor 'frames'")
+    given = {
+        "window": window,
+        "stride": stride,
+        "smooth": smooth,
+        "threshold": threshold,
+        "min_duration": min_duration,
+    }
+    outputs = Outputs(annotate, frames, plate, segments, timeline, thumbnails, top)
+    live = [source for source in sources if is_live(source)]
+    if live and len(sources) > 1:
+        raise UsageError(f"'{live[0]}' is a live source, which is watched alone; {len(sources)} sources were given")
+    if over == "clip" and not live:
+        _check_clip_options(given, outputs)
+    if seconds is not None and not live:
+        raise UsageError(f"seconds={seconds:g} ends a live source, and '{sources[0]}' is a file, which ends by itself")
+    rule = segmentation_of(given)
     predictor = Predictor(model, device=pick_device(device))
-    with watched(reporter, "reading clips", len(sources)) as watch:
-        found = predictor.predict(sources, on_progress=watch)
-    return Predictions(tuple(found), top)
+    if live:
+        return predict_live(predictor, live[0], rule=rule, outputs=outputs, seconds=seconds)
+    clips = find_clips(sources)
+    outputs.check(clips)
+    if over == "clip":
+        return _label_clips(predictor, clips, outputs, reporter)
+    return _watch(predictor, clips, rule, over, outputs, reporter)
+
+
+def _check_clip_options(given: dict[str, float | None], outputs: Outputs) -> None:
+    """A label for the whole clip has no windows, and no segments."""
+    named = [name for name, value in given.items() if value is not None]
+    named += [name for name in ("segments", "timeline", "thumbnails") if getattr(outputs, name) is not None]
+    if named:
+        option = f"--{named[0].replace('_', '-')}"
+        raise UsageError(f"{option} is about what happens when, and a whole clip has one label: add --over windows")
+
+
+def _label_clips(predictor: Predictor, clips: list[Clip], outputs: Outputs, reporter: Reporter) -> Predictions:
+    from dataclasses import replace
+
+    from marey.errors import VideoError
+    from marey.verbs.outputs import Saying
+    from marey.verbs.prepare import watched
+
+    with watched(reporter, "reading clips", len(clips)) as watch:
+        found = predictor.predict([clip.path for clip in clips], on_progress=watch)
+    written: list[Path] = []
+    if outputs.any:
+        for place, (clip, prediction) in enumerate(zip(clips, found, strict=True)):
+            if prediction.reason is not None:
+                continue
+            try:
+                written += outputs.write(clip.path, Saying.of_clip(prediction, outputs.top), reporter)
+            except VideoError as error:  # its sampled frames could be had, and not all of it
+                found[place] = replace(
+                    prediction, labels=(), probabilities=(), reason=error.reason, detail=error.detail
+                )
+    return Predictions(tuple(found), outputs.top, tuple(written))
+
+
+def _watch(
+    predictor: Predictor,
+    clips: list[Clip],
+    rule: Segmentation,
+    over: Literal["windows", "frames"],
+    outputs: Outputs,
+    reporter: Reporter,
+) -> Timelines:
+    from marey.errors import VideoError
+    from marey.prediction import Prediction
+    from marey.reports import write_segments
+    from marey.verbs.outputs import Saying
+    from marey.verbs.prepare import percent
+    from marey.video import probe
+
+    timelines, failed, written = [], [], []
+    steady = over == "windows"
+    for clip in clips:
+        try:
+            mine = rule
+            if over == "frames" and rule.stride is None:
+                mine = rule.model_copy(update={"stride": 1 / probe(clip.path).frame_rate})
+            with percent(reporter, f"watching {clip.path.name}") as on_progress:
+                found = predictor.timeline(clip.path, segmentation=mine, on_progress=on_progress)
+            written += outputs.write(clip.path, Saying.of_timeline(found, outputs.top, steady=steady), reporter)
+            timelines.append(found)
+        except VideoError as error:
+            failed.append(Prediction(str(clip.path), (), (), error.reason, error.detail))
+    if outputs.segments is not None and timelines:
+        write_segments(timelines, outputs.segments)
+        written.append(outputs.segments)
+    return Timelines(tuple(timelines), tuple(failed), tuple(written))

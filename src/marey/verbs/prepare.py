@@ -4,16 +4,18 @@ from __future__ import annotations
 
 import re
 import time
-from collections.abc import Callable, Iterator, Sequence
+from collections.abc import Callable, Iterator, Mapping, Sequence
 from contextlib import contextmanager
 from pathlib import Path
 from typing import TYPE_CHECKING, Final, Literal
 
 import torch
+from pydantic import ValidationError
 
 from marey.data import Manifest, ScanRow, load_data, read_quarantine, write_quarantine
 from marey.encoders import Contract, Encoder, FeatureCache, Features, Progress, extract_views
 from marey.errors import DatasetError, UnknownNameError, UsageError, VideoError
+from marey.prediction import Segmentation
 from marey.verbs.reporter import Reporter
 
 if TYPE_CHECKING:
@@ -144,6 +146,33 @@ def watched(reporter: Reporter, title: str, total: int) -> Iterator[Callable[[Pr
         yield watch
     counts = _counts(last)
     reporter.say(f"{title}: {last.done} in {time.monotonic() - began:.1f} s" + (f" ({counts})" if counts else ""))
+
+
+def segmentation_of(given: Mapping[str, float | None]) -> Segmentation:
+    """The segmentation with what was given in place of its defaults.
+
+    Args:
+        given: key -> value, None where nothing was given.
+
+    Raises:
+        UsageError: a value that a key cannot have.
+    """
+    values = {name: value for name, value in given.items() if value is not None}
+    if "threshold" in values:  # a segment ends at less than what it begins with
+        values["release"] = min(float(Segmentation.model_fields["release"].default), 0.6 * values["threshold"])
+    try:
+        return Segmentation.model_validate(values)
+    except ValidationError as error:
+        first = error.errors()[0]
+        where = ".".join(map(str, first["loc"]))
+        raise UsageError(f"{where}={values.get(where)}: {first['msg']}" if where else first["msg"]) from error
+
+
+@contextmanager
+def percent(reporter: Reporter, title: str) -> Iterator[Callable[[float], None]]:
+    """A stage of the reporter for work that knows what share of it is done, from 0 to 1."""
+    with reporter.stage(title, 100) as stage:
+        yield lambda share: stage.advance(int(100 * share))
 
 
 def _counts(progress: Progress) -> str:

@@ -20,6 +20,8 @@ from marey.errors import UnknownNameError, UsageError
 PASSES: dict[str, int] = {"walking": 1, "jogging": 2, "running": 3}
 """How often the actor crosses the view in `FRAMES` frames: all that tells the three apart."""
 ACTIONS: tuple[str, ...] = ("walking", "jogging", "running", "boxing", "handwaving", "handclapping")
+RESTS: tuple[str, ...] = ("standing", "empty")
+"""What is seen between actions: the actor does nothing, or is not there."""
 SCENARIOS: tuple[str, ...] = ("d1", "d2", "d3", "d4")
 FRAME_RATE = 25.0
 FRAMES = 100
@@ -36,6 +38,7 @@ def draw(
     seed: int = 0,
     duration: float = FRAMES / FRAME_RATE,
     scale: int = 1,
+    take: int = 0,
 ) -> torch.Tensor:
     """A clip of an articulated figure.
 
@@ -45,12 +48,13 @@ def draw(
     camera's noise and shake; only their order, the speed, differs.
 
     Args:
-        action: one of `ACTIONS`.
+        action: one of `ACTIONS`, or of `RESTS`.
         actor: from 1; body, manner and clothes follow from it.
         scenario: one of `SCENARIOS`: outdoors, change of scale, other clothes, indoors.
         seed: of all that is drawn by chance.
         duration: seconds.
         scale: multiple of 160x120 pixels.
+        take: each begins the action elsewhere; body, place and clothes are the same.
 
     Returns:
         uint8 RGB frames `(T, 3, H, W)` at `FRAME_RATE`.
@@ -59,11 +63,12 @@ def draw(
         UnknownNameError: no such action or scenario.
         UsageError: a number that cannot be.
     """
-    if action not in ACTIONS:
-        raise UnknownNameError("action", action, ACTIONS)
+    kinds = (*ACTIONS, *RESTS)
+    if action not in kinds:
+        raise UnknownNameError("action", action, kinds)
     if scenario not in SCENARIOS:
         raise UnknownNameError("scenario", scenario, SCENARIOS)
-    for name, value, least in (("actor", actor, 1), ("seed", seed, 0), ("scale", scale, 1)):
+    for name, value, least in (("actor", actor, 1), ("seed", seed, 0), ("scale", scale, 1), ("take", take, 0)):
         if value < least:
             raise UsageError(f"{name} must be {least} or more, not {value}")
     count = round(duration * FRAME_RATE)
@@ -71,14 +76,14 @@ def draw(
         raise UsageError(f"duration must be {1 / FRAME_RATE} seconds or more, not {duration}")
 
     body, manner, scene = cast(actor=actor, scenario=scenario, seed=seed)
-    rng = _rng(seed, 2, actor, SCENARIOS.index(scenario), ACTIONS.index(action))
+    rng = _rng(seed, 2, actor, SCENARIOS.index(scenario), kinds.index(action), *([take] if take else []))
     if action in PASSES:
         instants = np.resize(crossing(PASSES[action], scene.empty, rng), count)
         joints = walk(body, manner, scene, instants)
         present = instants >= 0
     else:
-        joints = perform(action, body, manner, scene, count, rng)
-        present = np.ones(count, dtype=np.bool_)
+        joints = perform("standing" if action == "empty" else action, body, manner, scene, count, rng)
+        present = np.full(count, action != "empty")
     frames = render(
         scene,
         body,

@@ -2,17 +2,13 @@
 
 from __future__ import annotations
 
-import json
-import multiprocessing
 import os
 from collections.abc import Callable, Iterator, Sequence
-from concurrent.futures import ProcessPoolExecutor, as_completed
 from pathlib import Path
-
-import torch
 
 from marey.data.clip import Clip, Manifest
 from marey.data.figures.clip import ACTIONS, FRAME_RATE, SCENARIOS, draw
+from marey.data.figures.drawing import claim, work_through
 from marey.data.manifest import read_manifest, write_manifest
 from marey.errors import UnknownNameError, UsageError
 from marey.video import write_video
@@ -24,7 +20,6 @@ TEST_ACTORS: tuple[int, ...] = (2, 3, 5, 6, 7, 8, 9, 10, 22)
 VERSION = 1
 """Of the drawing: files of another version are not mixed with new ones."""
 
-NOTE = "figures.json"
 FEW = 12
 """So many clips are drawn sooner than a second process has started."""
 
@@ -73,7 +68,7 @@ def make(
         if scenario not in SCENARIOS:
             raise UnknownNameError("scenario", scenario, SCENARIOS)
     clips = tuple(_clips(out, actors, [scenario for scenario in SCENARIOS if scenario in scenarios]))
-    _claim(out, seed, clips)
+    claim(out, {"version": VERSION, "seed": seed}, [clip.path for clip in clips])
     _draw_missing(out, seed, actors, scenarios, len(clips), workers or os.cpu_count() or 1, on_progress)
     write_manifest(Manifest(clips, out, "marey data make", "the actor"), out / "manifest.csv")
     return read_manifest(out / "manifest.csv")
@@ -97,27 +92,6 @@ def _clips(out: Path, actors: int, scenarios: Sequence[str]) -> Iterator[Clip]:
                 )
 
 
-def _claim(out: Path, seed: int, clips: Sequence[Clip]) -> None:
-    """Makes the folder this seed's, or raises if it is another's."""
-    mine = {"version": VERSION, "seed": seed}
-    note = out / NOTE
-    if note.exists():
-        try:
-            found = json.loads(note.read_text(encoding="utf-8"))
-        except ValueError:
-            found = "unreadable"
-        if found != mine:
-            raise UsageError(f"{out} holds figures of {found}, not of {mine}: choose another folder, or empty it")
-        return
-    if any(clip.path.exists() for clip in clips):
-        raise UsageError(f"{out} holds clips with these names but no {NOTE}: choose another folder, or empty it")
-    for action in ACTIONS:
-        (out / action).mkdir(parents=True, exist_ok=True)
-    unfinished = out / f".{NOTE}.{os.getpid()}"
-    unfinished.write_text(json.dumps(mine) + "\n", encoding="utf-8")
-    unfinished.replace(note)
-
-
 def _draw_missing(
     out: Path,
     seed: int,
@@ -136,24 +110,9 @@ def _draw_missing(
     left = sum(len(job[-1]) for job in jobs)
     report = on_progress or (lambda done, total: None)
     report(total - left, total)
-    if workers == 1 or left <= FEW:
-        for job in jobs:
-            left -= _draw_job(job)
-            report(total - left, total)
-        return
-    spawn = multiprocessing.get_context("spawn")
-    with ProcessPoolExecutor(min(workers, len(jobs)), spawn, initializer=_start_worker) as pool:
-        try:
-            for drawn in as_completed([pool.submit(_draw_job, job) for job in jobs]):
-                left -= drawn.result()
-                report(total - left, total)
-        except BaseException:
-            pool.shutdown(wait=False, cancel_futures=True)
-            raise
-
-
-def _start_worker() -> None:
-    torch.set_num_threads(1)  # the processes are the parallelism
+    for drawn in work_through(jobs, _draw_job, workers=1 if left <= FEW else workers):
+        left -= drawn
+        report(total - left, total)
 
 
 def _draw_job(job: Job) -> int:

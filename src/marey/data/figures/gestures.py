@@ -1,4 +1,4 @@
-"""Boxing, hand waving and hand clapping: joints over the phase of a gesture, on feet that stand still."""
+"""Boxing, hand waving, hand clapping and standing: joints over the phase of a gesture, on feet that stand still."""
 
 from __future__ import annotations
 
@@ -99,10 +99,29 @@ def handclapping(body: Body, manner: Manner, phase: Array) -> Joints:
     return joints
 
 
+def standing(body: Body, manner: Manner, phase: Array) -> Joints:
+    """Nothing but standing: arms that hang, and the sway of a body at rest."""
+    turned = 0.5 * np.pi * phase
+    pelvis = _sway(body, manner, turned, height=0.520)
+    joints = _upright(body, manner, pelvis, turned)
+    _stand(body, joints, {"left": (0.0, 0.060), "right": (0.0, 0.060)}, knees_out=0.3)
+    for side, sign in SIDES:
+        hang = np.radians(9.0 + 2.0 * np.sin(turned + sign))
+        elbow = joints[f"{side}_shoulder"] + body.upper_arm * _fan(hang, sign)
+        wrist = elbow + body.forearm * _fan(0.4 * hang, sign)
+        joints |= {
+            f"{side}_elbow": elbow,
+            f"{side}_wrist": wrist,
+            f"{side}_hand": wrist + body.hand * _fan(0.2 * hang, sign),
+        }
+    return joints
+
+
 GESTURES: dict[str, Callable[[Body, Manner, Array], Joints]] = {
     "boxing": boxing,
     "handwaving": handwaving,
     "handclapping": handclapping,
+    "standing": standing,
 }
 """Joints `(T, 3)` of each gesture at phases `(T,)` in repetitions, relative to a point between the feet."""
 

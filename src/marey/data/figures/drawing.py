@@ -1,0 +1,74 @@
+"""Files that are drawn: a folder that belongs to one drawing, and processes that fill it."""
+
+from __future__ import annotations
+
+import json
+import multiprocessing
+import os
+from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
+from concurrent.futures import ProcessPoolExecutor, as_completed
+from pathlib import Path
+from typing import TypeVar
+
+import torch
+
+from marey.errors import UsageError
+
+NOTE = "figures.json"
+
+Job = TypeVar("Job")
+
+
+def claim(out: Path, mine: Mapping[str, object], files: Iterable[Path]) -> None:
+    """Make a folder that of one drawing, and the folders of its files.
+
+    Args:
+        out: the folder.
+        mine: what tells this drawing from others: its version, its seed.
+        files: what will be drawn.
+
+    Raises:
+        UsageError: the folder holds another drawing, or files of these names that nobody drew.
+    """
+    files = list(files)
+    note = out / NOTE
+    if note.exists():
+        try:
+            found = json.loads(note.read_text(encoding="utf-8"))
+        except ValueError:
+            found = "unreadable"
+        if found != mine:
+            raise UsageError(f"{out} holds figures of {found}, not of {mine}: choose another folder, or empty it")
+        return
+    if any(file.exists() for file in files):
+        raise UsageError(f"{out} holds clips with these names but no {NOTE}: choose another folder, or empty it")
+    for folder in {out, *(file.parent for file in files)}:
+        folder.mkdir(parents=True, exist_ok=True)
+    unfinished = out / f".{NOTE}.{os.getpid()}"
+    unfinished.write_text(json.dumps(mine) + "\n", encoding="utf-8")
+    unfinished.replace(note)
+
+
+def work_through(jobs: Sequence[Job], work: Callable[[Job], int], *, workers: int) -> Iterator[int]:
+    """Do jobs, here or in several processes, and give what each answers as soon as it is done.
+
+    Args:
+        jobs: what to do.
+        work: does one; a function of a module, so that another process finds it.
+        workers: processes; they start by `spawn`.
+    """
+    if workers == 1:
+        yield from map(work, jobs)
+        return
+    spawn = multiprocessing.get_context("spawn")
+    with ProcessPoolExecutor(min(workers, len(jobs)), spawn, initializer=_start_worker) as pool:
+        try:
+            for done in as_completed([pool.submit(work, job) for job in jobs]):
+                yield done.result()
+        except BaseException:
+            pool.shutdown(wait=False, cancel_futures=True)
+            raise
+
+
+def _start_worker() -> None:
+    torch.set_num_threads(1)  # the processes are the parallelism

@@ -1,0 +1,345 @@
+"""What the segments that were found in long videos are worth: over time, as segments, and as detections."""
+
+from __future__ import annotations
+
+from collections.abc import Mapping, Sequence
+from dataclasses import dataclass
+from typing import Any, Final, Literal
+
+import numpy as np
+
+from marey.data import Segment
+from marey.errors import UsageError
+from marey.evaluation.intervals import CHUNK, FEW, LEVEL, RESAMPLES
+from marey.evaluation.segment_counts import (
+    F1_AT,
+    TIOU,
+    Floats,
+    average_precisions,
+    edit_score,
+    f1_of,
+    segment_tables,
+    time_table,
+)
+
+NO_LABEL: Final = "(none)"
+"""The name in tables of the time in which there is none of the classes."""
+
+
+@dataclass(frozen=True, slots=True)
+class SegmentClassScores:
+    """How well one class was found; None where it does not occur in the truth.
+
+    Attributes:
+        label: the class.
+        segments: true segments of it.
+        found: segments that were called so.
+        seconds: of truth.
+        time_precision: share of the time that was called so and is; None where nothing was.
+        time_recall: share of its time that was called so.
+        f1: per cent of overlap -> F1 of the segments.
+        average_precision: overlap -> average precision.
+        mistaken_for: what its time is most often taken for, and for how many seconds; None where it never is.
+    """
+
+    label: str
+    segments: int
+    found: int
+    seconds: float
+    time_precision: float | None
+    time_recall: float | None
+    f1: dict[int, float | None]
+    average_precision: dict[float, float | None]
+    mistaken_for: tuple[str, float] | None
+
+
+@dataclass(frozen=True, slots=True)
+class VideoScores:
+    """How well the segments of one video were found.
+
+    Attributes:
+        frame_accuracy: share of its time that is right.
+        f1: per cent of overlap -> F1 of its segments.
+        edit: 1 less the edits from the labels found to the true ones, as a share of the longer list.
+    """
+
+    frame_accuracy: float
+    f1: dict[int, float]
+    edit: float
+
+
+@dataclass(frozen=True, slots=True)
+class SegmentInterval:
+    """The intervals in which two metrics would probably fall on other groups of the same kind.
+
+    Attributes:
+        unit: what was resampled.
+        units: how many of them there were.
+        frame_accuracy: low and high end, or None where there is nothing to resample.
+        f1: of F1@50, likewise.
+        note: a sentence on why there is no interval, or why to distrust it.
+        level: the share of resamples inside.
+        resamples: how many were drawn.
+    """
+
+    unit: Literal["groups", "videos"]
+    units: int
+    frame_accuracy: tuple[float, float] | None
+    f1: tuple[float, float] | None
+    note: str | None = None
+    level: float = LEVEL
+    resamples: int = RESAMPLES
+
+
+@dataclass(frozen=True)
+class SegmentScores:
+    """What the segments found in a set of long videos are worth.
+
+    Attributes:
+        videos: name of each video -> its own scores, by name.
+        seconds: of all videos together.
+        segments: true ones.
+        found: those that were found.
+        frame_accuracy: share of all time in which the label is right, or rightly none.
+        unlabelled: share of all time in which none of the classes is true.
+        majority: frame accuracy of always saying what there is most of.
+        f1: per cent of overlap -> F1 of the segments of all videos.
+        edit: mean of the videos' edit scores.
+        mean_ap: overlap -> mean over the classes of their average precision; None where there is no true segment.
+        interval: bootstrap intervals of frame accuracy and F1@50.
+        classes: the scores of each class, by name.
+    """
+
+    videos: dict[str, VideoScores]
+    seconds: float
+    segments: int
+    found: int
+    frame_accuracy: float
+    unlabelled: float
+    majority: float
+    f1: dict[int, float]
+    edit: float
+    mean_ap: dict[float, float | None]
+    interval: SegmentInterval
+    classes: tuple[SegmentClassScores, ...]
+
+    def as_dict(self) -> dict[str, Any]:
+        """For JSON."""
+        span = self.interval
+        return {
+            "videos": len(self.videos),
+            "seconds": self.seconds,
+            "segments": self.segments,
+            "found": self.found,
+            "frame_accuracy": self.frame_accuracy,
+            "frame_accuracy_interval": _listed(span.frame_accuracy),
+            "unlabelled": self.unlabelled,
+            "majority_baseline": self.majority,
+            "f1": {str(at): value for at, value in self.f1.items()},
+            "f1_50_interval": _listed(span.f1),
+            "edit": self.edit,
+            "mean_ap": {str(at): value for at, value in self.mean_ap.items()},
+            "interval": {
+                "method": f"percentile bootstrap over {span.unit}",
+                "level": span.level,
+                "resamples": span.resamples,
+                "units": span.units,
+                "note": span.note,
+            },
+            "per_class": {
+                row.label: {
+                    "segments": row.segments,
+                    "found": row.found,
+                    "seconds": row.seconds,
+                    "time_precision": row.time_precision,
+                    "time_recall": row.time_recall,
+                    "f1": {str(at): value for at, value in row.f1.items()},
+                    "average_precision": {str(at): value for at, value in row.average_precision.items()},
+                }
+                for row in self.classes
+            },
+            "per_video": {
+                name: {
+                    "frame_accuracy": video.frame_accuracy,
+                    "f1": {str(at): value for at, value in video.f1.items()},
+                    "edit": video.edit,
+                }
+                for name, video in self.videos.items()
+            },
+        }
+
+
+def score_segments(
+    found: Mapping[str, Sequence[Segment]],
+    truth: Mapping[str, Sequence[Segment]],
+    durations: Mapping[str, float],
+    *,
+    groups: Mapping[str, str] | None = None,
+    seed: int = 0,
+) -> SegmentScores:
+    """Score the segments that were found in long videos.
+
+    *Frame accuracy* is exact: the share of all seconds in which the label is the true one, or rightly none. Where
+    true segments overlap, each of their labels is right; of overlapping answers the most confident counts. Time
+    after the end of a video is left out.
+
+    *Segmental F1@k* (Lea et al., Temporal Convolutional Networks for Action Segmentation and Detection, CVPR 2017;
+    Farha and Gall, MS-TCN, CVPR 2019): a found segment is looked at beside the true one of its label that it overlaps
+    most; where intersection over union is k % or more, that one is found, once. Counts run over all videos. Time
+    without label is not scored. Segments are taken as they are: two of one label that touch are two.
+
+    *Edit score* (Lea et al., Segmental Spatiotemporal CNNs, ECCV 2016): the Levenshtein distance of the two lists of
+    labels, as a share of the longer list, taken from 1; the mean over the videos.
+
+    *Mean average precision* (Caba Heilbron et al., ActivityNet, CVPR 2015): the detections of a class are ranked by
+    confidence; each takes the best true segment that is still free and overlaps enough; interpolated precision.
+
+    Args:
+        found: video -> what was found; a video that is not named has no segments.
+        truth: video -> what is true, likewise.
+        durations: video -> seconds; names every video.
+        groups: video -> what is resampled together; a video that is not named is a group of its own. None: the videos.
+        seed: of the resampling.
+
+    Raises:
+        UsageError: no videos, a duration that is none, or segments of a video without one.
+    """
+    names = sorted(durations)
+    _check(found, truth, durations)
+    labels = sorted({segment.label for side in (found, truth) for name in side for segment in side[name]})
+    sides = [(sorted(found.get(name, ()), key=_in_time), sorted(truth.get(name, ()), key=_in_time)) for name in names]
+
+    # (videos, true label or none, label found or none) in seconds, and (videos, classes, thresholds) in segments
+    time = np.array([time_table(*side, durations[name], labels) for name, side in zip(names, sides, strict=True)])
+    hits, support, answers = segment_tables(sides, labels)
+    edits = [edit_score(*side) for side in sides]
+    seconds = time.sum(axis=(1, 2))
+    right = np.trace(time, axis1=1, axis2=2)
+    per_video = {
+        name: VideoScores(
+            float(right[row] / seconds[row]),
+            dict(
+                zip(F1_AT, f1_of(hits[row].sum(axis=0), support[row].sum(), answers[row].sum()).tolist(), strict=True)
+            ),
+            edits[row],
+        )
+        for row, name in enumerate(names)
+    }
+    precision = {label: average_precisions(dict(zip(names, sides, strict=True)), label) for label in labels}
+    known = [label for index, label in enumerate(labels) if support[:, index].any()]
+    true_time = time.sum(axis=(0, 2))
+    return SegmentScores(
+        videos=per_video,
+        seconds=float(seconds.sum()),
+        segments=int(support.sum()),
+        found=int(answers.sum()),
+        frame_accuracy=float(right.sum() / seconds.sum()),
+        unlabelled=float(true_time[-1] / seconds.sum()),
+        majority=float(true_time.max() / seconds.sum()),
+        f1=dict(zip(F1_AT, f1_of(hits.sum(axis=(0, 1)), support.sum(), answers.sum()).tolist(), strict=True)),
+        edit=float(np.mean(edits)),
+        mean_ap={
+            at: float(np.mean([precision[label][index] for label in known])) if known else None
+            for index, at in enumerate(TIOU)
+        },
+        interval=_bootstrap(
+            np.column_stack([right, seconds, hits[..., -1].sum(axis=1), support.sum(axis=1), answers.sum(axis=1)]),
+            None if groups is None else [f"group {groups[name]}" if name in groups else f"{name}" for name in names],
+            seed=seed,
+        ),
+        classes=tuple(
+            _class_scores(
+                index,
+                labels,
+                time.sum(axis=0),
+                f1_of(hits[:, index].sum(axis=0), support[:, index].sum(), answers[:, index].sum()),
+                precision[label],
+                segments=int(support[:, index].sum()),
+                found=int(answers[:, index].sum()),
+            )
+            for index, label in enumerate(labels)
+        ),
+    )
+
+
+def _check(
+    found: Mapping[str, Sequence[Segment]], truth: Mapping[str, Sequence[Segment]], durations: Mapping[str, float]
+) -> None:
+    if not durations:
+        raise UsageError("there is no video to score: give the duration of each one")
+    for name, seconds in durations.items():
+        if not 0 < seconds < float("inf"):
+            raise UsageError(f"the duration of {name} has to be more than 0 seconds, not {seconds}")
+    unknown = sorted((found.keys() | truth.keys()) - durations.keys())
+    if unknown:
+        raise UsageError(f"there are segments of {unknown[0]}, and no duration: give that of every video")
+
+
+def _in_time(segment: Segment) -> tuple[float, float, str]:
+    return segment.start, segment.end, segment.label
+
+
+def _class_scores(
+    index: int,
+    labels: Sequence[str],
+    time: Floats,
+    f1: Floats,
+    average_precision: Sequence[float],
+    *,
+    segments: int,
+    found: int,
+) -> SegmentClassScores:
+    said, true, right = time[:, index].sum(), time[index].sum(), time[index, index]
+    wrong = time[index].copy()
+    wrong[index] = 0
+    other = int(wrong.argmax())
+    occurs = segments > 0
+    return SegmentClassScores(
+        label=labels[index],
+        segments=segments,
+        found=found,
+        seconds=float(true),
+        time_precision=float(right / said) if said and occurs else None,
+        time_recall=float(right / true) if true else None,
+        f1={at: float(value) if occurs else None for at, value in zip(F1_AT, f1, strict=True)},
+        average_precision={at: value if occurs else None for at, value in zip(TIOU, average_precision, strict=True)},
+        mistaken_for=((*labels, NO_LABEL)[other], float(wrong[other])) if wrong[other] else None,
+    )
+
+
+def _bootstrap(counts: Floats, groups: Sequence[str] | None, *, seed: int) -> SegmentInterval:
+    """Percentile intervals by drawing groups with replacement (Efron and Tibshirani 1993).
+
+    Args:
+        counts: (videos, 5): seconds that are right, seconds, segments found at 50 %, true segments, found segments.
+        groups: of each video.
+        seed: of the drawing.
+    """
+    unit: Literal["groups", "videos"] = "videos" if groups is None else "groups"
+    member = np.arange(len(counts)) if groups is None else np.unique(groups, return_inverse=True)[1]
+    units = int(member.max()) + 1
+    if units < 2:
+        why = f"no interval: all videos are one {unit[:-1]}, and it takes two or more to resample"
+        return SegmentInterval(unit, units, None, None, why)
+    summed = np.zeros((units, counts.shape[1]))
+    np.add.at(summed, member, counts)
+    generator = np.random.default_rng(seed)
+    drawn = np.concatenate(
+        [
+            generator.multinomial(units, np.full(units, 1 / units), size=min(CHUNK, RESAMPLES - first)) @ summed
+            for first in range(0, RESAMPLES, CHUNK)
+        ]
+    )
+    ends = [(1 - LEVEL) / 2, (1 + LEVEL) / 2]
+    accuracy = np.quantile(drawn[:, 0] / drawn[:, 1], ends).tolist()
+    f1 = np.quantile(f1_of(drawn[:, 2], drawn[:, 3], drawn[:, 4]), ends).tolist()
+    note = None
+    if units < FEW:
+        note = f"only {units} {unit} to resample: take the width of the intervals as a rough guess"
+    elif accuracy[0] == accuracy[1] and f1[0] == f1[1]:
+        note = "all resamples give the same numbers; that is not certainty"
+    return SegmentInterval(unit, units, (accuracy[0], accuracy[1]), (f1[0], f1[1]), note)
+
+
+def _listed(ends: tuple[float, float] | None) -> list[float] | None:
+    return None if ends is None else list(ends)
