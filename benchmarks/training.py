@@ -15,7 +15,7 @@ from typing import Final
 import torch
 
 from marey.data import load_data
-from marey.encoders import Contract, Encoder, FeatureCache, extract_views, load_encoder, read_clip_views
+from marey.encoders import Contract, Encoder, FeatureCache, iterate_views, load_encoder, read_clip_views
 from marey.training import Recipe, load_recipe, plan
 from marey.verbs import train
 from marey.verbs.prepare import pick_device
@@ -111,7 +111,7 @@ def _time_cache(data: Path, cache: Path, recipe: Recipe, encoder: Encoder, contr
     readings = [(clip, recipe.views.readings) for clip in load_data(str(data)).clips]
     encoded = encoder.pictures
     began = time.perf_counter()
-    extract_views(readings, encoder, contract, cache=FeatureCache(cache))
+    list(iterate_views(readings, encoder, contract, cache=FeatureCache(cache)))
     took = time.perf_counter() - began
     if encoder.pictures != encoded:
         raise SystemExit(f"the cache in {cache} should be full, and {encoder.pictures - encoded} pictures were missing")

@@ -21,7 +21,7 @@ from marey.encoders import (
     Stream,
     View,
     extract,
-    extract_views,
+    iterate_views,
     read_clip,
 )
 from marey.encoders.frame import load_frame_encoder
@@ -257,7 +257,9 @@ def test_a_clip_and_its_mirror_image_are_what_each_alone_is(
 ) -> None:
     how = contract(encoder)
     views = (View(), View(1), View(mirrored=True))
-    together = extract_views([(clip, views) for clip in clips[:2]], encoder, how, cache=FeatureCache(tmp_path / "a"))
+    together = list(
+        iterate_views([(clip, views) for clip in clips[:2]], encoder, how, cache=FeatureCache(tmp_path / "a"))
+    )
     for view in views:
         alone = extract(clips[:2], encoder, how, cache=FeatureCache(tmp_path / "b"), view=view)
         for both, one in zip(together, alone, strict=True):
@@ -265,6 +267,8 @@ def test_a_clip_and_its_mirror_image_are_what_each_alone_is(
             assert not isinstance(one, VideoError)
             assert all(torch.allclose(both[view][stream], one[stream], atol=1e-5) for stream in one)
     encoded = encoder.pictures
-    again = extract_views([(clips[0], views), (clips[1], views[:1])], encoder, how, cache=FeatureCache(tmp_path / "a"))
+    again = list(
+        iterate_views([(clips[0], views), (clips[1], views[:1])], encoder, how, cache=FeatureCache(tmp_path / "a"))
+    )
     assert encoder.pictures == encoded
     assert [len(found) for found in again if not isinstance(found, VideoError)] == [3, 1]

@@ -145,6 +145,7 @@ def test_bars_are_drawn_while_there_is_room() -> None:
 
     assert height(1, (480, 640)) < height(2, (480, 640)) < height(5, (480, 640))
     assert height(5, (480, 640)) == height(101, (480, 640)) < 0.45 * 480
+    assert height(1, (150, 300)) < height(101, (150, 300)) <= 0.45 * 150
     assert height(1, (120, 160)) == height(101, (120, 160))
 
 
@@ -157,8 +158,9 @@ def test_text_grows_with_the_picture() -> None:
     assert heights[0] >= 6
 
 
-def test_none_of_the_classes_is_said_without_colour() -> None:
-    picture = even(480, 640)
+@pytest.mark.parametrize("size", [(120, 160), (480, 640)])
+def test_none_of_the_classes_is_said_without_colour(size: tuple[int, int]) -> None:
+    picture = even(*size)
     drawn = draw_caption(picture, replace(CAPTION, label=None, confidence=None))
     other = draw_caption(picture, replace(CAPTION, label=" ", confidence=None))
     assert changed(drawn, other).any()  # it is said

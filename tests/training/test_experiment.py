@@ -96,6 +96,23 @@ def test_another_recipe_trains_on_the_same_clips_and_leaves_the_first_as_it_was(
         assert not torch.equal(a.logits, b.logits)
 
 
+def test_what_recipes_share_of_their_heads_changes_no_answer(tmp_path: Path) -> None:
+    shared = experiment(recipe=quick("head.name=pyramid"))
+    for number, changes in enumerate(
+        (
+            ["head.options.parts=2"],
+            ["head.options.parts=3"],
+            ["head.options.parts=2", "head.options.dropout=0.1"],
+            ["head.options.parts=2", "head.fusion=early"],
+        )
+    ):
+        recipe = quick("head.name=pyramid", *changes)
+        again = held_out(shared.with_recipe(recipe), tmp_path / f"{number}a")
+        fresh = held_out(experiment(recipe=recipe), tmp_path / f"{number}b")
+        for one, other in zip(again, fresh, strict=True):
+            assert torch.equal(one.logits, other.logits)
+
+
 def test_the_score_of_a_trial_is_the_macro_f1_of_all_validation_clips_so_far(tmp_path: Path) -> None:
     found = held_out(experiment(), tmp_path / "a")
     expected = []

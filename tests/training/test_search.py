@@ -68,7 +68,7 @@ def _holds(domain: Domain, value: Any) -> bool:
         return value in domain.choices
     low, high = domain.span
     steps = (value - low) / domain.step if domain.step is not None else 0.0
-    return low <= value <= high and abs(steps - round(steps)) < 1e-9
+    return bool(low <= value <= high and abs(steps - round(steps)) < 1e-9)
 
 
 @pytest.mark.parametrize(

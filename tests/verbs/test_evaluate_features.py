@@ -123,12 +123,10 @@ def test_a_contract_of_other_features_than_those_that_are_there_is_refused(
     shutil.copytree(exported, tmp_path / "f")
     path = next((tmp_path / "f").rglob("*boxing*.npy"))
     np.save(path, np.load(path)[:, :7])
-    for call in (
-        lambda: verbs.evaluate(small_run, str(tmp_path / "f"), out=tmp_path / "e"),
-        lambda: verbs.train(str(tmp_path / "f"), out=tmp_path / "run", set=SMALL),
-    ):
-        with pytest.raises(DatasetError, match=r"has a contract of other features|features of different sizes"):
-            call()
+    with pytest.raises(DatasetError, match="has a contract of other features"):
+        verbs.evaluate(small_run, str(tmp_path / "f"), out=tmp_path / "e")
+    with pytest.raises(DatasetError, match="features of different sizes"):
+        verbs.train(str(tmp_path / "f"), out=tmp_path / "run", set=SMALL)
     described = json.loads((exported / "features.json").read_text())
     described["contract"]["encoder"]["name"] = "pixels"
     shutil.copytree(exported, tmp_path / "g")

@@ -113,6 +113,14 @@ def test_no_damage_ends_in_anything_but_frames_or_a_reason(
     assert {"truncated", None} <= found
 
 
+def test_a_header_that_claims_to_be_endless_is_corrupt(make_video: MakeVideo, tmp_path: Path) -> None:
+    path = make_video(tmp_path / "a.mkv", seconds=0.4)
+    data = bytearray(path.read_bytes())
+    data[4:12] = b"\x01\xff\xff\xff\xff\xff\xff\xfe"  # bytes of the first element
+    path.write_bytes(data)
+    assert reason_of(path) == "corrupt"
+
+
 def test_more_video_than_is_stated_is_used_and_said(make_video: MakeVideo, tmp_path: Path) -> None:
     path = make_video(tmp_path / "a.avi", codec="mpeg4", seconds=4.0)
     data = bytearray(path.read_bytes())

@@ -21,7 +21,7 @@ from marey.encoders.contract import (
     typical_duration,
 )
 from marey.encoders.encoder import Encoder
-from marey.encoders.extract import Features, Progress, Reading, extract, extract_views, iterate_views
+from marey.encoders.extract import Features, Progress, Reading, extract, iterate_views
 from marey.encoders.frame import FrameEncoder
 from marey.encoders.loading import load_encoder
 from marey.encoders.pixels import PixelEncoder
@@ -64,7 +64,6 @@ __all__ = [
     "clip_span",
     "embedded_path",
     "extract",
-    "extract_views",
     "iterate_views",
     "load_encoder",
     "load_kinetics",

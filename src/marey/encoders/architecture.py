@@ -45,7 +45,7 @@ def architecture(spec: EncoderSpec, *, frames: int) -> Architecture:
     """What a spec names, without weights.
 
     Args:
-        spec: the encoder; its weights are not looked at.
+        spec: the encoder; of its weights at most the configuration beside them is read.
         frames: T of the clips.
 
     Raises:
@@ -76,7 +76,7 @@ def _video_network(spec: EncoderSpec, frames: int) -> Architecture:
 
 
 def _video_transformer(spec: EncoderSpec, frames: int) -> Architecture:
-    network: Any = new_video_transformer(spec.name).eval()
+    network: Any = new_video_transformer(spec).eval()
     size, instants, dim = check_clips(spec, network.config, frames)
     patch = network.config.patch_size
     rows, columns = spec.grid or (size[0] // patch, size[1] // patch)

@@ -85,38 +85,8 @@ def extract(
         For each clip its features, stream name to float32 (T, D), or the `VideoError` that says why there are none.
     """
     readings = [(clip, (view,)) for clip in clips]
-    found = extract_views(readings, encoder, contract, cache=cache, order=order, limits=limits, on_progress=on_progress)
-    return [result if isinstance(result, VideoError) else result[view] for result in found]
-
-
-def extract_views(
-    readings: Sequence[Reading],
-    encoder: Encoder,
-    contract: Contract,
-    *,
-    cache: FeatureCache,
-    order: FrameOrder = "given",
-    limits: Limits = Limits(),  # noqa: B008 - frozen
-    on_progress: Callable[[Progress], None] | None = None,
-) -> list[dict[View, Features] | VideoError]:
-    """The features of clips that are read in one or several ways each, in their order.
-
-    Decoding runs ahead of the encoder by a few clips. A clip and its mirror image are decoded once.
-
-    Args:
-        readings: clips, and in which ways each is read.
-        encoder: as for `extract`, and so are the others.
-        contract: how a clip becomes its input.
-        cache: where features are looked up and kept.
-        order: the order of their frames.
-        limits: of decoding, each clip.
-        on_progress: called after each clip.
-
-    Returns:
-        For each clip the features of its readings, or the `VideoError` that says why there are none.
-    """
     found = iterate_views(readings, encoder, contract, cache=cache, order=order, limits=limits, on_progress=on_progress)
-    return list(found)
+    return [result if isinstance(result, VideoError) else result[view] for result in found]
 
 
 def iterate_views(
@@ -129,7 +99,23 @@ def iterate_views(
     limits: Limits = Limits(),  # noqa: B008 - frozen
     on_progress: Callable[[Progress], None] | None = None,
 ) -> Iterator[dict[View, Features] | VideoError]:
-    """What `extract_views` gives, clip by clip: whoever keeps none of it needs no more memory for more clips."""
+    """The features of clips that are read in one or several ways each, clip by clip, in their order.
+
+    Decoding runs ahead of the encoder by a few clips. A clip and its mirror image are decoded once. Whoever keeps
+    nothing of it needs no more memory for more clips.
+
+    Args:
+        readings: clips, and in which ways each is read.
+        encoder: as for `extract`, and so are the others.
+        contract: how a clip becomes its input.
+        cache: where features are looked up and kept.
+        order: the order of their frames.
+        limits: of decoding, each clip.
+        on_progress: called after each clip.
+
+    Yields:
+        For each clip the features of its readings, or the `VideoError` that says why there are none.
+    """
     cached = failed = 0
 
     def prepare(reading: Reading) -> _Job:

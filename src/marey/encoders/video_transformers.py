@@ -108,14 +108,24 @@ def pool_places(tokens: Tensor, instants: int, places: tuple[int, int], grid: tu
     return fields.reshape(len(tokens), -1, tokens.shape[-1])
 
 
-def new_video_transformer(name: str) -> Any:
-    """The architecture with random weights, as its configuration is by default.
+def new_video_transformer(spec: EncoderSpec) -> Any:
+    """The architecture with random weights: as the weights that the spec names are configured, or by default.
 
     Raises:
+        WeightsError: there is no configuration beside the weights, or none on this machine.
         UsageError: `transformers` is not installed.
     """
-    about, library = VIDEO_TRANSFORMERS[name], _library(name)
-    return _without_predictor(getattr(library, about.model)(getattr(library, about.config)()))
+    about, library = VIDEO_TRANSFORMERS[spec.name], _library(spec.name)
+    configuration = getattr(library, about.config)
+    if spec.weights in ("pretrained", "random"):
+        return _without_predictor(getattr(library, about.model)(configuration()))
+    try:
+        found = configuration.from_pretrained(spec.weights, local_files_only=True)
+    except (OSError, ValueError, KeyError) as error:
+        raise WeightsError(
+            f"how '{spec.name}' is built is not said in {spec.weights}: {' '.join(str(error).split())}"
+        ) from error
+    return _without_predictor(getattr(library, about.model)(found))
 
 
 def _load(spec: EncoderSpec) -> Any:
@@ -123,7 +133,7 @@ def _load(spec: EncoderSpec) -> Any:
     if spec.weights == "random":
         with torch.random.fork_rng(devices=[]):
             torch.manual_seed(0)
-            return new_video_transformer(spec.name)
+            return new_video_transformer(spec)
     local = Path(spec.weights).is_dir()
     source = about.repository if spec.weights == "pretrained" else spec.weights
     try:

@@ -228,13 +228,13 @@ def numbers(scores: SegmentScores) -> list[tuple[str, float | None, tuple[float,
         )
         for at, value in scores.f1.items()
     ]
-    rows.append(("edit score", scores.edit, None, "whether the actions come in the right order, whenever they come"))
+    rows.append(("edit score", scores.edit, None, "whether the actions come in the right order"))
     rows += [
         (
             f"mAP at tIoU {at:g}",
             value,
             None,
-            f"the same from {at:.0%} of overlap on, the surest answers first, mean of the classes",
+            f"from {at:.0%} of overlap on, the surest answers first",
         )
         for at, value in scores.mean_ap.items()
     ]
@@ -245,10 +245,9 @@ def remarks(evaluation: UntrimmedEvaluation) -> list[str]:
     """What one should know before believing the answer, a sentence each."""
     scores = evaluation.scores
     span = scores.interval
-    said = [
-        f"Always saying the most frequent thing would be right in {sentences.share(scores.majority)} of the time; "
-        f"in {sentences.share(scores.unlabelled)} of it there is none of the classes."
-    ]
+    said = [f"Always saying the most frequent thing would be right in {sentences.share(scores.majority)} of the time."]
+    if scores.unlabelled:
+        said.append(f"In {sentences.share(scores.unlabelled)} of the time there is none of the classes.")
     if span.f1 is not None:
         said.append(
             f"The intervals hold {span.level:.0%} of {span.resamples:,} resamples of the "

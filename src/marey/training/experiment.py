@@ -8,7 +8,7 @@ from collections.abc import Callable, Iterator, Mapping, Sequence
 from copy import copy
 from dataclasses import dataclass
 from pathlib import Path
-from typing import Any, Self
+from typing import Any, Final, Self
 
 import numpy as np
 import torch
@@ -24,6 +24,8 @@ from marey.training.fit import CHECKPOINT, Fit, History, fit
 from marey.training.protocol import Protocol, validations_of
 from marey.training.recipe import Recipe
 from marey.training.schedule import equal_epochs
+
+_PREPARED: Final = 64  # heads, each of a megabyte or less, of which the fixed part is remembered
 
 
 @dataclass(frozen=True)
@@ -93,6 +95,7 @@ class Experiment:
             raise DatasetError(f"none of the {len(clips)} clips can be used; `marey data scan` says why")
         self._clip_seconds = None if contract.encoder.name == GIVEN else typical_duration([clips[i] for i in usable])
         self._place = {index: place for place, index in enumerate(usable)}
+        self._prepared: dict[tuple[tuple[int, ...], str], dict[str, Tensor]] = {}
         number = {label: place for place, label in enumerate(self._labels)}
         read = [[_features(view[index]) for index in usable] for view in views]
         self._read = self._clip_set(read, [number[clips[index].label or ""] for index in usable])
@@ -225,7 +228,7 @@ class Experiment:
             torch.manual_seed(seed)
             classifier = new_classifier(self._contract, self._recipe.head, len(self._labels))
         if isinstance(clips, FeatureSet):
-            classifier.prepare(clips.all_views())
+            self._prepare(classifier, clips, train)
         if self._recipe.head.weights != "random":
             classifier.load_pretrained(self._recipe.head.weights)
         return fit(
@@ -239,6 +242,20 @@ class Experiment:
             log_dir=log_dir,
             device=self._device,
         )
+
+    def _prepare(self, classifier: Classifier, clips: FeatureSet, train: Sequence[int]) -> None:
+        """Learn what is fixed from the training clips, once for all recipes of that head: a third of a trial's time."""
+        head = self._recipe.head.model_dump(mode="json")
+        head["options"].pop("dropout", None)  # it leaves nothing behind
+        key = tuple(train), json.dumps(head, sort_keys=True)
+        if key in self._prepared:
+            for name, buffer in classifier.named_buffers():
+                buffer.copy_(self._prepared[key][name])
+            return
+        classifier.prepare(clips.all_views())
+        if len(self._prepared) == _PREPARED:
+            del self._prepared[next(iter(self._prepared))]
+        self._prepared[key] = {name: buffer.clone() for name, buffer in classifier.named_buffers()}
 
     @torch.inference_mode()
     def _held_out(self, classifier: Classifier, indices: Sequence[int]) -> HeldOut:

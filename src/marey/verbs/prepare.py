@@ -13,7 +13,7 @@ import torch
 from pydantic import ValidationError
 
 from marey.data import Manifest, ScanRow, load_data, read_quarantine, write_quarantine
-from marey.encoders import Contract, Encoder, FeatureCache, Features, Progress, extract_views
+from marey.encoders import Contract, Encoder, FeatureCache, Features, Progress, iterate_views
 from marey.errors import DatasetError, UnknownNameError, UsageError, VideoError
 from marey.prediction import Segmentation
 from marey.verbs.reporter import Reporter
@@ -88,7 +88,7 @@ def read_views(
     learnt_from = {index for split in protocol.splits for index in (*split.train, *split.val)}
     readings = [(clip, views if index in learnt_from else (plain,)) for index, clip in enumerate(manifest.clips)]
     with watched(reporter, "reading clips", len(readings)) as watch:
-        found = extract_views(readings, encoder, contract, cache=FeatureCache(), on_progress=watch)
+        found = list(iterate_views(readings, encoder, contract, cache=FeatureCache(), on_progress=watch))
     sided = [label for label in manifest.labels if _SIDE.search(label)]
     if recipe.views.mirrored == "train" and sided:
         reporter.say(f"'{sided[0]}' speaks of a side, and mirror images teach both: --set views.mirrored=none")
@@ -115,7 +115,7 @@ def read_tests(
     tested = sorted({index for split in protocol.splits for index in split.test})
     readings = [(manifest.clips[index], views) for index in tested]
     with watched(reporter, "reading tests", len(readings)) as watch:
-        found = extract_views(readings, encoder, contract, cache=FeatureCache(), on_progress=watch)
+        found = list(iterate_views(readings, encoder, contract, cache=FeatureCache(), on_progress=watch))
     every: list[list[Features] | VideoError] = [[] for _ in manifest.clips]
     for index, result in zip(tested, found, strict=True):
         every[index] = result if isinstance(result, VideoError) else [result[view] for view in views]

@@ -13,8 +13,7 @@ import ssl
 import sys
 from collections.abc import Callable, Iterator
 from contextlib import contextmanager
-from dataclasses import dataclass, replace
-from fractions import Fraction
+from dataclasses import dataclass
 from pathlib import Path
 from typing import Any, Literal
 from urllib.parse import urlsplit
@@ -24,7 +23,7 @@ from av.container import InputContainer
 
 from marey.errors import UnknownNameError, UsageError, VideoError
 from marey.video.limits import Deadline, Limits
-from marey.video.source import FALLBACK_FRAME_RATE, FORMATS, GENERATE_PTS, Source, choose_stream, refuse
+from marey.video.source import FORMATS, GENERATE_PTS, Source, choose_stream, refuse
 
 Kind = Literal["camera", "pipe", "rtsp", "rtmp", "http"]
 
@@ -45,8 +44,8 @@ _PROTOCOLS: dict[Kind, str] = {
 }
 _CAMERA = re.compile(r"\d{1,3}|/dev/video\d{1,3}")
 _SCHEME = re.compile(r"([A-Za-z][A-Za-z0-9+.-]+)://")
-_LIKELY_RATES = (Fraction(1, 60), Fraction(500))  # frames per second: beyond them it is the tick of a clock
 _TIMELESS = ("h264", "hevc", "mjpeg", "mpjpeg")  # pictures and no times: those of their arrival are better than a guess
+_STREAMED = "[protocol~='^(https?$|m3u8)']"  # yt-dlp's words for one file, and for a playlist of pieces
 _ENCRYPTED = ("https:", "rtsps:", "rtmps:")
 _POLL = 0.1  # s: how soon a pipe that stays silent notices that nobody reads any more
 
@@ -87,7 +86,7 @@ def parse_address(source: str) -> Address:
         raise UsageError(f"'{source}' is neither a camera, an address nor '-' for a pipe; a file is opened with play")
     if scheme[1].lower() not in _SCHEMES:
         raise UnknownNameError("kind of address", scheme[1], _SCHEMES)
-    return Address(_SCHEMES[scheme[1].lower()], source, re.sub(r"(://[^/@:]*):[^/@]*@", r"\1:***@", source))
+    return Address(_SCHEMES[scheme[1].lower()], source, re.sub(r"(://[^/@:]*):[^/]*@", r"\1:***@", source))
 
 
 @contextmanager
@@ -109,8 +108,7 @@ def connect(address: Address, limits: Limits, is_over: Callable[[], bool]) -> It
 
     with _open(address, limits, deadline, is_over) as container:
         container.flags &= ~GENERATE_PTS
-        source = choose_stream(address.name, container, limits, deadline, fault)
-        yield replace(source, frame_rate=_likely_rate(source))
+        yield choose_stream(address.name, container, limits, deadline, fault)
 
 
 def _open(address: Address, limits: Limits, deadline: Deadline, is_over: Callable[[], bool]) -> InputContainer:
@@ -185,13 +183,6 @@ def _open_url(url: str, options: dict[str, str], limits: Limits) -> InputContain
     return av.open(url, "r", format=name, container_options=options, metadata_errors="replace", timeout=limits.timeout)
 
 
-def _likely_rate(source: Source) -> Fraction:
-    """Frames per second, where what the source states can be one."""
-    stated = (source.stream.average_rate, source.stream.guessed_rate)
-    least, most = _LIKELY_RATES
-    return next((rate for rate in stated if rate is not None and least <= rate <= most), FALLBACK_FRAME_RATE)
-
-
 def _trusted() -> dict[str, str]:
     """Options by which FFmpeg checks certificates as Python does."""
     file = ssl.get_default_verify_paths().cafile
@@ -210,7 +201,7 @@ def _find_on_page(address: Address) -> tuple[str, dict[str, str]]:
     choice = {
         "cachedir": False,
         "color": "never",
-        "format": "bv*[height<=720]/bv*",
+        "format": f"bv*[height<=720]{_STREAMED}/bv*{_STREAMED}",
         "noplaylist": True,
         "quiet": True,
         "no_warnings": True,
@@ -220,9 +211,8 @@ def _find_on_page(address: Address) -> tuple[str, dict[str, str]]:
         with downloader.YoutubeDL(choice) as page:
             found = page.extract_info(address.url, download=False)
     except downloader.utils.YoutubeDLError as error:
-        raise VideoError(
-            address.name, "not_video", f"no video was found on this page: {str(error).removeprefix('ERROR: ')}"
-        ) from error
+        words = str(error).removeprefix("ERROR: ").replace(address.url, address.name)
+        raise VideoError(address.name, "not_video", f"no video was found on this page: {words}") from error
     found = next(iter(found.get("entries") or [found]))
     url = str(found.get("url"))
     if urlsplit(url).scheme not in ("http", "https"):

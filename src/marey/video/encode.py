@@ -17,6 +17,7 @@ from av.video.frame import VideoFrame
 from av.video.stream import VideoStream
 
 from marey.errors import UsageError
+from marey.video.source import FASTEST
 
 _LARGEST_RATE_DENOMINATOR = 1001
 
@@ -51,8 +52,8 @@ def check_encoding(path: Path, frame_rate: float, crf: int) -> Fraction:
     """
     if path.suffix.lower() != ".mp4":
         raise UsageError(f"a video is written as .mp4, not as '{path.name}'")
-    if not 0 < frame_rate <= 1000:
-        raise UsageError(f"frame_rate has to be more than 0 and at most 1000 frames a second, not {frame_rate}")
+    if not 0 < frame_rate <= FASTEST:
+        raise UsageError(f"frame_rate has to be more than 0 and at most {FASTEST} frames a second, not {frame_rate}")
     if not 0 <= crf <= 51:
         raise UsageError(f"crf has to be from 0 to 51, not {crf}")
     if not path.parent.is_dir():

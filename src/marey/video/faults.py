@@ -69,7 +69,7 @@ def _missing_of_segment(file: BinaryIO, size: int) -> str | None:
     """Compare a Matroska file's size with its segment's (RFC 9559; RFC 8794, 4)."""
     file.seek(4)
     header = _variable_integer(file)
-    if header is None:
+    if header is None or header > size:
         return None
     file.seek(header, os.SEEK_CUR)
     if file.read(4) != _SEGMENT:

@@ -20,7 +20,7 @@ from marey.video.address import Address, connect, parse_address
 from marey.video.limits import Limits
 from marey.video.playback import Playback, PlayedFrame
 from marey.video.reader import Reader, TimedFrame
-from marey.video.source import Source
+from marey.video.source import Source, demux
 
 Drop = Literal["oldest", "never"]
 
@@ -202,7 +202,7 @@ class _Receiver:
 def _is_recorded(address: Address, source: Source) -> bool:
     """Whether the source is there as a whole, and will still be there when it is asked for."""
     if address.kind == "http":
-        return source.container.duration is not None or source.container.size > 0
+        return bool(source.container.duration) or source.container.size > 0
     return address.kind == "pipe"
 
 
@@ -236,7 +236,7 @@ def _broadcast(source: Source, address: Address) -> Iterator[TimedFrame]:
 
 def _packets(source: Source, clock: _Clock) -> Iterator[Packet[VideoStream]]:
     """Packets from the first keyframe on."""
-    packets = source.container.demux(source.stream)
+    packets = demux(source, source.stream)
     started = False
     while True:
         try:

@@ -12,7 +12,7 @@ from marey.video.faults import cut_off, damaged
 from marey.video.limits import Limits
 from marey.video.picture import rotation
 from marey.video.reader import Reader, ended_early, ends_early
-from marey.video.source import Source, open_video
+from marey.video.source import Source, demux, open_video
 
 _NEAR_END = 1.0  # s: where to look for the last packet
 
@@ -122,7 +122,7 @@ def _measure(source: Source, reader: Reader) -> float:
 def _last_end(source: Source, reader: Reader) -> float | None:
     """Seconds to the end of the last packet from here on; None where none follows that has a time."""
     end = None
-    for packet in source.container.demux(source.stream):
+    for packet in demux(source, source.stream):
         source.deadline.check()
         stamp = packet.pts if packet.pts is not None else packet.dts
         if packet.size and stamp is None:

@@ -10,7 +10,7 @@ import av
 from av.video.frame import VideoFrame
 
 from marey.errors import VideoError
-from marey.video.source import COUNTS_FROM_ZERO, STARTS_ANYWHERE, Source
+from marey.video.source import COUNTS_FROM_ZERO, STARTS_ANYWHERE, Source, demux
 
 _TOLERANCE = 1e-6  # s: an instant computed from a timestamp means that frame, whatever the rounding
 _SEEK_GAIN = 8  # frames that a seek has to save before it is worth its own cost
@@ -157,7 +157,7 @@ class Reader:
     def _decode(self) -> Iterator[VideoFrame]:
         source = self._source
         started = not source.container.format.name.startswith(STARTS_ANYWHERE)
-        for packet in source.container.demux(source.stream):
+        for packet in demux(source, source.stream):
             source.deadline.check()
             self.packets += 1
             started = started or packet.is_keyframe

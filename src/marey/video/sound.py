@@ -8,13 +8,15 @@ from fractions import Fraction
 from pathlib import Path
 
 import av
+from av.audio.frame import AudioFrame
+from av.audio.resampler import AudioResampler
 from av.audio.stream import AudioStream
 from av.container import OutputContainer
 from av.packet import Packet
 
 from marey.video.limits import Limits
 from marey.video.reader import Reader
-from marey.video.source import Source, open_video, reading
+from marey.video.source import Source, demux, open_video, reading
 
 _COPIED = (
     "aac",
@@ -40,13 +42,11 @@ class Sound:
         self._source = source
         self._stream = stream
         self._origin = origin
-        self._out: AudioStream = (
-            container.add_stream_from_template(stream)
-            if stream.codec_context.name in _COPIED
-            else _add_aac(container, stream)
-        )
-        self._packets = self._copy() if stream.codec_context.name in _COPIED else self._encode()
+        copied = stream.codec_context.name in _COPIED
+        self._out = container.add_stream_from_template(stream) if copied else _add_aac(container, stream)
+        self._packets = self._copy() if copied else self._encode()
         self._waiting: Packet[AudioStream] | None = None
+        self._kind: tuple[str, str, int] | None = None
 
     def until(self, seconds: float) -> Iterator[Packet[AudioStream]]:
         """The packets up to a time that have not been handed out yet.
@@ -68,7 +68,7 @@ class Sound:
             return next(self._packets, None)
 
     def _demux(self) -> Iterator[Packet[AudioStream]]:
-        for packet in self._source.container.demux(self._stream):
+        for packet in demux(self._source, self._stream):
             self._source.deadline.check()
             yield packet
 
@@ -83,7 +83,7 @@ class Sound:
             if end <= -_LEAD_IN or (last is not None and stamp <= last):
                 continue  # mp4 cannot go back in time
             last = stamp
-            packet.pts = (stamp if packet.pts is None else packet.pts) - first
+            packet.pts = max(stamp, stamp if packet.pts is None else packet.pts) - first
             packet.dts = stamp - first
             packet.stream = self._out
             yield packet
@@ -98,9 +98,18 @@ class Sound:
                 if frame.pts is None or frame.time_base is None:
                     continue
                 frame.pts -= self._ticks(frame.time_base)
-                if float((frame.pts + frame.samples / frame.sample_rate / frame.time_base) * frame.time_base) > 0:
-                    yield from self._out.encode(frame)
+                if frame.pts * frame.time_base + Fraction(frame.samples, frame.sample_rate) > 0:
+                    yield from self._convert(frame)
         yield from self._out.encode(None)
+
+    def _convert(self, frame: AudioFrame) -> Iterator[Packet[AudioStream]]:
+        """Encode a frame of whatever kind: a broadcast may change from mono to stereo at any moment."""
+        kind = (frame.format.name, frame.layout.name, frame.sample_rate)
+        if kind != self._kind:
+            self._kind = kind
+            self._resampler = AudioResampler(self._out.format, self._out.layout, self._out.rate)
+        for part in self._resampler.resample(frame):
+            yield from self._out.encode(part)
 
     def _ticks(self, time_base: Fraction) -> int:
         return round(self._origin / time_base)

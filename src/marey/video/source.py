@@ -6,14 +6,16 @@ import io
 import re
 import stat
 from collections.abc import Iterator
-from contextlib import contextmanager
+from contextlib import contextmanager, suppress
 from dataclasses import dataclass
 from fractions import Fraction
 from pathlib import Path
-from typing import Any, NoReturn, Protocol
+from typing import Any, NoReturn, Protocol, TypeVar
 
 import av
+from av.audio.stream import AudioStream
 from av.container import InputContainer
+from av.packet import Packet
 from av.video.stream import VideoStream
 
 from marey.errors import Reason, VideoError
@@ -28,10 +30,15 @@ FORMATS = (
 GENERATE_PTS = 1  # AVFMT_FLAG_GENPTS, which PyAV sets: it invents wrong times for B-frames in AVI
 
 FALLBACK_FRAME_RATE = Fraction(25)
+FASTEST = 10_000
+"""Frames per second of the fastest cameras; what states more means the tick of its clock."""
 STARTS_ANYWHERE = ("mpegts", "mpeg")
 """Formats of recorded broadcasts, which begin between two keyframes and state no duration."""
 COUNTS_FROM_ZERO = "matroska,"
 """The format whose duration counts from the time 0, wherever the video starts."""
+
+
+_Stream = TypeVar("_Stream", VideoStream, AudioStream)
 
 
 class Fault(Protocol):
@@ -133,6 +140,12 @@ def reading(path: Path, deadline: Deadline) -> Iterator[None]:
         raise damaged(path, f"it cannot be read any further: {error.strerror}") from error
 
 
+def demux(source: Source, stream: _Stream) -> Iterator[Packet[_Stream]]:
+    """The packets of a stream, and the empty ones that flush its decoder."""
+    with suppress(IndexError):  # PyAV's, at the end, over a stream that appeared on the way: ours is through by then
+        yield from source.container.demux(stream)
+
+
 def _check_file(path: Path, limits: Limits) -> None:
     try:
         status = path.stat()
@@ -206,11 +219,17 @@ def choose_stream(name: str, container: InputContainer, limits: Limits, deadline
         container=container,
         stream=stream,
         time_base=time_base,
-        frame_rate=stream.average_rate or stream.guessed_rate or FALLBACK_FRAME_RATE,
+        frame_rate=_frame_rate(stream),
         stated_duration=_stated_duration(container, stream),
         limits=limits,
         deadline=deadline,
     )
+
+
+def _frame_rate(stream: VideoStream) -> Fraction:
+    """Frames per second, where what is stated can be one."""
+    stated = (stream.average_rate, stream.guessed_rate)
+    return next((rate for rate in stated if rate is not None and 0 < rate <= FASTEST), FALLBACK_FRAME_RATE)
 
 
 def _stated_duration(container: InputContainer, stream: VideoStream) -> float | None:

@@ -3,19 +3,21 @@
 from __future__ import annotations
 
 import math
-from contextlib import ExitStack
+from collections.abc import Iterator
+from contextlib import ExitStack, contextmanager, suppress
 from fractions import Fraction
 from pathlib import Path
 from types import TracebackType
 from typing import Self
 
+import av
 import numpy as np
 import numpy.typing as npt
 from av.packet import Packet
 from av.video.frame import VideoFrame
 from av.video.stream import VideoStream
 
-from marey.errors import UsageError
+from marey.errors import UsageError, VideoError
 from marey.video.encode import add_h264, check_encoding, whole_file
 from marey.video.sound import open_sound
 
@@ -94,9 +96,9 @@ class VideoWriter:
     def __exit__(
         self, kind: type[BaseException] | None, error: BaseException | None, trace: TracebackType | None
     ) -> None:
-        with self._opened as opened:
+        with self._blaming_the_sound(), self._opened as opened:
             if error is not None:
-                opened.__exit__(kind, error, trace)
+                opened.__exit__(kind, error, trace)  # so that nothing of the file is left
             else:
                 self._finish()
 
@@ -131,14 +133,27 @@ class VideoWriter:
         )
         frame = VideoFrame.from_ndarray(np.ascontiguousarray(padded), format="rgb24")
         frame.pts, frame.time_base = stamp, _TICK
-        self._mux(self._stream.encode(frame))
-        self._add_sound(time)
+        with self._blaming_the_sound():
+            self._mux(self._stream.encode(frame))
+            self._add_sound(time)
 
     def _finish(self) -> None:
         if self._last is None:
             raise UsageError("there are no frames to write")
         self._mux(self._stream.encode(None))
         self._add_sound(math.inf)
+
+    @contextmanager
+    def _blaming_the_sound(self) -> Iterator[None]:
+        """What mp4 does not take is the sound: it comes from a stranger, the pictures from an encoder of ours."""
+        try:
+            yield
+        except av.FFmpegError as error:
+            if self._sound_of is None or isinstance(error, OSError):
+                raise
+            raise VideoError(
+                self._sound_of, "corrupt", f"its sound cannot be put into an mp4 file: {error.strerror}"
+            ) from error
 
     def _mux(self, packets: list[Packet[VideoStream]]) -> None:
         for packet in packets:
@@ -148,4 +163,5 @@ class VideoWriter:
     def _add_sound(self, until: float) -> None:
         if self._sound is not None:
             for packet in self._sound.until(until):
-                self._container.mux(packet)
+                with suppress(av.InvalidDataError, av.ArgumentError):  # damaged, or not later than the one before
+                    self._container.mux(packet)
