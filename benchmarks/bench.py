@@ -19,6 +19,7 @@ from rich.console import Console
 from rich.table import Table
 
 import memory
+import service
 import startup
 import training
 from measure import Line, Setting, machine
@@ -30,8 +31,9 @@ BENCHMARKS: Final[dict[str, Callable[[Setting], list[Line]]]] = {
     "memory_1080p": memory.measure_hd,
     "memory_clips": memory.measure_clips,
     "train": training.measure,
+    "service": service.measure,
 }
-PART_OF: Final = dict.fromkeys(training.RATIOS, "train")  # measured together
+PART_OF: Final = dict.fromkeys(training.RATIOS, "train") | dict.fromkeys(service.RATIOS, "service")  # together
 REPEAT: Final = 3
 REPEAT_COLD: Final = 1  # a cold run takes a minute, and there are several in one measurement
 RESULTS: Final = Path(__file__).with_name("results")

@@ -21,8 +21,10 @@ RANK = {
     "training": 6,
     "prediction": 6,
     "reports": 7,
-    "verbs": 8,
-    "cli": 9,
+    "app": 8,
+    "service": 8,
+    "verbs": 9,
+    "cli": 10,
 }
 FILES = sorted(path for path in SOURCE.rglob("*.py") if path.parent != SOURCE)
 

@@ -261,6 +261,15 @@ def test_the_oldest_of_a_pipe_are_dropped_where_that_is_asked(
         assert playback.dropped == 47
 
 
+def test_sound_that_begins_on_the_way_is_no_matter(
+    make_video: MakeVideo, pipe_in: Callable[..., object], tmp_path: Path
+) -> None:
+    silent = make_video(tmp_path / "a.ts", seconds=12.0, size=(32, 32))  # longer than FFmpeg looks ahead
+    pipe_in("cat", silent, make_video(tmp_path / "b.ts", size=(32, 32), audio=True))
+    with open_live("-") as playback:
+        assert len(list(playback)) == 350
+
+
 def test_a_pipe_that_holds_no_video_is_refused_with_the_reason(
     pipe_in: Callable[..., object], tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:

@@ -162,16 +162,6 @@ def test_a_file_that_was_cut_off_is_an_error_after_its_last_frame(
     assert seen == list(range(len(seen)))
 
 
-def test_sound_that_begins_on_the_way_is_no_matter(make_video: MakeVideo, tmp_path: Path) -> None:
-    silent = make_video(tmp_path / "a.ts", seconds=12.0, size=(32, 32))
-    loud = make_video(tmp_path / "b.ts", size=(32, 32), audio=True)
-    path = tmp_path / "broadcast.ts"
-    stuffing = (b"\x47\x1f\xff\x10" + bytes(184)) * 30_000  # more than FFmpeg looks ahead
-    path.write_bytes(silent.read_bytes() + stuffing + loud.read_bytes())
-    with play(path) as playback:
-        assert len(list(playback)) == 350
-
-
 def test_a_file_that_cannot_be_used_is_refused_when_it_is_opened(tmp_path: Path) -> None:
     (tmp_path / "words.mp4").write_bytes(b"no video at all" * 100)
     for name, reason in [("none.mp4", "missing"), ("words.mp4", "not_video"), (".", "not_video")]:

@@ -28,6 +28,8 @@ _VERBS: dict[str, Callable[..., Any]] = {
     "compare": verbs.compare,
     "tune": verbs.tune,
     "models": verbs.list_models,
+    "app": verbs.app,
+    "serve": verbs.serve,
     "extract": verbs.extract,
     "doctor": verbs.doctor,
     "demo": verbs.demo,

@@ -49,13 +49,18 @@ def command(verb: Callable[..., Any]) -> Callable[..., None]:
         ]
         try:
             answer = verb(*by_place, **given)
+            if as_json and hasattr(answer, "lines"):
+                for line in answer.lines():
+                    sys.stdout.write(json.dumps(line, ensure_ascii=False) + "\n")
+                    sys.stdout.flush()  # whoever reads them waits for each
+                return
+            if not as_json:
+                screen.show(answer)
         except KeyboardInterrupt:
             sys.stderr.write("\nmarey: stopped; what was finished is kept, and the same command goes on from there\n")
             raise typer.Exit(130) from None
         if as_json:
             sys.stdout.write(json.dumps(answer.as_dict(), indent=2, ensure_ascii=False) + "\n")
-        else:
-            screen.show(answer)
         if not getattr(answer, "usable", True):
             raise typer.Exit(3)
 

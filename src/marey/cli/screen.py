@@ -2,12 +2,14 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterator
+from collections.abc import Iterable, Iterator
 from contextlib import contextmanager
 from functools import singledispatchmethod
+from pathlib import Path
 from typing import Any
 
 from rich.console import Console
+from rich.live import Live
 from rich.progress import (
     BarColumn,
     MofNCompleteColumn,
@@ -22,16 +24,20 @@ from rich.progress import (
 from rich.table import Table
 from rich.text import Text
 
+from marey.verbs.app import Served
 from marey.verbs.compare import Comparison
 from marey.verbs.data import DataSet, NamedDataSets, Scan
 from marey.verbs.demo import Demonstration
 from marey.verbs.doctor import Health
 from marey.verbs.exchange import Exported
 from marey.verbs.extract import Extraction
+from marey.verbs.live import LivePredictions
 from marey.verbs.models import ModelTable
-from marey.verbs.predict import Predictions
+from marey.verbs.predict import Predictions, Timelines
 from marey.verbs.reporter import SILENT, Reporter, Stage
+from marey.verbs.serve import Serving
 from marey.verbs.tune import Tuning
+from marey.verbs.untrimmed import UntrimmedResult
 
 
 class _RateColumn(ProgressColumn):
@@ -110,6 +116,17 @@ class Screen:
         self._print(Text(f"report  {answer.report}"))
 
     @show.register
+    def _(self, answer: UntrimmedResult) -> None:
+        from marey.reports import untrimmed_answer, untrimmed_table
+
+        self._print(untrimmed_table(answer.evaluation))
+        self._print(Text(untrimmed_answer(answer.evaluation), style="bold"))
+        for note in answer.evaluation.notes:
+            self._print(Text(note, style="dim"))
+        self._print(Text(f"model   {answer.model}"))
+        self._print(Text(f"report  {answer.report}"))
+
+    @show.register
     def _(self, answer: Demonstration) -> None:
         self.show(answer.result)
         self._print(Text("\nClips of someone whom the model has never seen:"))
@@ -178,6 +195,40 @@ class Screen:
                 Text(prediction.source), Text(prediction.label or ""), f"{prediction.confidence:.2f}", Text(others)
             )
         self._print(table)
+        self._print_written(answer.written)
+
+    @show.register
+    def _(self, answer: Timelines) -> None:
+        table = _table("source", "from", "to", "label", "confidence")
+        for timeline in answer.timelines:
+            for segment in timeline.segments:
+                ends = (_clock(segment.start), _clock(segment.end))
+                table.add_row(Text(timeline.source), *ends, Text(segment.label), f"{segment.confidence:.2f}")
+            if not timeline.segments:
+                table.add_row(Text(timeline.source), _clock(0.0), _clock(timeline.duration), "none of these", "")
+        for failed in answer.failed:
+            table.add_row(Text(failed.source), "", "", Text(str(failed.reason), style="red"), Text(failed.detail))
+        self._print(table)
+        self._print_written(answer.written)
+
+    @show.register
+    def _(self, answer: LivePredictions) -> None:
+        before: str | None = ""
+        with Live(console=self._out, auto_refresh=False, transient=True) as line:
+            for said in answer.predictions:
+                text = f"{_clock(said.time)}  {said.label or 'none of these'}  {said.confidence:.2f}"
+                if said.label != before:
+                    self._out.print(Text(text), soft_wrap=True)
+                    before = said.label
+                dropped = f"  {said.dropped} dropped" if said.dropped else ""
+                speed = f"  {said.rate:.1f} frames/s  latency {1000 * said.latency:.0f} ms{dropped}"
+                if self._out.is_terminal:
+                    line.update(Text(text + speed, style="dim"), refresh=True)
+        self._print_written(answer.written)
+
+    def _print_written(self, paths: Iterable[Path]) -> None:
+        for path in paths:
+            self._print(Text(f"written   {path}"))
 
     @show.register
     def _(self, answer: Extraction) -> None:
@@ -235,12 +286,27 @@ class Screen:
         self._print(Text(f"features   {answer.files.path}"))
 
     @show.register
+    def _(self, answer: Served) -> None:
+        self._print(f"the page at {answer.address} is closed")
+
+    @show.register
+    def _(self, answer: Serving) -> None:
+        served = answer.served
+        self._print(f"{served.address} answered {served.requests} requests in {served.seconds:.0f} s")
+
+    @show.register
     def _(self, answer: Health) -> None:
         table = _table("what", "", "found")
         for finding in answer.findings:
             mark = Text("ok", style="green") if finding.ok else Text("fault", style="red")
             table.add_row(finding.name, mark, Text(finding.detail))
         self._print(table)
+
+
+def _clock(seconds: float) -> str:
+    minutes, rest = divmod(round(seconds, 1), 60)
+    hours, minutes = divmod(int(minutes), 60)
+    return f"{hours}:{minutes:02d}:{rest:04.1f}" if hours else f"{minutes}:{rest:04.1f}"
 
 
 def _table(*columns: str) -> Table:

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from marey.verbs import data, exchange
+from marey.verbs.app import app
 from marey.verbs.compare import compare
 from marey.verbs.demo import demo
 from marey.verbs.doctor import doctor
@@ -11,12 +12,14 @@ from marey.verbs.extract import extract
 from marey.verbs.models import list_models
 from marey.verbs.predict import predict
 from marey.verbs.reporter import Reporter, Stage
+from marey.verbs.serve import serve
 from marey.verbs.train import train
 from marey.verbs.tune import tune
 
 __all__ = [
     "Reporter",
     "Stage",
+    "app",
     "compare",
     "data",
     "demo",
@@ -26,6 +29,7 @@ __all__ = [
     "extract",
     "list_models",
     "predict",
+    "serve",
     "train",
     "tune",
 ]

@@ -1,0 +1,151 @@
+"""The page that recognises: a clip comes in, the answer is seen on it."""
+
+from __future__ import annotations
+
+import io
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Final
+
+import streamlit as st
+
+from marey.app import words
+from marey.app.components import recorder
+from marey.app.finding import read, show_finding
+from marey.app.library import Entry, find_entries
+from marey.app.settings import Settings
+from marey.app.storage import keep
+from marey.data import Clip
+from marey.errors import MareyError
+from marey.evaluation import read_predictions
+
+_RECORDED: Final = 15  # s
+_MOST_EXAMPLES: Final = 200
+
+
+@dataclass(frozen=True, slots=True)
+class Given:
+    """A clip that somebody brought, and what they call it."""
+
+    clip: Clip
+    name: str
+
+
+def page() -> None:
+    """Show it."""
+    settings = Settings.from_environment()
+    entries = [entry for entry in find_entries(settings.models) if entry.has_model]
+    st.title("What happens in this clip?")
+    if not entries:
+        _no_model(settings)
+        return
+    entry = _choose_model(entries)
+    _bring(entry, settings)
+    given: list[Given] = st.session_state.get("given", [])
+    if not given:
+        return
+    st.divider()
+    chosen = given[0] if len(given) == 1 else _choose_clip(given, entry)
+    if chosen is not None:
+        show_finding(chosen.clip, chosen.name, entry, settings)
+
+
+def _no_model(settings: Settings) -> None:
+    where = f" in {settings.models}" if settings.local else ""
+    words.lead(f"There is no trained model{where} yet.")
+    st.page_link(st.session_state["pages"]["teach"], label="Teach one from a folder of clips")
+    st.markdown("Or let marey make everything once, from drawn clips, in a terminal:")
+    st.code("marey demo", language="bash")
+
+
+def _choose_model(entries: list[Entry]) -> Entry:
+    by_name = {entry.name: entry for entry in entries}
+    wanted = st.session_state.pop("use_model", None)
+    if wanted in by_name:
+        st.session_state["model"] = wanted
+    elif st.session_state.get("model") not in by_name:
+        st.session_state["model"] = entries[0].name
+    return by_name[st.selectbox("Model", list(by_name), key="model", width=420)]
+
+
+def _bring(entry: Entry, settings: Settings) -> None:
+    names = ["Video file", "Camera", "Example", *(["File on this machine"] if settings.local else [])]
+    tabs = st.tabs(names)
+    with tabs[0]:
+        st.file_uploader(
+            "Drop one or several clips",
+            accept_multiple_files=True,
+            key="upload",
+            on_change=_uploaded,
+            args=(settings,),
+        )
+    with tabs[1]:
+        recorder(key="recorder", seconds=_RECORDED, on_clip=lambda data, name: _recorded(data, name, settings))
+    with tabs[2]:
+        _examples(entry)
+    if settings.local:
+        with tabs[3], st.form("path", border=False):
+            path = st.text_input("Path of a video", placeholder="/home/me/videos/game.mp4")
+            if st.form_submit_button("Open") and path.strip():
+                file = Path(path.strip()).expanduser()
+                st.session_state["given"] = [Given(Clip(file), file.name)]
+
+
+def _uploaded(settings: Settings) -> None:
+    files = st.session_state["upload"]
+    st.session_state["given"] = [Given(Clip(keep(file, file.name, settings.uploads)), file.name) for file in files]
+
+
+def _recorded(data: bytes, name: str, settings: Settings) -> None:
+    st.session_state["given"] = [Given(Clip(keep(io.BytesIO(data), name, settings.uploads)), name)]
+
+
+def _examples(entry: Entry) -> None:
+    examples = _tested_on(entry) if entry.has_results else []
+    if not examples:
+        words.lead("The clips that this model was tested on are not here.")
+        return
+    by_name: dict[str, Given] = {}
+    for given in examples:
+        by_name.setdefault(f"{given.clip.label}: {given.name}", given)
+    chosen = st.selectbox(
+        "A clip that this model was tested on", list(by_name), index=None, placeholder="choose one", key="example"
+    )
+    if chosen is not None and st.session_state.get("example_shown") != (entry.name, chosen):
+        st.session_state["example_shown"] = (entry.name, chosen)
+        st.session_state["given"] = [by_name[chosen]]
+
+
+@st.cache_data(max_entries=16, show_spinner=False)
+def _rows(path: str, changed: float) -> list[Given]:
+    _, rows = read_predictions(path)
+    return [Given(clip_of(row.clip, row.path, row.label, row.group), Path(row.path).name) for row in rows]
+
+
+def _tested_on(entry: Entry) -> list[Given]:
+    try:
+        rows = _rows(str(entry.folder / "predictions.csv"), entry.changed)
+    except MareyError:
+        return []
+    return [given for given in rows if given.clip.path.is_file()][:_MOST_EXAMPLES]
+
+
+def clip_of(name: str, path: str, label: str | None, group: str | None) -> Clip:
+    """The clip of a row of predictions: its span stands at the end of its name."""
+    start, _, end = name.removeprefix(path).removeprefix("@").partition("-")
+    return Clip(Path(path), label, group, float(start) if start else None, float(end) if end else None)
+
+
+def _choose_clip(given: list[Given], entry: Entry) -> Given | None:
+    rows = []
+    with st.spinner(f"Reading {len(given)} clips"):
+        for one in given:
+            try:
+                label, share = read(entry, one.clip).top[0]
+                rows.append({"clip": one.name, "label": label, "sure": share, "why not": ""})
+            except MareyError as error:
+                why = str(getattr(error, "detail", error))
+                rows.append({"clip": one.name, "label": None, "sure": None, "why not": why})
+    columns = {"sure": st.column_config.ProgressColumn(format="percent", min_value=0, max_value=1)}
+    st.dataframe(rows, column_config=columns, hide_index=True)
+    return st.selectbox("Look at", given, format_func=lambda one: one.name)

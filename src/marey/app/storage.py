@@ -1,0 +1,98 @@
+"""What people give to the page: kept under names of our own, whole, and within a limit."""
+
+from __future__ import annotations
+
+import hashlib
+import os
+import re
+import shutil
+import time
+import unicodedata
+from contextlib import suppress
+from pathlib import Path
+from typing import BinaryIO, Final
+
+_BLOCK: Final = 1 << 20
+_MOST_KEPT: Final = 8 << 30  # bytes a folder
+_IN_USE: Final = 3600.0  # s: what was touched since then may be on somebody's screen
+
+
+def keep(source: BinaryIO, name: str, folder: Path) -> Path:
+    """Keep what was uploaded, named by its content; the oldest files go when there are too many.
+
+    Args:
+        source: the upload; read to its end.
+        name: what its owner calls it: only its suffix is used.
+        folder: where to keep it.
+    """
+    folder.mkdir(parents=True, exist_ok=True)
+    digest = hashlib.blake2b(digest_size=16)
+    unfinished = folder / f".{os.getpid()}-{time.monotonic_ns()}"
+    try:
+        source.seek(0)
+        with unfinished.open("wb") as copy:
+            while block := source.read(_BLOCK):
+                digest.update(block)
+                copy.write(block)
+        kept = folder / f"{digest.hexdigest()}{safe_suffix(name)}"
+        unfinished.replace(kept)
+    finally:
+        unfinished.unlink(missing_ok=True)
+    os.utime(kept)
+    prune(folder)
+    return kept
+
+
+def prune(folder: Path, *, most: int = _MOST_KEPT, in_use: float = _IN_USE) -> None:
+    """Remove the oldest files of a folder until the others take no more than so many bytes.
+
+    Args:
+        folder: with files that can be made, or given, again.
+        most: bytes.
+        in_use: seconds for which a file stays, whatever it takes.
+    """
+    files = sorted((path for path in folder.iterdir() if path.is_file()), key=lambda path: path.stat().st_mtime)
+    total = sum(path.stat().st_size for path in files)
+    for path in files:
+        if total <= most or path.stat().st_mtime > time.time() - in_use:
+            return
+        total -= path.stat().st_size
+        path.unlink(missing_ok=True)
+
+
+def safe_suffix(name: str) -> str:
+    """The suffix of a stranger's file name, in lower case; empty where it is no plain one."""
+    suffix = Path(name).suffix.lower()
+    return suffix if re.fullmatch(r"\.[a-z0-9]{1,5}", suffix) else ""
+
+
+def safe_name(text: str) -> str:
+    """A stranger's words as the name of a file or folder: letters, digits, points, hyphens and underscores.
+
+    Never empty, never hidden, at most 60 characters.
+    """
+    plain = unicodedata.normalize("NFC", text)
+    kept = "".join(letter if letter.isalnum() or letter in "._-" else "-" for letter in plain)
+    kept = re.sub(r"-{2,}", "-", kept).strip("-._")[:60]
+    return kept or "unnamed"
+
+
+def new_folder(parent: Path, name: str) -> Path:
+    """The path of a folder in `parent` that is not there yet: `name`, or `name-2` and so on."""
+    number, path = 1, parent / name
+    while path.exists():
+        number += 1
+        path = parent / f"{name}-{number}"
+    return path
+
+
+def copy_whole(source: Path, target: Path) -> None:
+    """Copy a file so that the copy is there whole, or not at all."""
+    target.parent.mkdir(parents=True, exist_ok=True)
+    unfinished = target.with_name(f".{target.name}.{os.getpid()}")
+    try:
+        shutil.copyfile(source, unfinished)
+        unfinished.replace(target)
+    finally:
+        with suppress(OSError):
+            unfinished.unlink(missing_ok=True)

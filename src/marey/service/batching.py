@@ -1,0 +1,257 @@
+"""Clips of all callers on their way through decoding and encoding, side by side."""
+
+from __future__ import annotations
+
+import logging
+import math
+import threading
+import time
+from collections import deque
+from collections.abc import Sequence
+from concurrent.futures import Future, InvalidStateError
+from contextlib import suppress
+from dataclasses import dataclass, field
+from pathlib import Path
+from typing import Final
+
+import torch
+from torch import Tensor
+
+from marey.data import Clip
+from marey.encoders import View, read_clip_views
+from marey.errors import VideoError
+from marey.prediction import mean_of_views
+from marey.service.metrics import Metrics
+from marey.service.models import ServedModel
+from marey.service.settings import Layout
+from marey.video import Limits, probe
+
+_LOG: Final = logging.getLogger("marey.service")
+
+Probabilities = tuple[float, ...]
+_Part = tuple[View, str]
+"""One stream of one reading of a clip."""
+
+
+@dataclass(eq=False, slots=True)
+class _Ticket:
+    """A clip that someone waits for, and what is known of it so far."""
+
+    model: ServedModel
+    path: Path
+    future: Future[Probabilities]
+    missing: int = 0
+    features: dict[_Part, Tensor] = field(default_factory=dict)
+
+
+@dataclass(eq=False, slots=True)
+class _Piece:
+    """Decoded pictures of a ticket that are encoded together: (parts, T, 3, H, W)."""
+
+    ticket: _Ticket
+    parts: tuple[_Part, ...]
+    pictures: Tensor
+
+    @property
+    def kind(self) -> tuple[int, tuple[int, ...]]:
+        """What pieces must agree in to be encoded together."""
+        return id(self.ticket.model.encoder), tuple(self.pictures.shape[1:])
+
+
+class Engine:
+    """Decodes clips on some threads and encodes what is decoded on others, several callers' clips at a time.
+
+        submit -> [waiting] -> decoders -> [decoded, a few] -> encoders, in batches -> the caller's future
+
+    Clips are begun in the order in which they came. One that cannot be used fails alone, and one whose future is
+    cancelled is not begun any more. Nothing is kept of a clip that is through.
+
+    Args:
+        layout: threads and batches.
+        limits: of decoding, each clip.
+        max_duration: seconds of a video.
+        metrics: hear of batches.
+    """
+
+    def __init__(self, layout: Layout, *, limits: Limits, max_duration: float, metrics: Metrics) -> None:
+        self._layout = layout
+        self._limits = limits
+        self._max_duration = max_duration
+        self._metrics = metrics
+        self._changed = threading.Condition()
+        self._waiting: deque[_Ticket] = deque()
+        self._decoded: deque[_Piece] = deque()
+        self._decoding = 0
+        self._closing = False
+        self._ahead = layout.encoders * layout.batch + layout.decoders  # pieces: memory is bounded by this
+        work = [(self._decode_all, "decode")] * layout.decoders + [(self._encode_all, "encode")] * layout.encoders
+        self._threads = [
+            threading.Thread(target=target, name=f"marey-{name}-{number}", daemon=True)
+            for number, (target, name) in enumerate(work)
+        ]
+        for thread in self._threads:
+            thread.start()
+
+    def submit(self, model: ServedModel, path: Path) -> Future[Probabilities]:
+        """The probabilities of a video file, in the order of the model's labels, or a `VideoError`, some time."""
+        ticket = _Ticket(model, path, Future())
+        with self._changed:
+            if self._closing:
+                raise RuntimeError("the engine is closed")
+            self._waiting.append(ticket)
+            self._changed.notify_all()
+        return ticket.future
+
+    @property
+    def waiting(self) -> int:
+        """Clips that nobody has begun to decode."""
+        return len(self._waiting)
+
+    @property
+    def decoded(self) -> int:
+        """Pieces that wait for an encoder."""
+        return len(self._decoded)
+
+    def close(self) -> None:
+        """Finish what was submitted, and end."""
+        with self._changed:
+            self._closing = True
+            self._changed.notify_all()
+        for thread in self._threads:
+            thread.join()
+
+    def _decode_all(self) -> None:
+        torch.set_num_threads(1)
+        while (ticket := self._next_ticket()) is not None:
+            pieces: list[_Piece] = []
+            try:
+                pieces = self._decode(ticket)
+            except Exception as error:  # whatever it is, it is this clip's
+                _fail(ticket, error)
+            with self._changed:
+                self._decoding -= 1
+                self._decoded.extend(pieces)
+                self._changed.notify_all()
+
+    def _next_ticket(self) -> _Ticket | None:
+        """The clip to decode next; None when all is done."""
+        with self._changed:
+            while True:
+                while self._waiting and self._waiting[0].future.cancelled():
+                    self._waiting.popleft()
+                if self._waiting and len(self._decoded) + self._decoding < self._ahead:
+                    self._decoding += 1
+                    return self._waiting.popleft()
+                if self._closing and not self._waiting:
+                    return None
+                self._changed.wait()
+
+    def _decode(self, ticket: _Ticket) -> list[_Piece]:
+        contract = ticket.model.predictor.model.config.contract
+        duration = probe(ticket.path, limits=self._limits).duration
+        if duration > self._max_duration:
+            raise VideoError(
+                ticket.path,
+                "too_large",
+                f"the video lasts {duration:.0f} s, and {self._max_duration:g} are predicted at once; make it a job",
+            )
+        wanted = dict.fromkeys(contract.testing.views, tuple(contract.streams))
+        # The end that is known is what an open one stands for: the file is not probed again.
+        read = read_clip_views(Clip(ticket.path, end=duration), contract, wanted, limits=self._limits)
+        parts = [(view, stream) for view in read for stream in read[view]]
+        ticket.missing = len(parts)
+        shares = [tuple(parts)] if self._layout.share == "clip" else [(part,) for part in parts]
+        return [_Piece(ticket, share, torch.stack([read[view][stream] for view, stream in share])) for share in shares]
+
+    def _encode_all(self) -> None:
+        torch.set_num_threads(self._layout.threads)
+        while batch := self._next_batch():
+            began = time.perf_counter()
+            self._encode(batch)
+            self._metrics.encoding.observe(time.perf_counter() - began)
+            self._metrics.batches.observe(len({piece.ticket for piece in batch}))
+
+    def _next_batch(self) -> list[_Piece]:
+        """What one thread encodes next; nothing when all is done."""
+        layout = self._layout
+        with self._changed:
+            while True:
+                while self._decoded and self._decoded[0].ticket.future.cancelled():
+                    self._decoded.popleft()
+                if self._decoded:
+                    self._linger()
+                    count = min(layout.batch, math.ceil(len(self._decoded) / layout.encoders))
+                    batch = self._take(count)
+                    if batch:
+                        self._changed.notify_all()  # there is room to decode more
+                        return batch
+                elif self._closing and not self._waiting and not self._decoding:
+                    return []
+                else:
+                    self._changed.wait()
+
+    def _linger(self) -> None:
+        """Wait a moment for clips that are about to be decoded."""
+        until = time.monotonic() + self._layout.linger
+        while self._decoding and len(self._decoded) < self._layout.batch:
+            left = until - time.monotonic()
+            if left <= 0:
+                return
+            self._changed.wait(left)
+
+    def _take(self, count: int) -> list[_Piece]:
+        """The pieces at the head of the queue that can be encoded together."""
+        batch: list[_Piece] = []
+        while self._decoded and len(batch) < count:
+            piece = self._decoded[0]
+            if batch and piece.kind != batch[0].kind:
+                break
+            self._decoded.popleft()
+            if not piece.ticket.future.cancelled():
+                batch.append(piece)
+        return batch
+
+    def _encode(self, batch: Sequence[_Piece]) -> None:
+        try:
+            encoder = batch[0].ticket.model.encoder
+            encoded = encoder.encode_clips(torch.cat([piece.pictures for piece in batch]))
+        except Exception as error:
+            if len(batch) == 1:
+                _fail(batch[0].ticket, error)
+            else:  # each by itself: what cannot be encoded shall harm nobody else
+                for piece in batch:
+                    self._encode([piece])
+            return
+        sizes = [len(piece.parts) for piece in batch]
+        for piece, features in zip(batch, encoded.split(sizes), strict=True):
+            self._finish(piece, features)
+
+    def _finish(self, piece: _Piece, features: Tensor) -> None:
+        ticket = piece.ticket
+        with self._changed:
+            ticket.features.update(zip(piece.parts, features, strict=True))
+            ticket.missing -= len(piece.parts)
+            if ticket.missing:
+                return
+        try:
+            found = _classify(ticket)
+        except Exception as error:  # whatever it is, it is this clip's
+            _fail(ticket, error)
+            return
+        with suppress(InvalidStateError):  # the caller has left
+            ticket.future.set_result(found)
+
+
+def _classify(ticket: _Ticket) -> Probabilities:
+    by_view: dict[View, dict[str, Tensor]] = {}
+    for (view, stream), features in ticket.features.items():
+        by_view.setdefault(view, {})[stream] = features
+    views = ticket.model.predictor.model.config.contract.testing.views
+    return mean_of_views([ticket.model.predictor.of_features(by_view[view]) for view in views])
+
+
+def _fail(ticket: _Ticket, error: Exception) -> None:
+    if not isinstance(error, VideoError):
+        _LOG.error("a clip could not be predicted", exc_info=error)
+    with suppress(InvalidStateError):  # the caller has left
+        ticket.future.set_exception(error)

@@ -1,0 +1,250 @@
+"""Jobs on disk: whatever was accepted is there after the next start, however the last one ended."""
+
+from __future__ import annotations
+
+import json
+import os
+import secrets
+import sqlite3
+import threading
+import time
+from dataclasses import dataclass
+from datetime import UTC, datetime
+from pathlib import Path
+from typing import Any, Final
+
+from filelock import FileLock, Timeout
+
+from marey.errors import UsageError
+from marey.service.schema import ENDED, JobAnswer, JobState
+
+_VERSION: Final = 1
+_STARTS: Final = 3  # of one job: what stops the service each time is not begun a fourth time
+_LOCK_WAIT: Final = 5.0  # s: a server that was killed a moment ago may still hold it
+_SCHEMA: Final = """
+CREATE TABLE IF NOT EXISTS jobs (
+    number   INTEGER PRIMARY KEY,
+    id       TEXT NOT NULL UNIQUE,
+    model    TEXT NOT NULL,
+    source   TEXT NOT NULL,
+    state    TEXT NOT NULL,
+    starts   INTEGER NOT NULL DEFAULT 0,
+    created  REAL NOT NULL,
+    ended    REAL,
+    result   TEXT,
+    code     TEXT,
+    detail   TEXT
+) STRICT
+"""
+
+
+@dataclass(frozen=True, slots=True)
+class Job:
+    """A row of the table.
+
+    Attributes:
+        id: 128 random bits, so that nobody finds another's job.
+        model: which model was asked.
+        source: the file's name, as the caller gave it.
+        state: where it is.
+        starts: how often it was begun.
+        created: seconds since 1970.
+        ended: likewise.
+        result: of one that is done.
+        code: of one that failed: why, as one word.
+        detail: likewise, in words.
+    """
+
+    id: str
+    model: str
+    source: str
+    state: JobState
+    starts: int
+    created: float
+    ended: float | None
+    result: dict[str, Any] | None
+    code: str | None
+    detail: str | None
+
+    def answer(self, *, progress: float, keep: float) -> JobAnswer:
+        """For callers.
+
+        Args:
+            progress: of a job that runs, from 0 to 1.
+            keep: seconds for which it is kept once it has ended.
+        """
+        return JobAnswer(
+            id=self.id,
+            state=self.state,
+            progress=1.0 if self.state == "done" else progress,
+            source=self.source,
+            model=self.model,
+            created=datetime.fromtimestamp(self.created, UTC),
+            ended=None if self.ended is None else datetime.fromtimestamp(self.ended, UTC),
+            expires=None if self.ended is None else datetime.fromtimestamp(self.ended + keep, UTC),
+            result=self.result,  # type: ignore[arg-type] # pydantic reads the dictionary
+            code=self.code,
+            detail=self.detail,
+        )
+
+
+class JobStore:
+    """Jobs in SQLite, with their files in a folder beside; for one server at a time.
+
+        folder/jobs.sqlite     the table
+        folder/files/ID        the video of a job that has not ended
+        folder/uploads/        what is on its way, and empty after each start
+
+    Args:
+        folder: made when it is not there.
+
+    Raises:
+        UsageError: another server has the folder, it cannot be written to, or its table cannot be read.
+    """
+
+    def __init__(self, folder: Path) -> None:
+        self.uploads = folder / "uploads"
+        self._files = folder / "files"
+        self._guard = threading.Lock()
+        try:
+            for each in (self.uploads, self._files):
+                each.mkdir(parents=True, exist_ok=True, mode=0o700)
+            self._lock = FileLock(folder / ".lock")
+            self._lock.acquire(timeout=_LOCK_WAIT)
+        except Timeout as error:
+            raise UsageError(f"another server keeps its jobs in {folder}: name another folder with --jobs") from error
+        except OSError as error:
+            raise UsageError(f"jobs cannot be kept in {folder}: {error.strerror}; name another with --jobs") from error
+        try:
+            self._table = sqlite3.connect(folder / "jobs.sqlite", check_same_thread=False, isolation_level=None)
+            self._open()
+        except (sqlite3.Error, UsageError) as error:
+            self._lock.release()
+            raise UsageError(
+                f"{folder / 'jobs.sqlite'} cannot be used ({error}): move it away, or name another folder with --jobs"
+            ) from error
+
+    def close(self) -> None:
+        """Let the folder go."""
+        with self._guard:
+            self._table.close()
+        self._lock.release()
+
+    def file(self, job: str) -> Path:
+        """Where a job's video lies, until it has ended."""
+        return self._files / job
+
+    def accept(self, upload: Path, *, model: str, source: str) -> Job:
+        """Take over an upload as a job: when this returns, neither is lost any more."""
+        job = secrets.token_hex(16)
+        with upload.open("rb") as file:
+            os.fsync(file.fileno())
+        upload.replace(self.file(job))
+        with self._guard:
+            self._table.execute(
+                "INSERT INTO jobs (id, model, source, state, created) VALUES (?, ?, ?, 'waiting', ?)",
+                (job, model, source, time.time()),
+            )
+        found = self.get(job)
+        assert found is not None  # noqa: S101 - it has just been written
+        return found
+
+    def get(self, job: str) -> Job | None:
+        """A job by its id."""
+        with self._guard:
+            return _job(self._table.execute(f"SELECT {_COLUMNS} FROM jobs WHERE id = ?", (job,)).fetchone())  # noqa: S608
+
+    def count(self, *states: JobState) -> int:
+        """How many there are in these states."""
+        marks = ", ".join("?" * len(states))
+        with self._guard:
+            found = self._table.execute(f"SELECT count(*) FROM jobs WHERE state IN ({marks})", states)  # noqa: S608
+            return int(found.fetchone()[0])
+
+    def begin(self) -> Job | None:
+        """The job that has waited longest, which runs from now on."""
+        with self._guard:
+            return _job(
+                self._table.execute(
+                    "UPDATE jobs SET state = 'running', starts = starts + 1 WHERE number = "  # noqa: S608
+                    f"(SELECT min(number) FROM jobs WHERE state = 'waiting') RETURNING {_COLUMNS}"
+                ).fetchone()
+            )
+
+    def finish(self, job: str, result: dict[str, Any]) -> None:
+        """A job is done."""
+        self._end(job, "done", result=json.dumps(result))
+
+    def fail(self, job: str, code: str, detail: str) -> None:
+        """A job has failed, and why."""
+        self._end(job, "failed", code=code, detail=detail)
+
+    def cancel(self, job: str) -> None:
+        """Nobody wants a job any more; one that has ended stays as it is."""
+        self._end(job, "cancelled")
+
+    def put_back(self, job: str) -> None:
+        """A job that the service's own end has stopped waits for the next start, and that start does not count."""
+        with self._guard:
+            self._table.execute(
+                "UPDATE jobs SET state = 'waiting', starts = starts - 1 WHERE id = ? AND state = 'running'", (job,)
+            )
+
+    def forget(self, job: str) -> None:
+        """Remove a job that has ended."""
+        with self._guard:
+            self._table.execute("DELETE FROM jobs WHERE id = ? AND state IN (?, ?, ?)", (job, *ENDED))
+
+    def forget_before(self, moment: float) -> None:
+        """Remove the jobs that had ended by then, in seconds since 1970."""
+        with self._guard:
+            self._table.execute("DELETE FROM jobs WHERE ended <= ?", (moment,))
+
+    def _end(self, job: str, state: JobState, **values: str) -> None:
+        """End a job that has not ended, then let its video go: the other way round a crash would leave it without."""
+        given = {"state": state, "ended": time.time(), **values}
+        changes = ", ".join(f"{name} = ?" for name in given)
+        with self._guard:
+            self._table.execute(
+                f"UPDATE jobs SET {changes} WHERE id = ? AND ended IS NULL",  # noqa: S608 - names are our own
+                (*given.values(), job),
+            )
+        self.file(job).unlink(missing_ok=True)
+
+    def _open(self) -> None:
+        """Read the table, and put right what a server left that was killed."""
+        self._table.execute("PRAGMA journal_mode = WAL")
+        self._table.execute("PRAGMA synchronous = FULL")
+        (version,) = self._table.execute("PRAGMA user_version").fetchone()
+        if version not in (0, _VERSION):
+            raise UsageError(f"it has version {version}, and this marey reads {_VERSION}")
+        self._table.execute(_SCHEMA)
+        self._table.execute(f"PRAGMA user_version = {_VERSION}")
+        self._table.execute(
+            "UPDATE jobs SET state = 'failed', ended = ?, code = 'gave_up', detail = ? "
+            "WHERE state = 'running' AND starts >= ?",
+            (time.time(), f"the service was stopped by force {_STARTS} times while it worked on this job", _STARTS),
+        )
+        self._table.execute("UPDATE jobs SET state = 'waiting' WHERE state = 'running'")
+        alive = {row[0] for row in self._table.execute("SELECT id FROM jobs WHERE ended IS NULL")}
+        lost = [job for job in alive if not self.file(job).is_file()]
+        for job in lost:
+            self._table.execute(
+                "UPDATE jobs SET state = 'failed', ended = ?, code = 'missing', detail = ? WHERE id = ?",
+                (time.time(), "its video was removed from the service's folder", job),
+            )
+        for path in (*self._files.iterdir(), *self.uploads.iterdir()):
+            if path.parent == self.uploads or path.name not in alive:
+                path.unlink()
+
+
+_COLUMNS: Final = ", ".join(Job.__dataclass_fields__)
+
+
+def _job(row: tuple[Any, ...] | None) -> Job | None:
+    if row is None:
+        return None
+    values = dict(zip(Job.__dataclass_fields__, row, strict=True))
+    if values["result"] is not None:
+        values["result"] = json.loads(values["result"])
+    return Job(**values)

@@ -1,0 +1,111 @@
+"""The models that a service answers with, by name."""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+from dataclasses import dataclass
+from pathlib import Path
+
+import torch
+
+from marey.encoders import Encoder, FeatureCache, load_encoder
+from marey.errors import ModelFormatError, UsageError
+from marey.models import load_model
+from marey.prediction import Predictor
+from marey.service.schema import ModelAnswer
+from marey.video import Limits
+
+
+@dataclass(frozen=True)
+class ServedModel:
+    """A model that is loaded and has been run once.
+
+    Attributes:
+        name: what callers call it.
+        predictor: the model at work.
+        encoder: its encoder, which other models may share.
+    """
+
+    name: str
+    predictor: Predictor
+    encoder: Encoder
+
+    def with_cache(self, cache: FeatureCache, limits: Limits) -> Predictor:
+        """The same model, with a cache and limits of its own."""
+        return Predictor(self.predictor.model, encoder=self.encoder, cache=cache, limits=limits)
+
+    def describe(self, *, default: bool) -> ModelAnswer:
+        """For callers."""
+        contract = self.predictor.model.config.contract
+        return ModelAnswer(
+            name=self.name,
+            default=default,
+            labels=list(self.predictor.labels),
+            encoder=contract.encoder.name,
+            streams=list(contract.streams),
+            frames=contract.sampling.count,
+        )
+
+
+def find_models(paths: Sequence[Path]) -> dict[str, Path]:
+    """Model folders by name: those that were named, and those in a folder of runs.
+
+    A model is called as its run is, or as its folder.
+
+    Raises:
+        UsageError: two are called the same.
+        ModelFormatError: a path where there is no model.
+    """
+    found: dict[str, Path] = {}
+    for path in paths:
+        inside = [path] if _is_model(path) else [run for run in _folders(path) if _is_model(run)]
+        if not inside:
+            raise ModelFormatError(f"{path} is neither a model nor a run, and there is none in it")
+        for folder in inside:
+            place = folder.resolve()
+            name = place.parent.name if place.name == "model" else place.name
+            if name in found and _model_in(found[name]) != _model_in(folder):
+                raise UsageError(f"{found[name]} and {folder} are both called '{name}': rename one of them")
+            found.setdefault(name, folder)
+    return found
+
+
+def load_models(found: dict[str, Path], *, device: str) -> dict[str, ServedModel]:
+    """Load models and run each once; those with the same encoder share it.
+
+    Raises:
+        ModelFormatError: a folder that is no model.
+        WeightsError: an encoder whose weights cannot be had.
+    """
+    encoders: dict[tuple[object, int], Encoder] = {}
+    loaded: dict[str, ServedModel] = {}
+    for name, folder in found.items():
+        model = load_model(folder)
+        contract = model.config.contract
+        key = (contract.encoder, contract.sampling.count)
+        if key not in encoders:
+            encoders[key] = load_encoder(contract.encoder, frames=contract.sampling.count, device=device)
+        served = ServedModel(name, Predictor(model, encoder=encoders[key]), encoders[key])
+        _warm(served)
+        loaded[name] = served
+    return loaded
+
+
+def _warm(served: ServedModel) -> None:
+    """The first pass is slower than all others, so nobody shall wait for it."""
+    contract = served.predictor.model.config.contract
+    black = torch.zeros(1, contract.sampling.count, 3, *contract.size, dtype=torch.uint8)
+    features = served.encoder.encode_clips(black)[0]
+    served.predictor.of_features(dict.fromkeys(contract.streams, features))
+
+
+def _model_in(folder: Path) -> Path:
+    return (folder if (folder / "config.json").is_file() else folder / "model").resolve()
+
+
+def _is_model(folder: Path) -> bool:
+    return (folder / "config.json").is_file() or (folder / "model" / "config.json").is_file()
+
+
+def _folders(path: Path) -> list[Path]:
+    return sorted(each for each in path.iterdir() if each.is_dir()) if path.is_dir() else []

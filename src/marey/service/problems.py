@@ -1,0 +1,101 @@
+"""Every way in which a request can fail, as one sentence with a status and a word."""
+
+from __future__ import annotations
+
+from collections.abc import Mapping
+from http import HTTPStatus
+from typing import Any, Final
+
+from fastapi import FastAPI, Request
+from fastapi.exceptions import RequestValidationError
+from fastapi.responses import JSONResponse
+from starlette.exceptions import HTTPException
+
+from marey.errors import VideoError
+from marey.service.schema import ProblemAnswer
+
+_CLIENT_LEFT: Final = 499  # as nginx calls it; nobody sees it but the metrics
+_STATUS: Final = {"not_video": 415, "no_video_stream": 415, "timeout": 504}
+_CODES: Final = {401: "unauthorized", 404: "not_found", 405: "method_not_allowed"}
+_MEDIA_TYPE: Final = "application/problem+json"
+
+
+class Problem(Exception):  # noqa: N818 - the word of RFC 9457
+    """A request that gets no answer, and why.
+
+    Attributes:
+        status: of HTTP.
+        code: one word.
+        detail: a sentence.
+        headers: further ones.
+    """
+
+    def __init__(self, status: int, code: str, detail: str, *, headers: Mapping[str, str] | None = None) -> None:
+        super().__init__(detail)
+        self.status = status
+        self.code = code
+        self.detail = detail
+        self.headers = dict(headers or {})
+
+
+def of_video(error: VideoError) -> Problem:
+    """A file that cannot be used: 415 where it is no video, 504 where it took too long, else 422."""
+    return Problem(_STATUS.get(error.reason, 422), error.reason, error.detail)
+
+
+def too_many(code: str, detail: str, *, retry_after: int) -> Problem:
+    """429, with the seconds after which to try again."""
+    return Problem(429, code, detail, headers={"Retry-After": str(retry_after)})
+
+
+def client_left() -> Problem:
+    """The caller has gone: for the metrics, since nobody else is there."""
+    return Problem(_CLIENT_LEFT, "client_left", "the caller left before the answer")
+
+
+def documented(*statuses: int) -> dict[int | str, dict[str, Any]]:
+    """These statuses for the OpenAPI page."""
+    schema = {"$ref": "#/components/schemas/ProblemAnswer"}
+    return {
+        status: {"description": HTTPStatus(status).phrase, "content": {_MEDIA_TYPE: {"schema": schema}}}
+        for status in statuses
+    }
+
+
+def add_handlers(app: FastAPI) -> None:
+    """Let every failure of an app end in problem JSON."""
+    app.add_exception_handler(Problem, _of_problem)
+    app.add_exception_handler(HTTPException, _of_http)
+    app.add_exception_handler(RequestValidationError, _of_validation)
+    app.add_exception_handler(Exception, _of_fault)
+
+
+def _of_problem(request: Request, error: Exception) -> JSONResponse:
+    assert isinstance(error, Problem)  # noqa: S101 - as registered
+    return _response(error)
+
+
+def _of_http(request: Request, error: Exception) -> JSONResponse:
+    assert isinstance(error, HTTPException)  # noqa: S101 - as registered
+    detail = error.detail
+    if error.status_code in (404, 405):
+        detail = f"there is no {request.method} {request.url.path[:200]} here; /docs lists what there is"
+    code = _CODES.get(error.status_code, "refused")
+    return _response(Problem(error.status_code, code, detail, headers=error.headers))
+
+
+def _of_validation(request: Request, error: Exception) -> JSONResponse:
+    assert isinstance(error, RequestValidationError)  # noqa: S101 - as registered
+    first = error.errors()[0]
+    where = ".".join(str(part) for part in first["loc"][1:])
+    return _response(Problem(422, "invalid", f"{where[:200]}: {first['msg']}"))
+
+
+def _of_fault(request: Request, error: Exception) -> JSONResponse:
+    return _response(Problem(500, "fault", "this is a fault of the service, and its log says more"))
+
+
+def _response(problem: Problem) -> JSONResponse:
+    title = HTTPStatus(problem.status).phrase if problem.status != _CLIENT_LEFT else "Client Closed Request"
+    body = ProblemAnswer(title=title, status=problem.status, code=problem.code, detail=problem.detail)
+    return JSONResponse(body.model_dump(), status_code=problem.status, headers=problem.headers, media_type=_MEDIA_TYPE)

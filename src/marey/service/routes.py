@@ -1,0 +1,169 @@
+"""What callers may ask."""
+
+from __future__ import annotations
+
+import asyncio
+from collections.abc import AsyncIterator
+from typing import Annotated, Any, Final
+
+from fastapi import APIRouter, Depends, Path, Query, Request, Response
+from fastapi.security import HTTPAuthorizationCredentials, HTTPBearer
+from fastapi.sse import EventSourceResponse, ServerSentEvent
+
+from marey import __version__
+from marey.service.jobs import Job
+from marey.service.metrics import MEDIA_TYPE
+from marey.service.problems import Problem, documented
+from marey.service.schema import ENDED, Answer, HealthAnswer, JobAnswer, Likelihood, ModelAnswer
+from marey.service.service import Service
+from marey.service.uploads import UPLOAD_SCHEMA
+
+_LOOK: Final = 0.2  # s between two looks at a job that someone listens to
+
+_bearer = HTTPBearer(auto_error=False, description="needed where the service was started with MAREY_TOKEN set")
+
+
+def service_of(request: Request) -> Service:
+    """The service that a request came to."""
+    found = request.app.state.service
+    assert isinstance(found, Service)  # noqa: S101 - set by create_app
+    return found
+
+
+Serving = Annotated[Service, Depends(service_of)]
+
+
+async def check_token(
+    service: Serving, shown: Annotated[HTTPAuthorizationCredentials | None, Depends(_bearer)]
+) -> None:
+    """Refuse whoever does not show the token."""
+    service.check_token(None if shown is None else shown.credentials)
+
+
+open_routes = APIRouter()
+routes = APIRouter(dependencies=[Depends(check_token)], responses=documented(401))
+
+ModelName = Annotated[str | None, Query(description="which of the models; the first one by default")]
+JobId = Annotated[str, Path(description="as the answer to POST /jobs says", max_length=64)]
+
+
+@open_routes.get("/health", tags=["service"], responses={503: {"model": HealthAnswer, "description": "Not ready"}})
+async def health(service: Serving, response: Response) -> HealthAnswer:
+    """Say whether models are loaded and requests are taken: 200 then, else 503."""
+    if service.status != "ready":
+        response.status_code = 503
+    return HealthAnswer(
+        status=service.status,
+        version=__version__,
+        waiting=service.waiting,
+        jobs=service.store.count("waiting", "running"),
+    )
+
+
+@routes.get("/metrics", tags=["service"], response_class=Response, responses={200: {"content": {MEDIA_TYPE: {}}}})
+async def metrics(service: Serving) -> Response:
+    """Counters and queues in the text format of Prometheus."""
+    return Response(service.metrics.text(), media_type=MEDIA_TYPE)
+
+
+@routes.get("/models", tags=["predictions"], responses=documented(503))
+async def models(service: Serving) -> list[ModelAnswer]:
+    """List the models that can be asked."""
+    service.check_ready()
+    first = next(iter(service.models))
+    return [model.describe(default=name == first) for name, model in service.models.items()]
+
+
+@routes.post(
+    "/predict",
+    tags=["predictions"],
+    openapi_extra={"requestBody": UPLOAD_SCHEMA},
+    responses=documented(400, 403, 404, 408, 413, 415, 422, 429, 503, 504, 507),
+)
+async def predict(
+    request: Request,
+    service: Serving,
+    model: ModelName = None,
+    top: Annotated[int, Query(ge=1, le=1000, description="how many classes to give")] = 3,
+) -> Answer:
+    """Say which action a clip shows: the video as a form's `file`, as the body itself, or where allowed by its URL."""
+    asked = service.model(model)
+    with service.place():
+        async with service.video(request) as upload:
+            found = await service.predict(request, asked, upload)
+    ranked = sorted(zip(asked.predictor.labels, found, strict=True), key=lambda each: -each[1])
+    likely = [Likelihood(label=label, probability=probability) for label, probability in ranked]
+    return Answer(
+        source=upload.name,
+        model=asked.name,
+        label=likely[0].label,
+        confidence=likely[0].probability,
+        top=likely[:top],
+    )
+
+
+@routes.post(
+    "/jobs",
+    tags=["jobs"],
+    status_code=202,
+    openapi_extra={"requestBody": UPLOAD_SCHEMA},
+    responses=documented(400, 403, 404, 408, 413, 415, 422, 429, 503, 504, 507),
+)
+async def submit(request: Request, response: Response, service: Serving, model: ModelName = None) -> JobAnswer:
+    """Accept a long video; what happens in it when is worked out in its own time, also over a restart."""
+    asked = service.model(model)
+    with service.job_place():
+        async with service.video(request) as upload:
+            job = await asyncio.to_thread(service.store.accept, upload.path, model=asked.name, source=upload.name)
+    service.jobs.wake()
+    response.headers["Location"] = f"/jobs/{job.id}"
+    return _answer(service, job)
+
+
+async def find_job(service: Serving, id: JobId) -> Job:
+    """The job of an id."""
+    found = service.store.get(id)
+    if found is None:
+        raise Problem(404, "unknown_job", "there is no such job: it has expired, or never was")
+    return found
+
+
+@routes.get("/jobs/{id}", tags=["jobs"], responses=documented(404, 422))
+async def job(service: Serving, found: Annotated[Job, Depends(find_job)]) -> JobAnswer:
+    """Say where a job is, and once it is done what was found."""
+    return _answer(service, found)
+
+
+@routes.delete("/jobs/{id}", tags=["jobs"], responses=documented(404, 422, 503))
+async def cancel(service: Serving, found: Annotated[Job, Depends(find_job)]) -> JobAnswer:
+    """Cancel a job; one that has ended is forgotten."""
+    if found.state in ENDED:
+        service.store.forget(found.id)
+        return _answer(service, found)
+    service.jobs.cancel(found.id)
+    return _answer(service, service.store.get(found.id) or found)
+
+
+@routes.get("/jobs/{id}/events", tags=["jobs"], response_class=EventSourceResponse, responses=documented(404, 422))
+async def events(service: Serving, found: Annotated[Job, Depends(find_job)]) -> AsyncIterator[ServerSentEvent]:
+    """Follow a job: `progress` whenever something has changed, and at the end `done`, `failed` or `cancelled`.
+
+    The stream ends with the job, or with the service; the data of each event is what `GET /jobs/{id}` says.
+    """
+    last: dict[str, Any] | None = None
+    current: Job | None = found
+    while current is not None and service.status != "stopping":
+        answer = _answer(service, current)
+        body = answer.model_dump(mode="json")
+        if body != last:
+            last = body
+            event = answer.state if answer.state in ENDED else "progress"
+            yield ServerSentEvent(data=body, event=event)
+        if answer.state in ENDED:
+            return
+        await asyncio.sleep(_LOOK)
+        current = service.store.get(current.id)
+
+
+def _answer(service: Service, found: Job) -> JobAnswer:
+    return found.answer(progress=service.progress(found.id), keep=service.settings.keep)

@@ -1,0 +1,226 @@
+"""The server: an app around a service, on a socket."""
+
+from __future__ import annotations
+
+import asyncio
+import socket
+import time
+from collections.abc import AsyncIterator, Callable, Mapping
+from contextlib import asynccontextmanager, suppress
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Any, Final
+
+import uvicorn
+from fastapi import FastAPI
+from uvicorn.protocols.http.h11_impl import H11Protocol
+
+from marey import __version__
+from marey.errors import UsageError
+from marey.service.jobs import JobStore
+from marey.service.metrics import CountRequests
+from marey.service.problems import add_handlers
+from marey.service.routes import open_routes, routes
+from marey.service.schema import ProblemAnswer
+from marey.service.service import Service
+from marey.service.settings import Layout, Settings
+
+_CONNECTIONS: Final = 512  # open at a time: a process may have 1024 files by default
+_UNHEARD: Final = 10.0  # s in which someone may speak without a request being worked on
+_GRACE: Final = 30  # s for what was accepted to be finished, when the server stops
+_ABOUT: Final = (
+    "Which action does a clip show, and what happens when in a long video? "
+    "Upload a file to `/predict` for one label, to `/jobs` for segments."
+)
+
+
+@dataclass(frozen=True, slots=True)
+class Served:
+    """What a server has done.
+
+    Attributes:
+        address: where it was.
+        requests: how many it has answered.
+        seconds: for which it ran.
+    """
+
+    address: str
+    requests: int
+    seconds: float
+
+
+def create_app(service: Service) -> FastAPI:
+    """The app of a service; whoever runs it takes its requests."""
+
+    @asynccontextmanager
+    async def lifespan(app: FastAPI) -> AsyncIterator[None]:
+        async with service.running():
+            yield
+
+    app = FastAPI(title="marey", version=__version__, description=_ABOUT, lifespan=lifespan)
+    app.state.service = service
+    app.include_router(open_routes)
+    app.include_router(routes)
+    app.openapi = lambda: _describe(app)  # type: ignore[method-assign]
+    add_handlers(app)
+    app.add_middleware(CountRequests, metrics=service.metrics)
+    return app
+
+
+def run(
+    models: Mapping[str, Path],
+    *,
+    host: str,
+    port: int,
+    device: str,
+    settings: Settings,
+    layout: Layout,
+    jobs: Path,
+    on_listening: Callable[[str], None],
+    on_ready: Callable[[], None],
+) -> Served:
+    """Serve until a signal ends it.
+
+    Args:
+        models: folders by name, as `find_models` gives them.
+        host: address to listen at.
+        port: likewise; 0 for any that is free.
+        device: where encoders run.
+        settings: what callers may ask.
+        layout: how the work lies over the processor.
+        jobs: folder of jobs.
+        on_listening: called with the address, once requests are answered.
+        on_ready: called once models are loaded.
+
+    Raises:
+        UsageError: the port or the folder cannot be had.
+        MareyError: a model that cannot be loaded.
+    """
+    began = time.monotonic()
+    with listen(host, port) as listener:
+        address = address_of(host, listener)
+        store = JobStore(jobs)
+        try:
+            service = Service(models, device=device, settings=settings, layout=layout, store=store)
+            server = Server(service, on_listening=lambda: on_listening(address), on_ready=on_ready)
+            with suppress(KeyboardInterrupt):  # uvicorn raises it again when all is finished
+                server.run(sockets=[listener])
+            if service.failure is not None:
+                raise service.failure
+            return Served(address, server.server_state.total_requests, time.monotonic() - began)
+        finally:
+            store.close()
+
+
+def _describe(app: FastAPI) -> dict[str, Any]:
+    """The OpenAPI page, with the schemas that are not those of a whole answer."""
+    if not app.openapi_schema:
+        page = FastAPI.openapi(app)
+        page["components"]["schemas"]["ProblemAnswer"] = ProblemAnswer.model_json_schema()
+    return app.openapi_schema or {}
+
+
+class Server(uvicorn.Server):
+    """A server that tells its service when it stops, and stops when that cannot begin.
+
+    Args:
+        service: what it serves.
+        on_listening: called once requests are answered.
+        on_ready: called once models are loaded.
+    """
+
+    def __init__(
+        self,
+        service: Service,
+        *,
+        on_listening: Callable[[], None] = lambda: None,
+        on_ready: Callable[[], None] = lambda: None,
+    ) -> None:
+        config = uvicorn.Config(
+            create_app(service),
+            http=_Connection,
+            ws="none",
+            lifespan="on",
+            log_level="warning",
+            access_log=False,
+            server_header=False,
+            limit_concurrency=_CONNECTIONS,
+            timeout_graceful_shutdown=_GRACE,
+        )
+        super().__init__(config)
+        self._service = service
+        self._on_listening = on_listening
+        self._on_ready = on_ready
+        self._announced = False
+
+    async def startup(self, sockets: list[socket.socket] | None = None) -> None:
+        """Begin to answer."""
+        await super().startup(sockets)
+        self._on_listening()
+
+    async def on_tick(self, counter: int) -> bool:
+        """Whether to stop, ten times a second."""
+        if self._service.failure is not None:
+            return True
+        if not self._announced and self._service.status == "ready":
+            self._announced = True
+            self._on_ready()
+        return await super().on_tick(counter)
+
+    async def shutdown(self, sockets: list[socket.socket] | None = None) -> None:
+        """Finish what was accepted."""
+        self._service.stop()
+        await super().shutdown(sockets)
+
+
+class _Connection(H11Protocol):
+    """A connection that is closed when it goes on speaking while no request is worked on.
+
+    That is one that trickles headers, or one that was refused in the middle of its upload: uvicorn reads on, because
+    many clients look for the answer only when they have sent all, and would read on for ever.
+    """
+
+    _limit: asyncio.TimerHandle | None = None
+
+    def connection_made(self, transport: asyncio.Transport) -> None:  # type: ignore[override]
+        super().connection_made(transport)
+        self._watch()
+
+    def data_received(self, data: bytes) -> None:
+        super().data_received(data)
+        self._watch()
+
+    def connection_lost(self, exc: Exception | None) -> None:
+        super().connection_lost(exc)
+        self._unwatch()
+
+    def _watch(self) -> None:
+        if self.cycle is not None and not self.cycle.response_complete:
+            self._unwatch()
+        elif self._limit is None:
+            self._limit = self.loop.call_later(_UNHEARD, self.transport.close)
+
+    def _unwatch(self) -> None:
+        if self._limit is not None:
+            self._limit.cancel()
+            self._limit = None
+
+
+def listen(host: str, port: int) -> socket.socket:
+    """A socket that listens; port 0 takes any that is free.
+
+    Raises:
+        UsageError: it cannot be had.
+    """
+    try:
+        family = socket.AF_INET6 if ":" in host else socket.AF_INET
+        return socket.create_server((host, port), family=family, backlog=2048)
+    except (OSError, OverflowError) as error:
+        why = getattr(error, "strerror", None) or str(error)
+        raise UsageError(f"nothing can listen at {host}, port {port} ({why}); choose another --port") from error
+
+
+def address_of(host: str, listener: socket.socket) -> str:
+    """Where a socket can be reached, as a URL."""
+    shown = f"[{host}]" if ":" in host else host
+    return f"http://{shown}:{listener.getsockname()[1]}"

@@ -1,0 +1,281 @@
+"""The parts of a running service, and how they begin and end."""
+
+from __future__ import annotations
+
+import asyncio
+import hashlib
+import hmac
+import logging
+import threading
+import time
+from collections.abc import AsyncIterator, Awaitable, Iterator, Mapping
+from contextlib import asynccontextmanager, contextmanager, suppress
+from pathlib import Path
+from typing import Final, Literal, TypeVar
+
+import torch
+from fastapi import Request
+
+from marey.errors import UnknownNameError, VideoError
+from marey.service.batching import Engine, Probabilities
+from marey.service.fetching import Fetcher
+from marey.service.jobs import JobStore
+from marey.service.metrics import Metrics
+from marey.service.models import ServedModel, load_models
+from marey.service.problems import Problem, client_left, of_video, too_many
+from marey.service.runner import JobRunner
+from marey.service.settings import Layout, Settings
+from marey.service.uploads import Receiver, Upload
+from marey.video import Limits
+
+_LOG: Final = logging.getLogger("marey.service")
+T = TypeVar("T")
+
+_SWEEP: Final = 60.0  # s between two looks for jobs that have expired
+_RETRY_PREDICTION: Final = 1  # s
+_RETRY_JOB: Final = 30  # s
+
+
+class Service:
+    """Models, queues, jobs and limits of one server.
+
+    Args:
+        found: model folders by name; the first one answers where no model is named.
+        device: where encoders run.
+        settings: what callers may ask.
+        layout: how the work lies over the processor.
+        store: of jobs; closed by whoever opened it.
+    """
+
+    def __init__(
+        self, found: Mapping[str, Path], *, device: str, settings: Settings, layout: Layout, store: JobStore
+    ) -> None:
+        self.settings = settings
+        self.store = store
+        self.metrics = Metrics()
+        self.receiver = Receiver(store.uploads, settings, self.metrics.received.inc)
+        self.models: dict[str, ServedModel] = {}
+        self.failure: Exception | None = None
+        self.status: Literal["loading", "ready", "stopping"] = "loading"
+        self._found = dict(found)
+        self._device = device
+        self._layout = layout
+        self._fetcher = Fetcher(store.uploads, settings) if settings.urls != "refuse" else None
+        self._engine: Engine | None = None
+        self._runner: JobRunner | None = None
+        self._inside = 0
+        self._accepting = 0
+        self._token = None if settings.token is None else _digest(settings.token)
+
+    @asynccontextmanager
+    async def running(self) -> AsyncIterator[None]:
+        """From the first request to the last; models are loaded meanwhile."""
+        loading = threading.Thread(target=self._load, name="marey-load", daemon=True)
+        loading.start()
+        sweeping = asyncio.create_task(self._sweep())
+        try:
+            yield
+        finally:
+            self.stop()
+            sweeping.cancel()
+            await asyncio.to_thread(self._end, loading)
+
+    def stop(self) -> None:
+        """Take nothing new; what was accepted is finished."""
+        if self.status != "stopping":
+            self.status = "stopping"
+            self.receiver.stop()
+
+    @property
+    def jobs(self) -> JobRunner:
+        """The jobs' runner.
+
+        Raises:
+            Problem: 503 the models are not loaded yet, or the service stops.
+        """
+        self.check_ready()
+        assert self._runner is not None  # noqa: S101 - of one that is ready
+        return self._runner
+
+    def progress(self, job: str) -> float:
+        """How far a job has come, from 0 to 1."""
+        return 0.0 if self._runner is None else self._runner.progress(job)
+
+    @property
+    def waiting(self) -> int:
+        """Predictions that wait, or are worked on."""
+        return self._inside
+
+    def check_ready(self) -> None:
+        """Refuse with 503 while models are loaded, and when the service stops."""
+        if self.status != "ready":
+            detail = "the models are being loaded" if self.status == "loading" else "the service stops"
+            raise Problem(503, self.status, f"{detail}; try again in a while", headers={"Retry-After": "2"})
+
+    def check_token(self, given: str | None) -> None:
+        """Refuse with 401 whoever does not show the token."""
+        if self._token is not None and not hmac.compare_digest(self._token, _digest(given or "")):
+            said = "there is none in the request" if given is None else "the one in the request is another"
+            raise Problem(
+                401,
+                "unauthorized",
+                f"a token is needed, and {said}: send the header 'Authorization: Bearer TOKEN'",
+                headers={"WWW-Authenticate": "Bearer"},
+            )
+
+    def model(self, name: str | None) -> ServedModel:
+        """The model of a name, or the first one.
+
+        Raises:
+            Problem: 404 there is none; 503 not loaded yet.
+        """
+        self.check_ready()
+        if name is None:
+            return next(iter(self.models.values()))
+        if name not in self.models:
+            raise Problem(404, "unknown_model", str(UnknownNameError("model", name[:100], self.models)))
+        return self.models[name]
+
+    @contextmanager
+    def place(self) -> Iterator[None]:
+        """A place among the predictions.
+
+        Raises:
+            Problem: 429 all are taken.
+        """
+        if self._inside >= self.settings.max_waiting:
+            detail = f"{self._inside} predictions wait already; try again in a moment"
+            raise too_many("too_many", detail, retry_after=_RETRY_PREDICTION)
+        self._inside += 1
+        try:
+            yield
+        finally:
+            self._inside -= 1
+
+    @contextmanager
+    def job_place(self) -> Iterator[None]:
+        """A place among the jobs that wait, for the time of an upload.
+
+        Raises:
+            Problem: 429 all are taken.
+        """
+        if self.store.count("waiting") + self._accepting >= self.settings.max_jobs:
+            detail = f"{self.settings.max_jobs} jobs wait already; try again when one of them is through"
+            raise too_many("too_many_jobs", detail, retry_after=_RETRY_JOB)
+        self._accepting += 1
+        try:
+            yield
+        finally:
+            self._accepting -= 1
+
+    @asynccontextmanager
+    async def video(self, request: Request) -> AsyncIterator[Upload]:
+        """The video of a request, which is gone afterwards."""
+        if self.receiver.media_type(request)[0] == "application/json":
+            if self._fetcher is None:
+                raise Problem(403, "urls_refused", "this service takes no addresses: upload the file instead")
+            url = await self.receiver.receive_link(request)
+            upload = await _unless_left(request, self._fetcher.fetch(url))
+        else:
+            upload = await self.receiver.receive(request)
+        try:
+            yield upload
+        finally:
+            upload.path.unlink(missing_ok=True)
+
+    async def predict(self, request: Request, model: ServedModel, upload: Upload) -> Probabilities:
+        """What a model says to an upload, unless the caller leaves or the time is up.
+
+        Raises:
+            Problem: the file cannot be used; 504 it takes too long.
+        """
+        assert self._engine is not None  # noqa: S101 - of one that is ready
+        outcome = "fault"
+        try:
+            async with asyncio.timeout(self.settings.timeout):
+                found = await _unless_left(request, asyncio.wrap_future(self._engine.submit(model, upload.path)))
+        except TimeoutError:
+            outcome = "timeout"
+            detail = f"there was no prediction within {self.settings.timeout:g} s"
+            raise Problem(504, "timeout", detail, headers={"Retry-After": "10"}) from None
+        except VideoError as error:
+            outcome = error.reason
+            raise of_video(error) from error
+        except Problem as problem:
+            outcome = problem.code
+            raise
+        else:
+            outcome = "labelled"
+            return found
+        finally:
+            self.metrics.clips.labels(model.name, outcome).inc()
+
+    def _load(self) -> None:
+        try:
+            torch.set_num_threads(self._layout.threads)
+            models = load_models(self._found, device=self._device)
+            limits = Limits(
+                max_pixels=self.settings.max_pixels,
+                max_bytes=self.settings.max_upload,
+                timeout=self.settings.timeout,
+            )
+            self._engine = engine = Engine(
+                self._layout, limits=limits, max_duration=self.settings.max_duration, metrics=self.metrics
+            )
+            self._runner = JobRunner(
+                self.store, models, self.settings, threads=self._layout.threads, metrics=self.metrics
+            )
+            self.metrics.watch(
+                {
+                    "requests": lambda: self._inside,
+                    "decoding": lambda: engine.waiting,
+                    "encoding": lambda: engine.decoded,
+                    "jobs": lambda: self.store.count("waiting"),
+                }
+            )
+            self.models = models
+            if self.status == "loading":
+                self.status = "ready"
+        except Exception as error:  # raised again by whoever runs the server
+            self.failure = error
+
+    def _end(self, loading: threading.Thread) -> None:
+        loading.join()
+        if self._runner is not None:
+            self._runner.stop()
+        if self._engine is not None:
+            self._engine.close()
+
+    async def _sweep(self) -> None:
+        while True:
+            try:
+                self.store.forget_before(time.time() - self.settings.keep)
+            except Exception:
+                _LOG.exception("jobs that have expired could not be removed")
+            await asyncio.sleep(_SWEEP)
+
+
+async def _unless_left(request: Request, work: Awaitable[T]) -> T:
+    """The result of work, which is cancelled when the caller leaves; the body of the request has been read."""
+    working = asyncio.ensure_future(work)
+    leaving = asyncio.ensure_future(_left(request))
+    try:
+        await asyncio.wait({working, leaving}, return_when=asyncio.FIRST_COMPLETED)
+        if not working.done():
+            raise client_left()
+        return working.result()
+    finally:
+        for task in (working, leaving):
+            task.cancel()
+        with suppress(asyncio.CancelledError, Exception):
+            await leaving
+
+
+async def _left(request: Request) -> None:
+    while (await request.receive())["type"] != "http.disconnect":
+        pass
+
+
+def _digest(token: str) -> bytes:
+    """Of one length, whatever the token's: comparing tells nothing of that either."""
+    return hashlib.sha256(token.encode("utf-8", "surrogateescape")).digest()

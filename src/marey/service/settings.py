@@ -1,0 +1,105 @@
+"""What a service allows its callers, and how its work lies over the processor."""
+
+from __future__ import annotations
+
+import os
+from dataclasses import dataclass
+from typing import Final, Literal, get_args
+
+from marey.errors import UnknownNameError, UsageError
+
+Urls = Literal["refuse", "public", "local"]
+"""Which addresses may be given in place of an upload: none; public ones; any, the local network's too."""
+
+Share = Literal["clip", "stream"]
+"""What goes to one thread that encodes: a clip with all its streams, or each stream by itself."""
+
+_GPU_BATCH: Final = 16  # clips
+_GPU_LINGER: Final = 0.005  # s
+
+
+@dataclass(frozen=True, slots=True)
+class Layout:
+    """How clips are laid over the processor; `benchmarks/service.py --layouts` compares some.
+
+    A thread that encodes takes its share of what waits: with two of them and three clips waiting it takes two.
+
+    Attributes:
+        decoders: threads that decode.
+        encoders: threads that encode.
+        threads: of PyTorch, for each thread that encodes.
+        batch: shares at most that are encoded together.
+        linger: seconds that a batch waits for clips that are being decoded.
+        share: "clip" has the best throughput; "stream" gives a single caller all cores.
+    """
+
+    decoders: int
+    encoders: int
+    threads: int
+    batch: int
+    linger: float
+    share: Share = "clip"
+
+    def __post_init__(self) -> None:
+        for name in ("decoders", "encoders", "threads", "batch"):
+            if getattr(self, name) < 1:
+                raise UsageError(f"{name}={getattr(self, name)}: at least one is needed")
+        if self.share not in get_args(Share):
+            raise UnknownNameError("share", self.share, get_args(Share))
+
+
+def default_layout(device: str) -> Layout:
+    """The layout for "cpu" or "cuda".
+
+    On a processor each core encodes clips of its own with one thread of PyTorch: one convolution over several cores
+    spends a part of them on waiting for each other. A GPU has one thread that feeds it whole batches.
+    """
+    cores = len(os.sched_getaffinity(0)) if hasattr(os, "sched_getaffinity") else os.cpu_count() or 1
+    if device == "cpu":
+        return Layout(decoders=cores, encoders=cores, threads=1, batch=2, linger=0.0)
+    return Layout(decoders=cores, encoders=1, threads=1, batch=_GPU_BATCH, linger=_GPU_LINGER)
+
+
+@dataclass(frozen=True, slots=True)
+class Settings:
+    """What a service allows.
+
+    Attributes:
+        token: what callers have to show; None for nothing.
+        max_upload: bytes of a file.
+        max_duration: seconds of a video that is predicted at once.
+        max_job_duration: seconds of a video that is a job.
+        max_pixels: width x height of a picture.
+        timeout: seconds from the end of an upload to its prediction.
+        max_waiting: predictions that wait or are worked on.
+        max_jobs: jobs that wait.
+        keep: seconds that a job can be asked for after it has ended.
+        urls: which addresses may be given in place of an upload.
+        slowest_upload: bytes a second that an upload has to bring on average, after its first `upload_grace` seconds.
+        upload_grace: seconds.
+        longest_pause: seconds without a byte of an upload.
+    """
+
+    token: str | None = None
+    max_upload: int = 512 * 2**20
+    max_duration: float = 600.0
+    max_job_duration: float = 6 * 3600.0
+    max_pixels: int = 8192 * 4320
+    timeout: float = 120.0
+    max_waiting: int = 64
+    max_jobs: int = 16
+    keep: float = 24 * 3600.0
+    urls: Urls = "refuse"
+    slowest_upload: float = 32_000.0
+    upload_grace: float = 20.0
+    longest_pause: float = 20.0
+
+    def __post_init__(self) -> None:
+        for name in self.__dataclass_fields__:
+            value = getattr(self, name)
+            if isinstance(value, int | float) and not value > 0:
+                raise UsageError(f"{name} has to be more than 0, not {value}")
+        if self.token is not None and not self.token.strip():
+            raise UsageError("the token is empty: anyone could guess it; set another, or none")
+        if self.urls not in get_args(Urls):
+            raise UnknownNameError("choice of urls", self.urls, get_args(Urls))

@@ -1,0 +1,124 @@
+from __future__ import annotations
+
+import inspect
+import os
+import signal
+import socket
+import subprocess
+import sys
+import time
+import urllib.request
+from pathlib import Path
+
+import pytest
+
+from marey.app import look
+from marey.app.look import RULES
+from marey.app.server import Server, free_port, is_local
+from marey.app.settings import Settings
+from marey.cli.command import read_docstring
+from marey.errors import UsageError
+from marey.verbs import app
+
+
+@pytest.mark.parametrize(
+    ("host", "local"),
+    [
+        ("127.0.0.1", True),
+        ("::1", True),
+        ("localhost", True),
+        ("0.0.0.0", False),  # noqa: S104
+        ("192.168.1.5", False),
+        ("lab", False),
+    ],
+)
+def test_only_addresses_of_this_machine_are_local(host: str, local: bool) -> None:
+    assert is_local(host) is local
+
+
+def test_a_port_that_is_taken_is_passed_over() -> None:
+    with socket.socket() as taken:
+        taken.bind(("127.0.0.1", 0))
+        taken.listen()
+        port = taken.getsockname()[1]
+        assert free_port("127.0.0.1", port) > port
+
+
+@pytest.mark.parametrize(("host", "port"), [("no.such.host.invalid", 8501), ("127.0.0.1", 70_000), ("127.0.0.1", -1)])
+def test_an_address_that_cannot_be_is_refused(host: str, port: int) -> None:
+    with pytest.raises(UsageError):
+        free_port(host, port)
+
+
+def test_settings_survive_the_way_to_the_page(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    settings = Settings(tmp_path / "ä models", tmp_path / "data", local=False)
+    for name, value in settings.to_environment().items():
+        monkeypatch.setenv(name, value)
+    assert Settings.from_environment() == settings
+
+
+def test_without_streamlit_it_says_what_to_install(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr("marey.app.server.find_spec", lambda name: None)
+    with pytest.raises(UsageError, match=r"pip install 'marey\[app\]'"):
+        Server(Settings(tmp_path, tmp_path, local=True), host="127.0.0.1", port=8501)
+
+
+def test_wrong_use_of_the_verb_is_named(tmp_path: Path) -> None:
+    (tmp_path / "file").touch()
+    with pytest.raises(UsageError, match="is a file"):
+        app(tmp_path / "file")
+    with pytest.raises(UsageError, match="neither 'open' nor 'none'"):
+        app(tmp_path, browser="maybe")  # type: ignore[arg-type]
+
+
+def test_every_option_has_its_help() -> None:
+    _, helps = read_docstring(inspect.getdoc(app) or "")
+    assert {"models", "data", "host", "port", "browser"} <= helps.keys()
+
+
+def test_the_style_sheet_asks_nobody() -> None:
+    assert "url(" not in RULES
+    assert "@import" not in RULES
+
+
+@pytest.mark.parametrize("local", [True, False])
+def test_only_who_sits_at_this_machine_may_name_its_files(
+    local: bool, small_run: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    testing = pytest.importorskip("streamlit.testing.v1", reason="streamlit is not installed")
+    for name, value in Settings(small_run, tmp_path, local=local).to_environment().items():
+        monkeypatch.setenv(name, value)
+    page = testing.AppTest.from_file(str(Path(look.__file__).with_name("home.py")), default_timeout=60).run()
+    assert not page.error
+    assert page.title[0].value == "What happens in this clip?"
+    assert [field.label for field in page.text_input] == (["Path of a video"] if local else [])
+
+
+@pytest.mark.parametrize("how", [signal.SIGINT, signal.SIGKILL])
+def test_the_server_ends_with_whoever_started_it(how: signal.Signals, tmp_path: Path) -> None:
+    pytest.importorskip("streamlit", reason="streamlit is not installed")
+    command = [sys.executable, "-m", "marey", "app", str(tmp_path / "none"), "--data", str(tmp_path / "data")]
+    process = subprocess.Popen(  # noqa: S603 - ours
+        [*command, "--port", "8800", "--browser", "none"],
+        stderr=subprocess.PIPE,
+        stdout=subprocess.DEVNULL,
+        text=True,
+        env={**os.environ, "NO_COLOR": "1"},
+    )
+    assert process.stderr is not None
+    with process.stderr:
+        line = next(line for line in process.stderr if "the page is at " in line)
+        address = line.split("the page is at ")[1].split()[0]
+        with urllib.request.urlopen(f"{address}/_stcore/health", timeout=10) as answer:  # noqa: S310 - ours
+            assert answer.status == 200
+        process.send_signal(how)
+        status = process.wait(30)
+    assert status == (0 if how == signal.SIGINT else -signal.SIGKILL)
+    host, port = address.removeprefix("http://").split(":")
+    deadline = time.monotonic() + 20
+    while time.monotonic() < deadline:
+        with socket.socket() as probe:
+            if probe.connect_ex((host, int(port))) != 0:
+                return
+        time.sleep(0.2)
+    raise AssertionError(f"somebody still listens at {address}")
