@@ -23,7 +23,8 @@ from itertools import cycle, islice
 from pathlib import Path
 from typing import Final
 
-from marey.client import Client, ServiceError
+from marey.client import Client
+from marey.errors import ServiceError
 from measure import Line, Setting
 from samples import film, find_clips
 

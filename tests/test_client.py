@@ -12,8 +12,8 @@ from typing import Any
 
 import pytest
 
-from marey.client import Client, ServiceError
-from marey.errors import VideoError
+from marey.client import Client
+from marey.errors import ServiceError, VideoError
 
 ANSWER = {
     "source": "a.mp4",

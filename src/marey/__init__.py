@@ -9,11 +9,11 @@ from __future__ import annotations
 from importlib import import_module
 from typing import TYPE_CHECKING, Any, Final
 
+from marey.version import __version__
+
 if TYPE_CHECKING:
     from marey.prediction import Predictor
     from marey.verbs import compare, demo, doctor, evaluate, extract, list_models, predict, train, tune
-
-__version__ = "0.1.0"
 
 __all__ = [
     "Predictor",

@@ -22,7 +22,7 @@ from pathlib import Path
 from typing import Any, BinaryIO, Final, Literal, Self
 from urllib.parse import quote
 
-from marey.errors import MareyError, UsageError, VideoError
+from marey.errors import ServiceError, UsageError, VideoError
 
 try:
     import httpx
@@ -38,24 +38,6 @@ _TOKEN: Final = "MAREY_TOKEN"  # noqa: S105 - the variable's name
 _ENDED: Final = ("done", "failed", "cancelled")
 _LATER: Final = (429, 503)  # statuses that ask to come again
 _SILENCE: Final = 60.0  # s: events come every 15 s at least
-
-
-class ServiceError(MareyError):
-    """The service gives no answer, and says why.
-
-    Attributes:
-        status: of HTTP; None where the service cannot be reached.
-        code: one word, such as "not_video" or "too_many".
-        detail: in words.
-    """
-
-    exit_code = 3
-
-    def __init__(self, status: int | None, code: str, detail: str) -> None:
-        self.status = status
-        self.code = code
-        self.detail = detail
-        super().__init__(f"{code}: {detail}")
 
 
 @dataclass(frozen=True, slots=True)

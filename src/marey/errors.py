@@ -4,11 +4,12 @@ MareyError
 ├── UsageError              wrong use: the call has to change           exit code 2
 │   ├── UnknownNameError    no such recipe, encoder, head, policy, ...
 │   └── RecipeError         a key or a value of a recipe is wrong
-└── InputError              the input cannot be used                    exit code 3
-    ├── VideoError          a file, with its reason code
-    ├── DatasetError        a manifest, a folder of clips, a split
-    ├── ModelFormatError    a model folder
-    └── WeightsError        an encoder's weights are not to be had
+├── InputError              the input cannot be used                    exit code 3
+│   ├── VideoError          a file, with its reason code
+│   ├── DatasetError        a manifest, a folder of clips, a split
+│   ├── ModelFormatError    a model folder
+│   └── WeightsError        an encoder's weights are not to be had
+└── ServiceError            a service that was asked gives no answer    exit code 3
 
 Anything else that escapes is a fault of marey (exit code 1).
 """
@@ -100,6 +101,24 @@ class ModelFormatError(InputError):
 
 class WeightsError(InputError):
     """The weights of an encoder are not here and cannot be had."""
+
+
+class ServiceError(MareyError):
+    """A service gives no answer, and says why.
+
+    Attributes:
+        status: of HTTP; None where the service cannot be reached.
+        code: one word, such as "not_video" or "too_many".
+        detail: in words.
+    """
+
+    exit_code = 3
+
+    def __init__(self, status: int | None, code: str, detail: str) -> None:
+        self.status = status
+        self.code = code
+        self.detail = detail
+        super().__init__(f"{code}: {detail}")
 
 
 def did_you_mean(name: str, known: Iterable[str]) -> str:

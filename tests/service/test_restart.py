@@ -8,7 +8,8 @@ from typing import Any
 import httpx
 import pytest
 
-from marey.client import Client, ServiceError
+from marey.client import Client
+from marey.errors import ServiceError
 
 pytest_plugins = ["service_fixtures"]
 

@@ -51,6 +51,16 @@ def paced(frame_rate: float, count: int | None = None) -> Iterator[int]:
         yield index
 
 
+def no_reader_is_left() -> bool:
+    """Whether the threads that read in the background end, soon."""
+    end = time.monotonic() + 3
+    while any(thread.name.startswith("reading") for thread in threading.enumerate()):
+        if time.monotonic() > end:
+            return False
+        time.sleep(0.02)
+    return True
+
+
 class Camera:
     """An RTSP server with H.264 in RTP over the connection itself (RFC 2326, 10.12; RFC 6184).
 
@@ -156,6 +166,10 @@ def _spoil(picture: bytes) -> bytes:
     return picture[: len(picture) // 2] + b"\xff" * (len(picture) - len(picture) // 2)
 
 
+def _missing(handler: BaseHTTPRequestHandler) -> None:
+    handler.send_error(404)
+
+
 @contextmanager
 def http_server(answers: dict[str, Answer], context: ssl.SSLContext | None = None) -> Iterator[str]:
     """A web server with an answer for each path; gives its address."""
@@ -166,7 +180,7 @@ def http_server(answers: dict[str, Answer], context: ssl.SSLContext | None = Non
         def do_GET(self) -> None:
             self.close_connection = True
             with contextlib.suppress(OSError):
-                answers.get(self.path, lambda handler: handler.send_error(404))(self)
+                answers.get(self.path, _missing)(self)
 
         def log_message(self, *_: object) -> None:
             pass

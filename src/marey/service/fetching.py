@@ -14,10 +14,10 @@ from urllib.parse import quote, urljoin, urlsplit
 
 import httpcore
 
-from marey import __version__
 from marey.service.problems import Problem
 from marey.service.settings import Settings
 from marey.service.uploads import Upload, shown_name
+from marey.version import __version__
 
 _REDIRECTS: Final = (301, 302, 303, 307, 308)
 _MAX_REDIRECTS: Final = 5

@@ -10,13 +10,13 @@ from fastapi import APIRouter, Depends, Path, Query, Request, Response
 from fastapi.security import HTTPAuthorizationCredentials, HTTPBearer
 from fastapi.sse import EventSourceResponse, ServerSentEvent
 
-from marey import __version__
 from marey.service.jobs import Job
 from marey.service.metrics import MEDIA_TYPE
 from marey.service.problems import Problem, documented
 from marey.service.schema import ENDED, Answer, HealthAnswer, JobAnswer, Likelihood, ModelAnswer
 from marey.service.service import Service
 from marey.service.uploads import UPLOAD_SCHEMA
+from marey.version import __version__
 
 _LOOK: Final = 0.2  # s between two looks at a job that someone listens to
 

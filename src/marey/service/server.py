@@ -15,7 +15,6 @@ import uvicorn
 from fastapi import FastAPI
 from uvicorn.protocols.http.h11_impl import H11Protocol
 
-from marey import __version__
 from marey.errors import UsageError
 from marey.service.jobs import JobStore
 from marey.service.metrics import CountRequests
@@ -24,6 +23,7 @@ from marey.service.routes import open_routes, routes
 from marey.service.schema import ProblemAnswer
 from marey.service.service import Service
 from marey.service.settings import Layout, Settings
+from marey.version import __version__
 
 _CONNECTIONS: Final = 512  # open at a time: a process may have 1024 files by default
 _UNHEARD: Final = 10.0  # s in which someone may speak without a request being worked on

@@ -1,0 +1,132 @@
+from __future__ import annotations
+
+import subprocess
+import sys
+import time
+from collections.abc import Callable, Iterator
+from fractions import Fraction
+from pathlib import Path
+from typing import Any
+
+import av
+import pytest
+import torch
+from loopback import no_reader_is_left
+
+from conftest import MakeVideo
+from marey.errors import UsageError, VideoError
+from marey.video import Limits, open_live
+
+ReadIndex = Callable[[torch.Tensor], int]
+
+
+@pytest.fixture(autouse=True)
+def _no_thread_is_left() -> Iterator[None]:
+    yield
+    assert no_reader_is_left()
+
+
+@pytest.fixture
+def pipe_in(monkeypatch: pytest.MonkeyPatch) -> Iterator[Callable[..., subprocess.Popen[bytes]]]:
+    """A function that runs a program whose output becomes this one's standard input."""
+    started = []
+
+    def run(*command: str | Path) -> subprocess.Popen[bytes]:
+        process = subprocess.Popen(command, stdout=subprocess.PIPE)  # noqa: S603
+        started.append(process)
+        monkeypatch.setattr(sys, "stdin", process.stdout)
+        return process
+
+    yield run
+    for process in started:
+        process.kill()
+        process.communicate()
+
+
+@pytest.mark.parametrize("name", ["a.ts", "a.mkv", "a.avi", "a.y4m", "a.mjpeg"])
+def test_a_pipe_gives_every_frame_however_late_they_are_asked_for(
+    make_video: MakeVideo, read_index: ReadIndex, pipe_in: Callable[..., object], tmp_path: Path, name: str
+) -> None:
+    path = tmp_path / name
+    if path.suffix in (".y4m", ".mjpeg"):
+        recode(make_video(tmp_path / "a.mp4"), path)
+    else:
+        make_video(path, codec="mpeg4" if path.suffix == ".avi" else "libx264")
+    pipe_in("cat", path)
+    with open_live("-") as playback:
+        time.sleep(0.2)
+        frames = list(playback)
+        assert playback.live
+        assert playback.dropped == 0
+    assert [read_index(playback.picture(frame)) for frame in frames] == list(range(50))
+    assert [frame.time for frame in frames] == pytest.approx([i / 25 for i in range(50)])
+
+
+def recode(path: Path, out: Path) -> None:
+    """The frames of a video in a format that has neither header nor index."""
+
+    codec, pixels, container = {
+        ".y4m": ("wrapped_avframe", "yuv420p", "yuv4mpegpipe"),
+        ".mjpeg": ("mjpeg", "yuvj420p", "mjpeg"),
+    }[out.suffix]
+    stream: Any
+    with av.open(str(path)) as source, av.open(str(out), "w", format=container) as target:
+        stream = target.add_stream(codec, rate=25)
+        stream.height, stream.width, stream.pix_fmt = 120, 160, pixels
+        for index, frame in enumerate(source.decode(video=0)):
+            picture = frame.reformat(format=pixels)
+            picture.pts, picture.time_base = index, Fraction(1, 25)
+            target.mux(stream.encode(picture))
+        target.mux(stream.encode(None))
+
+
+def test_the_oldest_of_a_pipe_are_dropped_where_that_is_asked(
+    make_video: MakeVideo, pipe_in: Callable[..., object], tmp_path: Path
+) -> None:
+    pipe_in("cat", make_video(tmp_path / "a.ts"))
+    with open_live("-", buffer=3, drop="oldest") as playback:
+        time.sleep(0.5)
+        assert [frame.number for frame in playback] == [47, 48, 49]
+        assert playback.dropped == 47
+
+
+def test_sound_that_begins_on_the_way_is_no_matter(
+    make_video: MakeVideo, pipe_in: Callable[..., object], tmp_path: Path
+) -> None:
+    silent = make_video(tmp_path / "a.ts", seconds=12.0, size=(32, 32))  # longer than FFmpeg looks ahead
+    pipe_in("cat", silent, make_video(tmp_path / "b.ts", size=(32, 32), audio=True))
+    with open_live("-") as playback:
+        assert len(list(playback)) == 350
+
+
+def test_a_pipe_that_holds_no_video_is_refused_with_the_reason(
+    pipe_in: Callable[..., object], tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    (tmp_path / "words").write_bytes(b"no video at all\n" * 500)
+    (tmp_path / "nothing").write_bytes(b"")
+    for name in ("words", "nothing"):
+        pipe_in("cat", tmp_path / name)
+        with pytest.raises(VideoError, match="standard input: not_video: "):
+            open_live("-")
+    pipe_in("sleep", "20")
+    start = time.monotonic()
+    with pytest.raises(VideoError, match="standard input: timeout: "):
+        open_live("-", limits=Limits(timeout=0.5))
+    assert time.monotonic() - start < 2
+    monkeypatch.setattr(sys, "stdin", None)
+    with pytest.raises(UsageError, match="nothing is piped"):
+        open_live("-")
+
+
+def test_a_pipe_that_falls_silent_is_left_at_once(
+    make_video: MakeVideo, pipe_in: Callable[..., object], tmp_path: Path
+) -> None:
+    path = make_video(tmp_path / "a.ts")
+    pipe_in("sh", "-c", f"cat '{path}'; exec sleep 20")
+    playback = open_live("-", buffer=20)  # the rest fits in: it waits for more
+    frames = [next(playback) for _ in range(40)]
+    time.sleep(0.2)
+    start = time.monotonic()
+    playback.close()
+    assert time.monotonic() - start < 1
+    assert [frame.number for frame in frames] == list(range(40))
