@@ -149,8 +149,8 @@ def test_ctrl_c_ends_it_at_once() -> None:
         time.sleep(1.5)
         start = time.monotonic()
         process.send_signal(signal.SIGINT)
-        _, words = process.communicate(timeout=10)
-        assert time.monotonic() - start < 5
+        _, words = process.communicate(timeout=20)
+        assert time.monotonic() - start < 10  # and not after the time limit of 15 s
         assert words.decode().rstrip().endswith("KeyboardInterrupt")
 
 

@@ -30,7 +30,8 @@ class Layout:
         threads: of PyTorch, for each thread that encodes.
         batch: shares at most that are encoded together.
         linger: seconds that a batch waits for clips that are being decoded.
-        share: "clip" has the best throughput; "stream" gives a single caller all cores.
+        share: what a thread takes at a time: a whole "clip", or one "stream" of it, which gives a single caller several
+            cores.
     """
 
     decoders: int
@@ -51,12 +52,13 @@ class Layout:
 def default_layout(device: str) -> Layout:
     """The layout for "cpu" or "cuda".
 
-    On a processor each core encodes clips of its own with one thread of PyTorch: one convolution over several cores
-    spends a part of them on waiting for each other. A GPU has one thread that feeds it whole batches.
+    On a processor each core encodes streams of its own with one thread of PyTorch: one convolution over several cores
+    spends a part of them on waiting for each other. Whole clips have the same throughput, and answer a single caller
+    1.6 times later. A GPU has one thread that feeds it whole batches.
     """
     cores = len(os.sched_getaffinity(0)) if hasattr(os, "sched_getaffinity") else os.cpu_count() or 1
     if device == "cpu":
-        return Layout(decoders=cores, encoders=cores, threads=1, batch=2, linger=0.0)
+        return Layout(decoders=cores, encoders=cores, threads=1, batch=2, linger=0.0, share="stream")
     return Layout(decoders=cores, encoders=1, threads=1, batch=_GPU_BATCH, linger=_GPU_LINGER)
 
 
