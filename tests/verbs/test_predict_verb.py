@@ -2,6 +2,7 @@ from __future__ import annotations
 
 import csv
 import json
+import signal
 import subprocess
 import sys
 from pathlib import Path
@@ -161,3 +162,24 @@ def test_a_pipe_is_watched_and_answers_come_a_line_each(small_run: Path, make_vi
         rows = list(csv.DictReader(file))
     assert rows
     assert float(rows[-1]["end"]) <= 3.05
+
+
+@pytest.mark.parametrize("ends", [signal.SIGINT, signal.SIGTERM])
+def test_watching_that_is_ended_from_outside_keeps_its_recording(
+    small_run: Path, make_video: object, tmp_path: Path, ends: signal.Signals
+) -> None:
+    assert callable(make_video)
+    video = make_video(tmp_path / "piped.mkv", seconds=3.0)
+    command = [sys.executable, "-m", "marey", "predict", str(small_run), "-", "--window", "0.8", "--json"]
+    with subprocess.Popen(  # noqa: S603 - our own program
+        [*command, "--annotate", str(tmp_path / "seen.mp4")], stdin=subprocess.PIPE, stdout=subprocess.PIPE
+    ) as process:
+        assert process.stdin is not None
+        assert process.stdout is not None
+        process.stdin.write(video.read_bytes())
+        process.stdin.flush()  # and it stays open: more could come
+        assert json.loads(process.stdout.readline())["label"] in ("boxing", "walking", None)
+        process.send_signal(ends)
+        process.stdout.read()
+    assert process.returncode == 0
+    assert pictures_of(tmp_path / "seen.mp4") > 10

@@ -2,9 +2,11 @@
 
 from __future__ import annotations
 
+import signal
 import sys
 import traceback
 from collections.abc import Callable
+from contextlib import suppress
 from typing import Any
 
 import typer
@@ -65,6 +67,8 @@ def _options(
 
 def main() -> None:
     """Run the command line; exit codes: 0 done, 2 wrong use, 3 the input cannot be used, 1 a fault of marey."""
+    with suppress(ValueError):  # elsewhere than in the main thread
+        signal.signal(signal.SIGTERM, signal.default_int_handler)  # whoever ends it is answered as Ctrl-C is
     try:
         app()
     except MareyError as error:
