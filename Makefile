@@ -39,8 +39,10 @@ check: .venv/installed-dev
 bench: .venv/installed-dev
 	$(BIN)/python benchmarks/bench.py $(if $(ONLY),--only $(ONLY))
 
-pictures: .venv/installed
+pictures: .venv/installed-dev
 	$(BIN)/python scripts/pictures.py docs/images
+	test -d runs/demo/run || $(BIN)/marey demo --out runs/demo
+	$(BIN)/python scripts/app_pictures.py runs runs/demo/new/walking.mp4 docs/images
 
 clean:
 	rm -rf .venv runs build dist src/*.egg-info .pytest_cache .mypy_cache .ruff_cache

@@ -23,7 +23,7 @@ SETTLED = 2500  # ms until films play and charts are drawn
 
 
 def main(runs: Path, clip: Path, folder: Path, long: Path | None = None) -> None:
-    """Write app-recognise.png, app-runs.png, app-dark.png, app-teach.png, app-phone.png, and app-timeline.png."""
+    """Write app-recognise.jpg, app-runs.jpg, app-dark.jpg, app-teach.jpg, app-phone.jpg, and app-timeline.jpg."""
     folder.mkdir(parents=True, exist_ok=True)
     with served(runs) as address, sync_playwright() as playwright:
         browser = playwright.chromium.launch(executable_path=CHROMIUM, args=list(FLAGS))
@@ -36,22 +36,22 @@ def main(runs: Path, clip: Path, folder: Path, long: Path | None = None) -> None
             if size == PHONE:
                 page.locator(".marey-answer").scroll_into_view_if_needed()
                 page.get_by_test_id("stVideo").evaluate("video => video.scrollIntoView({block: 'start'})")
-            take(page, folder / f"{name}.png")
+            take(page, folder / f"{name}.jpg")
         page = open_page(browser, address, "runs", size=LAPTOP)
         mistakes = page.locator("button[aria-label*='taken for']")
         page.locator("button[data-row]").first.wait_for()
         (mistakes if mistakes.count() else page.locator("button[data-row]")).first.click()
         page.get_by_test_id("stVideo").first.wait_for()
-        take(page, folder / "app-runs.png")
+        take(page, folder / "app-runs.jpg")
         page = open_page(browser, address, "teach", size=LAPTOP)
         page.get_by_role("tab", name="Folder on this machine").click()
         page.get_by_label("Path of a folder").fill(os.path.relpath(clip.parent.parent))
         page.get_by_role("button", name="Look through it").click()
         page.get_by_role("button", name="Train", exact=True).wait_for()
-        take(page, folder / "app-teach.png")
+        take(page, folder / "app-teach.jpg")
         if long is not None:
             page = recognise(browser, address, long, size=TALL, scheme="light")
-            take(page, folder / "app-timeline.png")
+            take(page, folder / "app-timeline.jpg")
         browser.close()
 
 
@@ -102,7 +102,7 @@ def recognise(
 def take(page: Page, path: Path) -> None:
     """Photograph a page, and close it."""
     page.wait_for_timeout(SETTLED)
-    page.screenshot(path=path)
+    page.screenshot(path=path, type="jpeg", quality=85)
     page.context.close()
 
 

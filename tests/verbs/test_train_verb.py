@@ -291,3 +291,20 @@ def test_a_list_of_what_to_leave_out_takes_spans_by_name(
     write_quarantine([ScanRow(left_out, False, "corrupt", "x", None)], tmp_path / "out.csv")
     result = verbs.train(str(small_set), out=tmp_path / "run", exclude=tmp_path / "out.csv", set=small_changes)
     assert result.metrics.excluded == (left_out.as_posix(),)
+
+
+def test_a_run_that_is_stopped_at_its_very_start_can_be_started_again(
+    monkeypatch: pytest.MonkeyPatch, small_set: Path, small_changes: list[str], tmp_path: Path
+) -> None:
+    with monkeypatch.context() as patch:
+        patch.setattr("marey.training.Recipe.to_yaml", lambda recipe: stop())
+        with pytest.raises(StoppedError):
+            verbs.train(str(small_set), out=tmp_path / "run", set=small_changes)
+    assert verbs.train(str(small_set), out=tmp_path / "run", set=small_changes).metrics.clips
+    (tmp_path / "other").mkdir()
+    (tmp_path / "other" / ".run.json.part").write_text("{")
+    assert verbs.train(str(small_set), out=tmp_path / "other", set=small_changes).metrics.clips
+
+
+def stop() -> str:
+    raise StoppedError

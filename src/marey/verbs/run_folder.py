@@ -60,7 +60,7 @@ def claim_run(
         raise UsageError(f"{out} is a file; give the run a folder of its own with --out")
     identity = _identity(recipe, data_hash, protocol)
     kept: dict[str, Any] = {"starts": 1}
-    if out.is_dir() and any(out.iterdir()):
+    if not _is_new(out):
         before = _read(out)
         if if_exists == "restart":
             for name in _FOLDERS:
@@ -73,8 +73,8 @@ def claim_run(
             kept = {"starts": before.get("starts", 1) + ("times" not in before)}
             kept |= {"times": before["times"]} if "times" in before else {}
     out.mkdir(parents=True, exist_ok=True)
+    _write(out, {**identity, **kept})  # first: without it, whatever else is in the folder is not a run's
     (out / "recipe.yaml").write_text(recipe.to_yaml(), encoding="utf-8")
-    _write(out, {**identity, **kept})
 
 
 def run_state(
@@ -87,7 +87,7 @@ def run_state(
     """
     if out.exists() and not out.is_dir():
         raise UsageError(f"{out} is a file; give the run a folder of its own with --out")
-    if not out.is_dir() or not any(out.iterdir()):
+    if _is_new(out):
         return "absent"
     _refuse_another(out, _read(out), _identity(recipe, data_hash, protocol))
     return "finished" if all((out / name).is_file() for name in _LAST) else "begun"
@@ -127,6 +127,11 @@ def _refuse_another(out: Path, before: dict[str, Any], identity: dict[str, str])
             f"{out} holds a run that differs in its {' and '.join(changed)}; choose another --out, or replace it "
             "with --if-exists restart"
         )
+
+
+def _is_new(out: Path) -> bool:
+    """Whether there is nothing in a folder yet, but perhaps what a run that was stopped at its very start has left."""
+    return not out.is_dir() or all(path.name == f".{_RUN}.part" for path in out.iterdir())
 
 
 def _write(out: Path, values: dict[str, Any]) -> None:
