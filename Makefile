@@ -42,7 +42,8 @@ bench: .venv/installed-dev
 pictures: .venv/installed-dev
 	$(BIN)/python scripts/pictures.py docs/images
 	test -d runs/demo/run || $(BIN)/marey demo --out runs/demo
-	$(BIN)/python scripts/app_pictures.py runs runs/demo/new/walking.mp4 docs/images
+	$(BIN)/marey data make --untrimmed --actors 2 --out runs/untrimmed
+	$(BIN)/python scripts/app_pictures.py runs runs/demo/new/walking.mp4 docs/images runs/untrimmed/person02_d2_1.mp4
 
 clean:
 	rm -rf .venv runs build dist src/*.egg-info .pytest_cache .mypy_cache .ruff_cache
