@@ -1,7 +1,6 @@
 from __future__ import annotations
 
 import re
-from html.parser import HTMLParser
 from pathlib import Path
 
 import numpy as np
@@ -9,37 +8,12 @@ import numpy.typing as npt
 import pytest
 from PIL import Image
 
+from html_page import Page
 from marey.data import Leak
 from marey.evaluation import Evaluation, Row
 from marey.reports import answer, write_report
 
 SCRIPT = "<script>alert('x')</script>"
-VOID = {"meta", "img"}
-
-
-class Page(HTMLParser):
-    """Collects the tags and images of a page, and fails where tags do not close."""
-
-    def __init__(self, text: str) -> None:
-        super().__init__()
-        self.tags: list[str] = []
-        self.images: list[dict[str, str | None]] = []
-        self.open: list[str] = []
-        self.feed(text)
-        assert not self.open
-
-    def handle_starttag(self, tag: str, attrs: list[tuple[str, str | None]]) -> None:
-        self.tags.append(tag)
-        if tag == "img":
-            self.images.append(dict(attrs))
-        if tag not in VOID:
-            self.open.append(tag)
-
-    def handle_startendtag(self, tag: str, attrs: list[tuple[str, str | None]]) -> None:
-        self.tags.append(tag)
-
-    def handle_endtag(self, tag: str) -> None:
-        assert self.open.pop() == tag
 
 
 def evaluation(

@@ -3,13 +3,13 @@ from __future__ import annotations
 import json
 import re
 from collections.abc import Callable
-from html.parser import HTMLParser
 from pathlib import Path
 from typing import Any
 
 import pytest
 import torch
 
+from html_page import Page
 from marey import Predictor, verbs
 from marey.data import Segment
 from marey.data.figures import FRAME_RATE, draw
@@ -81,28 +81,6 @@ def test_the_same_test_gives_the_same_bytes(small_run: Path, films: Path, tmp_pa
         verbs.evaluate(small_run, str(films), out=tmp_path / name, over="windows")
     for file in ("metrics.json", "segments.json"):
         assert (tmp_path / "one" / file).read_bytes() == (tmp_path / "two" / file).read_bytes()
-
-
-class Page(HTMLParser):
-    """Collects the tags and images of a page, and fails where tags do not close."""
-
-    def __init__(self, text: str) -> None:
-        super().__init__()
-        self.tags: list[str] = []
-        self.images: list[dict[str, str | None]] = []
-        self.open: list[str] = []
-        self.feed(text)
-        assert not self.open
-
-    def handle_starttag(self, tag: str, attrs: list[tuple[str, str | None]]) -> None:
-        self.tags.append(tag)
-        if tag == "img":
-            self.images.append(dict(attrs))
-        if tag not in ("img", "meta"):
-            self.open.append(tag)
-
-    def handle_endtag(self, tag: str) -> None:
-        assert self.open.pop() == tag
 
 
 def test_the_page_is_one_file_with_a_timeline_of_each_video(small_run: Path, films: Path, tmp_path: Path) -> None:

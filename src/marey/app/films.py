@@ -11,17 +11,16 @@ from typing import Final
 from marey.app.storage import prune
 from marey.data import content_hash
 from marey.prediction import Timeline
-from marey.reports import Caption, draw_caption
-from marey.video import VideoWriter, play, probe
-
-Classes = Sequence[tuple[str, float]]
-"""Classes with their probabilities, most probable first."""
+from marey.reports import CaptionAt, annotate_video, caption_of_clip, caption_of_timeline
+from marey.video import probe
 
 _SHOWN: Final = 3  # classes on the picture
 _HEIGHTS: Final = (480, 1080)  # pixels: words on a smaller picture are hard to read, and no page shows a larger one
 
 
-def film_of_clip(path: Path, top: Classes, films: Path, *, on_progress: Callable[[float], None]) -> Path:
+def film_of_clip(
+    path: Path, top: Sequence[tuple[str, float]], films: Path, *, on_progress: Callable[[float], None]
+) -> Path:
     """A clip with one answer on all of its frames.
 
     Only pictures that were decoded reach the browser, and never the bytes of a file that somebody named.
@@ -35,33 +34,20 @@ def film_of_clip(path: Path, top: Classes, films: Path, *, on_progress: Callable
     Raises:
         VideoError: the file cannot be used.
     """
-    label, confidence = top[0]
     duration = probe(path).duration
-
-    def caption_at(time: float) -> Caption:
-        return Caption(label, confidence, tuple(top[:_SHOWN]), time, duration)
-
-    return _film(path, repr(list(top)), caption_at, duration, films, on_progress)
+    return _film(path, repr(list(top)), caption_of_clip(top[:_SHOWN], duration), duration, films, on_progress)
 
 
 def film_of_timeline(path: Path, timeline: Timeline, films: Path, *, on_progress: Callable[[float], None]) -> Path:
     """A long video with what is said at each moment; otherwise as `film_of_clip`."""
-
-    def caption_at(time: float) -> Caption:
-        segment = timeline.segment_at(time)
-        top = timeline.at(time)
-        label = None if segment is None else segment.label
-        share = None if label is None else dict(top)[label]
-        return Caption(label, share, top[:_SHOWN], time, timeline.duration)
-
     what = repr([segment.as_dict() for segment in timeline.segments]) + repr(timeline.probabilities.tobytes())
-    return _film(path, what, caption_at, timeline.duration, films, on_progress)
+    return _film(path, what, caption_of_timeline(timeline, _SHOWN), timeline.duration, films, on_progress)
 
 
 def _film(
     path: Path,
     what: str,
-    caption_at: Callable[[float], Caption],
+    caption_at: CaptionAt,
     duration: float,
     films: Path,
     on_progress: Callable[[float], None],
@@ -70,13 +56,9 @@ def _film(
     film = films / f"{key}.mp4"
     if not film.is_file():
         films.mkdir(parents=True, exist_ok=True)
-        with play(path) as playback:
-            size = _shown_size(playback.size)
-            with VideoWriter(film, size=size, frame_rate=playback.frame_rate, sound_of=path) as writer:
-                for frame in playback:
-                    picture = playback.picture(frame, size=size).permute(1, 2, 0).numpy()
-                    writer.write(draw_caption(picture, caption_at(frame.time)), time=frame.time)
-                    on_progress(min(1.0, frame.time / duration))
+        annotate_video(
+            path, film, caption_at, resize=_shown_size, on_progress=lambda done: on_progress(min(1.0, done / duration))
+        )
         prune(films)
     os.utime(film)
     return film

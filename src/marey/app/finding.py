@@ -22,6 +22,7 @@ from marey.data import Clip
 from marey.errors import MareyError, VideoError
 from marey.prediction import Timeline
 from marey.reports import write_segments
+from marey.reports.style import clock_text
 from marey.video import probe
 
 LONG: Final = 12.0  # s; what lasts longer is looked at over time
@@ -72,7 +73,7 @@ def show_finding(clip: Clip, name: str, entry: Entry, settings: Settings) -> Non
     try:
         span = (clip.end or probe(clip.path).duration) - (clip.start or 0.0)
         over_time = clip.start is None and clip.end is None and span > LONG
-        if span > LONG and clip.start is None and clip.end is None:
+        if over_time:
             ways = {"Over time": True, "As one clip": False}
             way = st.segmented_control("Look at it", list(ways), default="Over time", required=True)
             over_time = ways[way]
@@ -182,7 +183,12 @@ def _show_segments(timeline: Timeline, key: str) -> None:
         return
     words.lead("Choose a row to play the video from there.")
     rows = [
-        {"from": clock(segment.start), "to": clock(segment.end), "label": segment.label, "sure": segment.confidence}
+        {
+            "from": clock_text(segment.start),
+            "to": clock_text(segment.end),
+            "label": segment.label,
+            "sure": segment.confidence,
+        }
         for segment in timeline.segments
     ]
     columns = {"sure": st.column_config.ProgressColumn(format="percent", min_value=0, max_value=1)}
@@ -195,13 +201,6 @@ def _show_segments(timeline: Timeline, key: str) -> None:
         selection_mode="single-row",
         height="content" if len(rows) <= 9 else 360,
     )
-
-
-def clock(seconds: float) -> str:
-    """A time of a video, as in 0:04.2 or 1:02:03.0."""
-    tenths = round(seconds * 10)
-    hours, minutes, rest = tenths // 36_000, tenths // 600 % 60, tenths % 600 / 10
-    return f"{hours}:{minutes:02d}:{rest:04.1f}" if hours else f"{minutes}:{rest:04.1f}"
 
 
 def _downloads(timeline: Timeline, film: Path, name: str) -> None:

@@ -199,13 +199,17 @@ class Screen:
 
     @show.register
     def _(self, answer: Timelines) -> None:
+        from marey.reports.style import clock_text
+
         table = _table("source", "from", "to", "label", "confidence")
         for timeline in answer.timelines:
             for segment in timeline.segments:
-                ends = (_clock(segment.start), _clock(segment.end))
+                ends = (clock_text(segment.start), clock_text(segment.end))
                 table.add_row(Text(timeline.source), *ends, Text(segment.label), f"{segment.confidence:.2f}")
             if not timeline.segments:
-                table.add_row(Text(timeline.source), _clock(0.0), _clock(timeline.duration), "none of these", "")
+                table.add_row(
+                    Text(timeline.source), clock_text(0.0), clock_text(timeline.duration), "none of these", ""
+                )
         for failed in answer.failed:
             table.add_row(Text(failed.source), "", "", Text(str(failed.reason), style="red"), Text(failed.detail))
         self._print(table)
@@ -213,10 +217,12 @@ class Screen:
 
     @show.register
     def _(self, answer: LivePredictions) -> None:
+        from marey.reports.style import clock_text
+
         before: str | None = ""
         with Live(console=self._out, auto_refresh=False, transient=True) as line:
             for said in answer.predictions:
-                text = f"{_clock(said.time)}  {said.label or 'none of these'}  {said.confidence:.2f}"
+                text = f"{clock_text(said.time)}  {said.label or 'none of these'}  {said.confidence:.2f}"
                 if said.label != before:
                     self._out.print(Text(text), soft_wrap=True)
                     before = said.label
@@ -301,12 +307,6 @@ class Screen:
             mark = Text("ok", style="green") if finding.ok else Text("fault", style="red")
             table.add_row(finding.name, mark, Text(finding.detail))
         self._print(table)
-
-
-def _clock(seconds: float) -> str:
-    minutes, rest = divmod(round(seconds, 1), 60)
-    hours, minutes = divmod(int(minutes), 60)
-    return f"{hours}:{minutes:02d}:{rest:04.1f}" if hours else f"{minutes}:{rest:04.1f}"
 
 
 def _table(*columns: str) -> Table:

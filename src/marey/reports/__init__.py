@@ -2,7 +2,14 @@
 
 from __future__ import annotations
 
-from marey.reports.annotation import annotate_video, plate_of, write_labelled_frames
+from marey.reports.annotation import (
+    CaptionAt,
+    annotate_video,
+    caption_of_clip,
+    caption_of_timeline,
+    plate_of,
+    write_labelled_frames,
+)
 from marey.reports.chronophotograph import chronophotograph, contact_sheet
 from marey.reports.comparison import SURE, Cost, Entry, TrainingTime, answer_of, comparison_table, write_comparison
 from marey.reports.overlay import Caption, draw_caption
@@ -27,6 +34,7 @@ __all__ = [
     "SEGMENT_SUFFIXES",
     "SURE",
     "Caption",
+    "CaptionAt",
     "Cost",
     "Entry",
     "History",
@@ -37,6 +45,8 @@ __all__ = [
     "annotate_video",
     "answer",
     "answer_of",
+    "caption_of_clip",
+    "caption_of_timeline",
     "chronophotograph",
     "comparison_table",
     "contact_sheet",

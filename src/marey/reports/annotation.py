@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import math
-from collections.abc import Callable, Iterator
+from collections.abc import Callable, Iterator, Sequence
 from pathlib import Path
 from typing import Final, Literal
 
@@ -11,6 +11,7 @@ import numpy as np
 import numpy.typing as npt
 
 from marey.errors import UsageError
+from marey.prediction import Timeline
 from marey.reports.chronophotograph import INSTANTS, chronophotograph
 from marey.reports.overlay import Caption, draw_caption
 from marey.reports.picture_files import new_folder, reduced_size, save_picture, time_name
@@ -21,11 +22,51 @@ _PLATE_SIDE: Final = 720  # pixels of the longer side
 _PLATE_FRAMES: Final = 24  # for the background, in memory at once
 
 
+Classes = Sequence[tuple[str, float]]
+"""Classes with their probabilities, most probable first."""
+
+CaptionAt = Callable[[float], Caption]
+"""What to say at a time, in seconds from the first frame."""
+
+
+def caption_of_clip(top: Classes, duration: float) -> CaptionAt:
+    """One answer at all times.
+
+    Args:
+        top: the classes to show with their probabilities, most probable first.
+        duration: of the clip, seconds.
+    """
+    label, confidence = top[0]
+    return lambda time: Caption(label, confidence, tuple(top), time, duration)
+
+
+def caption_of_timeline(timeline: Timeline, classes: int, *, steady: bool = True) -> CaptionAt:
+    """What happens at each time.
+
+    Args:
+        timeline: of the video.
+        classes: how many to show.
+        steady: the label of the segment at each time; otherwise the most probable class at each.
+    """
+
+    def caption_at(time: float) -> Caption:
+        ranked = timeline.at(time)
+        label: str | None = ranked[0][0]
+        if steady:
+            segment = timeline.segment_at(time)
+            label = None if segment is None else segment.label
+        confidence = None if label is None else dict(ranked)[label]
+        return Caption(label, confidence, ranked[:classes], time, timeline.duration)
+
+    return caption_at
+
+
 def annotate_video(
     source: str | Path,
     out: str | Path,
-    caption_at: Callable[[float], Caption],
+    caption_at: CaptionAt,
     *,
+    resize: Callable[[tuple[int, int]], tuple[int, int]] | None = None,
     limits: Limits = Limits(),  # noqa: B008 - frozen
     on_progress: Callable[[float], None] | None = None,
 ) -> None:
@@ -38,6 +79,7 @@ def annotate_video(
         source: a local video.
         out: the new one, which ends in .mp4.
         caption_at: what to say at a time, in seconds from the first frame.
+        resize: from the height and width of the source, as it is shown, to those of the new one; None keeps them.
         limits: of reading.
         on_progress: called after each frame with the seconds that are done.
 
@@ -48,20 +90,19 @@ def annotate_video(
     source, out = Path(source), Path(out)
     if out.exists() and source.exists() and out.samefile(source):
         raise UsageError(f"{out} would take the place of its own source: choose another name")
-    with (
-        play(source, limits=limits) as playback,
-        VideoWriter(out, size=playback.size, frame_rate=playback.frame_rate, sound_of=source) as writer,
-    ):
-        for frame in playback:
-            writer.write(_labelled(playback, frame, caption_at), time=frame.time, end=frame.end)
-            if on_progress is not None:
-                on_progress(frame.end)
+    with play(source, limits=limits) as playback:
+        size = playback.size if resize is None else resize(playback.size)
+        with VideoWriter(out, size=size, frame_rate=playback.frame_rate, sound_of=source) as writer:
+            for frame in playback:
+                writer.write(_labelled(playback, frame, caption_at, size), time=frame.time, end=frame.end)
+                if on_progress is not None:
+                    on_progress(frame.end)
 
 
 def write_labelled_frames(
     source: str | Path,
     folder: str | Path,
-    caption_at: Callable[[float], Caption],
+    caption_at: CaptionAt,
     *,
     every: float | None = None,
     suffix: Literal[".jpg", ".png"] = ".jpg",
@@ -93,7 +134,7 @@ def write_labelled_frames(
         for frame, until in _with_ends(playback):
             if every is None or due < until - _TOLERANCE:
                 name = f"{frame.number:06d}_{time_name(frame.time, digits=3)}{suffix}"
-                save_picture(_labelled(playback, frame, caption_at), unfinished / name)
+                save_picture(_labelled(playback, frame, caption_at, playback.size), unfinished / name)
                 written += 1
                 due = due if every is None else every * math.ceil((until - _TOLERANCE) / every)
             if on_progress is not None:
@@ -128,8 +169,10 @@ def plate_of(
     return chronophotograph(frames.data, instants=instants)
 
 
-def _labelled(playback: Playback, frame: PlayedFrame, caption_at: Callable[[float], Caption]) -> npt.NDArray[np.uint8]:
-    picture = playback.picture(frame, size=playback.size).permute(1, 2, 0).numpy()
+def _labelled(
+    playback: Playback, frame: PlayedFrame, caption_at: CaptionAt, size: tuple[int, int]
+) -> npt.NDArray[np.uint8]:
+    picture = playback.picture(frame, size=size).permute(1, 2, 0).numpy()
     return draw_caption(picture, caption_at(frame.time))
 
 

@@ -12,7 +12,7 @@ from marey.errors import UsageError
 
 if TYPE_CHECKING:
     from marey.data import Segment
-    from marey.prediction import Predictor, Segmentation, StreamPrediction
+    from marey.prediction import Predictor, Segmentation, StreamPrediction, Timeline
     from marey.verbs.outputs import Outputs
     from marey.video import PlayedFrame
 
@@ -134,7 +134,7 @@ class _Spans:
         if self._label is not None and time > self._start:
             self._done.append(Segment(self._start, time, self._label, min(1.0, self._sum / self._count)))
 
-    def timeline(self, source: str, labels: tuple[str, ...]) -> Any:
+    def timeline(self, source: str, labels: tuple[str, ...]) -> Timeline:
         """All of it, as a timeline without probabilities."""
         import numpy as np
 

@@ -15,7 +15,10 @@ from marey.prediction import Prediction, StreamPrediction, Timeline
 from marey.reports import (
     SEGMENT_SUFFIXES,
     Caption,
+    CaptionAt,
     annotate_video,
+    caption_of_clip,
+    caption_of_timeline,
     plate_of,
     plot_timeline,
     save_picture,
@@ -35,36 +38,24 @@ class Saying:
 
     Attributes:
         caption_at: the caption at a time in seconds.
+        duration: of the video, seconds.
         timeline: what it rests on; None where one label stands for all.
     """
 
-    caption_at: Callable[[float], Caption]
+    caption_at: CaptionAt
+    duration: float
     timeline: Timeline | None = None
 
     @classmethod
     def of_clip(cls, prediction: Prediction, top: int) -> Self:
         """One label for the whole clip."""
         duration = probe(prediction.source).duration
-
-        def caption_at(time: float) -> Caption:
-            return Caption(prediction.label, prediction.confidence, prediction.top(top), time, duration)
-
-        return cls(caption_at)
+        return cls(caption_of_clip(prediction.top(top), duration), duration)
 
     @classmethod
     def of_timeline(cls, timeline: Timeline, top: int, *, steady: bool) -> Self:
         """The label of the segment at each time, or where `steady` is false the most probable class at each."""
-
-        def caption_at(time: float) -> Caption:
-            classes = timeline.at(time)
-            label: str | None = classes[0][0]
-            if steady:
-                segment = timeline.segment_at(time)
-                label = None if segment is None else segment.label
-            confidence = dict(classes).get(label) if label is not None else None
-            return Caption(label, confidence, classes[:top], time, timeline.duration)
-
-        return cls(caption_at, timeline)
+        return cls(caption_of_timeline(timeline, top, steady=steady), timeline.duration, timeline)
 
 
 def live_caption(said: StreamPrediction | None, top: int, time: float) -> Caption:
@@ -153,12 +144,12 @@ class Outputs:
         written = []
         if self.annotate is not None:
             out = self._place(self.annotate, source, ".mp4")
-            with _seconds(reporter, f"drawing {out.name}", source) as on_progress:
+            with _seconds(reporter, f"drawing {out.name}", saying.duration) as on_progress:
                 annotate_video(source, out, saying.caption_at, on_progress=on_progress)
             written.append(out)
         if self.frames is not None:
             out = self._place(self.frames, source, "")
-            with _seconds(reporter, f"drawing {out.name}", source) as on_progress:
+            with _seconds(reporter, f"drawing {out.name}", saying.duration) as on_progress:
                 write_labelled_frames(source, out, saying.caption_at, on_progress=on_progress)
             written.append(out)
         if self.plate is not None:
@@ -186,7 +177,7 @@ class Outputs:
 
 
 @contextmanager
-def _seconds(reporter: Reporter, title: str, source: Path) -> Iterator[Callable[[float], None]]:
+def _seconds(reporter: Reporter, title: str, duration: float) -> Iterator[Callable[[float], None]]:
     """A stage in seconds of video."""
-    with reporter.stage(title, max(1, round(probe(source).duration))) as stage:
+    with reporter.stage(title, max(1, round(duration))) as stage:
         yield lambda done: stage.advance(int(done))
