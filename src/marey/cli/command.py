@@ -47,6 +47,7 @@ def command(verb: Callable[..., Any]) -> Callable[..., None]:
             for name, parameter in inspect.signature(verb).parameters.items()
             if parameter.kind is inspect.Parameter.POSITIONAL_OR_KEYWORD
         ]
+        answer: Any = None
         try:
             answer = verb(*by_place, **given)
             if as_json and hasattr(answer, "lines"):
@@ -57,6 +58,9 @@ def command(verb: Callable[..., Any]) -> Callable[..., None]:
             if not as_json:
                 screen.show(answer)
         except KeyboardInterrupt:
+            if hasattr(answer, "close"):  # this is how watching ends, also between two answers
+                answer.close()
+                return
             sys.stderr.write("\nmarey: stopped; what was finished is kept, and the same command goes on from there\n")
             raise typer.Exit(130) from None
         if as_json:

@@ -2,9 +2,9 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterator
+from collections.abc import Generator, Iterator
 from contextlib import ExitStack
-from dataclasses import dataclass, field
+from dataclasses import dataclass
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
@@ -31,9 +31,13 @@ class LivePredictions:
     """
 
     source: str
-    predictions: Iterator[StreamPrediction]
+    predictions: Generator[StreamPrediction, None, None]
     top: int
-    written: list[Path] = field(default_factory=list)
+    written: list[Path]
+
+    def close(self) -> None:
+        """End the watching, wherever it is; files that were asked for are complete then."""
+        self.predictions.close()
 
     def lines(self) -> Iterator[dict[str, Any]]:
         """For JSON, a line an answer."""
@@ -56,9 +60,8 @@ def predict_live(
     if seconds is not None and not seconds > 0:
         raise UsageError(f"seconds={seconds:g}: watching has to last")
     outputs.check_live()
-    answer = LivePredictions(source, iter(()), outputs.top)
-    answer.predictions = _watch(predictor, source, rule, outputs, seconds, answer.written)
-    return answer
+    written: list[Path] = []
+    return LivePredictions(source, _watch(predictor, source, rule, outputs, seconds, written), outputs.top, written)
 
 
 def _watch(
@@ -68,7 +71,7 @@ def _watch(
     outputs: Outputs,
     seconds: float | None,
     written: list[Path],
-) -> Iterator[StreamPrediction]:
+) -> Generator[StreamPrediction, None, None]:
     from marey.errors import VideoError
     from marey.reports import draw_caption, write_segments
     from marey.verbs.outputs import live_caption
