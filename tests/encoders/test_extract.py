@@ -145,11 +145,12 @@ def test_an_interrupted_extraction_goes_on_where_it_was(
 
     with pytest.raises(interruption):
         extract(clips, encoder, how, cache=cache, on_progress=interrupt)
-    assert encoder.pictures == 3 * T
+    before = encoder.pictures // T
+    assert 3 <= before < len(clips)  # with those that were in hand
     seen: list[Progress] = []
     found = extract(clips, encoder, how, cache=cache, on_progress=seen.append)
     assert encoder.pictures == len(clips) * T  # none of them twice
-    assert [progress.cached for progress in seen] == [1, 2, 3, 3, 3, 3, 3, 3]
+    assert seen[-1].cached == before
     assert not any(isinstance(result, VideoError) for result in found)
     assert not list(tmp_path.rglob("*.part"))
 

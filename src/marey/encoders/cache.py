@@ -6,9 +6,11 @@ import hashlib
 import json
 import os
 import tempfile
+from contextlib import suppress
 from pathlib import Path
 from typing import Any, Final
 
+import filelock
 import platformdirs
 from safetensors import SafetensorError
 from safetensors.torch import load, load_file, save
@@ -18,6 +20,8 @@ from marey.data import Clip
 from marey.encoders.contract import Contract, FrameOrder, View
 from marey.errors import UsageError
 
+_CLAIM_DIGITS: Final = 3  # of a key: 4,096 files of locks at most
+_POLL: Final = 0.05  # s
 _FORMAT: Final = 1  # raised when the same clip and contract come to give other features
 
 
@@ -25,6 +29,10 @@ def cache_home() -> Path:
     """Where features are kept: `MAREY_CACHE`, else the user's cache folder."""
     named = os.environ.get("MAREY_CACHE")
     return Path(named).expanduser() if named else Path(platformdirs.user_cache_dir("marey"))
+
+
+Claim = filelock.BaseFileLock
+"""Says that a process has a clip in hand; it ends with `release()`, and with the process."""
 
 
 class FeatureCache:
@@ -91,10 +99,37 @@ class FeatureCache:
         try:
             self._write(self._path(key), save({"features": features.contiguous()}))
         except OSError as error:
-            raise UsageError(
-                f"features cannot be kept in {self.root}: {error.strerror}; "
-                "make room there, or let MAREY_CACHE name another folder"
-            ) from error
+            raise self._unwritable(error) from error
+
+    def claim(self, key: str, *, patience: float = 0.0) -> Claim | None:
+        """Announce to other processes, on this machine and on those that share the folder, who makes an entry.
+
+        Args:
+            key: of the entry. A few thousand files stand for all keys: rarely, two of them share one.
+            patience: seconds to wait for whoever has it in hand.
+
+        Returns:
+            None where another has it in hand. Where the file system knows no locks everyone does everything.
+
+        Raises:
+            UsageError: the folder cannot be written to.
+        """
+        lock = filelock.FileLock(self.root / "claims" / f"{key[:_CLAIM_DIGITS]}.lock", thread_local=False)
+        try:
+            Path(lock.lock_file).parent.mkdir(parents=True, exist_ok=True)
+            with suppress(NotImplementedError):
+                lock.acquire(timeout=patience, poll_interval=_POLL)
+        except filelock.Timeout:
+            return None
+        except OSError as error:
+            raise self._unwritable(error) from error
+        return lock
+
+    def _unwritable(self, error: OSError) -> UsageError:
+        return UsageError(
+            f"features cannot be kept in {self.root}: {error.strerror}; "
+            "make room there, or let MAREY_CACHE name another folder"
+        )
 
     @staticmethod
     def _write(path: Path, data: bytes) -> None:
