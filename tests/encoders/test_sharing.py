@@ -121,7 +121,11 @@ def test_batches_filled_across_clips_give_each_clip_its_own_features(clips: list
     together = _Extraction(encoder, how, FeatureCache(tmp_path / "together"), "given", Limits())
     missing = Clip(tmp_path / "missing.mp4")
     prepared = [together._prepare((clip, (View(),))) for clip in clips]
-    jobs = [*prepared[:3], VideoError(missing.path, "missing", "it is not there"), *prepared[3:]]
+    jobs: list[_Job | VideoError] = [
+        *prepared[:3],
+        VideoError(missing.path, "missing", "it is not there"),
+        *prepared[3:],
+    ]
     found = list(together._filling_batches(iter(jobs)))
     assert [isinstance(job, VideoError) for job in found] == [False] * 3 + [True] + [False] * 3
     for result, job in zip(alone, (job for job in found if isinstance(job, _Job)), strict=True):
