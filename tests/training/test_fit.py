@@ -4,15 +4,14 @@ import csv
 import signal
 import threading
 import time
-from importlib import import_module
 from pathlib import Path
 
 import pytest
 import torch
 
 from marey.models import Classifier, HeadSpec
-from marey.training import FeatureSet, Fit, Training, fit
-from marey.training.fit import CHECKPOINT
+from marey.training import FeatureSet, Fit, Task, Training, checkpoint, fit
+from marey.training.checkpoint import CHECKPOINT
 
 CLASSES, LENGTH, DIM = 3, 5, 8
 
@@ -49,7 +48,8 @@ def train(
     log_dir: Path | None = None,
 ) -> Fit:
     clips = clips or toy()
-    return fit(new(clips), clips, training, seed=seed, validation=validation, epochs=epochs, log_dir=log_dir)
+    task = Task(new(clips), clips, seed, validation=validation, epochs=epochs, log_dir=log_dir)
+    return fit(task, training)
 
 
 def right(result: Fit, clips: FeatureSet) -> torch.Tensor:
@@ -90,7 +90,7 @@ def test_a_training_leaves_the_chance_of_its_caller_alone() -> None:
     torch.manual_seed(5)
     expected = torch.rand(3)
     torch.manual_seed(5)
-    fit(classifier, clips, Training(epochs=1), seed=0)
+    fit(Task(classifier, clips, 0), Training(epochs=1))
     assert torch.equal(torch.rand(3), expected)
 
 
@@ -168,7 +168,7 @@ def test_logs_are_left_for_tensorboard_and_as_csv(tmp_path: Path) -> None:
 def test_a_training_that_is_interrupted_goes_on_to_the_same_bits(
     monkeypatch: pytest.MonkeyPatch, tmp_path: Path
 ) -> None:
-    monkeypatch.setattr(import_module("marey.training.module"), "CHECKPOINT_EVERY", 0.0)
+    monkeypatch.setattr(checkpoint, "CHECKPOINT_EVERY", 0.0)
     training = LIVELY.model_copy(update={"epochs": 80, "patience": 80})
     validation = toy(seed=1, noise=3.0)
     whole = train(training, validation=validation)

@@ -5,7 +5,7 @@ import itertools
 import pytest
 
 from marey.training import Training
-from marey.training.schedule import equal_epochs, schedule, warmup_cosine, warmup_only
+from marey.training.schedule import Plateau, equal_epochs, schedule, warmup_cosine, warmup_only
 
 
 def test_the_rate_rises_in_equal_steps_and_falls_by_half_a_cosine_to_zero() -> None:
@@ -58,3 +58,12 @@ def test_no_fewer_than_one_epoch_and_no_more_than_the_recipes_are_run() -> None:
     training = Training(epochs=10)
     assert equal_epochs([0.0], training) == 1
     assert equal_epochs([training.learning_rate] * 10, training) == 10
+
+
+def test_a_plateau_falls_to_a_tenth_once_the_score_has_not_risen_for_longer_than_its_patience() -> None:
+    plateau = Plateau.of(Training(patience=5))
+    factors = []
+    for score in (0.5, 0.6, 0.6, 0.5, 0.4, 0.7, 0.7, 0.1, 0.1, 0.1, 0.1, 0.1):
+        plateau.step(score)
+        factors.append(plateau.factor)
+    assert factors == pytest.approx([1, 1, 1, 1, 0.1, 0.1, 0.1, 0.1, 0.01, 0.01, 0.01, 0.001])

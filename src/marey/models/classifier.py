@@ -55,8 +55,12 @@ class Classifier(nn.Module):
 
     def prepare(self, features: Mapping[str, Tensor]) -> None:
         """Learn the scale of the features from those of the training clips, stream name to (N, T, D)."""
-        for _, head, values in self._inputs(features):
-            head.prepare(values)
+        self.prepare_condensed(self.condense(features))
+
+    def prepare_condensed(self, condensed: Mapping[str, Tensor]) -> None:
+        """The same from what `condense` gave of the training clips."""
+        for name, head in self._named_heads():
+            head.prepare_condensed(condensed[name])
 
     def load_pretrained(self, weights: str) -> None:
         """Begin from weights that were trained elsewhere, see `Head.load_pretrained`."""
@@ -70,7 +74,15 @@ class Classifier(nn.Module):
 
     def summarise(self, features: Mapping[str, Tensor], mask: Tensor) -> dict[str, Tensor]:
         """What the trained layers of each head see, by the head's name: (B, ...)."""
-        return {name: head.summarise(values, mask) for name, head, values in self._inputs(features)}
+        return self.finish(self.condense(features, mask), mask)
+
+    def condense(self, features: Mapping[str, Tensor], mask: Tensor | None = None) -> dict[str, Tensor]:
+        """What each head says of clips without having seen others, by the head's name: (B, ...)."""
+        return {name: head.condense(values, mask) for name, head, values in self._inputs(features)}
+
+    def finish(self, condensed: Mapping[str, Tensor], mask: Tensor) -> dict[str, Tensor]:
+        """From there to what the trained layers of each head see."""
+        return {name: head.finish(condensed[name], mask) for name, head in self._named_heads()}
 
     def head_logits(self, summaries: Mapping[str, Tensor], mask: Tensor) -> Tensor:
         """What each head says by itself to what `summarise` gave: (heads, B, classes)."""

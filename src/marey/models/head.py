@@ -33,8 +33,14 @@ class Standardise(nn.Module):
     @torch.no_grad()
     def fit(self, values: Tensor) -> None:
         """Take mean and deviation from the training set: values (N, D)."""
-        self.mean.copy_(values.mean(0))
-        deviation = values.std(0, correction=0)
+        mean = values.mean(0)
+        self.fit_moments(mean, (values - mean).square_().mean(0))
+
+    @torch.no_grad()
+    def fit_moments(self, mean: Tensor, variance: Tensor) -> None:
+        """Take them as they are: (D,) both."""
+        self.mean.copy_(mean)
+        deviation = variance.sqrt()
         # A number that hardly varies carries noise, and must not be blown up to the size of the others.
         floor = deviation.mean().clamp_min(1e-6) * 1e-2
         self.scale.copy_(1 / deviation.clamp_min(floor))
@@ -64,8 +70,10 @@ class Dropout(nn.Module):
             return values
         count = values.numel()
         chance = torch.empty(-(-count // 8), dtype=torch.int64, device=values.device).random_(-(2**63), None)
-        keep = chance.view(torch.uint8)[:count].view(values.shape) >= dropped
-        return values * keep * (256 / (256 - dropped))
+        # As numbers at once: multiplying by truth values is ten times as slow on a processor.
+        keep = torch.empty_like(values, requires_grad=False)
+        torch.ge(chance.view(torch.uint8)[:count].view(values.shape), dropped, out=keep)
+        return values * keep.mul_(256 / (256 - dropped))
 
 
 @dataclass(slots=True)
@@ -93,6 +101,9 @@ class StepState:
 class Head(nn.Module):
     """A trained network from one stream of a clip to logits: (B, T, ...) and a mask (B, T) to (B, classes).
 
+    It has three parts: `condense` knows no other clip, and is worked out once for all trainings; `finish` knows the
+    training clips (`prepare`), and is worked out once a training; `classify` is what is trained.
+
     On features, (B, T, D), T may differ from call to call. The mask is true where there is a frame, and at least once
     a clip; what stands elsewhere has no influence.
 
@@ -110,7 +121,11 @@ class Head(nn.Module):
         self.classes = classes
 
     def prepare(self, features: Tensor) -> None:
-        """Learn what is fixed from the training clips, (N, T, ...), before training: by default nothing."""
+        """Learn what is fixed from the training clips, (N, T, ...), before training."""
+        self.prepare_condensed(self.condense(features, None))
+
+    def prepare_condensed(self, condensed: Tensor) -> None:
+        """The same from what `condense` gave of them, (N, ...): by default nothing."""
 
     def load_pretrained(self, weights: str) -> None:
         """Begin from weights that were trained elsewhere: "pretrained" ones, or those in a file.
@@ -128,7 +143,15 @@ class Head(nn.Module):
 
     def summarise(self, features: Tensor, mask: Tensor) -> Tensor:
         """What the trained layers see of clips, (B, ...); nothing in it is trained, so training works it out once."""
-        return blank(features, mask)
+        return self.finish(self.condense(features, mask), mask)
+
+    def condense(self, features: Tensor, mask: Tensor | None) -> Tensor:
+        """What can be said of each clip without having seen others, (B, ...); without a mask every frame is there."""
+        return features if mask is None else blank(features, mask)
+
+    def finish(self, condensed: Tensor, mask: Tensor) -> Tensor:
+        """From there to what the trained layers see, (B, ...)."""
+        return condensed
 
     def classify(self, summary: Tensor, mask: Tensor) -> Tensor:
         """Logits of what `summarise` gave, (B, classes)."""
@@ -155,18 +178,28 @@ class FeatureHead(Head):
         self.dim = dim
         self.standardise = Standardise(dim)
 
-    def prepare(self, features: Tensor) -> None:
+    def prepare_condensed(self, condensed: Tensor) -> None:
         """Learn the scale of the features from those of the training clips, (N, T, D)."""
-        self.standardise.fit(features.flatten(0, 1))
+        self.standardise.fit(condensed.flatten(0, 1))
 
-    def summarise(self, features: Tensor, mask: Tensor) -> Tensor:
+    def finish(self, condensed: Tensor, mask: Tensor) -> Tensor:
         """The standardised features, (B, T, D), zero where the mask is false."""
-        return blank(self.standardise(features), mask)
+        standard: Tensor = self.standardise(condensed)
+        return standard * mask.unsqueeze(-1).to(standard.dtype)
 
 
 def blank(features: Tensor, mask: Tensor) -> Tensor:
     """Features (B, T, D) with zeros where there is no frame. Zero times infinity is no number: they are filled in."""
     return features.masked_fill(~mask.unsqueeze(-1), 0.0)
+
+
+def moments(features: Tensor, mask: Tensor | None) -> tuple[Tensor, Tensor]:
+    """Mean and variance over the frames that there are: (B, T, D) to (B, D) both."""
+    if mask is None:
+        mean = features.mean(1)
+        return mean, (features - mean.unsqueeze(1)).square_().mean(1)
+    mean = masked_mean(features, mask)
+    return mean, masked_mean((features - mean.unsqueeze(1)) ** 2, mask)
 
 
 def masked_mean(values: Tensor, mask: Tensor) -> Tensor:

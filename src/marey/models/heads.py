@@ -7,7 +7,7 @@ import math
 import torch
 from torch import Tensor, nn
 
-from marey.models.head import Dropout, FeatureHead, Standardise, StepState, masked_mean, mean_of_predictions
+from marey.models.head import Dropout, FeatureHead, Standardise, StepState, masked_mean, mean_of_predictions, moments
 from marey.models.registry import register_head
 
 
@@ -20,9 +20,18 @@ class MeanHead(FeatureHead):
         self.dropout = Dropout(dropout)
         self.linear = nn.Linear(dim, classes)
 
-    def summarise(self, features: Tensor, mask: Tensor) -> Tensor:
-        """The mean over time, (B, D)."""
-        return masked_mean(super().summarise(features, mask), mask)
+    def condense(self, features: Tensor, mask: Tensor | None) -> Tensor:
+        """Mean and variance over time, (B, 2, D)."""
+        return torch.stack(moments(super().condense(features, mask), mask), dim=1)
+
+    def prepare_condensed(self, condensed: Tensor) -> None:
+        """Learn the scale of the features from mean and variance of each training clip, (N, 2, D)."""
+        self.standardise.fit_moments(*_together(condensed[:, 0], condensed[:, 1]))
+
+    def finish(self, condensed: Tensor, mask: Tensor) -> Tensor:
+        """The mean, standardised, (B, D)."""
+        standard: Tensor = self.standardise(condensed[:, 0])
+        return standard
 
     def classify(self, summary: Tensor, mask: Tensor) -> Tensor:
         """Logits, (B, classes)."""
@@ -68,31 +77,37 @@ class PyramidHead(FeatureHead):
         nn.init.zeros_(self.linear.weight)  # starts from "every class alike", and needs no luck
         nn.init.zeros_(self.linear.bias)
 
-    def prepare(self, features: Tensor) -> None:
-        """Learn the scale of the features and of their statistics over time."""
-        super().prepare(features)
-        mask = torch.ones(features.shape[:2], dtype=torch.bool, device=features.device)
-        self.pooled.fit(self.pool(super().summarise(features, mask), mask))
-
-    def pool(self, features: Tensor, mask: Tensor) -> Tensor:
-        """(B, T, D) to (B, (2 + parts) D)."""
-        mean = masked_mean(features, mask)
-        deviation = (masked_mean((features - mean.unsqueeze(1)) ** 2, mask) + 1e-8).sqrt()
+    def condense(self, features: Tensor, mask: Tensor | None) -> Tensor:
+        """Mean and variance over the clip, means of its parts: (B, T, D) to (B, 2 + parts, D)."""
+        features = super().condense(features, mask)
+        mean, variance = moments(features, mask)
+        there = mask if mask is not None else torch.ones(features.shape[:2], dtype=torch.bool, device=features.device)
         # The k-th frame that there is belongs to the part that its place among them falls into.
-        place = mask.cumsum(1) - 1
-        part = place * self.parts // mask.sum(1, keepdim=True)
+        place = there.cumsum(1) - 1
+        part = place * self.parts // there.sum(1, keepdim=True)
         parts = []
         for number in range(self.parts):
-            inside = mask & (part == number)
+            inside = there & (part == number)
             # Fewer frames than parts leave some empty; the whole clip's mean is the best guess for those.
             some = inside.any(1, keepdim=True)
             parts.append(torch.where(some, masked_mean(features, inside), mean))
-        return torch.cat([mean, deviation, *parts], dim=1)
+        return torch.stack([mean, variance, *parts], dim=1)
 
-    def summarise(self, features: Tensor, mask: Tensor) -> Tensor:
-        """The statistics over time, standardised, (B, (2 + parts) D)."""
-        standard: Tensor = self.pooled(self.pool(super().summarise(features, mask), mask))
+    def prepare_condensed(self, condensed: Tensor) -> None:
+        """Learn the scale of the features and of their statistics over time."""
+        self.standardise.fit_moments(*_together(condensed[:, 0], condensed[:, 1]))
+        self.pooled.fit(self._standard(condensed))
+
+    def finish(self, condensed: Tensor, mask: Tensor) -> Tensor:
+        """The statistics over time, the deviation in place of the variance, standardised: (B, (2 + parts) D)."""
+        standard: Tensor = self.pooled(self._standard(condensed))
         return standard
+
+    def _standard(self, condensed: Tensor) -> Tensor:
+        """The statistics of standardised features from those of the features themselves."""
+        deviation = (condensed[:, 1] * self.standardise.scale.square() + 1e-8).sqrt()
+        mean, parts = self.standardise(condensed[:, 0]), self.standardise(condensed[:, 2:])
+        return torch.cat([mean, deviation, parts.flatten(1)], dim=1)
 
     def classify(self, summary: Tensor, mask: Tensor) -> Tensor:
         """Logits, (B, classes)."""
@@ -189,6 +204,12 @@ class TransformerHead(FeatureHead):
         values = self.encoder(values, src_key_padding_mask=~mask)
         logits: Tensor = self.linear(masked_mean(values, mask))
         return logits
+
+
+def _together(means: Tensor, variances: Tensor) -> tuple[Tensor, Tensor]:
+    """Mean and variance of all frames from those of clips of one length: (N, D) to (D,)."""
+    mean = means.mean(0)
+    return mean, (variances + (means - mean).square()).mean(0)
 
 
 def positions(mask: Tensor, dim: int) -> Tensor:

@@ -3,9 +3,9 @@
 from __future__ import annotations
 
 from abc import ABC, abstractmethod
-from collections.abc import Iterator, Mapping, Sequence
+from collections.abc import Callable, Iterator, Mapping, Sequence
 from dataclasses import dataclass, replace
-from typing import NamedTuple, Self
+from typing import Literal, NamedTuple, Self
 
 import torch
 from torch import Tensor
@@ -14,6 +14,8 @@ from marey.encoders import Features
 from marey.models import Classifier
 from marey.training.augmentation import Augmentation, augment
 from marey.training.recipe import Training
+
+Stage = Literal["features", "condensed", "summaries"]
 
 
 class Batch(NamedTuple):
@@ -70,13 +72,15 @@ class FeatureSet(ClipSet):
     """Clips as features, in memory.
 
     Attributes:
-        features: stream name to (V, N, T, D). Summarised, head name to (V, N, ...).
+        features: stream name to (V, N, T, D); condensed or summarised, head name to (V, N, ...).
+        stage: how far they have come from features to what trained layers see.
     """
 
     features: dict[str, Tensor]
     labels: Tensor
     classes: int
     length: int
+    stage: Stage = "features"
 
     @classmethod
     def stack(cls, views: Sequence[Sequence[Features]], labels: Sequence[int], classes: int) -> FeatureSet:
@@ -98,7 +102,7 @@ class FeatureSet(ClipSet):
         """The clips with these numbers."""
         chosen = torch.tensor(indices, dtype=torch.int64)
         features = {stream: values[:, chosen] for stream, values in self.features.items()}
-        return FeatureSet(features, self.labels[chosen], self.classes, self.length)
+        return replace(self, features=features, labels=self.labels[chosen])
 
     def read(self, view: Tensor, chosen: Tensor) -> dict[str, Tensor]:
         """Some clips, each in one of its views."""
@@ -108,21 +112,33 @@ class FeatureSet(ClipSet):
         """All clips at once."""
         features = {stream: values[0] for stream, values in self.features.items()}
         mask = torch.ones(len(self), self.length, dtype=torch.bool)
-        yield Batch(features, mask, _one_hot(self.labels, self.classes))
+        yield Batch(features, mask, one_hot(self.labels, self.classes))
 
-    @torch.no_grad()
+    def plainly(self) -> FeatureSet:
+        """The clips in their plain view alone, as evaluation reads them."""
+        return replace(self, features={stream: values[:1] for stream, values in self.features.items()})
+
+    def condensed(self, classifier: Classifier) -> FeatureSet:
+        """What the heads of a classifier say of each of these clips by itself, worked out once for all trainings."""
+        if self.stage != "features":
+            return self
+        return self._in_views("condensed", classifier.condense)
+
     def summarised(self, classifier: Classifier) -> FeatureSet:
         """What the trained layers of a classifier see of these clips, worked out once for all epochs."""
+        if self.stage == "summaries":
+            return self
         mask = torch.ones(len(self), self.length, dtype=torch.bool)
-        found = [
-            classifier.summarise({stream: values[view] for stream, values in self.features.items()}, mask)
-            for view in range(self.views)
-        ]
-        summaries = {name: torch.stack([summary[name] for summary in found]) for name in found[0]}
-        return FeatureSet(summaries, self.labels, self.classes, self.length)
+        return self.condensed(classifier)._in_views("summaries", lambda values: classifier.finish(values, mask))
+
+    @torch.no_grad()
+    def _in_views(self, stage: Stage, work: Callable[[dict[str, Tensor]], dict[str, Tensor]]) -> FeatureSet:
+        found = [work({name: values[view] for name, values in self.features.items()}) for view in range(self.views)]
+        together = {name: torch.stack([view[name] for view in found]) for name in found[0]}
+        return replace(self, features=together, stage=stage)
 
     def all_views(self) -> dict[str, Tensor]:
-        """Stream name to (V N, T, D)."""
+        """The features of all views one after the other: (V N, ...)."""
         return {stream: values.flatten(0, 1) for stream, values in self.features.items()}
 
 
@@ -160,7 +176,7 @@ class PictureSet(ClipSet):
         """All clips, some at a time."""
         for chosen in torch.arange(len(self)).split(self.batch_size):
             mask = torch.ones(len(chosen), self.length, dtype=torch.bool)
-            targets = _one_hot(self.labels[chosen], self.classes)
+            targets = one_hot(self.labels[chosen], self.classes)
             yield Batch(self.read(torch.zeros_like(chosen), chosen), mask, targets)
 
 
@@ -198,18 +214,30 @@ class TrainingBatches:
         return -(-len(self._clips) // self._training.batch_size)
 
     def __iter__(self) -> Iterator[Batch]:
-        chance = torch.Generator().manual_seed(self._seed * 1_000_003 + self.epoch)
+        chance = torch.Generator().manual_seed(self.seed)
+        for view, chosen in self._choices(chance):
+            yield self._batch(view, chosen, chance)
+
+    @property
+    def seed(self) -> int:
+        """Of all chance in this epoch."""
+        return self._seed * 1_000_003 + self.epoch
+
+    def choices(self) -> Iterator[tuple[Tensor, Tensor]]:
+        """Which clips come in each batch, and which view of each, where nothing else is left to chance: (B,) both."""
+        return self._choices(torch.Generator().manual_seed(self.seed))
+
+    def _choices(self, chance: torch.Generator) -> Iterator[tuple[Tensor, Tensor]]:
         order = torch.randperm(len(self._clips), generator=chance)
         for chosen in order.split(self._training.batch_size):
-            yield self._batch(chosen, chance)
+            yield torch.randint(self._clips.views, (len(chosen),), generator=chance), chosen
 
-    def _batch(self, chosen: Tensor, chance: torch.Generator) -> Batch:
+    def _batch(self, view: Tensor, chosen: Tensor, chance: torch.Generator) -> Batch:
         clips, training = self._clips, self._training
-        view = torch.randint(clips.views, (len(chosen),), generator=chance)
         features = clips.read(view, chosen)
         if isinstance(clips, PictureSet):
             features = augment(features, self._augmentation, chance)
-        targets = _one_hot(clips.labels[chosen], clips.classes)
+        targets = one_hot(clips.labels[chosen], clips.classes)
         if training.time_jitter:
             features = jitter(features, training.time_jitter, chance)
         if training.mixup:
@@ -250,5 +278,6 @@ def keep_frames(shape: tuple[int, int], drop: float, chance: torch.Generator) ->
     return mask.scatter_(1, one, value=True)
 
 
-def _one_hot(labels: Tensor, classes: int) -> Tensor:
+def one_hot(labels: Tensor, classes: int) -> Tensor:
+    """How much of each class a clip is: (N,) to (N, classes)."""
     return torch.nn.functional.one_hot(labels, classes).float()

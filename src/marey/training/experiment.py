@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import json
 import statistics
-from collections.abc import Callable, Iterator, Mapping, Sequence
+from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
 from copy import copy
 from dataclasses import dataclass
 from pathlib import Path
@@ -20,7 +20,9 @@ from marey.errors import DatasetError, VideoError
 from marey.evaluation import fit_temperature
 from marey.models import ActionModel, Classifier, ModelConfig, load_model, new_classifier, save_model
 from marey.training.batches import ClipSet, FeatureSet, PictureSet
-from marey.training.fit import CHECKPOINT, Fit, History, fit
+from marey.training.checkpoint import CHECKPOINT
+from marey.training.fit import Fit, Task, fit_many
+from marey.training.logs import History
 from marey.training.protocol import Protocol, validations_of
 from marey.training.recipe import Recipe
 from marey.training.schedule import equal_epochs
@@ -96,6 +98,7 @@ class Experiment:
         self._clip_seconds = None if contract.encoder.name == GIVEN else typical_duration([clips[i] for i in usable])
         self._place = {index: place for place, index in enumerate(usable)}
         self._prepared: dict[tuple[tuple[int, ...], str], dict[str, Tensor]] = {}
+        self._condensed: dict[str, FeatureSet] = {}
         number = {label: place for place, label in enumerate(self._labels)}
         read = [[_features(view[index]) for index in usable] for view in views]
         self._read = self._clip_set(read, [number[clips[index].label or ""] for index in usable])
@@ -122,20 +125,17 @@ class Experiment:
         rounds, notes = self._rounds(indices, validation, seed=seed)
         learnt_from = self._usable((*indices, *validation))
         if not rounds:
-            final = self._fit(learnt_from, (), seed=seed, log_dir=out / "fit")
+            final = self._fit(learnt_from, seed=seed, log_dir=out / "fit")
             trained = self._finish(final, (final.history,), 1.0, learnt_from, notes)
         else:
-            chosen = [
-                self._fit(split.train, split.val, seed=seed, log_dir=out / "choose" / f"{number:02d}")
-                for number, split in enumerate(rounds, start=1)
-            ]
+            chosen = list(self._fit_each(rounds, seed=seed, out=out / "choose"))
             temperature = _temperature(
                 [self._held_out(fit.classifier, split.val) for fit, split in zip(chosen, rounds, strict=True)]
             )
             if self._recipe.training.refit == "all":
                 rates = [fit.history["learning_rate"][: fit.epochs] for fit in chosen]
                 epochs = round(statistics.median(equal_epochs(rate, self._recipe.training) for rate in rates))
-                final = self._fit(learnt_from, (), seed=seed, log_dir=out / "fit", epochs=epochs)
+                final = self._fit(learnt_from, seed=seed, log_dir=out / "fit", epochs=epochs)
             else:
                 final, learnt_from = chosen[0], rounds[0].train
             trained = self._finish(final, tuple(fit.history for fit in chosen), temperature, learnt_from, notes)
@@ -152,13 +152,15 @@ class Experiment:
         epochs = round(statistics.median(fold.epochs for fold in folds))
         temperature = statistics.median(fold.model.config.temperature for fold in folds)
         everything = tuple(self._place)
-        final = self._fit(everything, (), seed=seed, log_dir=out / "fit", epochs=epochs)
+        final = self._fit(everything, seed=seed, log_dir=out / "fit", epochs=epochs)
         trained = self._finish(final, (final.history,), temperature, everything)
         _write(trained, out)
         return trained
 
     def cross_validate(self, splits: Sequence[Split], *, seed: int, out: Path) -> Iterator[HeldOut]:
-        """Train on each split in turn, and hand on what the best epoch says of its validation clips; nothing is kept.
+        """Train on each split, and hand on what the best epoch says of its validation clips; nothing is kept.
+
+        Those that are trained together are through together.
 
         Args:
             splits: what is trained on, and validated on.
@@ -168,15 +170,10 @@ class Experiment:
         Raises:
             DatasetError: too few clips of a split can be used.
         """
-        for number, split in enumerate(splits, start=1):
-            train, validation = self._usable(split.train), self._usable(split.val)
-            self._require_classes(train)
-            if not validation:
-                raise DatasetError(f"none of {len(split.val)} validation clips can be used; `marey data scan` says why")
-            log_dir = out / f"{number:02d}"
-            classifier = self._fit(train, validation, seed=seed, log_dir=log_dir).classifier
-            (log_dir / CHECKPOINT).unlink(missing_ok=True)
-            yield self._held_out(classifier, validation)
+        fits = self._fit_each((self._usable_part(split) for split in splits), seed=seed, out=out)
+        for number, (split, found) in enumerate(zip(splits, fits, strict=True), start=1):
+            (out / f"{number:02d}" / CHECKPOINT).unlink(missing_ok=True)
+            yield self._held_out(found.classifier, self._usable(split.val))
 
     def _rounds(
         self, indices: Sequence[int], validation: Sequence[int], *, seed: int
@@ -196,6 +193,13 @@ class Experiment:
     def _usable(self, indices: Sequence[int]) -> tuple[int, ...]:
         return tuple(index for index in indices if index in self._place)
 
+    def _usable_part(self, split: Split) -> Split:
+        train, validation = self._usable(split.train), self._usable(split.val)
+        self._require_classes(train)
+        if not validation:
+            raise DatasetError(f"none of {len(split.val)} validation clips can be used; `marey data scan` says why")
+        return Split(train, validation, ())
+
     def _require_classes(self, indices: Sequence[int]) -> None:
         if len({self._clips[index].label for index in indices}) < 2:
             raise DatasetError("fewer than two classes are left to train on, once unusable clips are taken out")
@@ -212,9 +216,27 @@ class Experiment:
         )
 
     def _set(self, indices: Sequence[int]) -> ClipSet:
-        return self._read.take([self._place[index] for index in indices])
+        return self._read.take(self._places(indices))
 
-    def _fit(
+    def _places(self, indices: Sequence[int]) -> list[int]:
+        return [self._place[index] for index in indices]
+
+    def _fit_each(self, splits: Iterable[Split], *, seed: int, out: Path) -> Iterator[Fit]:
+        """Train on each split, several at once where that can be; a folder each for the logs."""
+        return self._fits(
+            self._task(split.train, split.val, seed=seed, log_dir=out / f"{number:02d}")
+            for number, split in enumerate(splits, start=1)
+        )
+
+    def _fit(self, train: Sequence[int], *, seed: int, log_dir: Path, epochs: int | None = None) -> Fit:
+        (found,) = self._fits([self._task(train, (), seed=seed, log_dir=log_dir, epochs=epochs)])
+        return found
+
+    def _fits(self, tasks: Iterable[Task]) -> Iterator[Fit]:
+        recipe = self._recipe
+        return fit_many(tasks, recipe.training, augmentation=recipe.augment, device=self._device)
+
+    def _task(
         self,
         train: Sequence[int],
         validation: Sequence[int],
@@ -222,40 +244,47 @@ class Experiment:
         seed: int,
         log_dir: Path,
         epochs: int | None = None,
-    ) -> Fit:
-        clips = self._set(train)
+    ) -> Task:
         with torch.random.fork_rng():
             torch.manual_seed(seed)
             classifier = new_classifier(self._contract, self._recipe.head, len(self._labels))
-        if isinstance(clips, FeatureSet):
-            self._prepare(classifier, clips, train)
+        clips = self._set(train)
+        held_out = self._set(validation) if validation else None
+        if isinstance(self._read, FeatureSet):
+            condensed = self._condense(self._read, classifier)
+            known = condensed.take(self._places(train))
+            self._prepare(classifier, known, train)
+            clips = clips if self._recipe.training.changes_frames else known
+            held_out = condensed.take(self._places(validation)) if validation else None
         if self._recipe.head.weights != "random":
             classifier.load_pretrained(self._recipe.head.weights)
-        return fit(
-            classifier,
-            clips,
-            self._recipe.training,
-            seed=seed,
-            augmentation=self._recipe.augment,
-            validation=self._set(validation) if validation else None,
-            epochs=epochs,
-            log_dir=log_dir,
-            device=self._device,
-        )
+        return Task(classifier, clips, seed, validation=held_out, epochs=epochs, log_dir=log_dir)
+
+    def _condense(self, clips: FeatureSet, classifier: Classifier) -> FeatureSet:
+        """All clips as heads like these condense them, which no training changes: anew it is half of a fold's time."""
+        key = self._head_key()
+        if key not in self._condensed:
+            self._condensed.clear()  # two of them need not fit into memory
+            self._condensed[key] = clips.condensed(classifier)
+        return self._condensed[key]
 
     def _prepare(self, classifier: Classifier, clips: FeatureSet, train: Sequence[int]) -> None:
-        """Learn what is fixed from the training clips, once for all recipes of that head: a third of a trial's time."""
-        head = self._recipe.head.model_dump(mode="json")
-        head["options"].pop("dropout", None)  # it leaves nothing behind
-        key = tuple(train), json.dumps(head, sort_keys=True)
+        """Learn what is fixed from the training clips, once for all recipes of that head."""
+        key = tuple(train), self._head_key()
         if key in self._prepared:
             for name, buffer in classifier.named_buffers():
                 buffer.copy_(self._prepared[key][name])
             return
-        classifier.prepare(clips.all_views())
+        classifier.prepare_condensed(clips.all_views())
         if len(self._prepared) == _PREPARED:
             del self._prepared[next(iter(self._prepared))]
         self._prepared[key] = {name: buffer.clone() for name, buffer in classifier.named_buffers()}
+
+    def _head_key(self) -> str:
+        """What heads have in common before they are trained."""
+        head = self._recipe.head.model_dump(mode="json")
+        head["options"].pop("dropout", None)  # it leaves nothing behind
+        return json.dumps(head, sort_keys=True)
 
     @torch.inference_mode()
     def _held_out(self, classifier: Classifier, indices: Sequence[int]) -> HeldOut:

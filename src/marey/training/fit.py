@@ -1,30 +1,40 @@
-"""One training of one head, on Lightning."""
+"""Trainings: what is asked for, and what they leave."""
 
 from __future__ import annotations
 
-import logging
-import signal
-import warnings
-from collections.abc import Iterator
-from contextlib import contextmanager
+from collections.abc import Iterable, Iterator, Sequence
 from dataclasses import dataclass
 from pathlib import Path
-from typing import TYPE_CHECKING, Final
-
-import torch
 
 from marey.models import Classifier
 from marey.training.augmentation import Augmentation
 from marey.training.batches import ClipSet, FeatureSet, TrainingBatches
+from marey.training.feed import Source
+from marey.training.logs import History, write_logs
 from marey.training.recipe import Training
+from marey.training.together import TOGETHER, HeadTask, train_together
 
-if TYPE_CHECKING:
-    from lightning.pytorch.loggers import Logger
 
-CHECKPOINT: Final = "last.ckpt"
+@dataclass(frozen=True)
+class Task:
+    """A training that is asked for.
 
-History = dict[str, list[float]]
-"""Name of a quantity to its value in each epoch."""
+    Attributes:
+        classifier: untrained; it is trained in place.
+        clips: what to learn from.
+        seed: of order, augmentation and dropout.
+        validation: what chooses the epoch; without it all epochs are run and the last one is taken.
+        epochs: in place of the recipe's, with a schedule of that length; for a fit on more clips than chose them.
+        log_dir: where TensorBoard and CSV logs go, and the checkpoint from which an interrupted training goes on;
+            the caller removes it when nothing can be interrupted any more.
+    """
+
+    classifier: Classifier
+    clips: ClipSet
+    seed: int
+    validation: ClipSet | None = None
+    epochs: int | None = None
+    log_dir: Path | None = None
 
 
 @dataclass(frozen=True)
@@ -42,118 +52,86 @@ class Fit:
     epochs: int
 
 
-def fit(
-    classifier: Classifier,
-    clips: ClipSet,
+def fit(task: Task, training: Training, *, augmentation: Augmentation = Augmentation(), device: str = "cpu") -> Fit:  # noqa: B008 - frozen
+    """Train one classifier, see `fit_many`."""
+    (found,) = fit_many([task], training, augmentation=augmentation, device=device)
+    return found
+
+
+def fit_many(
+    tasks: Iterable[Task],
     training: Training,
     *,
-    seed: int,
     augmentation: Augmentation = Augmentation(),  # noqa: B008 - frozen
-    validation: ClipSet | None = None,
-    epochs: int | None = None,
-    log_dir: Path | None = None,
     device: str = "cpu",
-) -> Fit:
-    """Train a classifier.
+) -> Iterator[Fit]:
+    """Train classifiers, one after the other or several at once.
+
+    Heads on features that follow each other and agree in their shapes are trained in one computation, as many as
+    `TOGETHER` allows; each has its own clips, order, chance, schedule and end, and comes to what it would have come
+    to by itself, to the rounding of sums. Recurrent heads and those with attention are trained one by one, and so are
+    networks on pictures, on Lightning.
 
     Args:
-        classifier: untrained; it is trained in place.
-        clips: what to learn from.
+        tasks: what is asked for; taken one by one, so that memory holds those that are trained together.
         training: how.
-        seed: of order, augmentation and dropout.
         augmentation: what is done to pictures.
-        validation: what chooses the epoch; without it all epochs are run and the last one is taken.
-        epochs: in place of `training.epochs`, with a schedule of that length; for a fit on more clips than chose them.
-        log_dir: where TensorBoard and CSV logs go, and the checkpoint from which an interrupted training goes on;
-            the caller removes it when nothing can be interrupted any more.
         device: "cpu" or "cuda".
+
+    Yields:
+        What each task leaves, in their order.
     """
-    # Lightning takes seconds to import, and only those who train need it.
-    import lightning.pytorch as pl
-    from lightning.pytorch.callbacks import EarlyStopping
+    waiting: list[HeadTask] = []
+    size = 0
+    for task in tasks:
+        recipe = training if task.epochs is None else training.model_copy(update={"epochs": task.epochs})
+        if not isinstance(task.clips, FeatureSet):
+            yield _fit_network(task, recipe, augmentation=augmentation, device=device)
+            continue
+        head = _prepared(task, recipe)
+        most = TOGETHER["cuda" if device.startswith("cuda") else "cpu"]
+        if waiting and (size + head.size > most or not head.fits_beside(waiting[0])):
+            yield from _fit_heads(waiting, device=device)
+            waiting, size = [], 0
+        waiting.append(head)
+        size += head.size
+    if waiting:
+        yield from _fit_heads(waiting, device=device)
 
-    from marey.training.module import HeadTraining, KeepBest, KeepState
 
-    training = training if epochs is None else training.model_copy(update={"epochs": epochs})
-    if isinstance(validation, FeatureSet):
-        validation = validation.summarised(classifier)
-    summarised = isinstance(clips, FeatureSet) and not training.changes_frames
-    if isinstance(clips, FeatureSet) and summarised:
-        clips = clips.summarised(classifier)
-    batches = TrainingBatches(clips, training, seed=seed, augmentation=augmentation)
-    module = HeadTraining(classifier, batches, training, seed=seed, summarised=summarised, held_out=validation)
-    best = KeepBest()
-    callbacks: list[pl.Callback] = [best]
+def _prepared(task: Task, training: Training) -> HeadTask:
+    clips, validation = task.clips, task.validation
+    assert isinstance(clips, FeatureSet)  # noqa: S101 - asked before
+    assert validation is None or isinstance(validation, FeatureSet)  # noqa: S101 - of one experiment
     if validation is not None:
-        callbacks.append(
-            EarlyStopping(
-                "val_macro_f1",
-                mode="max",
-                patience=training.patience,
-                check_finite=False,
-                check_on_train_epoch_end=True,
-            )
-        )
-    checkpoint = log_dir / CHECKPOINT if log_dir is not None else None
-    if checkpoint is not None:
-        callbacks.append(KeepState(checkpoint))
-    with torch.random.fork_rng(), _quiet(), _interruptible():
-        trainer = pl.Trainer(
-            accelerator="gpu" if device.startswith("cuda") else "cpu",
-            devices=1,
-            max_epochs=training.epochs,
-            logger=_loggers(log_dir),
-            callbacks=callbacks,
-            enable_progress_bar=False,
-            enable_model_summary=False,
-            log_every_n_steps=1,
-        )
-        trainer.fit(
-            module,
-            module.batches,
-            ckpt_path=checkpoint if checkpoint is not None and checkpoint.is_file() else None,
-            weights_only=True,
-        )
-    if best.state is not None:
-        classifier.load_state_dict(best.state)
-    reached = best.epoch + 1 if best.state is not None else trainer.current_epoch
-    return Fit(classifier.cpu().eval(), dict(module.history), reached)
+        validation = validation.plainly().summarised(task.classifier)
+    if not training.changes_frames:
+        clips = clips.summarised(task.classifier)
+    source = Source(clips, training, task.seed)
+    return HeadTask(task.classifier, source, validation, task.log_dir)
 
 
-def _loggers(log_dir: Path | None) -> list[Logger] | bool:
-    from lightning.pytorch.loggers import CSVLogger, TensorBoardLogger
-
-    if log_dir is None:
-        return False
-    csv = CSVLogger(log_dir.parent, name=log_dir.name, version="", flush_logs_every_n_steps=10**9)
-    return [csv, TensorBoardLogger(log_dir.parent, name=log_dir.name, version="")]
-
-
-@contextmanager
-def _interruptible() -> Iterator[None]:
-    """Lightning answers Ctrl-C with an exit, deaf to the next one; whoever called is to decide what it means."""
-    handler = signal.getsignal(signal.SIGINT)
-    try:
-        yield
-    except SystemExit as end:
-        if not isinstance(end.__context__, KeyboardInterrupt):
-            raise
-        signal.signal(signal.SIGINT, handler)
-        raise KeyboardInterrupt from None
+def _fit_heads(tasks: Sequence[HeadTask], *, device: str) -> Iterator[Fit]:
+    for task, found in zip(tasks, train_together(tasks, device=device), strict=True):
+        assert found.state is not None  # noqa: S101 - every training has a first epoch
+        task.classifier.load_state_dict(task.classifier.state_dict() | found.state)
+        if task.log_dir is not None:
+            write_logs(found.history, task.log_dir, steps=task.steps)
+        yield Fit(task.classifier.eval(), found.history, found.epoch + 1)
 
 
-@contextmanager
-def _quiet() -> Iterator[None]:
-    """Lightning's advice on loaders and devices is not for the people who train a head on cached features."""
-    loggers = [logging.getLogger(name) for name in ("lightning.pytorch", "lightning.fabric")]
-    levels = [logger.level for logger in loggers]
-    with warnings.catch_warnings():
-        warnings.filterwarnings("ignore", module=r"lightning\..*")
-        warnings.filterwarnings("ignore", message=r".*lr_scheduler\.step\(\).*")
-        for logger in loggers:
-            logger.setLevel(logging.ERROR)
-        try:
-            yield
-        finally:
-            for logger, level in zip(loggers, levels, strict=True):
-                logger.setLevel(level)
+def _fit_network(task: Task, training: Training, *, augmentation: Augmentation, device: str) -> Fit:
+    # Lightning takes seconds to import, and only those who train a network on pictures need it.
+    from marey.training.trainer import train_network
+
+    batches = TrainingBatches(task.clips, training, seed=task.seed, augmentation=augmentation)
+    history, epochs = train_network(
+        task.classifier,
+        batches,
+        training,
+        seed=task.seed,
+        validation=task.validation,
+        log_dir=task.log_dir,
+        device=device,
+    )
+    return Fit(task.classifier.cpu().eval(), history, epochs)

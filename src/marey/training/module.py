@@ -2,26 +2,24 @@
 
 from __future__ import annotations
 
-import time
 from copy import deepcopy
+from dataclasses import asdict
 from pathlib import Path
-from typing import Any, Final
+from typing import Any
 
 import lightning.pytorch as pl
 import torch
 from lightning.pytorch.callbacks import Checkpoint
 from torch import Tensor
 from torch.nn.functional import cross_entropy, nll_loss
-from torch.optim.lr_scheduler import LambdaLR, ReduceLROnPlateau
 
 from marey.evaluation import macro_f1_of
 from marey.models import Classifier, fuse
 from marey.training.batches import Batch, ClipSet, TrainingBatches
+from marey.training.checkpoint import Pace
+from marey.training.logs import QUANTITIES
 from marey.training.recipe import Training
-from marey.training.schedule import schedule
-
-CHECKPOINT_EVERY: Final = 30.0  # s
-_NAMES: Final = ("train_loss", "val_loss", "val_macro_f1", "learning_rate")
+from marey.training.schedule import Plateau, schedule
 
 
 class HeadTraining(pl.LightningModule):
@@ -40,17 +38,17 @@ class HeadTraining(pl.LightningModule):
         training: Training,
         *,
         seed: int,
-        summarised: bool,
         held_out: ClipSet | None,
     ) -> None:
         super().__init__()
         self.classifier = classifier
         self.training_recipe = training
         self.batches = batches
-        self.history: dict[str, list[float]] = {name: [] for name in _NAMES}
+        self.history: dict[str, list[float]] = {name: [] for name in QUANTITIES}
         self._seed = seed
-        self._summarised = summarised
         self._held_out = held_out
+        self._factor = schedule(training, len(batches) * training.epochs)
+        self._plateau = Plateau.of(training)
         self.register_buffer("class_weights", batches.class_weights, persistent=False)
 
     def on_train_epoch_start(self) -> None:
@@ -58,10 +56,13 @@ class HeadTraining(pl.LightningModule):
         torch.manual_seed(self._seed * 1_000_003 + self.current_epoch)  # dropout: the same after a resume
         self._losses: list[Tensor] = []
 
+    def on_train_batch_start(self, batch: Batch, batch_idx: int) -> None:
+        for group in self.optimizers().param_groups:  # type: ignore[union-attr]
+            group["lr"] = self._rate()
+
     def training_step(self, batch: Batch, _: int) -> Tensor:
-        summaries, targets = batch.features, batch.targets
-        if not self._summarised:
-            summaries = self.classifier.summarise(summaries, batch.mask)
+        targets = batch.targets
+        summaries = self.classifier.summarise(batch.features, batch.mask)
         logits = self.classifier.head_logits(summaries, batch.mask)
         loss = torch.stack(
             [
@@ -79,10 +80,10 @@ class HeadTraining(pl.LightningModule):
         return loss if penalty is None else loss + penalty
 
     def on_train_epoch_end(self) -> None:
-        rate = self.optimizers().param_groups[0]["lr"]  # type: ignore[union-attr]
-        values = {"train_loss": float(torch.stack(self._losses).mean()), "learning_rate": float(rate)}
+        values = {"train_loss": float(torch.stack(self._losses).mean()), "learning_rate": self._rate()}
         if self._held_out is not None:
             values |= self._validate(self._held_out)
+            self._plateau.step(values["val_macro_f1"])
         for name, value in values.items():
             self.history[name].append(value)
         self.log_dict(values)
@@ -106,22 +107,22 @@ class HeadTraining(pl.LightningModule):
 
     def configure_optimizers(self) -> Any:
         training = self.training_recipe
-        optimizer = torch.optim.AdamW(
+        return torch.optim.AdamW(
             self.classifier.parameters(), lr=training.learning_rate, weight_decay=training.weight_decay
         )
-        steps = len(self.batches) * training.epochs
-        factor = LambdaLR(optimizer, schedule(training, steps))
-        schedulers: list[dict[str, Any]] = [{"scheduler": factor, "interval": "step"}]
-        if training.schedule == "plateau" and self._held_out is not None:
-            plateau = ReduceLROnPlateau(optimizer, mode="max", patience=max(1, training.patience // 2))
-            schedulers = [{"scheduler": plateau, "interval": "epoch", "monitor": "val_macro_f1"}]
-        return [optimizer], schedulers
+
+    def _rate(self) -> float:
+        """The learning rate of the step that comes next."""
+        fallen = self._plateau.factor if self.training_recipe.schedule == "plateau" else 1.0
+        return self.training_recipe.learning_rate * self._factor(self.global_step) * fallen
 
     def on_save_checkpoint(self, checkpoint: dict[str, Any]) -> None:
         checkpoint["history"] = self.history
+        checkpoint["plateau"] = asdict(self._plateau)
 
     def on_load_checkpoint(self, checkpoint: dict[str, Any]) -> None:
         self.history = {name: list(values) for name, values in checkpoint["history"].items()}
+        self._plateau = Plateau(**checkpoint["plateau"])
 
 
 class KeepBest(Checkpoint):
@@ -157,9 +158,8 @@ class KeepState(Checkpoint):
 
     def __init__(self, path: Path) -> None:
         self._path = path
-        self._last = time.monotonic()
+        self._pace = Pace()
 
     def on_train_epoch_end(self, trainer: pl.Trainer, pl_module: pl.LightningModule) -> None:
-        if time.monotonic() - self._last >= CHECKPOINT_EVERY:
+        if self._pace.due():
             trainer.save_checkpoint(self._path)
-            self._last = time.monotonic()

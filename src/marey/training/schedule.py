@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import math
 from collections.abc import Callable, Sequence
+from dataclasses import dataclass
 
 from marey.training.recipe import Training
 
@@ -29,6 +30,37 @@ def schedule(training: Training, steps: int) -> Callable[[int], float]:
     """The factors of a training of so many steps."""
     warmup = round(training.warmup * steps)
     return warmup_cosine(warmup, steps) if training.schedule == "cosine" else warmup_only(warmup)
+
+
+@dataclass(slots=True)
+class Plateau:
+    """A factor that falls to a tenth whenever the score has not risen for a while.
+
+    Attributes:
+        patience: epochs without a better score that are waited for.
+        factor: by which the learning rate is multiplied now.
+        best: the highest score.
+        waited: epochs since.
+    """
+
+    patience: int
+    factor: float = 1.0
+    best: float = -math.inf
+    waited: int = 0
+
+    @classmethod
+    def of(cls, training: Training) -> Plateau:
+        """For a training that stops after `patience` such epochs: the rate falls in time."""
+        return cls(max(1, training.patience // 2))
+
+    def step(self, score: float) -> None:
+        """Take note of an epoch's score."""
+        if score > self.best:
+            self.best, self.waited = score, 0
+            return
+        self.waited += 1
+        if self.waited > self.patience:
+            self.factor, self.waited = self.factor / 10, 0
 
 
 def equal_epochs(rates: Sequence[float], training: Training) -> int:

@@ -62,6 +62,7 @@ def compare(
     group_regex: str | None = None,
     exclude: Path | None = None,
     device: str = "auto",
+    engine: str | None = None,
     if_exists: Literal["resume", "restart"] = "resume",
     reporter: Reporter = SILENT,
 ) -> Comparison:
@@ -81,11 +82,14 @@ def compare(
         group_regex: takes the group of a clip from the first capture in its path, or names a known pattern.
         exclude: a quarantine list, as `marey data scan` writes it: these clips are left out, and counted.
         device: where to run: auto, cpu or cuda.
+        engine: what runs the encoder: auto (the fastest here), pytorch, openvino, onnxruntime or cuda; by default what
+            MAREY_ENGINE says, else auto.
         if_exists: what to do with runs in `out`: "resume" takes them as they are, "restart" makes them anew.
     """
     import torch
 
     from marey.data import data_hash
+    from marey.encoders import PIXELS
     from marey.reports import Entry, write_comparison
     from marey.training import load_recipe, plan
     from marey.verbs.prepare import load_labelled, pick_device
@@ -118,7 +122,8 @@ def compare(
         if if_exists == "resume"
     }
 
-    import_module("lightning.pytorch")  # takes seconds, which are not the first recipe's
+    if any(recipe.encoder.name in PIXELS for chosen in asked.values() for recipe in chosen):
+        import_module("lightning.pytorch")  # takes seconds, which are not the first recipe's
     failures: dict[str, str] = {}
     for seed in range(seeds):
         for name, file in _named(recipes).items():
@@ -135,6 +140,7 @@ def compare(
                     group_regex=group_regex,
                     exclude=exclude,
                     device=device,
+                    engine=engine,
                     if_exists=if_exists,
                     reporter=reporter,
                 )
@@ -146,7 +152,7 @@ def compare(
     for name, chosen in asked.items():
         if name not in failures:
             reporter.say(f"measuring {name}")
-            ran[name] = _entry(name, chosen, out, manifest, device=where)
+            ran[name] = _entry(name, chosen, out, manifest, device=where, engine=engine)
     entries = _ranked(ran)
     entries += [Entry(name, asked[name][0].description, failure=why) for name, why in failures.items()]
     notes = [f"Guessing blindly would get {1 / len(manifest.labels):.2f} right.", *_notes(entries, seeds, protocols)]
@@ -188,7 +194,9 @@ def _place(out: Path, name: str, seed: int) -> Path:
     return out / name / f"seed-{seed}"
 
 
-def _entry(name: str, chosen: Sequence[Recipe], out: Path, manifest: Manifest, *, device: str) -> tuple[Entry, Answers]:
+def _entry(
+    name: str, chosen: Sequence[Recipe], out: Path, manifest: Manifest, *, device: str, engine: str | None
+) -> tuple[Entry, Answers]:
     """What the runs of a recipe have left, and what it costs."""
     from marey.evaluation import Answers, pool, read_predictions
     from marey.reports import Entry, TrainingTime
@@ -219,6 +227,7 @@ def _entry(name: str, chosen: Sequence[Recipe], out: Path, manifest: Manifest, *
             [by_id[clip] for clip in usable if clip in by_id],
             kept=out / name / "cost.json",
             device=device,
+            engine=engine,
         ),
         time=TrainingTime(
             reading=sum(time.reading for time in known),

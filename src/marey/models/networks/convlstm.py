@@ -15,24 +15,26 @@ from marey.models.registry import register_head
 class ConvLSTM2D(nn.Module):
     """One layer: (B, T, C, H, W) to the states at all instants, (B, T, filters, H, W).
 
-    Without the paper's peephole connections, which Keras's layer of this name does not have either.
+    Without the paper's peephole connections, which Keras's layer of this name does not have either. What the input
+    says to the gates is normalised over the batch (Laurent et al. 2016): a small figure before a wide background
+    moves them too little otherwise.
     """
 
     def __init__(self, colours: int, filters: int, *, kernel: int = 3) -> None:
         super().__init__()
         self.filters = filters
         padding = kernel // 2
-        self.of_input = nn.Conv2d(colours, 4 * filters, kernel, padding=padding)
+        self.of_input = nn.Conv2d(colours, 4 * filters, kernel, padding=padding, bias=False)
+        self.normalise = nn.BatchNorm2d(4 * filters)
         self.of_state = nn.Conv2d(filters, 4 * filters, kernel, padding=padding, bias=False)
         nn.init.orthogonal_(self.of_state.weight)
         with torch.no_grad():
-            assert self.of_input.bias is not None  # noqa: S101 - it was asked for
-            self.of_input.bias.zero_()
-            self.of_input.bias[filters : 2 * filters] = 1  # remember, to begin with (Jozefowicz et al. 2015)
+            self.normalise.bias[filters : 2 * filters] = 1  # remember, to begin with (Jozefowicz et al. 2015)
 
     def forward(self, clips: Tensor) -> Tensor:
         """(B, T, C, H, W) to (B, T, filters, H, W)."""
-        asked = self.of_input(clips.flatten(0, 1)).unflatten(0, clips.shape[:2])  # of all instants at once
+        asked = self.normalise(self.of_input(clips.flatten(0, 1)))  # of all instants at once
+        asked = asked.unflatten(0, clips.shape[:2])
         state = cell = asked.new_zeros(len(clips), self.filters, *clips.shape[-2:])
         states = []
         for instant in asked.unbind(1):
@@ -45,24 +47,25 @@ class ConvLSTM2D(nn.Module):
 
 @register_head("convlstm")
 class ConvLSTM(Network):
-    """Layers of ConvLSTM2D with pooling in space between them, then a dense layer on all that is left.
+    """Layers of ConvLSTM2D with pooling in space between them, then a dense layer on the mean of the last states.
 
-    Small frames and few filters, since every filter has a picture of state at every instant.
+    Small frames and few filters, since every filter has a picture of state at every instant; after each pooling there
+    are twice as many.
     """
 
     def __init__(
         self, shape: Shape, classes: int, *, filters: int = 8, layers: int = 4, kernel: int = 3, dropout: float = 0.2
     ) -> None:
         super().__init__(shape, classes)
-        frames, colours, height, width = shape
-        sizes = [colours, *(filters * (number + 1) for number in range(layers))]
+        _, colours, height, width = shape
+        sizes = [colours, *(filters * 2**number for number in range(layers))]
         self.layers = nn.ModuleList(ConvLSTM2D(inside, outside, kernel=kernel) for inside, outside in pairwise(sizes))
         self.normalise = nn.ModuleList(nn.BatchNorm3d(size) for size in sizes[1:])
         self.pool = nn.MaxPool3d((1, 2, 2), ceil_mode=True)
         self.dropout = Dropout(dropout)
         for _ in range(layers):
             height, width = -(-height // 2), -(-width // 2)
-        self.linear = nn.Linear(sizes[-1] * frames * height * width, classes)
+        self.linear = nn.Linear(sizes[-1] * height * width, classes)
 
     def of_pixels(self, pixels: Tensor) -> Tensor:
         """Logits, (B, classes)."""
@@ -70,5 +73,5 @@ class ConvLSTM(Network):
         for layer, normalise in zip(self.layers, self.normalise, strict=True):
             pictures = normalise(layer(values).transpose(1, 2))
             values = self.dropout(self.pool(pictures)).transpose(1, 2)
-        logits: Tensor = self.linear(values.flatten(1))
+        logits: Tensor = self.linear(values.mean(1).flatten(1))
         return logits

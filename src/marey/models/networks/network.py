@@ -34,7 +34,7 @@ class Network(Head):
         self.register_buffer("pixel_mean", torch.tensor(mean).view(-1, 1, 1) * 255)
         self.register_buffer("pixel_scale", 1 / (torch.tensor(std).view(-1, 1, 1) * 255))
 
-    def summarise(self, features: Tensor, mask: Tensor) -> Tensor:
+    def condense(self, features: Tensor, mask: Tensor | None) -> Tensor:
         """The pictures as they are, (B, T, C, H, W): all that is done to them is trained."""
         return features
 

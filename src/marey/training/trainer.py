@@ -1,0 +1,111 @@
+"""The training of one network on pictures, on Lightning."""
+
+from __future__ import annotations
+
+import logging
+import signal
+import warnings
+from collections.abc import Iterator
+from contextlib import contextmanager
+from pathlib import Path
+from typing import TYPE_CHECKING
+
+import lightning.pytorch as pl
+import torch
+from lightning.pytorch.callbacks import EarlyStopping
+from lightning.pytorch.loggers import CSVLogger, TensorBoardLogger
+
+from marey.models import Classifier
+from marey.training.batches import ClipSet, TrainingBatches
+from marey.training.checkpoint import CHECKPOINT
+from marey.training.logs import History
+from marey.training.module import HeadTraining, KeepBest, KeepState
+from marey.training.recipe import Training
+
+if TYPE_CHECKING:
+    from lightning.pytorch.loggers import Logger
+
+
+def train_network(
+    classifier: Classifier,
+    batches: TrainingBatches,
+    training: Training,
+    *,
+    seed: int,
+    validation: ClipSet | None,
+    log_dir: Path | None,
+    device: str,
+) -> tuple[History, int]:
+    """Train a classifier in place; its history, and how many epochs led to it."""
+    module = HeadTraining(classifier, batches, training, seed=seed, held_out=validation)
+    best = KeepBest()
+    callbacks: list[pl.Callback] = [best]
+    if validation is not None:
+        callbacks.append(
+            EarlyStopping(
+                "val_macro_f1",
+                mode="max",
+                patience=training.patience,
+                check_finite=False,
+                check_on_train_epoch_end=True,
+            )
+        )
+    checkpoint = log_dir / CHECKPOINT if log_dir is not None else None
+    if checkpoint is not None:
+        callbacks.append(KeepState(checkpoint))
+    with torch.random.fork_rng(), _quiet(), _interruptible():
+        trainer = pl.Trainer(
+            accelerator="gpu" if device.startswith("cuda") else "cpu",
+            devices=1,
+            max_epochs=training.epochs,
+            logger=_loggers(log_dir),
+            callbacks=callbacks,
+            enable_progress_bar=False,
+            enable_model_summary=False,
+            log_every_n_steps=1,
+        )
+        trainer.fit(
+            module,
+            module.batches,
+            ckpt_path=checkpoint if checkpoint is not None and checkpoint.is_file() else None,
+            weights_only=True,
+        )
+    if best.state is not None:
+        classifier.load_state_dict(best.state)
+    return dict(module.history), best.epoch + 1 if best.state is not None else trainer.current_epoch
+
+
+def _loggers(log_dir: Path | None) -> list[Logger] | bool:
+    if log_dir is None:
+        return False
+    csv = CSVLogger(log_dir.parent, name=log_dir.name, version="", flush_logs_every_n_steps=10**9)
+    return [csv, TensorBoardLogger(log_dir.parent, name=log_dir.name, version="")]
+
+
+@contextmanager
+def _interruptible() -> Iterator[None]:
+    """Lightning answers Ctrl-C with an exit, deaf to the next one; whoever called is to decide what it means."""
+    handler = signal.getsignal(signal.SIGINT)
+    try:
+        yield
+    except SystemExit as end:
+        if not isinstance(end.__context__, KeyboardInterrupt):
+            raise
+        signal.signal(signal.SIGINT, handler)
+        raise KeyboardInterrupt from None
+
+
+@contextmanager
+def _quiet() -> Iterator[None]:
+    """Lightning's advice on loaders and devices is not for the people who train a head."""
+    loggers = [logging.getLogger(name) for name in ("lightning.pytorch", "lightning.fabric")]
+    levels = [logger.level for logger in loggers]
+    with warnings.catch_warnings():
+        warnings.filterwarnings("ignore", module=r"lightning\..*")
+        for logger in loggers:
+            logger.setLevel(logging.ERROR)
+        try:
+            yield
+        finally:
+            for logger, level in zip(loggers, levels, strict=True):
+                logger.setLevel(level)
