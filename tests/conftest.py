@@ -9,6 +9,7 @@ from __future__ import annotations
 import os
 
 os.environ.setdefault("OMP_NUM_THREADS", "1")  # before torch is imported: the suite shares its machine
+os.environ.setdefault("MAREY_ENGINE", "pytorch")  # a trial for each small network would take longer than its tests
 
 import signal
 import wave

@@ -2,20 +2,24 @@
 
 from __future__ import annotations
 
-from collections.abc import Sequence
+from collections.abc import Callable, Iterator, Sequence
 from pathlib import Path
 from typing import get_args
 
 import numpy as np
 import numpy.typing as npt
 import torch
+from av.video.frame import VideoFrame
 
 from marey.errors import UnknownNameError, UsageError
-from marey.video.frames import Frames
+from marey.video.frames import Frames, TimedFrame
+from marey.video.keyframes import Keyframes
 from marey.video.limits import Limits
 from marey.video.picture import Anchor, Converter, Fit, Interpolation
 from marey.video.reader import Reader
-from marey.video.source import open_video
+from marey.video.sampling import Decoder, FrameChoice, check_decoder
+from marey.video.source import Source, open_video
+from marey.video.torchcodec_reader import TorchCodecReader
 
 
 def decode(
@@ -26,6 +30,9 @@ def decode(
     fit: Fit = "stretch",
     anchor: Anchor = "middle",
     interpolation: Interpolation = "bicubic",
+    frames: FrameChoice = "exact",
+    decoder: Decoder = "pyav",
+    threads: int = 1,
     limits: Limits = Limits(),  # noqa: B008 - frozen
 ) -> Frames:
     """The frames on screen at the given instants.
@@ -42,6 +49,11 @@ def decode(
         fit: "stretch" the picture to the size, or "crop" its largest part of that shape.
         anchor: which part "crop" takes: the middle, the first (left or upper), or the last (right or lower).
         interpolation: how pixels are resized; all but "nearest" average over what a pixel stands for.
+        frames: "exact", or "keyframes" for the key frame nearest to each instant, many times faster where those are
+            far apart.
+        decoder: "pyav", or "torchcodec" where that is installed; the same frames, in slightly different pixels.
+        threads: the most that the decoder may have. One is best where files are decoded side by side; more are for a
+            file alone, and are used where its pictures are large.
         limits: what reading the file may cost.
 
     Returns:
@@ -53,12 +65,15 @@ def decode(
     """
     asked = _check_instants(instants)
     check_options(size, fit, anchor, interpolation)
+    check_decoder(frames, decoder)
+    if threads < 1:
+        raise UsageError(f"threads has to be at least 1, not {threads}")
     order = np.argsort(asked, kind="stable")
-    with open_video(path, limits) as source:
-        reader = Reader(source)
+    with open_video(path, limits, threads=threads, depth="headers" if frames == "keyframes" else "frames") as source:
+        first, pixel_aspect, on_screen = _open(source, frames, decoder, threads)
         convert = Converter(
-            reader.first.image,
-            pixel_aspect=float(source.stream.sample_aspect_ratio or 1),
+            first,
+            pixel_aspect=pixel_aspect,
             size=size,
             fit=fit,
             anchor=anchor,
@@ -68,7 +83,7 @@ def decode(
         pixels = data.numpy()
         timestamps = np.empty(len(asked))
         previous: tuple[object, int] | None = None
-        for place, frame in zip(order, reader.on_screen(asked[order].tolist()), strict=True):
+        for place, frame in zip(order, on_screen(asked[order].tolist()), strict=True):
             timestamps[place] = frame.time
             if previous is not None and previous[0] is frame:
                 pixels[place] = pixels[previous[1]]
@@ -76,6 +91,21 @@ def decode(
                 convert(frame.image, pixels[place])
             previous = frame, place
     return Frames(data, timestamps)
+
+
+def _open(
+    source: Source, frames: FrameChoice, decoder: Decoder, threads: int
+) -> tuple[VideoFrame, float, Callable[[list[float]], Iterator[TimedFrame]]]:
+    """A picture as the others will be, the width of its pixels over their height, and what gives the frames."""
+    if decoder == "torchcodec":
+        other = TorchCodecReader(source, threads=threads)
+        return other.first, other.pixel_aspect, other.on_screen
+    pixel_aspect = float(source.stream.sample_aspect_ratio or 1)
+    if frames == "keyframes":
+        keyframes = Keyframes(source)
+        return keyframes.first.image, pixel_aspect, keyframes.nearest
+    reader = Reader(source)
+    return reader.first.image, pixel_aspect, reader.on_screen
 
 
 def _check_instants(instants: Sequence[float] | npt.NDArray[np.float64]) -> npt.NDArray[np.float64]:

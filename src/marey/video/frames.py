@@ -7,8 +7,26 @@ from dataclasses import dataclass
 import numpy as np
 import numpy.typing as npt
 import torch
+from av.video.frame import VideoFrame
 
 from marey.errors import UsageError
+
+
+@dataclass(frozen=True, slots=True)
+class TimedFrame:
+    """A decoded picture.
+
+    Attributes:
+        time: seconds from the first frame of the stream.
+        end: seconds at which it leaves the screen, if nothing follows.
+        image: the picture as the decoder left it.
+        intact: whether the decoder could rebuild it, and all that it was rebuilt from.
+    """
+
+    time: float
+    end: float
+    image: VideoFrame
+    intact: bool
 
 
 @dataclass(frozen=True, slots=True, eq=False, repr=False)
@@ -17,8 +35,8 @@ class Frames:
 
     Attributes:
         data: uint8 (T, 3, H, W), RGB, upright.
-        timestamps: float64 (T,), seconds from the first frame of the video at which these frames begin,
-            each at or before the instant that was asked for.
+        timestamps: float64 (T,), seconds from the first frame of the video at which these frames begin: each at or
+            before the instant that was asked for, but for key frames, which are the nearest.
     """
 
     data: torch.Tensor

@@ -49,7 +49,7 @@ class Deadline:
 
     def check(self) -> None:
         """Raise `VideoError` (`timeout`) once the time is up."""
-        if self.passed:
+        if time.monotonic() > self._end:
             raise VideoError(
                 self._path, "timeout", f"reading took longer than the {self._seconds:g} s that it may take"
             )

@@ -17,9 +17,10 @@ from av.video.stream import VideoStream
 
 from marey.errors import UnknownNameError, UsageError, VideoError
 from marey.video.address import Address, connect, parse_address
+from marey.video.frames import TimedFrame
 from marey.video.limits import Limits
 from marey.video.playback import Playback, PlayedFrame
-from marey.video.reader import Reader, TimedFrame
+from marey.video.reader import Reader
 from marey.video.source import Source, demux
 
 Drop = Literal["oldest", "never"]

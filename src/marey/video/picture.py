@@ -51,7 +51,7 @@ class Converter:
         """Write a picture into `out` (3, H, W)."""
         rows, columns = self.size
         for channel, stored in enumerate(self._channels(image)):
-            upright = np.rot90(stored, self._quarter_turns)
+            upright = np.rot90(stored, self._quarter_turns) if self._quarter_turns else stored
             out[channel] = upright[self._top : self._top + rows, self._left : self._left + columns]
 
     def _channels(self, image: VideoFrame) -> list[npt.NDArray[np.uint8]]:

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 from contextlib import suppress
 from dataclasses import dataclass
+from functools import lru_cache
 from pathlib import Path
 
 import av
@@ -51,11 +52,22 @@ class VideoInfo:
 def probe(path: str | Path, *, limits: Limits = Limits()) -> VideoInfo:  # noqa: B008 - frozen
     """Look at the header, the first frame and the last packets of a video file.
 
-    Damage between its first and its last second is found by decoding, not here.
+    Damage between its first and its last second is found by decoding, not here. What was found is kept until the file
+    changes.
 
     Raises:
         VideoError: with the reason why the file cannot be used.
     """
+    try:
+        state = Path(path).stat()
+    except (OSError, ValueError):
+        return _look(Path(path), None, limits)
+    return _look(Path(path), (state.st_ino, state.st_size, state.st_mtime_ns, state.st_ctime_ns), limits)
+
+
+@lru_cache(maxsize=1 << 14)
+def _look(path: Path, _state: tuple[int, ...] | None, limits: Limits) -> VideoInfo:
+    """What `probe` says; a file is looked at again only after it has changed."""
     with open_video(path, limits) as source:
         reader = Reader(source)
         first = reader.first.image

@@ -5,16 +5,18 @@ from __future__ import annotations
 import math
 from collections.abc import Callable
 from pathlib import Path
-from typing import Annotated, Literal
+from typing import Annotated, Literal, get_args
 
 import numpy as np
 import numpy.typing as npt
 from pydantic import BaseModel, ConfigDict, Field, model_validator
 
-from marey.errors import UsageError, VideoError
+from marey.errors import UnknownNameError, UsageError, VideoError
 
 Instants = npt.NDArray[np.float64]
 Short = Literal["clamp", "repeat", "wrap", "error"]
+FrameChoice = Literal["exact", "keyframes"]
+Decoder = Literal["pyav", "torchcodec"]
 
 
 class Sampling(BaseModel):
@@ -43,6 +45,11 @@ class Sampling(BaseModel):
             for training, takes any moment of each segment, and for dense a window anywhere in the clip.
         short: what dense does with a clip that is shorter than count / rate seconds; see `SHORT`.
             Uniform fits every clip: on a very short one, neighbouring instants show the same frame.
+        frames: "exact" takes the frame on screen at each instant. "keyframes" takes the nearest key frame, of which a
+            video has one every few seconds: nothing else is decoded, and neighbouring instants may show the same one.
+            For streams that look at one frame at a time, and for files, not for windows over a long video.
+        decoder: "pyav" reads every file. "torchcodec" shows the same frames where TorchCodec is installed; files
+            without timestamps are refused. Its pixels are a little different, and so are the features.
     """
 
     model_config = ConfigDict(frozen=True, extra="forbid")
@@ -52,6 +59,8 @@ class Sampling(BaseModel):
     rate: Annotated[float, Field(gt=0, allow_inf_nan=False)] | None = None
     position: Literal["middle", "random"] = "middle"
     short: Short = "clamp"
+    frames: FrameChoice = "exact"
+    decoder: Decoder = "pyav"
 
     @model_validator(mode="after")
     def _check_rate(self) -> Sampling:
@@ -61,6 +70,11 @@ class Sampling(BaseModel):
             raise ValueError(
                 f"uniform sampling takes no rate, and rate is {self.rate}; kind='dense' looks at a fixed rate"
             )
+        return self
+
+    @model_validator(mode="after")
+    def _check_decoder(self) -> Sampling:
+        check_decoder(self.frames, self.decoder)
         return self
 
     def instants(
@@ -120,6 +134,21 @@ class Sampling(BaseModel):
         offset = slack * (within if isinstance(within, float) else within.random())
         moments = _segments(start + offset, length, fitting, 0.5)
         return moments[SHORT[self.short](fitting, self.count)]
+
+
+def check_decoder(frames: str, decoder: str) -> None:
+    """Raise a `UsageError`, which is a `ValueError`, where frames cannot be chosen so.
+
+    Raises:
+        UnknownNameError: one of the names is not known.
+        UsageError: the decoder cannot choose frames in this way.
+    """
+    if frames not in get_args(FrameChoice):
+        raise UnknownNameError("choice of frames", frames, get_args(FrameChoice))
+    if decoder not in get_args(Decoder):
+        raise UnknownNameError("decoder", decoder, get_args(Decoder))
+    if frames == "keyframes" and decoder != "pyav":
+        raise UsageError(f"key frames are read by decoder 'pyav', not by '{decoder}'; leave decoder out")
 
 
 def _segments(start: float, length: float, count: int, within: float | np.random.Generator) -> Instants:

@@ -10,7 +10,7 @@ from contextlib import contextmanager, suppress
 from dataclasses import dataclass
 from fractions import Fraction
 from pathlib import Path
-from typing import Any, NoReturn, Protocol, TypeVar
+from typing import Any, Final, Literal, NoReturn, Protocol, TypeVar
 
 import av
 from av.audio.stream import AudioStream
@@ -27,6 +27,9 @@ FORMATS = (
     "3gp,aac,ac3,aiff,asf,avi,dv,flac,flv,gif,h264,hevc,ivf,m4v,matroska,mov,mp3,mp4,mpeg,mpegts,mpegvideo,"
     "mxf,nut,obu,ogg,rm,vc1,wav,webm,wtv,yuv4mpegpipe"
 )
+_NO_FRAMES: Final = {"skip_frame": "all"}  # without it FFmpeg decodes the first frame, to look at it
+_READ_AT_ONCE: Final = 1 << 17  # bytes: FFmpeg asks Python for more each time that it has read so many
+_WORTH_THREADS: Final = 640 * 480  # pixels: below it, threads wait for each other (two at 320 x 240: twice the work)
 GENERATE_PTS = 1  # AVFMT_FLAG_GENPTS, which PyAV sets: it invents wrong times for B-frames in AVI
 
 FALLBACK_FRAME_RATE = Fraction(25)
@@ -106,11 +109,21 @@ class _LocalFile(io.RawIOBase):
         super().close()
 
 
+Depth = Literal["frames", "headers"]
+"""How far opening looks into a file: FFmpeg decodes the first frames to see how they are ordered, or none."""
+
+
 @contextmanager
-def open_video(path: str | Path, limits: Limits) -> Iterator[Source]:
+def open_video(path: str | Path, limits: Limits, *, threads: int = 1, depth: Depth = "frames") -> Iterator[Source]:
     """Open the first real video stream of a local file.
 
     Nothing but that file is read: not what a playlist, a script or a reference inside it names.
+
+    Args:
+        path: the file.
+        limits: what reading it may cost.
+        threads: the most that the decoder may have, each with a frame of its own; small pictures take one.
+        depth: "headers" for reading key frames alone, whose order does not matter.
 
     Raises:
         VideoError: whatever keeps the file, or what is read of it inside the `with`, from being used.
@@ -122,8 +135,12 @@ def open_video(path: str | Path, limits: Limits) -> Iterator[Source]:
     def fault(detail: str, cause: Exception | None = None) -> VideoError:
         return damaged(path, detail)
 
-    with reading(path, deadline), _LocalFile(path, deadline) as file, _open_container(path, file) as container:
-        yield choose_stream(str(path), container, limits, deadline, fault)
+    with reading(path, deadline), _LocalFile(path, deadline) as file, _open_container(path, file, depth) as container:
+        source = choose_stream(str(path), container, limits, deadline, fault)
+        if threads > 1 and source.stream.codec_context.width * source.stream.codec_context.height >= _WORTH_THREADS:
+            source.stream.codec_context.thread_type = "FRAME"
+            source.stream.codec_context.thread_count = threads
+        yield source
 
 
 @contextmanager
@@ -166,13 +183,15 @@ def _check_file(path: Path, limits: Limits) -> None:
         )
 
 
-def _open_container(path: Path, file: _LocalFile) -> InputContainer:
+def _open_container(path: Path, file: _LocalFile, depth: Depth) -> InputContainer:
     try:
         container = av.open(
             file,
             "r",
             container_options={"format_whitelist": FORMATS, "protocol_whitelist": "none"},
+            options=_NO_FRAMES if depth == "headers" else {},
             metadata_errors="replace",
+            buffer_size=_READ_AT_ONCE,
             io_open=refuse,
         )
     except av.FFmpegError as error:

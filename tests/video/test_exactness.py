@@ -1,0 +1,199 @@
+"""However a frame is reached, it is the one that reading all frames gives, pixel for pixel."""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Sequence
+from dataclasses import dataclass
+from fractions import Fraction
+from pathlib import Path
+from typing import Any, Final
+
+import av
+import numpy as np
+import numpy.typing as npt
+import pytest
+import torch
+
+from conftest import draw
+from marey.errors import VideoError
+from marey.video import Limits, decode
+from marey.video.need import Need
+from marey.video.picture import Converter
+from marey.video.reader import Reader
+from marey.video.source import demux, open_video
+
+SIZE: Final = (48, 80)
+COUNT: Final = 75
+GOP: Final = 24
+
+
+@dataclass(frozen=True)
+class Kind:
+    """One way in which video is written."""
+
+    name: str
+    codec: str
+    options: tuple[tuple[str, str], ...] = ()
+    b_frames: int = 0
+    times: tuple[float, ...] = ()  # of presentation, in seconds; evenly spaced without
+    turned: bool = False
+    drops: bool = True  # whether it holds frames that nothing refers to and that FFmpeg can drop
+
+    def write(self, folder: Path) -> Path:
+        path = folder / self.name.replace(" ", "-")
+        times = self.times or tuple(index / 25 for index in range(COUNT))
+        with av.open(str(path), "w") as container:
+            stream: Any = container.add_stream(self.codec, rate=25, options=dict(self.options))
+            stream.height, stream.width, stream.pix_fmt = *SIZE, "yuv420p"
+            stream.codec_context.gop_size = GOP
+            stream.codec_context.max_b_frames = self.b_frames
+            stream.codec_context.thread_count = 1
+            stream.codec_context.time_base = Fraction(1, 25 if not self.times else 1000)
+            for index, time in enumerate(times):
+                frame = av.VideoFrame.from_ndarray(draw(index, SIZE), format="rgb24")
+                frame.time_base = stream.codec_context.time_base
+                frame.pts = round(time / frame.time_base)
+                container.mux(stream.encode(frame))
+            container.mux(stream.encode(None))
+        if self.turned:
+            data = bytearray(path.read_bytes())
+            at = data.index(b"tkhd") + 44
+            data[at : at + 36] = np.array([0, 1 << 16, 0, -1 << 16, 0, 0, 0, 0, 1 << 30], ">i4").tobytes()
+            path.write_bytes(data)
+        return path
+
+
+X264: Final = ("sc_threshold", "0"), ("preset", "veryfast")
+OPEN: Final = (*X264, ("x264-params", "open-gop=1"))
+UNEVEN: Final = tuple(np.cumsum([0.02 + 0.11 * (index % 5 == 2) for index in range(COUNT)]).round(3).tolist())
+KINDS: Final = (
+    Kind("plain.mp4", "libx264", X264, drops=False),
+    Kind("b-frames.mp4", "libx264", X264, b_frames=3),
+    Kind("b-frames.mkv", "libx264", X264, b_frames=3),
+    Kind("b-frames.ts", "libx264", X264, b_frames=3, drops=False),
+    Kind("b-frames.avi", "libx264", X264, b_frames=3, drops=False),
+    Kind("open.mp4", "libx264", OPEN, b_frames=3),
+    Kind("open.mkv", "libx264", OPEN, b_frames=3),
+    Kind("uneven.mp4", "libx264", X264, b_frames=2, times=UNEVEN),
+    Kind("turned.mov", "libx264", X264, b_frames=2, turned=True),
+    Kind("hevc.mp4", "libx265", (("x265-params", "log-level=none:pools=1:frame-threads=1"),), b_frames=3),
+    Kind("mpeg4.mp4", "mpeg4", b_frames=2),
+    Kind("mpeg4.avi", "mpeg4", drops=False),
+    Kind("mpeg4-b-frames.avi", "mpeg4", b_frames=2),
+    Kind("mpeg2.mkv", "mpeg2video", b_frames=2),
+    Kind("vp9.webm", "libvpx-vp9", (("deadline", "realtime"), ("cpu-used", "8")), drops=False),
+)
+TIMELESS: Final = ("b-frames.avi", "mpeg4-b-frames.avi")
+
+
+@dataclass(frozen=True)
+class Film:
+    """A file, and all of its frames as reading through it gives them."""
+
+    kind: Kind
+    path: Path
+    times: npt.NDArray[np.float64]
+    pictures: torch.Tensor
+    keys: npt.NDArray[np.bool_]
+
+    def on_screen(self, instants: Sequence[float] | npt.NDArray[np.float64]) -> npt.NDArray[np.int64]:
+        return np.maximum(0, np.searchsorted(self.times, np.asarray(instants) + 1e-6, side="right") - 1)
+
+
+@pytest.fixture(scope="module", params=KINDS, ids=lambda kind: kind.name)
+def film(request: pytest.FixtureRequest, tmp_path_factory: pytest.TempPathFactory) -> Film:
+    kind: Kind = request.param
+    path = kind.write(tmp_path_factory.mktemp("films"))
+    with open_video(path, Limits()) as source:
+        reader = Reader(source)
+        image = reader.first.image
+        convert = Converter(image, pixel_aspect=1, size=None, fit="stretch", anchor="middle", interpolation="bicubic")
+        times, pictures, keys = [], [], []
+        for frame in reader.frames():
+            pictures.append(np.empty((3, *convert.size), np.uint8))
+            convert(frame.image, pictures[-1])
+            times.append(frame.time)
+            keys.append(frame.image.key_frame)
+    assert len(times) == COUNT
+    return Film(kind, path, np.array(times), torch.from_numpy(np.stack(pictures)), np.array(keys))
+
+
+def check(film: Film, instants: Sequence[float] | npt.NDArray[np.float64], *, threads: int = 1) -> None:
+    frames = decode(film.path, instants, threads=threads)
+    expected = film.on_screen(instants)
+    np.testing.assert_array_equal(frames.timestamps, film.times[expected])
+    assert torch.equal(frames.data, film.pictures[torch.from_numpy(expected)])
+
+
+def test_each_frame_alone_is_that_of_reading_all(film: Film) -> None:
+    for time in film.times[::3]:
+        check(film, [time])
+        check(film, [time + 0.015])
+
+
+def test_frames_together_are_those_of_reading_all(film: Film) -> None:
+    chance = np.random.default_rng(0)
+    check(film, film.times)
+    check(film, (np.arange(16) + 0.5) * film.times[-1] / 16)
+    for _ in range(12):
+        check(film, chance.uniform(-0.1, film.times[-1] + 0.02, chance.integers(1, 9)))
+
+
+def test_threads_change_nothing(film: Film, monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr("marey.video.source._WORTH_THREADS", 0)  # these pictures are small
+    check(film, (np.arange(7) + 0.5) * film.times[-1] / 7, threads=3)
+    check(film, [film.times[40]], threads=2)
+
+
+def test_frames_that_nothing_refers_to_are_dropped_undecoded(film: Film) -> None:
+    with open_video(film.path, Limits()) as source:
+        codec, need = source.stream.codec_context, Need(source)
+        start = Reader(source).origin
+        source.container.seek(min(0, start), stream=source.stream)
+        need.ask([start + round((GOP - 2) / 25 / source.time_base)])
+        decoded = 0
+        for packet, asked in need.sift(demux(source, source.stream)):
+            codec.skip_frame = "DEFAULT" if asked else "NONREF"
+            decoded += len(codec.decode(packet))
+        decoded += len(codec.decode(None)) if need.met else 0
+    if film.kind.times:
+        return
+    if film.kind.drops:
+        assert need.met
+        assert decoded <= 0.75 * GOP
+    else:
+        assert decoded >= GOP - 2
+
+
+def test_key_frames_are_those_nearest_to_the_instants(film: Film) -> None:
+    keys = film.times[film.keys]
+    instants = np.concatenate([np.linspace(0, film.times[-1], 23), keys, keys - 0.3])
+    frames = decode(film.path, instants, frames="keyframes")
+    if film.kind.name in TIMELESS:  # a packet is due up to three frames before its picture is shown
+        assert np.abs(frames.timestamps[:, None] - keys).min(axis=1).max() <= 3 / 25
+        return
+    distances = np.abs(instants[:, None] - keys)
+    np.testing.assert_allclose(np.abs(frames.timestamps - instants), distances.min(axis=1), atol=1e-9)
+    assert set(frames.timestamps) <= set(keys)
+    assert torch.equal(frames.data, film.pictures[torch.from_numpy(film.on_screen(frames.timestamps))])
+
+
+def test_torchcodec_shows_the_same_frames_or_says_why_not(
+    film: Film, read_index: Callable[[torch.Tensor], int]
+) -> None:
+    pytest.importorskip("torchcodec")
+    instants = np.concatenate([(np.arange(9) + 0.5) * film.times[-1] / 9, film.times[::11]])
+    if film.kind.name in TIMELESS:
+        with pytest.raises(VideoError, match="no timestamps, by which TorchCodec finds them"):
+            decode(film.path, instants, decoder="torchcodec")
+        return
+    if film.path.suffix == ".ts":  # a stream without an index, in which it loses its way
+        with pytest.raises(VideoError, match=r"TorchCodec shows another frame than that of 0.000 s"):
+            decode(film.path, instants, decoder="torchcodec")
+        return
+    ours, other = decode(film.path, instants), decode(film.path, instants, decoder="torchcodec")
+    np.testing.assert_allclose(other.timestamps, ours.timestamps, atol=1e-9)
+    assert other.data.shape == ours.data.shape
+    assert (other.data.int() - ours.data.int()).abs().float().mean() < 3
+    if not film.kind.turned:
+        assert [read_index(picture) for picture in other.data] == film.on_screen(instants).tolist()
