@@ -13,7 +13,7 @@ from marey.version import __version__
 
 if TYPE_CHECKING:
     from marey.prediction import Predictor
-    from marey.verbs import compare, demo, doctor, evaluate, extract, list_models, predict, train, tune
+    from marey.verbs import compare, demo, doctor, evaluate, extract, list_models, predict, quantise, train, tune
 
 __all__ = [
     "Predictor",
@@ -25,6 +25,7 @@ __all__ = [
     "extract",
     "list_models",
     "predict",
+    "quantise",
     "train",
     "tune",
 ]

@@ -61,6 +61,7 @@ def test_the_key_changes_with_all_that_features_depend_on() -> None:
         "dense": key(contract(sampling=Sampling(kind="dense", count=4, rate=8.0))),
         "rate": key(contract(sampling=Sampling(kind="dense", count=4, rate=9.0))),
         "short": key(contract(sampling=Sampling(kind="dense", count=4, rate=8.0, short="wrap"))),
+        "decoder": key(contract(sampling=Sampling(count=4, decoder="torchcodec"))),
         "kind": key(stream="colours"),
         "span": key(contract(streams={"change": Stream(kind="difference", span=0.3)})),
         "gain": key(contract(streams={"change": Stream(kind="difference", gain=2)})),
@@ -91,6 +92,18 @@ def test_the_key_does_not_change_with_names_and_places() -> None:
     assert key(renamed, stream="motion") == plain
     assert key(contract(encoder=EncoderSpec(weights="weights/here.safetensors"))) == plain
     assert key(contract(streams={"change": Stream(kind="difference")})) == plain  # the other streams do not matter
+
+
+def test_key_frames_have_features_of_their_own() -> None:
+    streams = {"change": Stream(kind="appearance")}
+    exact, keyframes = (
+        contract(streams=streams, sampling=Sampling(frames=frames)) for frames in ("exact", "keyframes")
+    )
+    assert key(exact) != key(keyframes)
+
+
+def test_features_from_before_frames_and_decoders_could_be_chosen_are_found() -> None:
+    assert key() == "f3f2936359aee5b4b088b4ddb110a88fa213b893"
 
 
 def test_where_frames_change_places_the_other_streams_matter_and_not_their_names() -> None:

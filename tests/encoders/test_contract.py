@@ -297,3 +297,33 @@ def test_a_video_without_frames_is_refused_with_a_reason(tmp_path: Path) -> None
     with pytest.raises(VideoError) as caught:
         read_clip(Clip(path), contract(APPEARANCE))
     assert caught.value.reason in ("no_frames", "truncated", "corrupt")
+
+
+def test_key_frames_are_refused_where_streams_compare_frames_in_time() -> None:
+    with pytest.raises(ValidationError, match="'change' and 'colours' compare frames a fraction of a second apart"):
+        contract(THREE, sampling=Sampling(frames="keyframes"))
+    with pytest.raises(ValidationError, match="key frames are read by decoder 'pyav'"):
+        Sampling(frames="keyframes", decoder="torchcodec")
+
+
+def test_a_contract_says_which_frames_are_read_and_by_which_decoder(
+    make_video: MakeVideo, read_index: ReadIndex, tmp_path: Path
+) -> None:
+    path = make_video(tmp_path / "a.mp4", seconds=4.0, gop=40)
+    exact, keyframes = (
+        read_clip(Clip(path), contract(APPEARANCE, sampling=Sampling(count=4, frames=frames)))["frame"]
+        for frames in ("exact", "keyframes")
+    )
+    assert indices(exact, read_index) == [12, 37, 62, 87]
+    assert indices(keyframes, read_index) == [0, 40, 80, 80]
+    pytest.importorskip("torchcodec")
+    how = contract(APPEARANCE, sampling=Sampling(count=4, decoder="torchcodec"))
+    other = read_clip(Clip(path), how)["frame"]
+    assert indices(other, read_index) == [12, 37, 62, 87]
+    assert not torch.equal(other, exact)  # another conversion to RGB: its features have entries of their own
+
+
+def test_frames_in_memory_have_no_key_frames() -> None:
+    how = contract(APPEARANCE, sampling=Sampling(count=4, frames="keyframes"))
+    with pytest.raises(UsageError, match="frames in memory have none"):
+        read_frames(drawn(20), how, frame_rate=10.0)

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Callable
+from contextlib import nullcontext
 from pathlib import Path
 from typing import Any
 
@@ -16,7 +17,7 @@ from marey.errors import UsageError, VideoError
 from marey.models import ActionModel, HeadSpec, ModelConfig, new_classifier
 from marey.prediction import Predictor, Segmentation
 from marey.prediction.windows import plan_grid
-from marey.video import Sampling, decode
+from marey.video import Sampling, decode, play
 
 RATE = 25.0
 MakeModel = Callable[..., tuple[Predictor, Encoder]]
@@ -196,3 +197,30 @@ def test_a_file_that_cannot_be_used_says_why(make_model: MakeModel, tmp_path: Pa
         predictor.timeline(fake)
     with pytest.raises(VideoError, match="not_video"):
         next(predictor.stream(fake))
+
+
+@pytest.mark.parametrize("cut", [False, True])
+def test_the_frames_of_a_file_are_encoded_together_and_handed_out_as_those_of_a_live_source_one_by_one(
+    make_model: MakeModel, make_video: Any, tmp_path: Path, cut: bool
+) -> None:
+    path = make_video(tmp_path / "video.mkv", seconds=3.0, frame_rate=RATE)
+    if cut:
+        path.write_bytes(path.read_bytes()[: path.stat().st_size * 2 // 3])
+    predictor, _ = make_model("pyramid", sampling=Sampling(kind="dense", count=8, rate=RATE))
+
+    def watch(*, live: bool) -> list[str]:
+        seen: list[str] = []
+        with play(path) as playback, pytest.raises(VideoError) if cut else nullcontext():
+            playback.live = live
+            for answer in predictor.stream(
+                playback,
+                segmentation=RAW,
+                on_frame=lambda frame, latest: seen.append(f"frame {frame.number}, {latest and latest.time}"),
+            ):
+                seen.append(f"answer at {answer.time}")
+        return seen
+
+    together = watch(live=False)
+    assert together == watch(live=True)
+    frames = sum(one.startswith("frame") for one in together)
+    assert 30 < frames < 75 if cut else frames == 75

@@ -6,6 +6,7 @@ import pytest
 
 from marey import verbs
 from marey.data import read_manifest
+from marey.encoders import installed_engines
 from marey.errors import DatasetError, UsageError
 from marey.verbs.predict import Predictions
 
@@ -80,8 +81,11 @@ def test_prediction_gives_as_many_classes_as_are_asked_for(small_run: Path, smal
 
 def test_the_doctor_names_what_it_has_looked_at(monkeypatch: pytest.MonkeyPatch, tmp_path: Path) -> None:
     found = {finding.name: finding for finding in verbs.doctor().findings}
-    assert set(found) == {"packages", "processor", "GPU", "video", "encoder", "cache"}
+    assert set(found) == {"packages", "processor", "GPU", "video", "encoder", "engines", "cache"}
     assert all(finding.ok and finding.detail for finding in found.values())
+    said = found["engines"].detail
+    names = installed_engines()
+    assert "marey[fast]" in said if len(names) == 1 else all(f"{name} " in said for name in ("auto takes", *names))
 
 
 def test_the_doctor_says_where_the_fault_is(monkeypatch: pytest.MonkeyPatch, tmp_path: Path) -> None:

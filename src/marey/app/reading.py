@@ -13,7 +13,7 @@ import torch
 from torch import Tensor
 
 from marey.data import Clip
-from marey.encoders import clip_span, load_encoder, read_clip
+from marey.encoders import clip_span, read_clip
 from marey.models import load_model
 from marey.prediction import Predictor, Timeline, mean_of_views
 from marey.reports import chronophotograph
@@ -72,7 +72,7 @@ class Reader:
     def __init__(self, model: Path) -> None:
         loaded = load_model(model)
         contract = loaded.config.contract
-        self._encoder = load_encoder(contract.encoder, frames=contract.sampling.count)
+        self._encoder = loaded.load_encoder()
         self._predictor = Predictor(loaded, encoder=self._encoder)
         self._contract = contract
 

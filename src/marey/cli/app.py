@@ -29,6 +29,7 @@ _VERBS: dict[str, Callable[..., Any]] = {
     "predict": verbs.predict,
     "compare": verbs.compare,
     "tune": verbs.tune,
+    "quantise": verbs.quantise,
     "models": verbs.list_models,
     "app": verbs.app,
     "serve": verbs.serve,

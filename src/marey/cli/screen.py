@@ -34,6 +34,7 @@ from marey.verbs.extract import Extraction
 from marey.verbs.live import LivePredictions
 from marey.verbs.models import ModelTable
 from marey.verbs.predict import Predictions, Timelines
+from marey.verbs.quantise import Quantised
 from marey.verbs.reporter import SILENT, Reporter, Stage
 from marey.verbs.serve import Serving
 from marey.verbs.tune import Tuning
@@ -180,6 +181,21 @@ class Screen:
         self.show(answer.result)
         self._print(Text(f"recipe  {answer.recipe}"))
         self._print(Text(f"page    {answer.page}"))
+
+    @show.register
+    def _(self, answer: Quantised) -> None:
+        table = _table("encoder in", "accuracy", "clips a second", "MB", "run by")
+        for column in table.columns[1:4]:
+            column.justify = "right"
+        for name, found in (("float32", answer.float32), ("int8", answer.int8)):
+            numbers = (f"{found.accuracy:.3f}", f"{found.clips_per_second:.2f}", f"{found.megabytes:.1f}")
+            table.add_row(name, *numbers, found.engine)
+        self._print(table)
+        verdict = f"int8 changes the accuracy by {answer.difference:+.3f}: {answer.changed} of {answer.clips} held-out"
+        self._print(Text(f"{verdict} clips get another label", style="bold"))
+        for note in answer.notes:
+            self._print(Text(note, style="dim"))
+        self._print(Text(f"model   {answer.model}"))
 
     @show.register
     def _(self, answer: Predictions) -> None:

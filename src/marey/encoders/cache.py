@@ -19,6 +19,7 @@ from torch import Tensor
 from marey.data import Clip
 from marey.encoders.contract import Contract, FrameOrder, View
 from marey.errors import UsageError
+from marey.video import Sampling
 
 _CLAIM_DIGITS: Final = 3  # of a key: 4,096 files of locks at most
 _POLL: Final = 0.05  # s
@@ -48,7 +49,17 @@ class FeatureCache:
     def __init__(self, root: str | Path | None = None) -> None:
         self.root = Path(root) if root is not None else cache_home()
 
-    def key(self, clip: Clip, contract: Contract, stream: str, *, content: str, view: View, order: FrameOrder) -> str:
+    def key(
+        self,
+        clip: Clip,
+        contract: Contract,
+        stream: str,
+        *,
+        content: str,
+        view: View,
+        order: FrameOrder,
+        engine: str = "",
+    ) -> str:
         """The name of an entry: BLAKE2b-160 over all that its features depend on.
 
         Args:
@@ -58,6 +69,7 @@ class FeatureCache:
             content: hash of the video file.
             view: which reading of the clip.
             order: the order of its frames.
+            engine: what encodes it, where its features are not those of the others, see `Encoder.cache_tag`.
         """
         # Frames change places among those of all streams, so what one stream sees depends on the others.
         together = () if order == "given" else contract.streams.values()
@@ -73,6 +85,11 @@ class FeatureCache:
             **contract.model_dump(exclude={"streams", "testing"}),
         }
         made_from["encoder"].pop("weights")  # their hash says which they are, wherever they lie
+        for name in ("frames", "decoder"):  # features from before they could be chosen are found again
+            if made_from["sampling"][name] == Sampling.model_fields[name].default:
+                del made_from["sampling"][name]
+        if engine:
+            made_from["engine"] = engine
         text = json.dumps(made_from, sort_keys=True)
         return hashlib.blake2b(text.encode(), digest_size=20).hexdigest()
 

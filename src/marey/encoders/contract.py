@@ -15,12 +15,12 @@ from torch import Tensor
 
 from marey.data import Clip, content_hash
 from marey.encoders.streams import Stream
-from marey.errors import UnknownNameError, VideoError
+from marey.errors import UnknownNameError, UsageError, VideoError
 from marey.video import Anchor, Fit, Interpolation, Limits, Sampling, decode, probe, show
 
 FrameOrder = Literal["given", "reversed", "shuffled"]
 FRAME_ORDERS: tuple[FrameOrder, ...] = get_args(FrameOrder)
-Precision = Literal["float32", "bfloat16"]
+Precision = Literal["float32", "bfloat16", "int8"]
 
 Side = Annotated[int, Field(ge=1, le=4096)]
 
@@ -44,7 +44,8 @@ class EncoderSpec(BaseModel):
             encode nothing: for networks that are trained end to end.
         weights: "pretrained" ones, "random" ones (the control: what the architecture alone is worth), or the path of a
             file of them (safetensors, or a PyTorch file of tensors).
-        precision: of the arithmetic; features are float32 either way.
+        precision: of the arithmetic; features are float32 in any case. "int8" is what `marey quantise` makes of a
+            trained run, and cannot be asked for before.
         size: height and width of its input in pixels, or one number for both; None for what it was trained at.
         grid: rows and columns that its last feature map is averaged over, so that features say where as well as
             what; None takes the vector that the network itself gives to its classifier.
@@ -138,6 +139,16 @@ class Contract(BaseModel):
             raise ValueError("testing.crops=3 looks at what a crop leaves out, and needs fit: crop")
         return self
 
+    @model_validator(mode="after")
+    def _key_frames_stand_alone(self) -> Self:
+        comparing = " and ".join(f"'{name}'" for name, stream in self.streams.items() if len(stream.offsets) > 1)
+        if self.sampling.frames == "keyframes" and comparing:
+            raise ValueError(
+                f"sampling.frames=keyframes takes key frames, which lie seconds apart, and the streams {comparing} "
+                "compare frames a fraction of a second apart; keep streams of kind appearance, or frames: exact"
+            )
+        return self
+
     @property
     def gives_pictures(self) -> bool:
         """Whether networks get the pictures themselves, uint8 (T, C, H, W), and not features (T, D)."""
@@ -220,6 +231,8 @@ def read_clip_views(
             fit=contract.fit,
             anchor=sides[0].anchor,
             interpolation=contract.interpolation,
+            frames=contract.sampling.frames,
+            decoder=contract.sampling.decoder,
             limits=limits,
         ).data
         if order == "reversed":
@@ -247,9 +260,13 @@ def read_frames(
         Stream name to uint8 (T, 3, H, W).
 
     Raises:
-        UsageError: an array of another type or shape, or a rate that is none.
+        UsageError: an array of another type or shape, a rate that is none, or a contract on key frames.
         VideoError: the clip is too short for the contract's sampling.
     """
+    if contract.sampling.frames == "keyframes":
+        raise UsageError(
+            "this model looks at the key frames of files, and frames in memory have none; write them to a file"
+        )
     end = max(len(pictures), 1) / frame_rate if frame_rate > 0 else 1.0
     plan = _Plan(contract, tuple(contract.streams), contract.sampling.instants(0.0, end, part=view.part), 0.0, end)
     frames = show(

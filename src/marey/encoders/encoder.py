@@ -2,21 +2,22 @@
 
 from __future__ import annotations
 
+import threading
 from abc import ABC, abstractmethod
 from collections.abc import Mapping
-from typing import ClassVar, Final
+from typing import ClassVar
 
 import torch
 from torch import Tensor
 
 from marey.encoders.contract import Contract, EncoderSpec, MultiView
+from marey.encoders.engine import Engine
+from marey.encoders.engines import start_engine
+from marey.encoders.frozen import Colour, FrozenNetwork
 from marey.encoders.streams import Stream
+from marey.encoders.trial import Trial
 from marey.errors import UsageError
 from marey.video import Fit, Interpolation, Sampling
-
-Colour = tuple[float, float, float]
-BATCH_CPU: Final = 8  # pictures at a time; more is no faster there, and takes more memory
-BATCH: Final = 128
 
 
 class Encoder(ABC):
@@ -33,6 +34,10 @@ class Encoder(ABC):
         dim: D, numbers a feature vector.
         device: where it runs.
         pictures: how many it has encoded so far.
+        engine: name of what runs it; empty where there is nothing to run.
+        cache_tag: what its features are kept under beside the contract: empty where they agree with PyTorch's in
+            float32 to `TOLERANCE`, else the engine's name.
+        trial: what is known of the engines for it on this machine.
     """
 
     per_picture: ClassVar[bool] = False
@@ -45,6 +50,37 @@ class Encoder(ABC):
     dim: int
     device: torch.device
     pictures: int = 0
+    engine: str = ""
+    cache_tag: str = ""
+    trial: Trial
+
+    def __init__(self) -> None:
+        self.trial = {}
+        self._counting = threading.Lock()
+
+    def take_over(self, contract: Contract) -> None:
+        """Be what a contract says of its encoder."""
+        self.spec, self.hash, self.size, self.dim = (
+            contract.encoder,
+            contract.encoder_hash,
+            contract.size,
+            contract.dim,
+        )
+        self.interpolation, self.mean, self.std = contract.interpolation, contract.mean, contract.std
+        self.device = torch.device("cpu")
+
+    def start(self, network: FrozenNetwork, *, device: str | torch.device, engine: str | None) -> None:
+        """Take over what a network is, and put it to work.
+
+        Raises:
+            UsageError: the engine is not there, or cannot run the network.
+        """
+        self.spec, self.hash, self.size = network.spec, network.hash, network.size
+        self.interpolation, self.mean, self.std = network.interpolation, network.mean, network.std
+        self.device = torch.device(device)
+        running = start_engine(network, device=self.device, engine=engine)
+        self._engine: Engine = running.engine
+        self.engine, self.cache_tag, self.trial = running.engine.name, running.cache_tag, running.trial
 
     def contract(
         self,
@@ -71,7 +107,7 @@ class Encoder(ABC):
 
     @abstractmethod
     def encode_clips(self, clips: Tensor) -> Tensor:
-        """Features of clips.
+        """Features of clips; several threads may ask at once, see `Engine`.
 
         Args:
             clips: uint8 (N, T, 3, H, W), of this encoder's `size`.
@@ -83,10 +119,10 @@ class Encoder(ABC):
             UsageError: clips of another type or size.
         """
 
-    def normalised(self, pictures: Tensor) -> Tensor:
-        """Pictures, uint8 (..., 3, H, W), as the network was trained to see them: float32, where it runs."""
-        mean, std = (torch.tensor(values, device=self.device).view(3, 1, 1) * 255 for values in (self.mean, self.std))
-        return pictures.to(self.device).float().sub_(mean).mul_(1 / std)
+    def count(self, pictures: int) -> None:
+        """Note that so many more pictures were encoded."""
+        with self._counting:
+            self.pictures += pictures
 
     def check(self, pictures: Tensor, *, many: str) -> None:
         """Refuse what is not uint8 and of this encoder's size.

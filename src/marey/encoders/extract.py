@@ -196,7 +196,15 @@ class _Extraction:
         clip, views = reading
         content = content_hash(clip.path)
         keys = {
-            (view, stream): self._cache.key(clip, self._contract, stream, content=content, view=view, order=self._order)
+            (view, stream): self._cache.key(
+                clip,
+                self._contract,
+                stream,
+                content=content,
+                view=view,
+                order=self._order,
+                engine=self._encoder.cache_tag,
+            )
             for view in views
             for stream in self._contract.streams
         }

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from contextlib import suppress
+from functools import partial
 from pathlib import Path
 from typing import Any, Final, cast
 
@@ -12,8 +13,8 @@ from timm.data.config import resolve_model_data_config
 from torch import Tensor, nn
 
 from marey.encoders.contract import EncoderSpec
-from marey.encoders.encoder import BATCH, BATCH_CPU, Colour, Encoder, sides
-from marey.encoders.memory import keep_freed_memory
+from marey.encoders.encoder import Encoder, sides
+from marey.encoders.frozen import Colour, FrozenNetwork, average_over
 from marey.encoders.weights import (
     EMBEDDED,
     NO_NETWORK,
@@ -30,27 +31,25 @@ _INTERPOLATION: Final[dict[str, Interpolation]] = {"bilinear": "bilinear", "near
 
 
 class FrameEncoder(Encoder):
-    """A network of timm, frozen: each picture becomes one vector."""
+    """A network of timm, frozen: each picture becomes one vector.
+
+    Args:
+        network: as `load_frame_network` gives it; taken over.
+        device: where it runs.
+        engine: what runs it, see `ENGINES`.
+
+    Raises:
+        UsageError: the engine is not there, or cannot run the network.
+    """
 
     per_picture = True
 
-    def __init__(self, network: nn.Module, spec: EncoderSpec, *, device: str | torch.device = "cpu") -> None:
-        config = resolve_model_data_config(network)
-        height, width = config["input_size"][1:]
-        self.spec = spec
-        self.hash = weights_hash(network)
-        drop_unused(network, spec)
-        self.size = sides(spec.size, (height, width))
-        self.interpolation = _INTERPOLATION.get(config["interpolation"], "bicubic")
-        self.mean = cast(Colour, tuple(config["mean"]))
-        self.std = cast(Colour, tuple(config["std"]))
-        self.device = torch.device(device)
-        if self.device.type == "cpu":
-            keep_freed_memory()
-        self._dtype = torch.bfloat16 if spec.precision == "bfloat16" else torch.float32
-        self._network: Any = network.eval().requires_grad_(False).to(self.device, self._dtype)
-        self._network.to(memory_format=torch.channels_last)
-        self.dim = int(self._forward(torch.zeros(1, 3, *self.size, dtype=torch.uint8)).shape[1])
+    def __init__(
+        self, network: FrozenNetwork, *, device: str | torch.device = "cpu", engine: str | None = "pytorch"
+    ) -> None:
+        super().__init__()
+        self.start(network, device=device, engine=engine)
+        self.dim = self._engine.run(torch.zeros(1, 3, *self.size, dtype=torch.uint8)).shape[1]
 
     def encode(self, pictures: Tensor) -> Tensor:
         """Features of pictures.
@@ -65,21 +64,13 @@ class FrameEncoder(Encoder):
             UsageError: pictures of another type or size.
         """
         self.check(pictures, many="N")
-        self.pictures += len(pictures)
-        if len(pictures) == 0:
-            return torch.empty(0, self.dim)
-        size = BATCH_CPU if self.device.type == "cpu" else BATCH
-        return torch.cat([self._forward(batch) for batch in pictures.split(size)])
+        self.count(len(pictures))
+        return self._engine.run(pictures) if len(pictures) else torch.empty(0, self.dim)
 
     def encode_clips(self, clips: Tensor) -> Tensor:
         """uint8 (N, T, 3, H, W) to float32 (N, T, D)."""
         self.check(clips, many="N, T")
         return self.encode(clips.flatten(0, 1)).view(*clips.shape[:2], self.dim)
-
-    @torch.inference_mode()
-    def _forward(self, batch: Tensor) -> Tensor:
-        pixels = self.normalised(batch).to(self._dtype).contiguous(memory_format=torch.channels_last)
-        return features_of(self._network, pixels, self.spec.grid).float().cpu()
 
 
 def features_of(network: Any, pixels: Tensor, grid: tuple[int, int] | None) -> Tensor:
@@ -87,7 +78,7 @@ def features_of(network: Any, pixels: Tensor, grid: tuple[int, int] | None) -> T
     if grid is None:
         return cast(Tensor, network(pixels).flatten(1))
     (found,) = network.forward_intermediates(pixels, indices=1, intermediates_only=True)
-    return nn.functional.adaptive_avg_pool2d(found, grid).flatten(1)
+    return average_over(found, grid)
 
 
 def drop_unused(network: Any, spec: EncoderSpec) -> None:
@@ -102,8 +93,21 @@ def create_network(spec: EncoderSpec) -> nn.Module:
     return _create(_TIMM_NAME.get(spec.name, spec.name), spec)
 
 
-def load_frame_encoder(spec: EncoderSpec, *, device: str | torch.device = "cpu") -> FrameEncoder:
-    """The network of timm that a spec names, with its weights.
+def load_frame_encoder(
+    spec: EncoderSpec, *, device: str | torch.device = "cpu", engine: str | None = "pytorch"
+) -> FrameEncoder:
+    """The network of timm that a spec names, with its weights, at work.
+
+    Raises:
+        UnknownNameError: timm knows the network, and no such training of it.
+        WeightsError: the weights are not here and cannot be had, or are not those of this network.
+        UsageError: the engine is not there, or cannot run the network.
+    """
+    return FrameEncoder(load_frame_network(spec), device=device, engine=engine)
+
+
+def load_frame_network(spec: EncoderSpec) -> FrozenNetwork:
+    """The network of timm that a spec names, with its weights, as engines run it: a picture an input.
 
     Raises:
         UnknownNameError: timm knows the network, and no such training of it.
@@ -114,7 +118,21 @@ def load_frame_encoder(spec: EncoderSpec, *, device: str | torch.device = "cpu")
     trainings = timm.list_models(f"{architecture}.*", include_tags=True) if dot else []
     if dot and name not in trainings:
         raise UnknownNameError("encoder", spec.name, [architecture, *trainings])
-    return FrameEncoder(_build(name, spec), spec, device=device)
+    network = _build(name, spec)
+    config = resolve_model_data_config(network)
+    height, width = config["input_size"][1:]
+    weights = weights_hash(network)
+    drop_unused(network, spec)
+    return FrozenNetwork(
+        network,
+        partial(features_of, grid=spec.grid),
+        spec=spec,
+        hash=weights,
+        shape=(3, *sides(spec.size, (height, width))),
+        mean=cast(Colour, tuple(config["mean"])),
+        std=cast(Colour, tuple(config["std"])),
+        interpolation=_INTERPOLATION.get(config["interpolation"], "bicubic"),
+    )
 
 
 def _build(name: str, spec: EncoderSpec) -> nn.Module:

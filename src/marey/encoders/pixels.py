@@ -29,6 +29,7 @@ class PixelEncoder(Encoder):
     std = (1.0, 1.0, 1.0)
 
     def __init__(self, spec: EncoderSpec) -> None:
+        super().__init__()
         if spec.grid is not None or spec.precision != "float32":
             raise UsageError(f"the encoder '{spec.name}' hands out pictures: it has no grid and no precision")
         self.spec = spec
@@ -42,5 +43,5 @@ class PixelEncoder(Encoder):
     def encode_clips(self, clips: Tensor) -> Tensor:
         """uint8 (N, T, 3, H, W) to uint8 (N, T, C, H, W)."""
         self.check(clips, many="N, T")
-        self.pictures += len(clips.flatten(0, 1))
+        self.count(len(clips.flatten(0, 1)))
         return clips if self.colours == 3 else luma(clips).unsqueeze(-3)

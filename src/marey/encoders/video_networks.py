@@ -5,15 +5,15 @@ from __future__ import annotations
 from collections.abc import Callable
 from dataclasses import dataclass
 from pathlib import Path
-from typing import Final, cast
+from typing import Any, Final, cast
 
 import torch
 from torch import Tensor, nn
 from torchvision.models import WeightsEnum, video
 
 from marey.encoders.contract import EncoderSpec
-from marey.encoders.encoder import Colour, Encoder, sides
-from marey.encoders.memory import keep_freed_memory
+from marey.encoders.encoder import Encoder, sides
+from marey.encoders.frozen import Colour, FrozenNetwork
 from marey.encoders.weights import NO_NETWORK, load_local, weights_hash
 from marey.errors import UsageError, WeightsError
 
@@ -146,43 +146,52 @@ class ClipEncoder(Encoder):
         spec: which, and which weights.
         frames: T of the clips, for networks that are built for one number of them.
         device: where it runs.
+        engine: what runs it, see `ENGINES`.
 
     Raises:
         WeightsError: its weights cannot be had.
-        UsageError: it cannot do what the spec asks.
+        UsageError: it cannot do what the spec asks, or the engine cannot run it.
     """
 
-    interpolation = "bilinear"
-
-    def __init__(self, spec: EncoderSpec, *, frames: int, device: str | torch.device = "cpu") -> None:
+    def __init__(
+        self,
+        spec: EncoderSpec,
+        *,
+        frames: int,
+        device: str | torch.device = "cpu",
+        engine: str | None = "pytorch",
+    ) -> None:
+        super().__init__()
         if spec.grid is not None:
             raise UsageError(f"{spec.name} gives one vector a clip, and has no grid: leave encoder.grid out")
         about = VIDEO_NETWORKS[spec.name]
-        self.spec = spec
-        self.size = sides(spec.size, about.size)
-        self.mean, self.std = about.mean, about.std
-        self.device = torch.device(device)
-        if self.device.type == "cpu":
-            keep_freed_memory()
+        size = sides(spec.size, about.size)
         with torch.random.fork_rng(devices=[]):
             torch.manual_seed(0)
-            network = build_video_network(spec.name, frames=frames, size=self.size, classes=0)
+            network = build_video_network(spec.name, frames=frames, size=size, classes=0)
         if spec.weights == "pretrained":
             load_kinetics(network, spec.name)
         elif spec.weights != "random":
             load_local(network, Path(spec.weights))
-        self.hash = weights_hash(network)
-        self._dtype = torch.bfloat16 if spec.precision == "bfloat16" else torch.float32
-        self._network = network.eval().requires_grad_(False).to(self.device, self._dtype)
-        self.dim = int(self._forward(torch.zeros(1, frames, 3, *self.size, dtype=torch.uint8)).shape[1])
+        frozen = FrozenNetwork(
+            network,
+            _vector_of,
+            spec=spec,
+            hash=weights_hash(network),
+            shape=(frames, 3, *size),
+            mean=about.mean,
+            std=about.std,
+            interpolation="bilinear",
+        )
+        self.start(frozen, device=device, engine=engine)
+        self.dim = self._engine.run(torch.zeros(1, *frozen.shape, dtype=torch.uint8)).shape[1]
 
     def encode_clips(self, clips: Tensor) -> Tensor:
         """uint8 (N, T, 3, H, W) to float32 (N, 1, D)."""
         self.check(clips, many="N, T")
-        self.pictures += len(clips.flatten(0, 1))
-        return torch.cat([self._forward(clip.unsqueeze(0)) for clip in clips]).unsqueeze(1)
+        self.count(len(clips.flatten(0, 1)))
+        return self._engine.run(clips).unsqueeze(1)
 
-    @torch.inference_mode()
-    def _forward(self, clips: Tensor) -> Tensor:
-        features = self._network(self.normalised(clips).to(self._dtype).transpose(1, 2))
-        return cast(Tensor, features).flatten(1).float().cpu()
+
+def _vector_of(network: Any, pixels: Tensor) -> Tensor:
+    return cast(Tensor, network(pixels.transpose(1, 2))).flatten(1)

@@ -3,15 +3,16 @@
 from __future__ import annotations
 
 from dataclasses import dataclass
+from functools import partial
 from pathlib import Path
 from typing import Any, Final, cast
 
 import torch
-from torch import Tensor, nn
+from torch import Tensor
 
 from marey.encoders.contract import EncoderSpec
-from marey.encoders.encoder import Colour, Encoder, sides
-from marey.encoders.memory import keep_freed_memory
+from marey.encoders.encoder import Encoder, sides
+from marey.encoders.frozen import Colour, FrozenNetwork, average_over
 from marey.encoders.weights import NO_NETWORK, offline_if_unreachable, weights_hash
 from marey.errors import UsageError, WeightsError
 
@@ -58,40 +59,52 @@ class TokenEncoder(Encoder):
             the hub; `grid` averages the places of each instant over rows and columns, None keeps every token.
         frames: T of the clips.
         device: where it runs.
+        engine: what runs it, see `ENGINES`.
 
     Raises:
         WeightsError: its weights cannot be had, or are those of another network.
         UsageError: it cannot do what the spec asks, or `transformers` is not installed.
     """
 
-    interpolation = "bilinear"
-    mean, std = _IMAGENET
-
-    def __init__(self, spec: EncoderSpec, *, frames: int, device: str | torch.device = "cpu") -> None:
+    def __init__(
+        self,
+        spec: EncoderSpec,
+        *,
+        frames: int,
+        device: str | torch.device = "cpu",
+        engine: str | None = "pytorch",
+    ) -> None:
+        super().__init__()
         network = _load(spec)
-        config = network.config
-        self.spec = spec
-        self.device = torch.device(device)
-        if self.device.type == "cpu":
-            keep_freed_memory()
-        self.hash = weights_hash(network)
-        self.size, self.instants, self.dim = check_clips(spec, config, frames)
-        self._places = (self.size[0] // config.patch_size, self.size[1] // config.patch_size)
-        self._dtype = torch.bfloat16 if spec.precision == "bfloat16" else torch.float32
-        self._network: Any = network.eval().requires_grad_(False).to(self.device, self._dtype)
+        size, self.instants, self.dim = check_clips(spec, network.config, frames)
+        patch = network.config.patch_size
+        mean, std = _IMAGENET
+        frozen = FrozenNetwork(
+            network,
+            partial(
+                _pooled_tokens, instants=self.instants, places=(size[0] // patch, size[1] // patch), grid=spec.grid
+            ),
+            spec=spec,
+            hash=weights_hash(network),
+            shape=(frames, 3, *size),
+            mean=mean,
+            std=std,
+            interpolation="bilinear",
+        )
+        self.start(frozen, device=device, engine=engine)
 
     def encode_clips(self, clips: Tensor) -> Tensor:
         """uint8 (N, T, 3, H, W) to float32 (N, tokens, D), instant by instant, place by place."""
         self.check(clips, many="N, T")
-        self.pictures += len(clips.flatten(0, 1))
-        return torch.cat([self._forward(clip.unsqueeze(0)) for clip in clips])
+        self.count(len(clips.flatten(0, 1)))
+        return self._engine.run(clips)
 
-    @torch.inference_mode()
-    def _forward(self, clips: Tensor) -> Tensor:
-        tokens = tokens_of(self._network, self.normalised(clips).to(self._dtype))
-        if self.spec.grid is not None:
-            tokens = pool_places(tokens, self.instants, self._places, self.spec.grid)
-        return tokens.float().cpu()
+
+def _pooled_tokens(
+    network: Any, pixels: Tensor, *, instants: int, places: tuple[int, int], grid: tuple[int, int] | None
+) -> Tensor:
+    tokens = tokens_of(network, pixels)
+    return tokens if grid is None else pool_places(tokens, instants, places, grid)
 
 
 def tokens_of(network: Any, pixels: Tensor) -> Tensor:
@@ -104,7 +117,7 @@ def tokens_of(network: Any, pixels: Tensor) -> Tensor:
 def pool_places(tokens: Tensor, instants: int, places: tuple[int, int], grid: tuple[int, int]) -> Tensor:
     """Tokens averaged over fields of the picture: (N, instants x places, D) to (N, instants x fields, D)."""
     maps = tokens.unflatten(1, (instants, *places)).flatten(0, 1).permute(0, 3, 1, 2)
-    fields = nn.functional.adaptive_avg_pool2d(maps, grid).flatten(2).transpose(1, 2)
+    fields: Tensor = average_over(maps, grid).unflatten(1, (tokens.shape[-1], -1)).transpose(1, 2)
     return fields.reshape(len(tokens), -1, tokens.shape[-1])
 
 

@@ -16,7 +16,15 @@ from safetensors import SafetensorError
 from safetensors.torch import load_file, save_file
 from torch import Tensor
 
-from marey.encoders import Contract, Features
+from marey.encoders import (
+    ENCODER_FILES,
+    Contract,
+    Encoder,
+    Features,
+    QuantisedEncoder,
+    QuantisedNetwork,
+    load_encoder,
+)
 from marey.errors import ModelFormatError, UsageError
 from marey.models.classifier import Classifier, HeadSpec, States
 
@@ -55,15 +63,34 @@ class ActionModel:
     Attributes:
         config: all that is not a tensor.
         classifier: the trained head, in evaluation mode.
+        network: the encoder, where it is in int8 and belongs to this model alone; others are loaded by name.
     """
 
     config: ModelConfig
     classifier: Classifier
+    network: QuantisedNetwork | None = None
 
     @property
     def labels(self) -> tuple[str, ...]:
         """Names of the classes, in the order of the probabilities."""
         return self.config.labels
+
+    def load_encoder(self, *, device: str = "cpu", engine: str | None = None) -> Encoder:
+        """The encoder that the model was trained with.
+
+        Args:
+            device: where it runs; one in int8 runs on the processor.
+            engine: what runs it, as for `marey.encoders.load_encoder`.
+
+        Raises:
+            ModelFormatError: an encoder in int8 is not the one that the model was made with.
+            WeightsError: its weights cannot be had.
+            UsageError: the engine is not there, or cannot run it.
+        """
+        contract = self.config.contract
+        if self.network is not None:
+            return QuantisedEncoder(self.network, contract, engine=engine)
+        return load_encoder(contract.encoder, frames=contract.sampling.count, device=device, engine=engine)
 
     def probabilities(self, features: Features) -> Tensor:
         """Calibrated probabilities of one clip: stream name to what its encoder gave, to float64 (classes,)."""
@@ -98,13 +125,15 @@ def new_classifier(contract: Contract, head: HeadSpec, classes: int) -> Classifi
 
 
 def save_model(model: ActionModel, folder: str | Path) -> None:
-    """Write `config.json` and `model.safetensors`; an older model there is replaced once the new one is whole.
+    """Write `config.json`, `model.safetensors` and an encoder in int8 where the model has one of its own.
+
+    An older model in that place is replaced once the new one is whole.
 
     Raises:
         UsageError: there is something else in that place, which would be lost.
     """
     folder = Path(folder)
-    _check_place(folder)
+    check_place(folder)
     folder.parent.mkdir(parents=True, exist_ok=True)
     part = Path(tempfile.mkdtemp(dir=folder.parent, prefix=f".{folder.name}-"))
     old = part.with_name(f"{part.name}-old")
@@ -114,6 +143,8 @@ def save_model(model: ActionModel, folder: str | Path) -> None:
             {name: tensor.contiguous() for name, tensor in model.classifier.state_dict().items()},
             part / _WEIGHTS,
         )
+        if model.network is not None:
+            model.network.write(part)
         text = json.dumps(model.config.model_dump(mode="json"), indent=2, ensure_ascii=False)
         (part / _CONFIG).write_text(text + "\n", encoding="utf-8")
         if folder.exists():
@@ -160,14 +191,20 @@ def load_model(folder: str | Path) -> ActionModel:
         raise ModelFormatError(
             f"{folder / _WEIGHTS} does not fit its {_CONFIG} ({detail}); copy the model again"
         ) from error
-    return ActionModel(config, classifier.eval())
+    in_int8 = config.contract.encoder.precision == "int8"
+    return ActionModel(config, classifier.eval(), QuantisedNetwork.read(folder) if in_int8 else None)
 
 
-def _check_place(folder: Path) -> None:
+def check_place(folder: Path) -> None:
+    """Refuse a folder that holds something else than a model.
+
+    Raises:
+        UsageError: writing a model there would lose it.
+    """
     if not folder.exists():
         return
     found = sorted(path.name for path in folder.iterdir()) if folder.is_dir() else [folder.name]
-    others = [name for name in found if name not in (_CONFIG, _WEIGHTS) and not name.startswith(".")]
+    others = [name for name in found if name not in (_CONFIG, _WEIGHTS, *ENCODER_FILES) and not name.startswith(".")]
     if others:
         raise UsageError(f"a model cannot be written to {folder}, which holds '{others[0]}'; name another place")
 

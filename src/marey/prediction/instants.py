@@ -11,6 +11,7 @@ import torch
 from torch import Tensor
 
 from marey.encoders import Contract, Stream
+from marey.errors import VideoError
 from marey.video import Playback, PlayedFrame
 
 T = TypeVar("T")
@@ -116,6 +117,25 @@ def gathered(
             batch = []
     if last is not None:
         yield last, batch
+
+
+def in_groups(
+    watched: Iterable[tuple[PlayedFrame, tuple[Instant, ...]]], size: int
+) -> Iterator[list[tuple[PlayedFrame, tuple[Instant, ...]]]]:
+    """So many frames at a time with their instants, at last whatever is left; an error comes after what was read."""
+    group: list[tuple[PlayedFrame, tuple[Instant, ...]]] = []
+    try:
+        for each in watched:
+            group.append(each)
+            if len(group) == size:
+                yield group
+                group = []
+    except VideoError:
+        if group:
+            yield group
+        raise
+    if group:
+        yield group
 
 
 def ahead(items: Iterable[T]) -> Iterator[T]:

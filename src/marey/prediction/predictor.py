@@ -20,7 +20,6 @@ from marey.encoders import (
     Progress,
     clip_span,
     iterate_views,
-    load_encoder,
     read_frames,
 )
 from marey.errors import ModelFormatError, Reason, UsageError, VideoError
@@ -85,6 +84,7 @@ class Predictor:
         model: a model folder, a run with one in it, or a model that is loaded already.
         encoder: the model's, where it is loaded already.
         device: where the encoder runs.
+        engine: what runs it, as for `marey.encoders.load_encoder`.
         cache: of features.
         limits: of decoding, each clip.
 
@@ -99,12 +99,13 @@ class Predictor:
         *,
         encoder: Encoder | None = None,
         device: str = "cpu",
+        engine: str | None = None,
         cache: FeatureCache | None = None,
         limits: Limits = Limits(),  # noqa: B008 - frozen
     ) -> None:
         self.model = model if isinstance(model, ActionModel) else load_model(model)
         contract = self.model.config.contract
-        self._encoder = encoder or load_encoder(contract.encoder, frames=contract.sampling.count, device=device)
+        self._encoder = encoder or self.model.load_encoder(device=device, engine=engine)
         if self._encoder.hash != contract.encoder_hash:
             raise ModelFormatError(
                 f"the model was trained on features of {contract.encoder.name} with weights "

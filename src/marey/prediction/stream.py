@@ -13,7 +13,7 @@ import numpy.typing as npt
 
 from marey.encoders import Encoder
 from marey.models import ActionModel
-from marey.prediction.instants import Sampler
+from marey.prediction.instants import Sampler, in_groups
 from marey.prediction.segmentation import Hysteresis, Segmentation
 from marey.prediction.windows import Carried, Grid, Windows, can_carry, plan_grid
 from marey.video import Playback, PlayedFrame
@@ -21,6 +21,7 @@ from marey.video import Playback, PlayedFrame
 Memory = Literal["auto", "carried", "window"]
 
 _RATE_OVER: Final = 30  # frames
+_TOGETHER: Final = 16  # frames of a file whose instants are encoded in one go; a live source waits for none
 
 
 @dataclass(frozen=True, slots=True)
@@ -92,25 +93,28 @@ def watch(
     steady = _Steady(model.labels, rule, grid)
     arrivals: deque[float] = deque(maxlen=_RATE_OVER)
     latest: StreamPrediction | None = None
-    for frame, instants in Sampler(playback, model.config.contract, grid.period):
-        arrivals.append(time.monotonic())
-        for answer in reader.add(instants):
-            probabilities, label = steady(answer.probabilities.numpy())
-            order = np.argsort(-probabilities, kind="stable")
-            now = time.monotonic()
-            latest = StreamPrediction(
-                time=(answer.last + 0.5) * grid.period,
-                label=None if label is None else model.labels[label],
-                confidence=float(probabilities[order[0] if label is None else label]),
-                labels=tuple(model.labels[place] for place in order),
-                probabilities=tuple(float(probabilities[place]) for place in order),
-                latency=max(0.0, now - frame.arrived),
-                rate=(len(arrivals) - 1) / max(1e-9, now - arrivals[0]) if len(arrivals) > 1 else 0.0,
-                dropped=playback.dropped,
-            )
-            yield latest
-        if on_frame is not None:
-            on_frame(frame, latest)
+    for group in in_groups(Sampler(playback, model.config.contract, grid.period), 1 if playback.live else _TOGETHER):
+        answers = deque(reader.add([instant for _, instants in group for instant in instants]))
+        for frame, instants in group:
+            arrivals.append(time.monotonic())
+            while answers and instants and answers[0].last <= instants[-1].index:
+                answer = answers.popleft()
+                probabilities, label = steady(answer.probabilities.numpy())
+                order = np.argsort(-probabilities, kind="stable")
+                now = time.monotonic()
+                latest = StreamPrediction(
+                    time=(answer.last + 0.5) * grid.period,
+                    label=None if label is None else model.labels[label],
+                    confidence=float(probabilities[order[0] if label is None else label]),
+                    labels=tuple(model.labels[place] for place in order),
+                    probabilities=tuple(float(probabilities[place]) for place in order),
+                    latency=max(0.0, now - frame.arrived),
+                    rate=(len(arrivals) - 1) / max(1e-9, now - arrivals[0]) if len(arrivals) > 1 else 0.0,
+                    dropped=playback.dropped,
+                )
+                yield latest
+            if on_frame is not None:
+                on_frame(frame, latest)
 
 
 def reader_of(

@@ -74,8 +74,13 @@ def plan_grid(
         whole: whether each window costs as much as the first, since nothing of it can be shared.
 
     Raises:
-        UsageError: a window for a model whose sampling has its own length.
+        UsageError: a window for a model whose sampling has its own length, or windows for one that looks at key frames.
     """
+    if contract.sampling.frames == "keyframes":
+        raise UsageError(
+            "this model looks at key frames, which lie seconds apart, and windows look at every moment of a video; "
+            "label whole clips with it, or train with sampling.frames=exact"
+        )
     count = contract.sampling.count
     if contract.sampling.rate is not None:
         own = count / contract.sampling.rate

@@ -8,7 +8,7 @@ from pathlib import Path
 
 import torch
 
-from marey.encoders import Encoder, FeatureCache, load_encoder
+from marey.encoders import Encoder, FeatureCache
 from marey.errors import ModelFormatError, UsageError
 from marey.models import load_model
 from marey.prediction import Predictor
@@ -70,21 +70,26 @@ def find_models(paths: Sequence[Path]) -> dict[str, Path]:
     return found
 
 
-def load_models(found: dict[str, Path], *, device: str) -> dict[str, ServedModel]:
+def load_models(found: dict[str, Path], *, device: str, engine: str | None = None) -> dict[str, ServedModel]:
     """Load models and run each once; those with the same encoder share it.
+
+    Args:
+        found: model folders by name.
+        device: where encoders run.
+        engine: what runs them, as for `marey.encoders.load_encoder`.
 
     Raises:
         ModelFormatError: a folder that is no model.
         WeightsError: an encoder whose weights cannot be had.
     """
-    encoders: dict[tuple[object, int], Encoder] = {}
+    encoders: dict[tuple[object, str, int], Encoder] = {}
     loaded: dict[str, ServedModel] = {}
     for name, folder in found.items():
         model = load_model(folder)
         contract = model.config.contract
-        key = (contract.encoder, contract.sampling.count)
+        key = (contract.encoder, contract.encoder_hash, contract.sampling.count)
         if key not in encoders:
-            encoders[key] = load_encoder(contract.encoder, frames=contract.sampling.count, device=device)
+            encoders[key] = model.load_encoder(device=device, engine=engine)
         served = ServedModel(name, Predictor(model, encoder=encoders[key]), encoders[key])
         _warm(served)
         loaded[name] = served

@@ -73,6 +73,7 @@ def run(
     host: str,
     port: int,
     device: str,
+    engine: str | None = None,
     settings: Settings,
     layout: Layout,
     jobs: Path,
@@ -86,6 +87,7 @@ def run(
         host: address to listen at.
         port: likewise; 0 for any that is free.
         device: where encoders run.
+        engine: what runs them, as for `marey.encoders.load_encoder`.
         settings: what callers may ask.
         layout: how the work lies over the processor.
         jobs: folder of jobs.
@@ -101,7 +103,7 @@ def run(
         address = address_of(host, listener)
         store = JobStore(jobs)
         try:
-            service = Service(models, device=device, settings=settings, layout=layout, store=store)
+            service = Service(models, device=device, engine=engine, settings=settings, layout=layout, store=store)
             server = Server(service, on_listening=lambda: on_listening(address), on_ready=on_ready)
             with suppress(KeyboardInterrupt):  # uvicorn raises it again when all is finished
                 server.run(sockets=[listener])

@@ -42,13 +42,21 @@ class Service:
     Args:
         found: model folders by name; the first one answers where no model is named.
         device: where encoders run.
+        engine: what runs them, as for `marey.encoders.load_encoder`.
         settings: what callers may ask.
         layout: how the work lies over the processor.
         store: of jobs; closed by whoever opened it.
     """
 
     def __init__(
-        self, found: Mapping[str, Path], *, device: str, settings: Settings, layout: Layout, store: JobStore
+        self,
+        found: Mapping[str, Path],
+        *,
+        device: str,
+        engine: str | None = None,
+        settings: Settings,
+        layout: Layout,
+        store: JobStore,
     ) -> None:
         self.settings = settings
         self.store = store
@@ -59,6 +67,7 @@ class Service:
         self.status: Literal["loading", "ready", "stopping"] = "loading"
         self._found = dict(found)
         self._device = device
+        self._encoder_engine = engine
         self._layout = layout
         self._fetcher = Fetcher(store.uploads, settings) if settings.urls != "refuse" else None
         self._engine: Engine | None = None
@@ -213,7 +222,7 @@ class Service:
     def _load(self) -> None:
         try:
             torch.set_num_threads(self._layout.threads)
-            models = load_models(self._found, device=self._device)
+            models = load_models(self._found, device=self._device, engine=self._encoder_engine)
             limits = Limits(
                 max_pixels=self.settings.max_pixels,
                 max_bytes=self.settings.max_upload,

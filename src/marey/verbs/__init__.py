@@ -11,6 +11,7 @@ from marey.verbs.evaluate import evaluate
 from marey.verbs.extract import extract
 from marey.verbs.models import list_models
 from marey.verbs.predict import predict
+from marey.verbs.quantise import quantise
 from marey.verbs.reporter import Reporter, Stage
 from marey.verbs.serve import serve
 from marey.verbs.train import train
@@ -29,6 +30,7 @@ __all__ = [
     "extract",
     "list_models",
     "predict",
+    "quantise",
     "serve",
     "train",
     "tune",

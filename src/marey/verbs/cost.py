@@ -11,8 +11,8 @@ from pathlib import Path
 from typing import Final
 
 from marey.data import Clip, content_hash
-from marey.encoders import FeatureCache, load_encoder
-from marey.models import load_model
+from marey.encoders import FeatureCache
+from marey.models import ActionModel, load_model
 from marey.prediction import Predictor
 from marey.reports import Cost
 from marey.verbs.models import list_models
@@ -20,7 +20,7 @@ from marey.verbs.models import list_models
 _MEASURED: Final = 8  # clips; enough for two digits
 
 
-def kept_cost(run: Path, clips: Sequence[Clip], *, kept: Path, device: str) -> Cost:
+def kept_cost(run: Path, clips: Sequence[Clip], *, kept: Path, device: str, engine: str | None = None) -> Cost:
     """The cost of a run's model, from the file where it was kept for this model and device, or measured and kept there.
 
     Args:
@@ -28,6 +28,7 @@ def kept_cost(run: Path, clips: Sequence[Clip], *, kept: Path, device: str) -> C
         clips: what it can be measured on; there is no measurement without any.
         kept: the file.
         device: "cpu" or "cuda".
+        engine: what runs the encoder, as for `marey.encoders.load_encoder`.
     """
     weights = content_hash(run / "model" / "model.safetensors")
     try:
@@ -38,7 +39,7 @@ def kept_cost(run: Path, clips: Sequence[Clip], *, kept: Path, device: str) -> C
         pass  # nothing is kept, or something else
     model = load_model(run)
     (row,) = list_models(str(run / "recipe.yaml"), classes=len(model.labels)).rows
-    rate = clips_per_second(run, clips, device=device) if clips else None
+    rate = clips_per_second(model, clips, device=device, engine=engine) if clips else None
     cost = Cost(row.trained, row.frozen, row.flops, rate, min(len(clips), _MEASURED), device)
     part = kept.with_name(f".{kept.name}.part")
     part.write_text(json.dumps({"model": weights, **asdict(cost)}, indent=1) + "\n", encoding="utf-8")
@@ -46,19 +47,18 @@ def kept_cost(run: Path, clips: Sequence[Clip], *, kept: Path, device: str) -> C
     return cost
 
 
-def clips_per_second(run: Path, clips: Sequence[Clip], *, device: str) -> float:
-    """How many clips a run's model labels in a second, from file to probabilities, without cached features.
+def clips_per_second(model: ActionModel, clips: Sequence[Clip], *, device: str, engine: str | None = None) -> float:
+    """How many clips a model labels in a second, from file to probabilities, without cached features.
 
     The first clip warms the model up; the time is that of up to eight others, spread over all.
 
     Args:
-        run: the run's folder.
+        model: which.
         clips: at least one that can be read.
         device: "cpu" or "cuda".
+        engine: what runs the encoder, as for `marey.encoders.load_encoder`.
     """
-    model = load_model(run)
-    contract = model.config.contract
-    encoder = load_encoder(contract.encoder, frames=contract.sampling.count, device=device)
+    encoder = model.load_encoder(device=device, engine=engine)
     others = clips[1:] or clips
     chosen = others[:: max(1, len(others) // _MEASURED)][:_MEASURED]
     with tempfile.TemporaryDirectory(prefix="marey-") as folder:

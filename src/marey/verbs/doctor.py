@@ -51,6 +51,7 @@ def doctor() -> Health:
         ("GPU", _gpu),
         ("video", _video),
         ("encoder", _encoder),
+        ("engines", _engines),
         ("cache", _cache),
     ]
     findings = []
@@ -116,6 +117,25 @@ def _encoder() -> str:
         rates.append(clip.shape[1] / (time.perf_counter() - began))
     advice = "bfloat16 pays here" if rates[1] > 1.1 * rates[0] else "stay with float32 here"
     return f"{EMBEDDED}: {rates[0]:.0f} pictures a second in float32, {rates[1]:.0f} in bfloat16 ({advice})"
+
+
+def _engines() -> str:
+    from marey.encoders import EMBEDDED, TOLERANCE, EncoderSpec, agrees, installed_engines, load_encoder
+
+    if len(installed_engines()) == 1:
+        return "pytorch alone; pip install 'marey[fast]' brings others, often twice as fast on a processor"
+    encoder = load_encoder(EncoderSpec(), engine="auto")
+    found = []
+    for name, measured in encoder.trial.items():
+        if measured.fault:
+            found.append(f"{name} {measured.fault}")
+            continue
+        verdict = "agrees" if agrees(measured, "float32") else "does not agree"
+        found.append(f"{name} {measured.rate:.0f} pictures a second ({verdict}: {measured.error:.0e})")
+    return (
+        f"auto takes {encoder.engine} for {EMBEDDED}: {', '.join(found)}; largest difference from PyTorch's features, "
+        f"in parts of their deviation, of which {TOLERANCE['float32']:g} is allowed"
+    )
 
 
 def _cache() -> str:

@@ -25,6 +25,7 @@ def evaluate(
     group_regex: str | None = None,
     exclude: Path | None = None,
     device: str = "auto",
+    engine: str | None = None,
     reporter: Reporter = SILENT,
 ) -> EvaluationResult: ...
 
@@ -45,6 +46,7 @@ def evaluate(
     group_regex: str | None = None,
     exclude: Path | None = None,
     device: str = "auto",
+    engine: str | None = None,
     reporter: Reporter = SILENT,
 ) -> UntrimmedResult: ...
 
@@ -65,6 +67,7 @@ def evaluate(
     group_regex: str | None = None,
     exclude: Path | None = None,
     device: str = "auto",
+    engine: str | None = None,
     reporter: Reporter = SILENT,
 ) -> EvaluationResult | UntrimmedResult:
     """Test a model on labelled clips, or on untrimmed video: metrics, predictions and a report.
@@ -91,6 +94,8 @@ def evaluate(
         group_regex: takes the group of a clip from the first capture in its path, or names a known pattern.
         exclude: a quarantine list, as `marey data scan` writes it: these clips are left out, and counted.
         device: where to run: auto, cpu or cuda.
+        engine: what runs the encoder: auto (the fastest here), pytorch, openvino, onnxruntime or cuda; by default what
+            MAREY_ENGINE says, else auto.
     """
     from marey.data import data_hash, is_features
     from marey.encoders import GIVEN
@@ -120,7 +125,7 @@ def evaluate(
     if is_features(data) and (over == "windows" or frame_order != "given"):
         raise UsageError(f"{data} holds features of clips: windows, and another order of frames, need the videos")
     trained, where = load_model(model), pick_device(device)
-    predictor = None if is_features(data) else Predictor(trained, device=where)
+    predictor = None if is_features(data) else Predictor(trained, device=where, engine=engine)
     manifest, excluded = load_labelled(
         data, group_regex=group_regex, exclude=exclude, features="take", reporter=reporter
     )

@@ -111,6 +111,7 @@ def export(
     group_regex: str | None = None,
     unusable: Literal["stop", "leave-out"] = "stop",
     device: str = "auto",
+    engine: str | None = None,
     reporter: Reporter = SILENT,
 ) -> Exported:
     """Write the features of a data set for other programs, or for `marey data import` somewhere else.
@@ -128,6 +129,8 @@ def export(
         group_regex: takes the group of a clip from the first capture in its path, or names a known pattern.
         unusable: what to do about clips that cannot be used: stop, or leave-out, which lists them.
         device: where to run: auto, cpu or cuda.
+        engine: what runs the encoder: auto (the fastest here), pytorch, openvino, onnxruntime or cuda; by default what
+            MAREY_ENGINE says, else auto.
     """
     from marey.data import FeatureClip, FeatureTable, load_data
     from marey.encoders import FeatureCache, extract, load_encoder
@@ -137,7 +140,7 @@ def export(
     chosen = load_recipe(recipe, changes=set or ())
     where = pick_device(device)
     manifest = load_data(data, group_regex=group_regex)
-    encoder = load_encoder(chosen.encoder, frames=chosen.sampling.count, device=where)
+    encoder = load_encoder(chosen.encoder, frames=chosen.sampling.count, device=where, engine=engine)
     contract = encoder.contract(sampling=chosen.sampling, streams=chosen.streams, fit=chosen.fit)
     if contract.gives_pictures:
         raise UsageError(f"the recipe '{recipe}' is trained on pictures, and has no features to export")

@@ -39,6 +39,7 @@ def extract(
     set: list[str] | None = None,
     frame_order: Literal["given", "reversed", "shuffled"] = "given",
     device: str = "auto",
+    engine: str | None = None,
     reporter: Reporter = SILENT,
 ) -> Extraction:
     """Decode and encode every clip of a data set once; what is in the cache already is left alone.
@@ -51,6 +52,8 @@ def extract(
         set: key=value, changes a key of the recipe, as in sampling.count=8; may be repeated.
         frame_order: the order in which the encoder's streams see the frames.
         device: where to run: auto, cpu or cuda.
+        engine: what runs the encoder: auto (the fastest here), pytorch, openvino, onnxruntime or cuda; by default what
+            MAREY_ENGINE says, else auto.
     """
     from marey.data import load_data
     from marey.encoders import FeatureCache, iterate_views, load_encoder
@@ -60,7 +63,7 @@ def extract(
 
     chosen = load_recipe(recipe, changes=set or ())
     manifest = load_data(data)
-    encoder = load_encoder(chosen.encoder, frames=chosen.sampling.count, device=pick_device(device))
+    encoder = load_encoder(chosen.encoder, frames=chosen.sampling.count, device=pick_device(device), engine=engine)
     contract = encoder.contract(
         sampling=chosen.sampling, streams=chosen.streams, fit=chosen.fit, testing=chosen.testing
     )

@@ -83,6 +83,7 @@ def predict(
     thumbnails: Path | None = None,
     seconds: float | None = None,
     device: str = "auto",
+    engine: str | None = None,
     reporter: Reporter = SILENT,
 ) -> Predictions | Timelines | LivePredictions:
     """Say which action each clip shows, or what happens when in a long video or before a camera, and how sure that is.
@@ -108,6 +109,8 @@ def predict(
         thumbnails: a new folder for a picture of each segment.
         seconds: ends a live source after so long.
         device: where to run: auto, cpu or cuda.
+        engine: what runs the encoder: auto (the fastest here), pytorch, openvino, onnxruntime or cuda; by default what
+            MAREY_ENGINE says, else auto.
     """
     from marey.prediction import Predictor, find_clips
     from marey.verbs.outputs import Outputs
@@ -134,7 +137,7 @@ def predict(
     if seconds is not None and not live:
         raise UsageError(f"seconds={seconds:g} ends a live source, and '{sources[0]}' is a file, which ends by itself")
     rule = segmentation_of(given)
-    predictor = Predictor(model, device=pick_device(device))
+    predictor = Predictor(model, device=pick_device(device), engine=engine)
     if live:
         return predict_live(predictor, live[0], rule=rule, outputs=outputs, seconds=seconds)
     clips = find_clips(sources)

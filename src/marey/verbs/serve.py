@@ -49,6 +49,7 @@ def serve(
     allow_urls: bool = False,
     allow_local_urls: bool = False,
     device: str = "auto",
+    engine: str | None = None,
     reporter: Reporter = SILENT,
 ) -> Serving:
     """Answer over HTTP: labels for clips, and segments of long videos as jobs that outlive a restart.
@@ -72,6 +73,8 @@ def serve(
         allow_urls: fetch videos from addresses of the public internet that callers name.
         allow_local_urls: fetch them from any address, those of the local network too.
         device: where to run: auto, cpu or cuda.
+        engine: what runs the encoder: auto (the fastest here), pytorch, openvino, onnxruntime or cuda; by default what
+            MAREY_ENGINE says, else auto.
 
     Raises:
         UsageError: a package is missing, the port or the folder of jobs is taken, or a limit is none.
@@ -113,6 +116,7 @@ def serve(
         host=host,
         port=port,
         device=picked,
+        engine=engine,
         settings=settings,
         layout=default_layout(picked),
         jobs=jobs or data_home() / "jobs",

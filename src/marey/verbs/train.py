@@ -23,6 +23,7 @@ def train(
     group_regex: str | None = None,
     exclude: Path | None = None,
     device: str = "auto",
+    engine: str | None = None,
     if_exists: Literal["resume", "restart"] = "resume",
     reporter: Reporter = SILENT,
 ) -> EvaluationResult:
@@ -39,6 +40,8 @@ def train(
         group_regex: takes the group of a clip from the first capture in its path, or names a known pattern.
         exclude: a quarantine list, as `marey data scan` writes it: these clips are left out, and counted.
         device: where to run: auto, cpu or cuda.
+        engine: what runs the encoder: auto (the fastest here), pytorch, openvino, onnxruntime or cuda; by default what
+            MAREY_ENGINE says, else auto.
         if_exists: what to do with a run in `out`: "resume" it, or "restart" it from nothing.
     """
     from marey.data import data_hash, is_features
@@ -73,7 +76,7 @@ def train(
 
     asked, pictures = time.monotonic(), 0
     if given is None:
-        encoder = load_encoder(chosen.encoder, frames=chosen.sampling.count, device=where)
+        encoder = load_encoder(chosen.encoder, frames=chosen.sampling.count, device=where, engine=engine)
         contract = encoder.contract(
             sampling=chosen.sampling, streams=chosen.streams, fit=chosen.fit, testing=chosen.testing
         )

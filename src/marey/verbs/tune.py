@@ -68,6 +68,7 @@ def tune(
     group_regex: str | None = None,
     exclude: Path | None = None,
     device: str = "auto",
+    engine: str | None = None,
     seed: int = 0,
     reporter: Reporter = SILENT,
 ) -> Tuning:
@@ -90,6 +91,8 @@ def tune(
         group_regex: takes the group of a clip from the first capture in its path, or names a known pattern.
         exclude: a quarantine list, as `marey data scan` writes it: these clips are left out, and counted.
         device: where to run: auto, cpu or cuda.
+        engine: what runs the encoder: auto (the fastest here), pytorch, openvino, onnxruntime or cuda; by default what
+            MAREY_ENGINE says, else auto.
         seed: of the choice of values.
     """
     from marey.data import data_hash
@@ -125,7 +128,7 @@ def tune(
     ):
         wanted = trials if study.size is None else min(trials, study.size)
         if study.done < wanted:
-            reader = _Reader(learnt_from, manifest.labels, where)
+            reader = _Reader(learnt_from, manifest.labels, where, engine)
             reader.open(chosen, reporter)
             with reporter.stage("trials", wanted) as stage:
                 while study.done < wanted:
@@ -149,7 +152,9 @@ def tune(
                 "description": f"{chosen.description.removesuffix('.')}, with the values of trial {best.number}.",
             }
         )
-        result = _test(tuned, data, out, group_regex=group_regex, exclude=exclude, device=device, reporter=reporter)
+        result = _test(
+            tuned, data, out, group_regex=group_regex, exclude=exclude, device=device, engine=engine, reporter=reporter
+        )
         importances = study.importances()
         notes = _notes(study, inside)
         page = write_tuning(
@@ -177,10 +182,11 @@ def tune(
 class _Reader:
     """The features that trials share: read once, and again only where a trial reads clips in another way."""
 
-    def __init__(self, manifest: Manifest, labels: tuple[str, ...], device: str) -> None:
+    def __init__(self, manifest: Manifest, labels: tuple[str, ...], device: str, engine: str | None) -> None:
         self._manifest = manifest
         self._labels = labels
         self._device = device
+        self._engine = engine
         self._last: tuple[dict[str, Any], Experiment] | None = None
 
     def open(self, recipe: Recipe, reporter: Reporter) -> Experiment:
@@ -193,7 +199,9 @@ class _Reader:
         how = recipe.model_dump(mode="json", include={"sampling", "streams", "fit", "encoder", "views"})
         if self._last is None or self._last[0] != how:
             self._last = None  # two sets of features need not fit into memory
-            encoder = load_encoder(recipe.encoder, frames=recipe.sampling.count, device=self._device)
+            encoder = load_encoder(
+                recipe.encoder, frames=recipe.sampling.count, device=self._device, engine=self._engine
+            )
             contract = encoder.contract(sampling=recipe.sampling, streams=recipe.streams, fit=recipe.fit)
             everything = Protocol("", (Split(tuple(range(len(self._manifest.clips))), (), ()),), pooled=False)
             views = read_views(self._manifest, encoder, contract, recipe=recipe, protocol=everything, reporter=reporter)

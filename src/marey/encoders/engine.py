@@ -1,0 +1,73 @@
+"""What every engine is: a frozen network at work, on all cores for one caller, or on one core each for several."""
+
+from __future__ import annotations
+
+import os
+import threading
+from abc import ABC, abstractmethod
+from concurrent.futures import ThreadPoolExecutor
+from functools import cache
+from typing import ClassVar
+
+import torch
+from torch import Tensor
+
+
+class Engine(ABC):
+    """Runs a frozen network; several threads may call it at once.
+
+    A caller has as many cores as PyTorch has threads in its thread (`torch.get_num_threads()`). With one, the caller's
+    own thread does the work. With more, the batch is cut into pieces, and each core takes whole pieces: one layer over
+    several cores spends a part of them on waiting for each other. Where there are fewer pieces than half the cores,
+    the cores work on each piece together.
+
+    Attributes:
+        name: as it is asked for.
+        largest: inputs a piece at most.
+    """
+
+    name: ClassVar[str]
+    largest: int = 1
+
+    def run(self, batch: Tensor) -> Tensor:
+        """Features of a batch: uint8 (N, ...), N at least 1, to float32 (N, ...) on the CPU."""
+        cores = torch.get_num_threads()
+        pieces = batch.split(max(1, min(self.largest, -(-len(batch) // cores))))
+        if cores == 1:
+            found = [self.compute(piece, cores=1) for piece in pieces]
+        elif 2 * len(pieces) <= cores:
+            found = [self.compute(piece, cores=cores) for piece in pieces]
+        else:
+            found = list(_one_core_each(cores).map(lambda piece: self.compute(piece, cores=1), pieces))
+        return found[0] if len(found) == 1 else torch.cat(found)
+
+    @abstractmethod
+    def compute(self, piece: Tensor, *, cores: int) -> Tensor:
+        """Features of one piece: uint8 (n, ...) to float32 (n, ...) on the CPU.
+
+        Args:
+            piece: at most `largest` inputs.
+            cores: that work on it.
+        """
+
+
+def available_cores() -> int:
+    """Cores that this process may use."""
+    return len(os.sched_getaffinity(0)) if hasattr(os, "sched_getaffinity") else os.cpu_count() or 1
+
+
+@cache
+def _one_core_each(cores: int) -> ThreadPoolExecutor:
+    """Threads in which PyTorch has one thread each."""
+    together = threading.Barrier(cores + 1)
+
+    def begin() -> None:
+        torch.set_num_threads(1)
+        together.wait()
+
+    pool = ThreadPoolExecutor(cores, thread_name_prefix="marey-engine")
+    for _ in range(cores):
+        pool.submit(begin)
+    together.wait()
+    torch.set_num_threads(cores)  # what the last one sets is what new threads elsewhere begin with
+    return pool

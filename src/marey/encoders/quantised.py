@@ -1,0 +1,174 @@
+"""Encoders in int8, calibrated on clips by NNCF and run by OpenVINO: two files beside a model."""
+
+from __future__ import annotations
+
+import hashlib
+import io
+import logging
+import os
+import tempfile
+import warnings
+from collections.abc import Iterator
+from contextlib import contextmanager, redirect_stdout
+from dataclasses import dataclass
+from functools import cached_property
+from pathlib import Path
+from typing import Any, Final, Self
+
+from torch import Tensor
+
+from marey.encoders.contract import Contract
+from marey.encoders.conversion import onnx_bytes
+from marey.encoders.encoder import Encoder
+from marey.encoders.engines import engine_name
+from marey.encoders.frozen import FrozenNetwork
+from marey.encoders.openvino_engine import OpenVINOEngine, core, last_line
+from marey.errors import ModelFormatError, UsageError
+
+ENCODER_FILES: Final = ("encoder.xml", "encoder.bin")
+"""Names of the files of an int8 encoder in a model folder: OpenVINO's description of the network, and its weights."""
+
+_LARGEST: Final = 2**31  # bytes of a file: what a stranger's folder may make us read
+
+
+@dataclass(frozen=True)
+class QuantisedNetwork:
+    """A network in int8 as the bytes of its files: what is hashed is what is run.
+
+    Attributes:
+        xml: OpenVINO's description of it.
+        weights: all of its numbers.
+    """
+
+    xml: bytes
+    weights: bytes
+
+    @cached_property
+    def hash(self) -> str:
+        """BLAKE2b-128 of both files."""
+        digest = hashlib.blake2b(digest_size=16)
+        for data in (self.xml, self.weights):
+            digest.update(len(data).to_bytes(8, "little") + data)
+        return digest.hexdigest()
+
+    @classmethod
+    def read(cls, folder: Path) -> Self:
+        """The files in a model folder.
+
+        Raises:
+            ModelFormatError: one of them is missing, lies elsewhere, or is too large.
+        """
+        return cls(*(_read(folder / name) for name in ENCODER_FILES))
+
+    def write(self, folder: Path) -> None:
+        """Write the files into a folder."""
+        for name, data in zip(ENCODER_FILES, (self.xml, self.weights), strict=True):
+            (folder / name).write_bytes(data)
+
+
+class QuantisedEncoder(Encoder):
+    """A frame encoder in int8; OpenVINO runs it, on the processor.
+
+    Args:
+        network: from the model's folder.
+        contract: of the model.
+        engine: nothing but "openvino" or "auto" can be asked for.
+
+    Raises:
+        ModelFormatError: the files are not those that the contract names.
+        UsageError: OpenVINO is not installed, or another engine is asked for.
+    """
+
+    per_picture = True
+
+    def __init__(self, network: QuantisedNetwork, contract: Contract, *, engine: str | None = None) -> None:
+        super().__init__()
+        if engine is not None and engine_name(engine) not in ("auto", "openvino"):
+            raise UsageError(f"a model in int8 runs on openvino, and not on {engine}: leave --engine out")
+        if network.hash != contract.encoder_hash:
+            raise ModelFormatError(
+                f"the int8 encoder's files have the hash {network.hash}, and the model was made with "
+                f"{contract.encoder_hash}: they were changed or damaged; copy the model again"
+            )
+        self.take_over(contract)
+        self._engine = _open(network, contract)
+        self.engine = self._engine.name
+
+    def encode_clips(self, clips: Tensor) -> Tensor:
+        """uint8 (N, T, 3, H, W) to float32 (N, T, D)."""
+        self.check(clips, many="N, T")
+        self.count(len(clips.flatten(0, 1)))
+        return self._engine.run(clips.flatten(0, 1)).view(*clips.shape[:2], self.dim)
+
+
+def quantise_network(network: FrozenNetwork, pictures: Tensor) -> QuantisedNetwork:
+    """Put a network into int8, with ranges that hold for the given pictures (Jacob et al. 2018).
+
+    Args:
+        network: float32, of one picture.
+        pictures: uint8 (N, 3, H, W), as the network will see them; 300 are plenty.
+
+    Raises:
+        UsageError: OpenVINO or NNCF is not installed, or they cannot put this network into int8.
+    """
+    model = core().read_model(onnx_bytes(network), b"")
+    nncf = _nncf()
+    import openvino
+
+    data = nncf.Dataset([picture.unsqueeze(0).numpy() for picture in pictures])
+    try:
+        with _silence():
+            # Ranges of activations need not lie around zero: after ReLU they do not.
+            quantised = nncf.quantize(model, data, subset_size=len(pictures), preset=nncf.QuantizationPreset.MIXED)
+    except Exception as error:  # whatever a layer that it has no rule for ends in
+        raise UsageError(f"{network.spec.name} cannot be put into int8: {last_line(error)}") from error
+    with tempfile.TemporaryDirectory(prefix="marey-") as folder:
+        xml, weights = (Path(folder, name) for name in ENCODER_FILES)
+        openvino.save_model(quantised, xml, compress_to_fp16=False)
+        return QuantisedNetwork(xml.read_bytes(), weights.read_bytes())
+
+
+def _open(network: QuantisedNetwork, contract: Contract) -> OpenVINOEngine:
+    try:
+        model = core().read_model(network.xml, network.weights)
+        (given,), (answer,) = model.inputs, model.outputs
+        found = [str(given.element_type), [*given.shape], str(answer.element_type), [*answer.shape]]
+    except (RuntimeError, ValueError) as error:
+        raise ModelFormatError(f"the model's {ENCODER_FILES[0]} cannot be read: {last_line(error)}") from error
+    wanted = ["<Type: 'uint8_t'>", [1, 3, *contract.size], "<Type: 'float32'>", [1, contract.dim]]
+    if found != wanted:
+        raise ModelFormatError(
+            f"the model's {ENCODER_FILES[0]} takes and gives {found}, and its contract says {wanted}"
+        )
+    return OpenVINOEngine(model, precision="f32")
+
+
+def _read(path: Path) -> bytes:
+    if not path.is_file() or path.resolve().parent != path.parent.resolve():
+        raise ModelFormatError(f"{path.parent} holds a model in int8, and its {path.name} is not there; copy it again")
+    if path.stat().st_size > _LARGEST:
+        raise ModelFormatError(f"{path} has {path.stat().st_size:,} bytes, and no encoder is so large")
+    return path.read_bytes()
+
+
+def _nncf() -> Any:
+    os.environ.setdefault("NNCF_CI", "1")  # it would tell its makers what it is used for
+    try:
+        with _silence():
+            import nncf
+    except ImportError as error:
+        raise UsageError("int8 needs the package nncf: pip install 'marey[fast]'") from error
+    return nncf
+
+
+@contextmanager
+def _silence() -> Iterator[None]:
+    """Progress bars and advice of NNCF are not the answer of a verb."""
+    before = logging.root.manager.disable
+    logging.disable(logging.WARNING)
+    try:
+        with redirect_stdout(io.StringIO()), warnings.catch_warnings():
+            warnings.simplefilter("ignore")
+            yield
+    finally:
+        logging.disable(before)
