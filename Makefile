@@ -36,7 +36,11 @@ check: .venv/installed-dev
 	$(BIN)/ruff format --check .
 	$(BIN)/mypy
 
-bench: .venv/installed-dev
+.venv/installed-bench: .venv/installed-dev
+	$(BIN)/python -m pip install --quiet --editable '.[bench]'
+	touch $@
+
+bench: .venv/installed-bench
 	$(BIN)/python benchmarks/bench.py $(if $(ONLY),--only $(ONLY))
 
 pictures: .venv/installed-dev
@@ -46,4 +50,4 @@ pictures: .venv/installed-dev
 	$(BIN)/python scripts/app_pictures.py runs runs/demo/new/walking.mp4 docs/images runs/untrimmed/person02_d2_1.mp4
 
 clean:
-	rm -rf .venv runs build dist src/*.egg-info .pytest_cache .mypy_cache .ruff_cache
+	rm -rf .venv .venv-keras runs build dist src/*.egg-info .pytest_cache .mypy_cache .ruff_cache

@@ -9,7 +9,7 @@ import subprocess
 import time
 from collections.abc import Callable, Iterator, Mapping, Sequence
 from contextlib import contextmanager
-from dataclasses import dataclass
+from dataclasses import dataclass, field
 from pathlib import Path
 from typing import Any
 
@@ -23,12 +23,14 @@ class Setting:
         work: an empty folder, which goes when the run is over.
         repeat: measurements of what takes seconds.
         repeat_cold: measurements of what decodes and encodes the whole data set.
+        left_out: what could not be measured here, and why; each benchmark writes its own.
     """
 
     data: Path
     work: Path
     repeat: int
     repeat_cold: int
+    left_out: dict[str, str] = field(default_factory=dict)
 
 
 @dataclass(frozen=True, slots=True)
@@ -41,6 +43,7 @@ class Line:
         unit: of the runs.
         at_most: the target, where less is better.
         at_least: the target, where more is better.
+        note: what has to be known beside the figure, in a sentence.
     """
 
     name: str
@@ -48,6 +51,7 @@ class Line:
     unit: str = "s"
     at_most: float | None = None
     at_least: float | None = None
+    note: str = ""
 
     @property
     def value(self) -> float:

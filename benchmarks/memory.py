@@ -10,7 +10,7 @@ from typing import Final
 
 from marey.data import Clip, Manifest, load_data, write_manifest
 from measure import Line, Setting, run
-from samples import film
+from samples import film, made_files
 
 _PEAK: Final = Path(__file__).with_name("peak.py")
 _RATIO_TARGET: Final = 1.05
@@ -36,7 +36,7 @@ def measure_length(setting: Setting) -> list[Line]:
 
 def measure_hd(setting: Setting) -> list[Line]:
     """One file of 20 s, 1920x1080."""
-    clip = Clip(film(setting.work / "hd.mp4", width=1920, height=1080, duration=20), "pan")
+    clip = Clip(made_files(setting.work)["1080p"], "pan")
     peaks = tuple(_peak([clip], setting.work) / _GB for _ in range(setting.repeat))
     return [Line("memory_1080p", peaks, "GB", at_most=_HD_TARGET)]
 
