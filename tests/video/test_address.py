@@ -1,5 +1,6 @@
 from __future__ import annotations
 
+import gc
 import shutil
 import socket
 import ssl
@@ -19,12 +20,15 @@ from marey.video import Limits, is_live, open_live
 
 ReadIndex = Callable[[torch.Tensor], int]
 QUICK = Limits(timeout=1.5)
+# yt-dlp leaves the connection of an answer that it does not follow to the garbage collector.
+pytestmark = pytest.mark.filterwarnings("ignore:.*<socket.socket:pytest.PytestUnraisableExceptionWarning")
 
 
 @pytest.fixture(autouse=True)
-def _no_thread_is_left() -> Iterator[None]:
+def _nothing_is_left() -> Iterator[None]:
     yield
     assert no_reader_is_left()
+    gc.collect()  # here, and not in the middle of a test of something else
 
 
 @pytest.mark.parametrize(
