@@ -282,7 +282,7 @@ def test_where_only_pytorch_is_installed_nothing_is_tried(monkeypatch: pytest.Mo
 def test_the_trial_shows_few_pictures_to_each_engine() -> None:
     network = load_frame_network(EncoderSpec(name="test_resnet", weights="random", size=(48, 64)))
     inputs = trial_inputs(network)
-    assert inputs.shape == (4, 3, 48, 64)  # four times
+    assert inputs.shape == (2, 3, 48, 64)  # four times
     assert inputs.float().std() > 20
 
 

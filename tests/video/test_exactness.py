@@ -27,6 +27,39 @@ COUNT: Final = 75
 GOP: Final = 24
 
 
+Packets = list[tuple[bytes, bool]]  # what each holds, and whether it is a key frame
+NOTHING: Final = b"\x00\x00\x01\xb6\x50\xcf\x7f"  # a picture of MPEG-4 that says: as before
+
+
+def packed(packets: Packets) -> Packets:
+    """As DivX and XviD write AVI: a B-frame in the packet of the reference that it needs, and nothing in its place."""
+    start = packets[0][0].index(b"\x00\x00\x01\xb6")
+    changed: Packets = []
+    pending = b""
+    for data, key in packets:
+        is_b = data[data.index(b"\x00\x00\x01\xb6") + 4] >> 6 == 2
+        if is_b and not pending:
+            changed[-1] = changed[-1][0] + data, changed[-1][1]
+            pending = data
+        elif is_b:
+            changed.append((data, False))
+        else:
+            changed += [(NOTHING, False)] * bool(pending) + [(data, key)]
+            pending = b""
+    changed += [(NOTHING, False)] * bool(pending)
+    first = changed[0][0]
+    changed[0] = first[:start] + b"\x00\x00\x01\xb2DivX503b1393p" + first[start:], True
+    return changed
+
+
+def pausing(packets: Packets) -> Packets:
+    """After each ninth frame one that is not coded: what was on screen stays."""
+    changed: Packets = []
+    for number, packet in enumerate(packets):
+        changed += [packet, (NOTHING, False)] if number % 9 == 5 else [packet]
+    return changed
+
+
 @dataclass(frozen=True)
 class Kind:
     """One way in which video is written."""
@@ -38,6 +71,7 @@ class Kind:
     times: tuple[float, ...] = ()  # of presentation, in seconds; evenly spaced without
     turned: bool = False
     drops: bool = True  # whether it holds frames that nothing refers to and that FFmpeg can drop
+    change: Callable[[Packets], Packets] | None = None  # of what is written
 
     def write(self, folder: Path) -> Path:
         path = folder / self.name.replace(" ", "-")
@@ -55,12 +89,25 @@ class Kind:
                 frame.pts = round(time / frame.time_base)
                 container.mux(stream.encode(frame))
             container.mux(stream.encode(None))
+        if self.change is not None:
+            self._rewrite(path, self.change)
         if self.turned:
             data = bytearray(path.read_bytes())
             at = data.index(b"tkhd") + 44
             data[at : at + 36] = np.array([0, 1 << 16, 0, -1 << 16, 0, 0, 0, 0, 1 << 30], ">i4").tobytes()
             path.write_bytes(data)
         return path
+
+    def _rewrite(self, path: Path, change: Callable[[Packets], Packets]) -> None:
+        written = path.rename(path.with_suffix(".written.avi"))
+        with av.open(str(written)) as source, av.open(str(path), "w") as target:
+            stream = target.add_stream_from_template(source.streams.video[0])
+            packets = [(bytes(packet), packet.is_keyframe) for packet in source.demux(video=0) if packet.size]
+            for number, (data, key) in enumerate(change(packets)):
+                packet = av.Packet(data)
+                packet.stream, packet.time_base, packet.is_keyframe = stream, Fraction(1, 25), key
+                packet.pts = packet.dts = number
+                target.mux(packet)
 
 
 X264: Final = ("sc_threshold", "0"), ("preset", "veryfast")
@@ -77,13 +124,15 @@ KINDS: Final = (
     Kind("uneven.mp4", "libx264", X264, b_frames=2, times=UNEVEN),
     Kind("turned.mov", "libx264", X264, b_frames=2, turned=True),
     Kind("hevc.mp4", "libx265", (("x265-params", "log-level=none:pools=1:frame-threads=1"),), b_frames=3),
-    Kind("mpeg4.mp4", "mpeg4", b_frames=2),
+    Kind("mpeg4.mp4", "mpeg4", b_frames=2, drops=False),  # its B-frames are so small that they might be nothing
     Kind("mpeg4.avi", "mpeg4", drops=False),
     Kind("mpeg4-b-frames.avi", "mpeg4", b_frames=2),
+    Kind("packed.avi", "mpeg4", b_frames=2, change=packed),
+    Kind("pausing.avi", "mpeg4", drops=False, change=pausing),
     Kind("mpeg2.mkv", "mpeg2video", b_frames=2),
     Kind("vp9.webm", "libvpx-vp9", (("deadline", "realtime"), ("cpu-used", "8")), drops=False),
 )
-TIMELESS: Final = ("b-frames.avi", "mpeg4-b-frames.avi")
+TIMELESS: Final = ("b-frames.avi", "mpeg4-b-frames.avi", "packed.avi")
 
 
 @dataclass(frozen=True)
@@ -162,7 +211,7 @@ def test_frames_that_nothing_refers_to_are_dropped_undecoded(film: Film) -> None
         assert need.met
         assert decoded <= 0.75 * GOP
     else:
-        assert decoded >= GOP - 2
+        assert decoded >= GOP - 4
 
 
 def test_key_frames_are_those_nearest_to_the_instants(film: Film) -> None:

@@ -11,7 +11,7 @@ import torch
 from torch import Tensor
 
 from marey.encoders.contract import Contract, EncoderSpec, MultiView
-from marey.encoders.engine import Engine
+from marey.encoders.engine import Engine, one_core
 from marey.encoders.engines import start_engine
 from marey.encoders.frozen import Colour, FrozenNetwork
 from marey.encoders.streams import Stream
@@ -69,8 +69,16 @@ class Encoder(ABC):
         self.interpolation, self.mean, self.std = contract.interpolation, contract.mean, contract.std
         self.device = torch.device("cpu")
 
-    def start(self, network: FrozenNetwork, *, device: str | torch.device, engine: str | None) -> None:
+    def start(
+        self, network: FrozenNetwork, *, device: str | torch.device, engine: str | None, dim: int | None = None
+    ) -> None:
         """Take over what a network is, and put it to work.
+
+        Args:
+            network: taken over.
+            device: where it runs.
+            engine: what runs it, see `ENGINES`.
+            dim: D, where it is known without a run.
 
         Raises:
             UsageError: the engine is not there, or cannot run the network.
@@ -80,6 +88,10 @@ class Encoder(ABC):
         self.device = torch.device(device)
         running = start_engine(network, device=self.device, engine=engine)
         self._engine: Engine = running.engine
+        if dim is None:
+            with one_core():
+                dim = self._engine.run(torch.zeros(1, *network.shape, dtype=torch.uint8)).shape[-1]
+        self.dim = dim
         self.engine, self.cache_tag, self.trial = running.engine.name, running.cache_tag, running.trial
 
     def contract(

@@ -28,6 +28,8 @@ def fold_norms(module: nn.Module, example: Tensor) -> int:
     Returns:
         How many were folded.
     """
+    if not any(isinstance(part, _NORMS) for part in module.modules()):
+        return 0
     before = module(example)
     pairs = _pairs(module, example)
     places = {norm: place for place in _places(module) for norm in [getattr(*place)]}

@@ -49,7 +49,6 @@ class FrameEncoder(Encoder):
     ) -> None:
         super().__init__()
         self.start(network, device=device, engine=engine)
-        self.dim = self._engine.run(torch.zeros(1, 3, *self.size, dtype=torch.uint8)).shape[1]
 
     def encode(self, pictures: Tensor) -> Tensor:
         """Features of pictures.

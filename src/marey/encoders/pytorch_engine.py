@@ -8,7 +8,7 @@ from typing import ClassVar, Final
 import torch
 from torch import Tensor
 
-from marey.encoders.engine import Engine
+from marey.encoders.engine import Engine, one_core
 from marey.encoders.folding import fold_norms
 from marey.encoders.frozen import FrozenNetwork
 from marey.encoders.memory import keep_freed_memory
@@ -33,7 +33,8 @@ class PyTorchEngine(Engine):
         if network.spec.precision == "bfloat16":
             network = deepcopy(network).to(torch.bfloat16)
         else:
-            fold_norms(network, torch.zeros(1, *network.shape, dtype=torch.uint8))
+            with one_core():
+                fold_norms(network, torch.zeros(1, *network.shape, dtype=torch.uint8))
         self._network = network if clips else network.to(memory_format=torch.channels_last)
 
     @torch.inference_mode()

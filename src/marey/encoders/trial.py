@@ -20,15 +20,16 @@ import torch
 from torch import Tensor
 
 from marey.encoders.cache import cache_home
-from marey.encoders.engine import Engine, available_cores
+from marey.encoders.engine import Engine, available_cores, one_core
 from marey.encoders.frozen import FrozenNetwork
 
 TOLERANCE: Final = {"float32": 1e-3, "bfloat16": 5e-2}
 """Largest difference from PyTorch's float32 features, in parts of their standard deviation, at which engines agree."""
 
 _PACKAGES: Final = ("torch", "timm", "openvino", "onnxruntime")
-_PICTURES: Final = 16  # for each engine, in all rounds together
-_ROUNDS: Final = 3
+_PICTURES: Final = 2  # a round
+_ROUNDS: Final = 4  # the first of which warms up
+_ENOUGH: Final = 3.0  # s after which no further round is begun
 
 
 @dataclass(frozen=True, slots=True)
@@ -36,7 +37,7 @@ class Measured:
     """What a trial found of an engine.
 
     Attributes:
-        rate: inputs a second, pictures or clips; 0 where it was not run.
+        rate: inputs, pictures or clips, for each second that it kept a core busy; 0 where it was not run.
         error: largest difference from PyTorch's float32 features, in parts of their standard deviation.
         fault: why it is no choice, whatever its figures; empty where nothing speaks against it.
     """
@@ -62,9 +63,8 @@ def fastest(trial: Mapping[str, Measured], precision: str) -> str:
 
 
 def trial_inputs(network: FrozenNetwork) -> Tensor:
-    """What engines are tried on, uint8 (N, *shape): soft spots of colour, a few a core."""
-    clips = len(network.shape) == 4
-    count = 1 if clips else max(_PICTURES // (_ROUNDS + 1), torch.get_num_threads())
+    """What engines are tried on, uint8 (N, *shape): soft spots of colour."""
+    count = 1 if len(network.shape) == 4 else _PICTURES
     height, width = network.shape[-2:]
     chance = torch.Generator().manual_seed(0)
     spots = torch.rand(count * math.prod(network.shape[:-3]), 3, 6, 6, generator=chance) * 255
@@ -73,21 +73,27 @@ def trial_inputs(network: FrozenNetwork) -> Tensor:
 
 
 def measure(engines: Mapping[str, Engine], inputs: Tensor, reference: Tensor) -> Trial:
-    """Run engines side by side, in turns: what disturbs the machine for a moment disturbs all of them.
+    """Run engines in turns, on one core, by the time that they keep it busy: on all cores together they do the same.
+
+    What else runs on the machine lengthens the time of the day, and this hardly.
 
     Args:
         engines: by name.
         inputs: uint8 (N, ...).
         reference: PyTorch's float32 features of them.
     """
-    errors = {name: _error(engine.run(inputs), reference) for name, engine in engines.items()}  # and they are warm
-    seconds = dict.fromkeys(engines, math.inf)
-    for _ in range(_ROUNDS):
-        for name, engine in engines.items():
-            began = time.perf_counter()
-            engine.run(inputs)
-            seconds[name] = min(seconds[name], time.perf_counter() - began)
-    return {name: _judged(len(inputs) / seconds[name], errors[name]) for name in engines}
+    with one_core():
+        errors = {name: _error(engine.run(inputs), reference) for name, engine in engines.items()}
+        seconds = dict.fromkeys(engines, math.inf)
+        began = time.monotonic()
+        for turn in range(1, _ROUNDS):
+            if turn > 1 and time.monotonic() - began > _ENOUGH:
+                break
+            for name, engine in engines.items():
+                before = time.process_time()
+                engine.run(inputs)
+                seconds[name] = min(seconds[name], time.process_time() - before)
+    return {name: _judged(len(inputs) / max(seconds[name], 1e-9), errors[name]) for name in engines}
 
 
 def _judged(rate: float, error: float) -> Measured:
@@ -143,7 +149,6 @@ def _about(network: FrozenNetwork) -> dict[str, Any]:
         "processor": processor(),
         "gpu": torch.cuda.get_device_name(0) if torch.cuda.is_available() else None,
         "cores": available_cores(),
-        "threads": torch.get_num_threads(),
         "versions": {name: _version(name) for name in _PACKAGES},
         "network": spec.name,
         "weights": network.hash,

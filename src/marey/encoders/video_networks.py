@@ -184,7 +184,6 @@ class ClipEncoder(Encoder):
             interpolation="bilinear",
         )
         self.start(frozen, device=device, engine=engine)
-        self.dim = self._engine.run(torch.zeros(1, *frozen.shape, dtype=torch.uint8)).shape[1]
 
     def encode_clips(self, clips: Tensor) -> Tensor:
         """uint8 (N, T, 3, H, W) to float32 (N, 1, D)."""

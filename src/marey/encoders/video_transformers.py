@@ -76,7 +76,7 @@ class TokenEncoder(Encoder):
     ) -> None:
         super().__init__()
         network = _load(spec)
-        size, self.instants, self.dim = check_clips(spec, network.config, frames)
+        size, self.instants, dim = check_clips(spec, network.config, frames)
         patch = network.config.patch_size
         mean, std = _IMAGENET
         frozen = FrozenNetwork(
@@ -91,7 +91,7 @@ class TokenEncoder(Encoder):
             std=std,
             interpolation="bilinear",
         )
-        self.start(frozen, device=device, engine=engine)
+        self.start(frozen, device=device, engine=engine, dim=dim)
 
     def encode_clips(self, clips: Tensor) -> Tensor:
         """uint8 (N, T, 3, H, W) to float32 (N, tokens, D), instant by instant, place by place."""

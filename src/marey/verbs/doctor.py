@@ -131,7 +131,7 @@ def _engines() -> str:
             found.append(f"{name} {measured.fault}")
             continue
         verdict = "agrees" if agrees(measured, "float32") else "does not agree"
-        found.append(f"{name} {measured.rate:.0f} pictures a second ({verdict}: {measured.error:.0e})")
+        found.append(f"{name} {measured.rate:.0f} pictures a second and core ({verdict}: {measured.error:.0e})")
     return (
         f"auto takes {encoder.engine} for {EMBEDDED}: {', '.join(found)}; largest difference from PyTorch's features, "
         f"in parts of their deviation, of which {TOLERANCE['float32']:g} is allowed"

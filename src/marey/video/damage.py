@@ -6,9 +6,9 @@ from collections import deque
 from collections.abc import Iterable, Sequence
 from typing import Final
 
-from av.packet import Packet
 from av.video.frame import VideoFrame
-from av.video.stream import VideoStream
+
+from marey.video.source import VideoPacket
 
 _MANY: Final = 64  # packets that gave no frame, before they are forgotten
 
@@ -39,7 +39,7 @@ class DamageWatch:
         self._held: deque[_Held] = deque()
         self._intact = intact
 
-    def feed(self, packet: Packet[VideoStream], asked: bool) -> None:
+    def feed(self, packet: VideoPacket, asked: bool) -> None:
         """Note that a packet is decoded now, and whether its frame is asked for."""
         self._turn += 1
         stamp = packet.pts

@@ -9,12 +9,11 @@ from typing import Final
 import av
 
 from marey.video.frames import TimedFrame
-from marey.video.need import VideoPacket
+from marey.video.mpeg4 import NOTHING
 from marey.video.reader import check_end, check_size, ends_early
-from marey.video.source import COUNTS_FROM_ZERO, Source, demux
+from marey.video.source import COUNTS_FROM_ZERO, Source, VideoPacket, demux
 
 _INDEXED: Final = ("avi", "mov,")  # formats whose index lists every frame
-_EMPTY: Final = 19  # bytes: MPEG-4's "nothing new", which AVI marks as a key frame, is never larger
 
 
 @dataclass(frozen=True, slots=True)
@@ -120,7 +119,7 @@ class Keyframes:
         index = self._source.stream.index_entries
         while True:
             entry: int = index.search_timestamp(stamp, backward=backward)
-            if entry < 0 or index[entry].size > _EMPTY:
+            if entry < 0 or index[entry].size > NOTHING:
                 return entry
             stamp = index[entry].timestamp + (-1 if backward else 1)
 
@@ -155,7 +154,7 @@ class Keyframes:
         return TimedFrame(key.time, key.time + self._source.frame_period, image, not image.is_corrupt)
 
     def _is_key(self, packet: VideoPacket) -> bool:
-        return packet.is_keyframe and not packet.is_discard and packet.size > _EMPTY
+        return packet.is_keyframe and not packet.is_discard and packet.size > NOTHING
 
     @property
     def _origin_stamp(self) -> int:

@@ -5,20 +5,18 @@ from __future__ import annotations
 from bisect import bisect_left, bisect_right, insort
 from collections import deque
 from collections.abc import Iterable, Iterator, Sequence
+from itertools import pairwise
 from typing import Final, TypeAlias
 
-from av.packet import Packet
-from av.video.stream import VideoStream
+from marey.video.mpeg4 import is_one_picture, picture_kinds, states_packing
+from marey.video.source import Source, VideoPacket
 
-from marey.video.source import Source
-
-VideoPacket: TypeAlias = "Packet[VideoStream]"
+Sifted: TypeAlias = "Iterator[tuple[VideoPacket, bool]]"
 
 _TIMELESS: Final = ("avi",)
 _TIMED: Final = ("mov,", "matroska,")
 _CODECS: Final = ("h264", "hevc", "mpeg4", "mpeg2video", "mpeg1video")  # FFmpeg can drop what nothing refers to
 _REORDERED: Final = 16  # frames that may come before a frame and be shown after it: H.264, A.4.1, and HEVC alike
-_PACKED: Final = 1  # packets before one that may hold its frame: MPEG-4 in AVI packs a frame with the one before
 _HVCC_LAYERS: Final = 21  # byte of HEVC's configuration record with the number of its temporal layers
 _NEVER: Final = 1 << 63
 
@@ -36,16 +34,22 @@ class Need:
 
     Args:
         source: the file.
+
+    Attributes:
+        met: whether all that is asked for was among the packets so far.
+        reordered: whether the last of them may still be inside the decoder, for frames come in another order.
     """
 
     def __init__(self, source: Source) -> None:
         name, codec = source.container.format.name, source.stream.codec_context
         self._timeless = name in _TIMELESS
+        self.reordered = not self._timeless
         self._estimated = name.startswith("matroska,")  # its decoding timestamps are FFmpeg's guess
-        self._possible = codec.name == "mpeg4" if self._timeless else name.startswith(_TIMED) and codec.name in _CODECS
+        self._mpeg4 = codec.name == "mpeg4"
+        self._possible = self._mpeg4 if self._timeless else name.startswith(_TIMED) and codec.name in _CODECS
         if codec.name == "hevc" and not _has_one_layer(codec.extradata):
             self._possible = False  # a frame of one layer that calls itself unreferenced may serve the next layer
-        self._linked = _PACKED if self._timeless else 0
+        self._packed = self._mpeg4 and states_packing(codec.extradata or b"")
         self._limits: list[int] = []
         self._slots: list[int] = []
         self.met = False
@@ -62,19 +66,34 @@ class Need:
         self._possible = False
         self._limits = []
 
-    def sift(self, packets: Iterable[VideoPacket]) -> Iterator[tuple[VideoPacket, bool]]:
+    def sift(self, packets: Iterable[VideoPacket]) -> Sifted:
         """The packets up to the last one that is needed, each with whether its own frame is asked for.
 
         `met` says afterwards whether the packets ended because nothing after them is needed.
         """
-        held: deque[tuple[VideoPacket, int | None]] = deque()
         self._slots, self.met = [], False
+        return self._sift_groups(packets) if self._timeless and self._mpeg4 else self._sift_frames(packets)
+
+    def confirms(self, stamp: int, limit: int) -> bool:
+        """Whether a frame with this timestamp is the one that the packets promised for the screen at `limit`."""
+        if not self._limits:
+            return True
+        after = bisect_right(self._slots, limit)
+        promised = self._slots[after - 1] if after else stamp
+        del self._slots[: max(0, after - 1)]
+        return promised == stamp
+
+    def _sift_frames(self, packets: Iterable[VideoPacket]) -> Sifted:
+        """Where each packet is a frame that knows when it is shown."""
+        held: deque[tuple[VideoPacket, int | None]] = deque()
         for packet in packets:
             at_end = packet.size == 0 and packet.dts is None
-            slot = None if packet.is_discard else packet.dts if self._timeless else packet.pts
+            slot = None if packet.is_discard else packet.pts
             if slot is not None:
                 insort(self._slots, slot)
             elif not at_end and not packet.is_discard:
+                self.give_up()
+            if self._limits and self._mpeg4 and not at_end and not is_one_picture(bytes(packet)):
                 self.give_up()
             if not self._limits:
                 yield from ((waiting, True) for waiting, _ in held)
@@ -92,15 +111,6 @@ class Need:
                 self.met = True
                 return
 
-    def confirms(self, stamp: int | None, limit: int) -> bool:
-        """Whether a frame with this timestamp is the one that the packets promised for the screen at `limit`."""
-        if not self._limits:
-            return True
-        after = bisect_right(self._slots, limit)
-        promised = self._slots[after - 1] if after else stamp
-        del self._slots[: max(0, after - 1)]
-        return promised == stamp
-
     def _settled(self, packet: VideoPacket) -> int:
         """A timestamp before which no further slot can lie."""
         if self._estimated:
@@ -117,10 +127,64 @@ class Need:
             last = self._limits[-1]
             return False if any(other is not None and other <= last for _, other in held) else None
         limit = self._limits[place]
-        after = bisect_right(self._slots, slot) + self._linked
+        after = bisect_right(self._slots, slot)
         if after < len(self._slots) and self._slots[after] <= limit:
             return False
         return True if settled > limit else None
+
+    def _sift_groups(self, packets: Iterable[VideoPacket]) -> Sifted:
+        """MPEG-4 in AVI: a reference and the B-frames after it are decoded together, or the reference alone.
+
+        packets     I   PB  b   n   PB  b   n      n: nothing, the place of the picture that was packed before
+        group       1   2   2   2   3   3   3
+        """
+        group: list[tuple[VideoPacket, int]] = []
+        stored = False  # whether the decoder keeps a picture that came packed, and shows it for the next packet
+        for packet in packets:
+            at_end, slot = packet.size == 0 and packet.dts is None, packet.dts
+            data = bytes(packet) if self._possible and not at_end else b""
+            kinds = picture_kinds(data)
+            self._packed = self._packed or (bool(kinds) and states_packing(data))
+            if slot is not None:
+                insort(self._slots, slot)
+            if (slot is None and not at_end) or (len(kinds) > 1 and not self._packed):
+                self.give_up()
+            if not self._limits or (not group and (stored or kinds[:1] == "B")):
+                yield from ((waiting, True) for waiting, _ in group)
+                group = []
+                yield packet, True
+            elif slot is not None and (stored or kinds[:1] == "B"):
+                group.append((packet, slot))
+            else:
+                # At the end one frame is still inside the decoder. It comes without a time, one frame after the others.
+                yield from self._needed_of(group, _NEVER if slot is None else slot)
+                if slot is None and self._slots:
+                    self._slots.append(self._slots[-1] + 1)
+                if slot is None:
+                    yield packet, True
+                elif slot > self._limits[-1]:
+                    self.met = True
+                    return
+                else:
+                    group = [(packet, slot)]
+            stored = "B" in (kinds if stored else kinds[1:])
+
+    def _needed_of(self, group: Sequence[tuple[VideoPacket, int]], following: int) -> Sifted:
+        """A group whole where one of its later slots is on screen when asked for, else its reference."""
+        if not group:
+            return
+        slots = [slot for _, slot in group]
+        asked = [self._is_shown(slot, end) for slot, end in pairwise([*slots, following])]
+        if any(asked[1:]):
+            yield from ((packet, True) for packet, _ in group)
+            return
+        yield group[0][0], asked[0]
+        if self._packed and len(group) > 1:  # takes the picture that came packed out of the decoder, and drops it
+            yield group[1][0], False
+
+    def _is_shown(self, slot: int, end: int) -> bool:
+        place = bisect_left(self._limits, slot)
+        return place < len(self._limits) and self._limits[place] < end
 
 
 def _has_one_layer(configuration: bytes | None) -> bool:

@@ -13,8 +13,8 @@ from av.video.frame import VideoFrame
 from marey.errors import VideoError
 from marey.video.damage import DamageWatch
 from marey.video.frames import TimedFrame
-from marey.video.need import Need, VideoPacket
-from marey.video.source import COUNTS_FROM_ZERO, STARTS_ANYWHERE, Source, demux
+from marey.video.need import Need
+from marey.video.source import COUNTS_FROM_ZERO, STARTS_ANYWHERE, Source, VideoPacket, demux
 
 TOLERANCE = 1e-6  # s: an instant computed from a timestamp means that frame, whatever the rounding
 _SEEK_GAIN = 2  # frames that a seek has to save before it is worth its own cost
@@ -100,7 +100,8 @@ class Reader:
             place, elsewhere = place + len(run), True
             for instant in run:
                 shown, ahead = self._forward(shown, ahead, instant)
-                if not self._need.confirms(_stamp_of(shown.image), self._limit(instant)):
+                stamp = _stamp_of(shown.image)
+                if not self._need.confirms(self.stamp(shown.time) if stamp is None else stamp, self._limit(instant)):
                     self._need.give_up()
                     shown, ahead = self._forward(self._seek(instant), None, instant)
                 if not shown.intact:
@@ -165,7 +166,7 @@ class Reader:
             for image in codec.decode(packet):
                 for shown, intact in watch.take(image):
                     yield self._timed(shown, intact)
-        if self._need.met:
+        if self._need.met and self._need.reordered:
             for image in codec.decode(None):
                 for shown, intact in watch.take(image):
                     yield self._timed(shown, intact)

@@ -10,7 +10,7 @@ from contextlib import contextmanager, suppress
 from dataclasses import dataclass
 from fractions import Fraction
 from pathlib import Path
-from typing import Any, Final, Literal, NoReturn, Protocol, TypeVar
+from typing import Any, Final, Literal, NoReturn, Protocol, TypeAlias, TypeVar
 
 import av
 from av.audio.stream import AudioStream
@@ -42,6 +42,7 @@ COUNTS_FROM_ZERO = "matroska,"
 
 
 _Stream = TypeVar("_Stream", VideoStream, AudioStream)
+VideoPacket: TypeAlias = "Packet[VideoStream]"
 
 
 class Fault(Protocol):
@@ -137,9 +138,10 @@ def open_video(path: str | Path, limits: Limits, *, threads: int = 1, depth: Dep
 
     with reading(path, deadline), _LocalFile(path, deadline) as file, _open_container(path, file, depth) as container:
         source = choose_stream(str(path), container, limits, deadline, fault)
-        if threads > 1 and source.stream.codec_context.width * source.stream.codec_context.height >= _WORTH_THREADS:
-            source.stream.codec_context.thread_type = "FRAME"
-            source.stream.codec_context.thread_count = threads
+        codec = source.stream.codec_context
+        # Of MPEG-4 the order of packets tells the time of frames (`Need`), which threads would hold back.
+        if threads > 1 and codec.width * codec.height >= _WORTH_THREADS and codec.name != "mpeg4":
+            codec.thread_type, codec.thread_count = "FRAME", threads
         yield source
 
 
