@@ -111,6 +111,7 @@ def test_the_last_of_two_changes_of_a_key_holds() -> None:
         ("training.frame_drop=1", r"'training\.frame_drop'.*less than 1"),
         ("training.rounds=6", r"'training': 6 rounds, each with another 0\.2 of the clips: at most 5 fit"),
         ("training.refit=none", r"'training': refit 'none' keeps the one classifier that was validated"),
+        ("training.precision=bfloat16", r"training\.precision is for networks on pictures"),
         ("test=1", r"'test'.*less than 1.*\(it is 1\)"),
         ("streams={}", r"'streams'"),
         ("streams.plain.kind=optical-flow", r"'streams\.plain\.kind'.*'optical-flow'"),

@@ -6,6 +6,7 @@ import csv
 import signal
 from dataclasses import replace
 from pathlib import Path
+from typing import Any
 
 import pytest
 import torch
@@ -15,6 +16,12 @@ from marey.training import Fit, PictureSet, Task, Training, checkpoint, fit, mod
 from marey.training.checkpoint import CHECKPOINT
 
 CLASSES, SHAPE = 2, (2, 3, 32, 32)
+OPTIONS: dict[str, dict[str, Any]] = {
+    "lrcn-small": {"width": 2, "hidden": 4},
+    "convlstm": {"filters": 2, "layers": 2},
+    "c3d-lstm-gru": {"filters": 2, "lstm": 4, "gru": 4},
+    "cnn-lstm": {"filters": 4, "narrow": 4, "hidden": 4, "dense": 4},
+}
 TRAINING = Training(epochs=5, batch_size=4, learning_rate=0.003, patience=20, warmup=0.2)
 
 
@@ -29,11 +36,16 @@ def pictures(count: int = 8, *, seed: int = 0) -> PictureSet:
 
 
 def train(
-    training: Training = TRAINING, *, validation: PictureSet | None = None, log_dir: Path | None = None, seed: int = 0
+    training: Training = TRAINING,
+    *,
+    validation: PictureSet | None = None,
+    log_dir: Path | None = None,
+    seed: int = 0,
+    name: str = "lrcn-small",
 ) -> Fit:
     with torch.random.fork_rng():
         torch.manual_seed(0)
-        spec = HeadSpec(name="lrcn-small", options={"width": 2, "hidden": 4})
+        spec = HeadSpec(name=name, options=OPTIONS[name])
         classifier = Classifier(spec, {"a": SHAPE}, CLASSES)
     return fit(Task(classifier, pictures(), seed, validation=validation, log_dir=log_dir), training)
 
@@ -51,6 +63,17 @@ def test_dark_and_bright_are_told_apart_and_the_same_seed_gives_the_same_bits() 
     assert not found.classifier.training
     assert_same(train(validation=pictures(seed=1)), found)
     assert train(seed=1).history["train_loss"] != train().history["train_loss"]
+
+
+@pytest.mark.parametrize("name", OPTIONS)
+def test_in_bfloat16_a_network_learns_nearly_the_same_and_stays_float32(name: str) -> None:
+    training = TRAINING.model_copy(update={"epochs": 2, "learning_rate": 1e-4})
+    exact = train(training, name=name, validation=pictures(seed=1))
+    half = train(training.model_copy(update={"precision": "bfloat16"}), name=name, validation=pictures(seed=1))
+    assert half.history["train_loss"] != exact.history["train_loss"]
+    assert half.history["train_loss"] == pytest.approx(exact.history["train_loss"], rel=0.05)
+    assert half.history["val_loss"] == pytest.approx(exact.history["val_loss"], rel=0.05)
+    assert {value.dtype for value in half.classifier.state_dict().values()} <= {torch.float32, torch.int64}
 
 
 def test_the_rate_rises_then_falls_to_zero_as_it_does_for_heads() -> None:

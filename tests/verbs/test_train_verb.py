@@ -8,6 +8,7 @@ from contextlib import contextmanager
 from pathlib import Path
 
 import pytest
+import yaml
 
 from marey import verbs
 from marey.data import write_quarantine
@@ -17,6 +18,7 @@ from marey.evaluation import read_predictions
 from marey.training import load_recipe
 from marey.verbs import Reporter, Stage
 from marey.verbs.predict import Predictions
+from marey.verbs.run_folder import hash_of
 
 
 class Notes(Reporter):
@@ -114,6 +116,26 @@ def test_a_finished_run_started_again_stays_as_it_is(
     assert outcome(run) == outcome(small_run)
     assert (run / "folds" / "01" / "model" / "model.safetensors").stat().st_mtime_ns == weights
     assert "going on with the run" in notes
+
+
+def test_a_run_whose_recipe_had_fewer_keys_when_it_was_made_goes_on(
+    small_run: Path, small_set: Path, small_changes: list[str], tmp_path: Path
+) -> None:
+    run = copy_of(small_run, tmp_path / "run")
+    recipe = yaml.safe_load((run / "recipe.yaml").read_text(encoding="utf-8"))
+    del recipe["sampling"]["decoder"], recipe["testing"]
+    (run / "recipe.yaml").write_text(yaml.safe_dump(recipe), encoding="utf-8")
+    about = json.loads((run / "run.json").read_text(encoding="utf-8"))
+    (run / "run.json").write_text(json.dumps({**about, "recipe": "0" * 32}), encoding="utf-8")
+    with pytest.raises(UsageError, match="differs in its recipe"):  # somebody has changed the file
+        verbs.train(str(small_set), out=run, set=small_changes)
+    about["recipe"] = hash_of({**recipe, "search": {}})
+    (run / "run.json").write_text(json.dumps(about), encoding="utf-8")
+    with pytest.raises(UsageError, match="differs in its recipe"):
+        verbs.train(str(small_set), out=run, set=[*small_changes, "testing.clips=2"])
+    verbs.train(str(small_set), out=run, set=small_changes)
+    assert outcome(run) == outcome(small_run)
+    assert (run / "recipe.yaml").read_bytes() == (small_run / "recipe.yaml").read_bytes()
 
 
 def test_a_run_that_was_stopped_takes_the_finished_folds_and_ends_as_if_it_had_not_been(

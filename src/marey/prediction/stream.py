@@ -13,7 +13,7 @@ import numpy.typing as npt
 
 from marey.encoders import Encoder
 from marey.models import ActionModel
-from marey.prediction.instants import Sampler, in_groups
+from marey.prediction.instants import Sampler, ahead, in_groups
 from marey.prediction.segmentation import Hysteresis, Segmentation
 from marey.prediction.windows import Carried, Grid, Windows, can_carry, plan_grid
 from marey.video import Playback, PlayedFrame
@@ -93,7 +93,8 @@ def watch(
     steady = _Steady(model.labels, rule, grid)
     arrivals: deque[float] = deque(maxlen=_RATE_OVER)
     latest: StreamPrediction | None = None
-    for group in in_groups(Sampler(playback, model.config.contract, grid.period), 1 if playback.live else _TOGETHER):
+    groups = in_groups(Sampler(playback, model.config.contract, grid.period), 1 if playback.live else _TOGETHER)
+    for group in groups if playback.live else ahead(groups):
         answers = deque(reader.add([instant for _, instants in group for instant in instants]))
         for frame, instants in group:
             arrivals.append(time.monotonic())

@@ -67,7 +67,7 @@ class HeadTraining(pl.LightningModule):
         loss = torch.stack(
             [
                 cross_entropy(
-                    head,
+                    head.float(),
                     targets,
                     weight=self.class_weights,  # type: ignore[arg-type]
                     label_smoothing=self.training_recipe.label_smoothing,

@@ -65,6 +65,9 @@ class Training(BaseModel):
             temperature for the clips of all. A dozen clips say little; all of them, each set aside once, say more.
         refit: "all" trains again on all training clips, with a whole schedule that learns as much as the one that was
             cut off at the chosen epoch; "none" keeps the classifier of that epoch, and needs a single round.
+        precision: of the products while a network on pictures learns; its weights, its validation and what is saved
+            are float32 (mixed precision, Micikevicius et al. 2018). "bfloat16" pays on GPUs and on processors that
+            have it, and is many times slower on others: see `marey doctor`.
     """
 
     model_config = ConfigDict(frozen=True, extra="forbid")
@@ -84,6 +87,7 @@ class Training(BaseModel):
     validation: Annotated[float, Field(ge=0, le=0.5)] = 0.2
     rounds: Annotated[int, Field(ge=1, le=20)] = 1
     refit: Literal["all", "none"] = "all"
+    precision: Literal["float32", "bfloat16"] = "float32"
 
     @model_validator(mode="after")
     def _rounds_fit(self) -> Self:
@@ -146,6 +150,8 @@ class Recipe(BaseModel):
             raise ValueError(f"augment changes pictures, and {self.encoder.name} gives features: see training.mixup")
         if pictures and (self.training.time_jitter or self.training.frame_drop):
             raise ValueError("time_jitter and frame_drop change features, and the encoder gives pictures: see augment")
+        if not pictures and self.training.precision != "float32":
+            raise ValueError("training.precision is for networks on pictures; the encoder's is encoder.precision")
         return self
 
     @model_validator(mode="after")

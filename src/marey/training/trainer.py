@@ -53,10 +53,11 @@ def train_network(
     checkpoint = log_dir / CHECKPOINT if log_dir is not None else None
     if checkpoint is not None:
         callbacks.append(KeepState(checkpoint))
-    with torch.random.fork_rng(), _quiet(), _interruptible():
+    with torch.random.fork_rng(), _quiet(), _interruptible(), _runs_in(training.precision):
         trainer = pl.Trainer(
             accelerator="gpu" if device.startswith("cuda") else "cpu",
             devices=1,
+            precision="bf16-mixed" if training.precision == "bfloat16" else "32-true",
             max_epochs=training.epochs,
             logger=_loggers(log_dir),
             callbacks=callbacks,
@@ -93,6 +94,18 @@ def _interruptible() -> Iterator[None]:
             raise
         signal.signal(signal.SIGINT, handler)
         raise KeyboardInterrupt from None
+
+
+@contextmanager
+def _runs_in(precision: str) -> Iterator[None]:
+    """Without oneDNN where it has no bfloat16 for the processor: its LSTM then ends in an error, PyTorch's is slow."""
+    if precision == "float32" or torch.ops.mkldnn._is_mkldnn_bf16_supported():
+        yield
+        return
+    with warnings.catch_warnings():
+        warnings.filterwarnings("ignore", message="TF32 acceleration on top of oneDNN")  # said of every processor
+        with torch.backends.mkldnn.flags(enabled=False):
+            yield
 
 
 @contextmanager

@@ -9,11 +9,14 @@ from dataclasses import asdict, dataclass
 from pathlib import Path
 from typing import Any, Final, Literal
 
-from marey.errors import UsageError
-from marey.training import Protocol, Recipe
+import yaml
+
+from marey.errors import RecipeError, UsageError
+from marey.training import Protocol, Recipe, load_recipe
 from marey.verbs.reporter import Reporter
 
 _RUN: Final = "run.json"
+_RECIPE: Final = "recipe.yaml"
 _FOLDERS: Final = ("folds", "model", "plots")
 _FILES: Final = ("metrics.json", "predictions.csv", "report.html", "quarantine.csv")
 _LAST: Final = ("model/config.json", *_FILES[:3])  # what a finished run has left
@@ -68,13 +71,13 @@ def claim_run(
             for name in _FILES:
                 (out / name).unlink(missing_ok=True)
         else:
-            _refuse_another(out, before, identity)
+            _refuse_another(out, before, identity, recipe)
             reporter.say(f"going on with the run in {out}: what it has trained already is taken from there")
             kept = {"starts": before.get("starts", 1) + ("times" not in before)}
             kept |= {"times": before["times"]} if "times" in before else {}
     out.mkdir(parents=True, exist_ok=True)
     _write(out, {**identity, **kept})  # first: without it, whatever else is in the folder is not a run's
-    (out / "recipe.yaml").write_text(recipe.to_yaml(), encoding="utf-8")
+    (out / _RECIPE).write_text(recipe.to_yaml(), encoding="utf-8")
 
 
 def run_state(
@@ -89,7 +92,7 @@ def run_state(
         raise UsageError(f"{out} is a file; give the run a folder of its own with --out")
     if _is_new(out):
         return "absent"
-    _refuse_another(out, _read(out), _identity(recipe, data_hash, protocol))
+    _refuse_another(out, _read(out), _identity(recipe, data_hash, protocol), recipe)
     return "finished" if all((out / name).is_file() for name in _LAST) else "begun"
 
 
@@ -112,21 +115,41 @@ def read_times(out: Path) -> Times | None:
 
 
 def _identity(recipe: Recipe, data_hash: str, protocol: Protocol) -> dict[str, str]:
-    same = recipe.model_copy(update={"search": {}})  # what might be searched changes no run
     return {
-        "recipe": hash_of(same.model_dump(mode="json")),
+        "recipe": _hash_of_recipe(recipe.model_dump(mode="json")),
         "data": data_hash,
         "splits": hash_of([[split.train, split.val, split.test] for split in protocol.splits]),
     }
 
 
-def _refuse_another(out: Path, before: dict[str, Any], identity: dict[str, str]) -> None:
+def _hash_of_recipe(values: dict[str, Any]) -> str:
+    return hash_of({**values, "search": {}})  # what might be searched changes no run
+
+
+def _refuse_another(out: Path, before: dict[str, Any], identity: dict[str, str], recipe: Recipe) -> None:
     changed = [name for name, value in identity.items() if before.get(name) != value]
+    if "recipe" in changed and _is_the_same(out / _RECIPE, before.get("recipe"), recipe):
+        changed.remove("recipe")
     if changed:
         raise UsageError(
             f"{out} holds a run that differs in its {' and '.join(changed)}; choose another --out, or replace it "
             "with --if-exists restart"
         )
+
+
+def _is_the_same(path: Path, written: object, recipe: Recipe) -> bool:
+    """Whether a recipe that an earlier version wrote, which had fewer keys, is this one.
+
+    What that version wrote is known by its hash: nobody has changed the file since.
+    """
+    try:
+        values = yaml.safe_load(path.read_text(encoding="utf-8"))
+        if _hash_of_recipe(values) != written:
+            return False
+        then = load_recipe(path)
+    except (OSError, ValueError, TypeError, yaml.YAMLError, RecipeError):
+        return False
+    return then.model_copy(update={"search": {}}) == recipe.model_copy(update={"search": {}})
 
 
 def _is_new(out: Path) -> bool:

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from threading import Lock
 from typing import Literal
 
 import numpy as np
@@ -22,6 +23,7 @@ class Converter:
     The planes of `gbrp` are the channels of the result, and FFmpeg scales into them with full chroma
     resolution and accurate rounding, in half the time that its packed `rgb24` takes. A picture that keeps its
     size goes by `rgb24`: FFmpeg's shortcut to `gbrp` leaves columns beyond a multiple of 16 unwritten.
+    Several threads may call it, in turns.
     """
 
     def __init__(
@@ -46,6 +48,7 @@ class Converter:
         self._stored = scaled if turn % 180 == 0 else (scaled[1], scaled[0])
         self._interpolation = _SWS_NAMES[interpolation]
         self._reformatter = VideoReformatter()
+        self._turn = Lock()
 
     def __call__(self, image: VideoFrame, out: npt.NDArray[np.uint8]) -> None:
         """Write a picture into `out` (3, H, W)."""
@@ -58,14 +61,15 @@ class Converter:
         """Red, green and blue (H, W) of the stored picture, scaled."""
         height, width = self._stored
         packed = (image.height, image.width) == self._stored
-        scaled = self._reformatter.reformat(
-            image,
-            width,
-            height,
-            "rgb24" if packed else "gbrp",
-            interpolation=self._interpolation,
-            threads=1,
-        )
+        with self._turn:
+            scaled = self._reformatter.reformat(
+                image,
+                width,
+                height,
+                "rgb24" if packed else "gbrp",
+                interpolation=self._interpolation,
+                threads=1,
+            )
         planes = [np.frombuffer(memoryview(plane), np.uint8).reshape(-1, plane.line_size) for plane in scaled.planes]
         if packed:
             return [planes[0][:height, channel : 3 * width : 3] for channel in range(3)]
