@@ -64,7 +64,7 @@ def test_no_more_classes_are_given_than_asked_for(http: httpx.Client, clip: Path
     "layout",
     [
         Layout(decoders=2, encoders=2, threads=1, batch=4, linger=0.0),
-        Layout(decoders=1, encoders=1, threads=1, batch=8, linger=0.01),
+        Layout(decoders=1, encoders=1, threads=1, batch=8, linger=0.05),
         Layout(decoders=2, encoders=2, threads=1, batch=2, linger=0.0, share="stream"),
     ],
     ids=["two encoders", "one encoder that lingers", "a stream a thread"],
@@ -88,7 +88,8 @@ def test_of_many_callers_each_gets_the_answer_to_its_own_clip(
         assert probabilities(reply.json()) == pytest.approx(expected[clip], abs=1e-5)
     counted = dict(line.rsplit(" ", 1) for line in metrics.splitlines() if not line.startswith("#"))
     batches, clips = (float(counted[f"marey_batch_clips_{what}"]) for what in ("count", "sum"))
-    assert clips > batches  # clips of several callers went together
+    if layout.linger:  # the others take what waits, which depends on what else the machine does
+        assert clips > batches  # clips of several callers went together
     assert float(counted['marey_clips_total{model="small",outcome="labelled"}']) == len(answers)
 
 
