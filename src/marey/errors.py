@@ -128,3 +128,9 @@ def did_you_mean(name: str, known: Iterable[str]) -> str:
     if close:
         return f"did you mean {' or '.join(repr(match) for match in close)}?"
     return f"choose one of: {', '.join(names)}"
+
+
+def first_line(error: BaseException) -> str:
+    """The first line of what an error of a library says, without its full stop, or the error's name."""
+    lines = str(error).strip().splitlines()
+    return lines[0].rstrip(".") if lines else type(error).__name__

@@ -12,13 +12,13 @@ import yaml
 
 from marey import verbs
 from marey.data import write_quarantine
+from marey.data.hashing import values_hash
 from marey.data.scan import ScanRow
 from marey.errors import DatasetError, UnknownNameError, UsageError
 from marey.evaluation import read_predictions
 from marey.training import load_recipe
 from marey.verbs import Reporter, Stage
 from marey.verbs.predict import Predictions
-from marey.verbs.run_folder import hash_of
 
 
 class Notes(Reporter):
@@ -129,7 +129,7 @@ def test_a_run_whose_recipe_had_fewer_keys_when_it_was_made_goes_on(
     (run / "run.json").write_text(json.dumps({**about, "recipe": "0" * 32}), encoding="utf-8")
     with pytest.raises(UsageError, match="differs in its recipe"):  # somebody has changed the file
         verbs.train(str(small_set), out=run, set=small_changes)
-    about["recipe"] = hash_of({**recipe, "search": {}})
+    about["recipe"] = values_hash({**recipe, "search": {}})
     (run / "run.json").write_text(json.dumps(about), encoding="utf-8")
     with pytest.raises(UsageError, match="differs in its recipe"):
         verbs.train(str(small_set), out=run, set=[*small_changes, "testing.clips=2"])

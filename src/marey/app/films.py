@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import hashlib
 import os
 from collections.abc import Callable, Sequence
 from pathlib import Path
@@ -10,6 +9,7 @@ from typing import Final
 
 from marey.app.storage import prune
 from marey.data import content_hash
+from marey.data.hashing import bytes_hash
 from marey.prediction import Timeline
 from marey.reports import CaptionAt, annotate_video, caption_of_clip, caption_of_timeline
 from marey.video import probe
@@ -52,7 +52,7 @@ def _film(
     films: Path,
     on_progress: Callable[[float], None],
 ) -> Path:
-    key = hashlib.blake2b(f"{content_hash(path)} {_HEIGHTS} {what}".encode(), digest_size=16).hexdigest()
+    key = bytes_hash(f"{content_hash(path)} {_HEIGHTS} {what}".encode())
     film = films / f"{key}.mp4"
     if not film.is_file():
         films.mkdir(parents=True, exist_ok=True)

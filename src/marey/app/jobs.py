@@ -15,6 +15,7 @@ import filelock
 
 from marey.app.storage import new_folder
 from marey.errors import UsageError
+from marey.whole_file import write_whole
 
 Kind = Literal["waiting", "running", "stopped", "failed", "done"]
 
@@ -121,9 +122,7 @@ class Job:
 
     def write(self, state: State) -> None:
         """Keep a state, whole."""
-        part = self.folder / f".{_STATE}.part"
-        part.write_text(json.dumps(asdict(state)), encoding="utf-8")
-        part.replace(self.folder / _STATE)
+        write_whole(self.folder / _STATE, json.dumps(asdict(state)))
 
     def start(self) -> None:
         """Begin, or go on after a stop.

@@ -8,9 +8,10 @@ import re
 import shutil
 import time
 import unicodedata
-from contextlib import suppress
 from pathlib import Path
 from typing import BinaryIO, Final
+
+from marey.whole_file import whole_file
 
 _BLOCK: Final = 1 << 20
 _MOST_KEPT: Final = 8 << 30  # bytes a folder
@@ -89,10 +90,5 @@ def new_folder(parent: Path, name: str) -> Path:
 def copy_whole(source: Path, target: Path) -> None:
     """Copy a file so that the copy is there whole, or not at all."""
     target.parent.mkdir(parents=True, exist_ok=True)
-    unfinished = target.with_name(f".{target.name}.{os.getpid()}")
-    try:
-        shutil.copyfile(source, unfinished)
-        unfinished.replace(target)
-    finally:
-        with suppress(OSError):
-            unfinished.unlink(missing_ok=True)
+    with whole_file(target) as part:
+        shutil.copyfile(source, part)

@@ -17,6 +17,7 @@ from pathlib import Path
 from typing import Final
 
 from marey.errors import DatasetError
+from marey.whole_file import write_whole
 
 OnProgress = Callable[[str, int, int], None]
 """Called with what is being done, the bytes that are done, and how many there are (0 where nobody knows)."""
@@ -162,10 +163,8 @@ def remember(record: Path, name: str, digest: str | None) -> None:
     known.pop(name, None)
     if digest is not None:
         known[name] = digest
-    unfinished = record.with_name(f".{record.name}")
     record.parent.mkdir(parents=True, exist_ok=True)
-    unfinished.write_text(json.dumps(known, indent=2, sort_keys=True) + "\n", encoding="utf-8")
-    unfinished.replace(record)
+    write_whole(record, json.dumps(known, indent=2, sort_keys=True) + "\n")
 
 
 def require_space(folder: Path, needed: int, purpose: str) -> None:

@@ -38,13 +38,23 @@ def _digest(path: str, inode: int, size: int, mtime_ns: int, ctime_ns: int) -> s
         return hashlib.file_digest(file, _blake2b).hexdigest()
 
 
+def bytes_hash(data: bytes) -> str:
+    """Hash bytes as `content_hash` does those of a file."""
+    return _blake2b(data).hexdigest()
+
+
+def values_hash(values: object) -> str:
+    """Hash what JSON can write, whatever the order of its keys."""
+    return bytes_hash(json.dumps(values, sort_keys=True).encode())
+
+
 def data_hash(manifest: Manifest) -> str:
     """Hash a data set: contents, spans, labels, groups and splits, wherever it lies and in whatever order.
 
     A file that cannot be read counts as missing, so that a data set with one has a hash, and another one.
     """
     rows = sorted(json.dumps(_row(clip)) for clip in manifest.clips)
-    return _blake2b("\n".join(rows).encode()).hexdigest()
+    return bytes_hash("\n".join(rows).encode())
 
 
 def _row(clip: Clip) -> list[str | float | None]:

@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import secrets
 from collections.abc import Iterable
 from fractions import Fraction
 from itertools import chain
@@ -16,9 +15,7 @@ from av.video.stream import VideoStream
 
 from marey.data.pixels import Picture
 from marey.errors import UsageError
-
-UNFINISHED_SUFFIX: Final = ".part"
-"""What the name of a video ends in while it is written; one that stays was left by a process that was killed."""
+from marey.whole_file import whole_file
 
 _LARGEST_RATE_DENOMINATOR: Final = 1001
 
@@ -47,22 +44,17 @@ def write_lossless(path: str | Path, pictures: Iterable[Picture], *, frame_rate:
         raise UsageError("there are no pictures to write")
     rate = Fraction(frame_rate).limit_denominator(_LARGEST_RATE_DENOMINATOR)
     codec, pixels = ("libx264", "gray") if first.ndim == 2 else ("libx264rgb", "rgb24")
-    temporary = path.with_name(f".{secrets.token_hex(8)}{UNFINISHED_SUFFIX}")
-    try:
-        with av.open(str(temporary), "w", format="mp4") as container:
-            options = {"crf": "0", "preset": "veryfast"}
-            stream = cast(VideoStream, container.add_stream(codec, rate=rate, options=options))
-            stream.height, stream.width = first.shape[:2]
-            stream.pix_fmt = pixels
-            stream.codec_context.color_range = ColorRange.JPEG  # all of 0 to 255: grey would be squeezed otherwise
-            stream.codec_context.thread_count = 1  # the bytes would depend on the number of cores
-            for index, picture in enumerate(chain([first], waiting)):
-                if picture.shape != first.shape:
-                    raise UsageError(f"picture {index} has the shape {picture.shape}, and the first {first.shape}")
-                frame = VideoFrame.from_ndarray(picture, format=pixels)
-                frame.pts, frame.time_base = index, 1 / rate
-                container.mux(stream.encode(frame))
-            container.mux(stream.encode(None))
-        temporary.replace(path)
-    finally:
-        temporary.unlink(missing_ok=True)
+    with whole_file(path) as part, av.open(str(part), "w", format="mp4") as container:
+        options = {"crf": "0", "preset": "veryfast"}
+        stream = cast(VideoStream, container.add_stream(codec, rate=rate, options=options))
+        stream.height, stream.width = first.shape[:2]
+        stream.pix_fmt = pixels
+        stream.codec_context.color_range = ColorRange.JPEG  # all of 0 to 255: grey would be squeezed otherwise
+        stream.codec_context.thread_count = 1  # the bytes would depend on the number of cores
+        for index, picture in enumerate(chain([first], waiting)):
+            if picture.shape != first.shape:
+                raise UsageError(f"picture {index} has the shape {picture.shape}, and the first {first.shape}")
+            frame = VideoFrame.from_ndarray(picture, format=pixels)
+            frame.pts, frame.time_base = index, 1 / rate
+            container.mux(stream.encode(frame))
+        container.mux(stream.encode(None))

@@ -20,6 +20,7 @@ from marey.data.clip import Clip, Manifest, Part, listing
 from marey.data.groups import assign_groups
 from marey.data.labels import check_labels, clean_label
 from marey.errors import DatasetError
+from marey.whole_file import whole_file
 
 COLUMNS = ("path", "label", "group", "start", "end", "split")
 MANIFEST_SUFFIXES = (".csv", ".parquet")
@@ -102,15 +103,11 @@ def write_manifest(manifest: Manifest, path: str | Path) -> None:
             "label all of them, or none"
         )
     path.parent.mkdir(parents=True, exist_ok=True)
-    unfinished = path.with_name(f".{path.name}.{os.getpid()}")
-    try:
+    with whole_file(path) as part:
         if path.suffix.lower() == ".parquet":
-            _write_parquet(manifest, unfinished, path.parent)
+            _write_parquet(manifest, part, path.parent)
         else:
-            _write_csv(manifest, unfinished, path.parent)
-        unfinished.replace(path)
-    finally:
-        unfinished.unlink(missing_ok=True)
+            _write_csv(manifest, part, path.parent)
 
 
 def portable_path(path: Path, folder: Path) -> str:

@@ -16,6 +16,7 @@ from marey.data.clip import Clip, Manifest
 from marey.data.manifest import portable_path
 from marey.errors import DatasetError, Reason, UsageError, VideoError
 from marey.video import Limits, VideoInfo, decode, probe
+from marey.whole_file import whole_file
 
 _INSTANTS = 17  # looked at in each file, from its first frame to its very end
 _SIZE = (32, 32)
@@ -102,17 +103,12 @@ def write_quarantine(rows: Iterable[ScanRow], path: str | Path) -> None:
     """
     path = Path(path)
     path.parent.mkdir(parents=True, exist_ok=True)
-    unfinished = path.with_name(f".{path.name}.{os.getpid()}")
-    try:
-        with unfinished.open("w", encoding="utf-8", newline="") as file:
-            writer = csv.writer(file, lineterminator="\n")
-            writer.writerow(QUARANTINE_COLUMNS)
-            writer.writerows(
-                (portable_path(Path(row.name), path.parent), row.reason, row.detail) for row in rows if not row.ok
-            )
-        unfinished.replace(path)
-    finally:
-        unfinished.unlink(missing_ok=True)
+    with whole_file(path) as part, part.open("w", encoding="utf-8", newline="") as file:
+        writer = csv.writer(file, lineterminator="\n")
+        writer.writerow(QUARANTINE_COLUMNS)
+        writer.writerows(
+            (portable_path(Path(row.name), path.parent), row.reason, row.detail) for row in rows if not row.ok
+        )
 
 
 def read_quarantine(path: str | Path) -> tuple[str, ...]:

@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import json
-import os
 from collections.abc import Callable, Iterator, Mapping, Sequence
 from dataclasses import dataclass, replace
 from pathlib import Path
@@ -11,11 +10,12 @@ from typing import Final, Literal
 
 from marey.data.clip import Clip, Manifest, Part, counted, listing
 from marey.data.groups import assign_groups
-from marey.data.lossless import UNFINISHED_SUFFIX, write_lossless
+from marey.data.lossless import write_lossless
 from marey.data.manifest import write_manifest
 from marey.data.pixels import Picture
 from marey.data.scan import ScanRow, write_quarantine
 from marey.errors import DatasetError, UsageError, VideoError
+from marey.whole_file import PART, write_whole
 
 Unusable = Literal["stop", "leave-out"]
 """What to do about clips that cannot be used: end with their names, or go on without them and list them."""
@@ -131,12 +131,10 @@ def _claim_folder(out: Path, made_from: Mapping[str, str]) -> None:
                 f"{out} holds an unfinished import of something else, or with other options; remove it, or choose "
                 "another --out"
             )
-        for left in out.rglob(f".*{UNFINISHED_SUFFIX}"):
+        for left in out.rglob(f".*{PART}"):
             left.unlink(missing_ok=True)
         return
     if out.exists() and not out.is_dir():
         raise UsageError(f"{out} is a file; choose a folder for --out")
     out.mkdir(parents=True, exist_ok=True)
-    unfinished = mark.with_name(f"{mark.name}.{os.getpid()}")
-    unfinished.write_text(text, encoding="utf-8")
-    unfinished.replace(mark)
+    write_whole(mark, text)

@@ -5,7 +5,6 @@ from __future__ import annotations
 import hashlib
 import json
 import os
-import tempfile
 from contextlib import suppress
 from pathlib import Path
 from typing import Any, Final
@@ -20,6 +19,7 @@ from marey.data import Clip
 from marey.encoders.contract import Contract, FrameOrder, View
 from marey.errors import UsageError
 from marey.video import Sampling
+from marey.whole_file import write_whole
 
 _CLAIM_DIGITS: Final = 3  # of a key: 4,096 files of locks at most
 _POLL: Final = 0.05  # s
@@ -114,7 +114,9 @@ class FeatureCache:
             UsageError: the folder cannot be written to.
         """
         try:
-            self._write(self._path(key), save({"features": features.contiguous()}))
+            path = self._path(key)
+            path.parent.mkdir(parents=True, exist_ok=True)
+            write_whole(path, save({"features": features.contiguous()}))
         except OSError as error:
             raise self._unwritable(error) from error
 
@@ -147,19 +149,6 @@ class FeatureCache:
             f"features cannot be kept in {self.root}: {error.strerror}; "
             "make room there, or let MAREY_CACHE name another folder"
         )
-
-    @staticmethod
-    def _write(path: Path, data: bytes) -> None:
-        path.parent.mkdir(parents=True, exist_ok=True)
-        handle, name = tempfile.mkstemp(dir=path.parent, prefix=".", suffix=".part")
-        part = Path(name)
-        try:
-            with os.fdopen(handle, "wb") as file:
-                file.write(data)
-            part.replace(path)
-        except BaseException:
-            part.unlink(missing_ok=True)
-            raise
 
     def _path(self, key: str) -> Path:
         return self.root / "features" / key[:2] / f"{key}.safetensors"

@@ -2,9 +2,6 @@
 
 from __future__ import annotations
 
-import hashlib
-import json
-import os
 import tempfile
 import warnings
 from contextlib import suppress
@@ -14,9 +11,11 @@ from typing import Final
 
 import torch
 
+from marey.data.hashing import bytes_hash, values_hash
 from marey.encoders.cache import cache_home
 from marey.encoders.frozen import FrozenNetwork
-from marey.errors import UsageError
+from marey.errors import UsageError, first_line
+from marey.whole_file import write_whole
 
 _FORMAT: Final = 1  # raised when the same network comes to be written in another way
 _OPSET: Final = 18
@@ -39,12 +38,13 @@ def onnx_bytes(network: FrozenNetwork) -> bytes:
     for path in folder.glob(f"{key}-*.onnx"):
         with suppress(OSError):
             data = path.read_bytes()
-            if path.stem.partition("-")[2] == _hash(data):
+            if path.stem.partition("-")[2] == bytes_hash(data):
                 return data
             path.unlink()  # damaged
     data = _convert(network)
     with suppress(OSError):  # where nothing can be kept, it is made again next time
-        _keep(folder / f"{key}-{_hash(data)}.onnx", data)
+        folder.mkdir(parents=True, exist_ok=True)
+        write_whole(folder / f"{key}-{bytes_hash(data)}.onnx", data)
     return data
 
 
@@ -66,9 +66,9 @@ def _convert(network: FrozenNetwork) -> bytes:
                     output_names=["y"],
                 )
         except Exception as error:  # whatever an operator that nobody has translated ends in
-            reason = str(error).strip().splitlines()[0] if str(error).strip() else type(error).__name__
             raise UsageError(
-                f"{network.spec.name} cannot be converted for another engine ({reason}): take --engine pytorch"
+                f"{network.spec.name} cannot be converted for another engine: {first_line(error)}; "
+                "take --engine pytorch"
             ) from error
         return path.read_bytes()
 
@@ -83,20 +83,4 @@ def _key(network: FrozenNetwork) -> str:
         "torch": version("torch"),
         "timm": version("timm"),
     }
-    return _hash(json.dumps(made_from, sort_keys=True).encode())
-
-
-def _hash(data: bytes) -> str:
-    return hashlib.blake2b(data, digest_size=16).hexdigest()
-
-
-def _keep(path: Path, data: bytes) -> None:
-    path.parent.mkdir(parents=True, exist_ok=True)
-    handle, name = tempfile.mkstemp(dir=path.parent, prefix=".", suffix=".part")
-    try:
-        with os.fdopen(handle, "wb") as file:
-            file.write(data)
-        Path(name).replace(path)
-    except BaseException:
-        Path(name).unlink(missing_ok=True)
-        raise
+    return values_hash(made_from)

@@ -23,7 +23,7 @@ from marey.encoders.weights import (
     offline_if_unreachable,
     weights_hash,
 )
-from marey.errors import UnknownNameError, WeightsError
+from marey.errors import UnknownNameError, WeightsError, first_line
 from marey.video import Interpolation
 
 _TIMM_NAME: Final = {EMBEDDED: "tf_efficientnet_lite0"}
@@ -167,7 +167,7 @@ def _pretrained(name: str, spec: EncoderSpec) -> nn.Module:
         with offline_if_unreachable():
             return _create(name, spec, pretrained=True)
     except (OSError, RuntimeError, ValueError) as error:
-        reason = str(error).strip().splitlines()[0].rstrip(".") if str(error).strip() else type(error).__name__
+        reason = first_line(error)
         raise WeightsError(
             f"the pretrained weights of '{name}' are not on this machine, and fetching them failed ({reason}). "
             f"{NO_NETWORK}; or name a file of weights: --set encoder.weights=FILE"

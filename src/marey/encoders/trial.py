@@ -2,12 +2,9 @@
 
 from __future__ import annotations
 
-import hashlib
 import json
 import math
-import os
 import platform
-import tempfile
 import time
 from collections.abc import Mapping
 from contextlib import suppress
@@ -19,9 +16,11 @@ from typing import Any, Final
 import torch
 from torch import Tensor
 
+from marey.data.hashing import values_hash
 from marey.encoders.cache import cache_home
 from marey.encoders.engine import Engine, available_cores, one_core
 from marey.encoders.frozen import FrozenNetwork
+from marey.whole_file import write_whole
 
 TOLERANCE: Final = {"float32": 1e-3, "bfloat16": 5e-2}
 """Largest difference from PyTorch's float32 features, in parts of their standard deviation, at which engines agree."""
@@ -122,14 +121,7 @@ def remember(network: FrozenNetwork, trial: Trial) -> None:
     values = {"about": _about(network), "engines": {name: asdict(found) for name, found in trial.items()}}
     with suppress(OSError):
         path.parent.mkdir(parents=True, exist_ok=True)
-        handle, name = tempfile.mkstemp(dir=path.parent, prefix=".", suffix=".part")
-        try:
-            with os.fdopen(handle, "w", encoding="utf-8") as file:
-                json.dump(values, file, indent=1)
-            Path(name).replace(path)
-        except BaseException:
-            Path(name).unlink(missing_ok=True)
-            raise
+        write_whole(path, json.dumps(values, indent=1))
 
 
 def _is_sound(found: Measured) -> bool:
@@ -138,8 +130,7 @@ def _is_sound(found: Measured) -> bool:
 
 
 def _place(network: FrozenNetwork) -> Path:
-    text = json.dumps(_about(network), sort_keys=True)
-    return cache_home() / "engines" / f"{hashlib.blake2b(text.encode(), digest_size=16).hexdigest()}.json"
+    return cache_home() / "engines" / f"{values_hash(_about(network))}.json"
 
 
 def _about(network: FrozenNetwork) -> dict[str, Any]:

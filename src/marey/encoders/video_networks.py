@@ -15,7 +15,7 @@ from marey.encoders.contract import EncoderSpec
 from marey.encoders.encoder import Encoder, sides
 from marey.encoders.frozen import Colour, FrozenNetwork
 from marey.encoders.weights import NO_NETWORK, load_local, weights_hash
-from marey.errors import UsageError, WeightsError
+from marey.errors import UsageError, WeightsError, first_line
 
 
 @dataclass(frozen=True)
@@ -123,7 +123,7 @@ def load_kinetics(network: nn.Module, name: str) -> None:
     try:
         state = about.weights.get_state_dict(progress=False, check_hash=True)
     except (OSError, RuntimeError) as error:
-        reason = str(error).strip().splitlines()[0] if str(error).strip() else type(error).__name__
+        reason = first_line(error)
         raise WeightsError(
             f"the weights of '{name}' (Kinetics-400) are not on this machine, and fetching them failed ({reason}). "
             f"{NO_NETWORK}; or train from nothing: weights=random"

@@ -14,7 +14,7 @@ from marey.encoders.contract import EncoderSpec
 from marey.encoders.encoder import Encoder, sides
 from marey.encoders.frozen import Colour, FrozenNetwork, average_over
 from marey.encoders.weights import NO_NETWORK, offline_if_unreachable, weights_hash
-from marey.errors import UsageError, WeightsError
+from marey.errors import UsageError, WeightsError, first_line
 
 _IMAGENET: Final[tuple[Colour, Colour]] = ((0.485, 0.456, 0.406), (0.229, 0.224, 0.225))
 
@@ -157,7 +157,7 @@ def _load(spec: EncoderSpec) -> Any:
             )
             return _without_predictor(network)
     except (OSError, RuntimeError, ValueError, KeyError) as error:
-        reason = str(error).strip().splitlines()[0].rstrip(".") if str(error).strip() else type(error).__name__
+        reason = first_line(error)
         raise WeightsError(
             f"the weights of '{spec.name}' ({source}) are not on this machine, and fetching them failed ({reason}). "
             f"{NO_NETWORK}; or name a folder of them: --set encoder.weights=FOLDER"

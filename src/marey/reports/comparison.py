@@ -16,6 +16,7 @@ from marey.evaluation import Difference, Pooled
 from marey.reports import sentences
 from marey.reports.comparison_plot import Mark, plot_comparison
 from marey.reports.page import embedded, environment
+from marey.whole_file import whole_file, write_whole
 
 SURE: Final = 0.05
 """A corrected p-value below which a difference is called more than chance."""
@@ -155,9 +156,9 @@ def write_comparison(
         "facts": dict(facts or {}),
         "recipes": [entry.as_dict() for entry in entries],
     }
-    _replace(out / "compare.json", json.dumps(values, indent=2, ensure_ascii=False) + "\n")
+    write_whole(out / "compare.json", json.dumps(values, indent=2, ensure_ascii=False) + "\n", alone=True)
     path = out / "compare.html"
-    _replace(path, text)
+    write_whole(path, text, alone=True)
     return path
 
 
@@ -243,13 +244,14 @@ def _describe(ran: Sequence[Entry]) -> str:
 
 
 def _write(path: Path, entries: Sequence[Entry]) -> None:
-    part = path.with_name(f".{path.name}.part")
-    with part.open("w", newline="", encoding="utf-8", errors="surrogateescape") as file:
-        rows = [_flat(entry) for entry in entries]
+    rows = [_flat(entry) for entry in entries]
+    with (
+        whole_file(path, alone=True) as part,
+        part.open("w", newline="", encoding="utf-8", errors="surrogateescape") as file,
+    ):
         table = csv.DictWriter(file, list(rows[0]), lineterminator="\n")
         table.writeheader()
         table.writerows(rows)
-    part.replace(path)
 
 
 def _flat(entry: Entry) -> dict[str, Any]:
@@ -283,9 +285,3 @@ def _flat(entry: Entry) -> dict[str, Any]:
         "leak": entry.leak,
         "failure": entry.failure,
     }
-
-
-def _replace(path: Path, text: str) -> None:
-    part = path.with_name(f".{path.name}.part")
-    part.write_bytes(text.encode("utf-8", "replace"))  # a file name may hold bytes that are no text
-    part.replace(path)

@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import os
-import secrets
 import shutil
 import unicodedata
 from collections.abc import Iterator
@@ -17,6 +16,7 @@ from PIL import Image
 
 from marey.errors import UsageError
 from marey.video import Limits, play
+from marey.whole_file import whole_file
 
 PICTURE_SUFFIXES: Final = (".jpg", ".jpeg", ".png")
 JPEG_QUALITY: Final = 90
@@ -40,16 +40,12 @@ def save_picture(picture: npt.NDArray[np.uint8], path: str | Path) -> None:
     if not is_png and max(picture.shape[:2]) > 65_500:
         raise UsageError(f"a JPEG has at most 65,500 pixels to a side, not {max(picture.shape[:2]):,}: write a PNG")
     path.parent.mkdir(parents=True, exist_ok=True)
-    unfinished = path.with_name(f".{secrets.token_hex(8)}{path.suffix}")
-    try:
-        image = Image.fromarray(np.ascontiguousarray(picture))
+    image = Image.fromarray(np.ascontiguousarray(picture))
+    with whole_file(path) as part:
         if is_png:
-            image.save(unfinished, format="PNG")
+            image.save(part, format="PNG")
         else:
-            image.save(unfinished, format="JPEG", quality=JPEG_QUALITY, subsampling=0)
-        unfinished.replace(path)
-    finally:
-        unfinished.unlink(missing_ok=True)
+            image.save(part, format="JPEG", quality=JPEG_QUALITY, subsampling=0)
 
 
 @contextmanager

@@ -5,7 +5,6 @@ from __future__ import annotations
 import csv
 import io
 import json
-import secrets
 from collections.abc import Sequence
 from pathlib import Path
 from typing import Final
@@ -22,6 +21,7 @@ from marey.reports import style
 from marey.reports.chronophotograph import plate
 from marey.reports.picture_files import label_name, new_folder, reduced_size, save_picture, time_name
 from marey.video import Limits, decode
+from marey.whole_file import write_whole
 
 SEGMENT_SUFFIXES: Final = (".json", ".csv", ".vtt")
 SEGMENT_COLUMNS: Final = ("path", "label", "start", "end", "confidence")
@@ -65,13 +65,8 @@ def write_segments(timelines: Sequence[Timeline], path: str | Path) -> None:
     else:
         raise UsageError(f"subtitles belong to one video, not to {len(timelines)}: write .json or .csv")
     path.parent.mkdir(parents=True, exist_ok=True)
-    unfinished = path.with_name(f".{secrets.token_hex(8)}{suffix}")
-    try:
-        # a file name may hold bytes that are no text: in JSON their escape is what they are
-        unfinished.write_bytes(text.encode("utf-8", "backslashreplace"))
-        unfinished.replace(path)
-    finally:
-        unfinished.unlink(missing_ok=True)
+    # A file name may hold bytes that are no text: in JSON their escape is what they are.
+    write_whole(path, text.encode("utf-8", "backslashreplace"))
 
 
 def write_thumbnails(

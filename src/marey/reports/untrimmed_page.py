@@ -21,6 +21,7 @@ from marey.reports import sentences
 from marey.reports.page import Picture, embedded, environment
 from marey.reports.style import clock_text
 from marey.reports.timeline_plot import plot_timeline
+from marey.whole_file import write_whole
 
 SHOWN: Final = 24
 """Timelines on the page, those of the lowest F1@50."""
@@ -177,9 +178,9 @@ def write_untrimmed(
             facts=facts or {},
         )
     )
-    _replace(out / "metrics.json", _json(evaluation.as_dict()))
-    _replace(out / "segments.json", _json([video.as_dict() for video in evaluation.videos]))
-    _replace(out / "report.html", text)
+    write_whole(out / "metrics.json", _json(evaluation.as_dict()), alone=True)
+    write_whole(out / "segments.json", _json([video.as_dict() for video in evaluation.videos]), alone=True)
+    write_whole(out / "report.html", text, alone=True)
     return out / "report.html"
 
 
@@ -278,9 +279,3 @@ def _picture(video: PlayedVideo, path: Path) -> Picture:
 
 def _json(values: Any) -> str:
     return json.dumps(values, indent=2, ensure_ascii=False, allow_nan=False) + "\n"
-
-
-def _replace(path: Path, text: str) -> None:
-    part = path.with_name(f".{path.name}.part")
-    part.write_bytes(text.encode("utf-8", "replace"))  # a file name may hold bytes that are no text
-    part.replace(path)

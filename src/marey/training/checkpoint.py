@@ -9,6 +9,8 @@ from typing import Any, Final
 
 import torch
 
+from marey.whole_file import whole_file
+
 CHECKPOINT: Final = "last.ckpt"
 CHECKPOINT_EVERY: Final = 30.0  # s
 
@@ -30,9 +32,8 @@ class Pace:
 def write_checkpoint(state: dict[str, Any], path: Path) -> None:
     """Keep tensors and plain values; who reads finds this state or the one before."""
     path.parent.mkdir(parents=True, exist_ok=True)
-    part = path.with_name(f".{path.name}.part")
-    torch.save(state, part)
-    part.replace(path)
+    with whole_file(path, alone=True) as part:
+        torch.save(state, part)
 
 
 def read_checkpoint(path: Path, *, of: object) -> dict[str, Any] | None:

@@ -26,6 +26,7 @@ from marey.training.logs import History
 from marey.training.protocol import Protocol, validations_of
 from marey.training.recipe import Recipe
 from marey.training.schedule import equal_epochs
+from marey.whole_file import write_whole
 
 _PREPARED: Final = 64  # heads, each of a megabyte or less, of which the fixed part is remembered
 
@@ -356,9 +357,7 @@ def _temperature(rounds: Sequence[HeldOut]) -> float:
 def _write(trained: Trained, out: Path) -> None:
     save_model(trained.model, out / "model")
     values = {"epochs": trained.epochs, "notes": trained.notes, "histories": trained.histories}
-    part = out / ".training.json.part"
-    part.write_text(json.dumps(values, indent=1) + "\n", encoding="utf-8")
-    part.replace(out / "training.json")
+    write_whole(out / "training.json", json.dumps(values, indent=1) + "\n", alone=True)
     for checkpoint in out.rglob(CHECKPOINT):
         checkpoint.unlink()  # until here an interrupted run goes on from them
 

@@ -16,6 +16,7 @@ from marey.models import ActionModel, load_model
 from marey.prediction import Predictor
 from marey.reports import Cost
 from marey.verbs.models import list_models
+from marey.whole_file import write_whole
 
 _MEASURED: Final = 8  # clips; enough for two digits
 
@@ -41,9 +42,7 @@ def kept_cost(run: Path, clips: Sequence[Clip], *, kept: Path, device: str, engi
     (row,) = list_models(str(run / "recipe.yaml"), classes=len(model.labels)).rows
     rate = clips_per_second(model, clips, device=device, engine=engine) if clips else None
     cost = Cost(row.trained, row.frozen, row.flops, rate, min(len(clips), _MEASURED), device)
-    part = kept.with_name(f".{kept.name}.part")
-    part.write_text(json.dumps({"model": weights, **asdict(cost)}, indent=1) + "\n", encoding="utf-8")
-    part.replace(kept)
+    write_whole(kept, json.dumps({"model": weights, **asdict(cost)}, indent=1) + "\n", alone=True)
     return cost
 
 

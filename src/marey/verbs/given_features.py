@@ -2,8 +2,6 @@
 
 from __future__ import annotations
 
-import hashlib
-import json
 from collections.abc import Iterator, Mapping, Sequence
 from pathlib import Path
 
@@ -11,6 +9,7 @@ import torch
 from pydantic import ValidationError
 
 from marey.data import Clip, FeatureTable, Manifest, read_feature_folder
+from marey.data.hashing import values_hash
 from marey.encoders import GIVEN, Contract, EncoderSpec, Features, MultiView, Stream
 from marey.errors import DatasetError, VideoError
 from marey.models import ActionModel
@@ -110,13 +109,12 @@ def _contract(table: FeatureTable, length: int, dims: Mapping[str, int]) -> Cont
         return _stated(table, dims)
     if len(set(dims.values())) > 1:
         raise DatasetError(f"{table.source}: streams of different sizes, {dims}, need the contract that made them")
-    text = json.dumps([length, dims])
     return Contract(
         sampling=Sampling(count=length),
         streams={stream: Stream(kind="appearance") for stream in table.streams},
         fit="stretch",
         encoder=EncoderSpec(name=GIVEN, weights="given"),
-        encoder_hash=hashlib.blake2b(text.encode(), digest_size=16).hexdigest(),
+        encoder_hash=values_hash([length, dims]),
         size=(1, 1),
         interpolation="bilinear",
         mean=(0.0, 0.0, 0.0),

@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import hashlib
 import json
 import shutil
 from dataclasses import asdict, dataclass
@@ -11,9 +10,11 @@ from typing import Any, Final, Literal
 
 import yaml
 
+from marey.data.hashing import values_hash
 from marey.errors import RecipeError, UsageError
 from marey.training import Protocol, Recipe, load_recipe
 from marey.verbs.reporter import Reporter
+from marey.whole_file import part_of, write_whole
 
 _RUN: Final = "run.json"
 _RECIPE: Final = "recipe.yaml"
@@ -118,12 +119,12 @@ def _identity(recipe: Recipe, data_hash: str, protocol: Protocol) -> dict[str, s
     return {
         "recipe": _hash_of_recipe(recipe.model_dump(mode="json")),
         "data": data_hash,
-        "splits": hash_of([[split.train, split.val, split.test] for split in protocol.splits]),
+        "splits": values_hash([[split.train, split.val, split.test] for split in protocol.splits]),
     }
 
 
 def _hash_of_recipe(values: dict[str, Any]) -> str:
-    return hash_of({**values, "search": {}})  # what might be searched changes no run
+    return values_hash({**values, "search": {}})  # what might be searched changes no run
 
 
 def _refuse_another(out: Path, before: dict[str, Any], identity: dict[str, str], recipe: Recipe) -> None:
@@ -154,13 +155,11 @@ def _is_the_same(path: Path, written: object, recipe: Recipe) -> bool:
 
 def _is_new(out: Path) -> bool:
     """Whether there is nothing in a folder yet, but perhaps what a run that was stopped at its very start has left."""
-    return not out.is_dir() or all(path.name == f".{_RUN}.part" for path in out.iterdir())
+    return not out.is_dir() or all(path == part_of(out / _RUN) for path in out.iterdir())
 
 
 def _write(out: Path, values: dict[str, Any]) -> None:
-    part = out / f".{_RUN}.part"
-    part.write_text(json.dumps(values, indent=1) + "\n", encoding="utf-8")
-    part.replace(out / _RUN)
+    write_whole(out / _RUN, json.dumps(values, indent=1) + "\n", alone=True)
 
 
 def _read(out: Path) -> dict[str, Any]:
@@ -172,8 +171,3 @@ def _read(out: Path) -> dict[str, Any]:
     except ValueError:
         return {}
     return found if isinstance(found, dict) else {}
-
-
-def hash_of(values: object) -> str:
-    """A name for plain values: BLAKE2b with 128 bits of their JSON."""
-    return hashlib.blake2b(json.dumps(values, sort_keys=True).encode(), digest_size=16).hexdigest()

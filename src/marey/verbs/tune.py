@@ -10,6 +10,7 @@ from typing import TYPE_CHECKING, Any, Literal
 
 from marey.errors import DatasetError, MareyError, UsageError
 from marey.verbs.reporter import SILENT, Reporter
+from marey.whole_file import write_whole
 
 if TYPE_CHECKING:
     from marey.data import Manifest, Split
@@ -95,13 +96,12 @@ def tune(
             MAREY_ENGINE says, else auto.
         seed: of the choice of values.
     """
-    from marey.data import data_hash
+    from marey.data.hashing import data_hash, values_hash
     from marey.reports import write_tuning
     from marey.training import load_recipe, plan
     from marey.training.tune import Study, scores, sole_use, validation_folds
     from marey.verbs.prepare import load_labelled, pick_device
     from marey.verbs.results import versions
-    from marey.verbs.run_folder import hash_of
 
     out = Path(out)
     if trials < 1:
@@ -115,9 +115,9 @@ def tune(
     own = range(len(part.train), len(learnt_from.clips))
     inside = validation_folds(learnt_from.clips, validation=own, folds=folds, seed=chosen.seed)
     identity = {
-        "recipe": hash_of(chosen.model_dump(mode="json")),
+        "recipe": values_hash(chosen.model_dump(mode="json")),
         "data": data_hash(manifest),
-        "validation folds": hash_of([[fold.train, fold.val] for fold in inside]),
+        "validation folds": values_hash([[fold.train, fold.val] for fold in inside]),
         "sampler": sampler,
         "seed": str(seed),
     }
@@ -232,9 +232,7 @@ def _test(tuned: Recipe, data: str, out: Path, **options: Any) -> EvaluationResu
     from marey.verbs.train import train
 
     path, run = out / "best.yaml", out / "best"
-    part = path.with_name(".best.yaml.part")
-    part.write_text(tuned.to_yaml(), encoding="utf-8")
-    part.replace(path)
+    write_whole(path, tuned.to_yaml(), alone=True)
     try:
         same = load_recipe(run / "recipe.yaml") == tuned
     except MareyError:

@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import secrets
 from collections.abc import Iterable, Iterator
 from contextlib import contextmanager
 from fractions import Fraction
@@ -18,6 +17,7 @@ from av.video.stream import VideoStream
 
 from marey.errors import UsageError
 from marey.video.source import FASTEST
+from marey.whole_file import whole_file
 
 _LARGEST_RATE_DENOMINATOR = 1001
 
@@ -40,7 +40,7 @@ def write_video(
         UsageError: no frames, frames of another kind or of different sizes, or a value out of range.
     """
     rate = check_encoding(Path(path), frame_rate, crf)
-    with whole_file(Path(path)) as container:
+    with mp4_file(Path(path)) as container:
         _encode(container, _pictures(frames), rate, crf)
 
 
@@ -62,23 +62,20 @@ def check_encoding(path: Path, frame_rate: float, crf: int) -> Fraction:
 
 
 @contextmanager
-def whole_file(path: Path) -> Iterator[OutputContainer]:
+def mp4_file(path: Path) -> Iterator[OutputContainer]:
     """An mp4 file to write into, which takes its place when the `with` ends; after an error nothing of it is left.
 
     Raises:
         OSError: the disk is full or the folder may not be written to; it names `path`.
     """
-    temporary = path.with_name(f".{path.stem}-{secrets.token_hex(4)}.mp4")
+    options = {"movflags": "+faststart"}
     try:
-        with av.open(str(temporary), "w", format="mp4", container_options={"movflags": "+faststart"}) as container:
+        with whole_file(path) as part, av.open(str(part), "w", format="mp4", container_options=options) as container:
             yield container
-        temporary.replace(path)
     except OSError as error:
-        if error.filename == str(temporary):
+        if error.filename == str(path):
             raise OSError(error.errno, f"{error.strerror}; the video could not be written", str(path)) from error
         raise
-    finally:
-        temporary.unlink(missing_ok=True)
 
 
 def add_h264(

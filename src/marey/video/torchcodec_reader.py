@@ -12,7 +12,7 @@ from typing import Any, Final
 import numpy as np
 from av.video.frame import VideoFrame
 
-from marey.errors import UsageError
+from marey.errors import UsageError, first_line
 from marey.video.frames import TimedFrame
 from marey.video.reader import TOLERANCE, check_end
 from marey.video.source import Source, demux
@@ -48,7 +48,7 @@ class TorchCodecReader:
                 num_ffmpeg_threads=threads,
             )
         except _FAULTS as error:
-            raise source.damaged(f"TorchCodec cannot read it: {_words(error)}") from error
+            raise source.damaged(f"TorchCodec cannot read it: {first_line(error)}") from error
         shown = self._decoder.metadata
         self.first = VideoFrame(shown.width, shown.height, "rgb24")  # upright, as TorchCodec turns it
         aspect = float(source.stream.sample_aspect_ratio or 1)
@@ -77,7 +77,7 @@ class TorchCodecReader:
             try:
                 frame = self._decoder.get_frame_at(self._before + place)
             except _FAULTS as error:
-                raise self._source.damaged(f"decoding failed at {time:.3f} s: {_words(error)}") from error
+                raise self._source.damaged(f"decoding failed at {time:.3f} s: {first_line(error)}") from error
             if abs(frame.pts_seconds - slot * tick) > _EXACT:
                 raise self._source.damaged(
                     f"TorchCodec shows another frame than that of {time:.3f} s; decoder 'pyav' may read it"
@@ -120,11 +120,6 @@ def _import() -> Any:
         return importlib.import_module("torchcodec.decoders")
     except (ImportError, RuntimeError, OSError) as error:
         raise UsageError(
-            f"TorchCodec is installed and cannot be loaded: {_words(error)}; install FFmpeg's shared libraries, "
+            f"TorchCodec is installed and cannot be loaded: {first_line(error)}; install FFmpeg's shared libraries, "
             "or leave decoder at 'pyav'"
         ) from error
-
-
-def _words(error: Exception) -> str:
-    lines = str(error).strip().splitlines()
-    return lines[0] if lines else type(error).__name__

@@ -18,7 +18,7 @@ from av.video.frame import VideoFrame
 from av.video.stream import VideoStream
 
 from marey.errors import UsageError, VideoError
-from marey.video.encode import add_h264, check_encoding, whole_file
+from marey.video.encode import add_h264, check_encoding, mp4_file
 from marey.video.sound import open_sound
 
 _TICK = Fraction(1, 90_000)  # s: the clock of broadcasts, in which all common frame rates are whole numbers
@@ -80,7 +80,7 @@ class VideoWriter:
             OSError: the folder may not be written to.
         """
         with ExitStack() as opened:
-            self._container = opened.enter_context(whole_file(self._path))
+            self._container = opened.enter_context(mp4_file(self._path))
             rows, columns = (side + side % 2 for side in self._size)
             self._stream = add_h264(
                 self._container, size=(rows, columns), rate=self._rate, crf=self._crf, threads=_THREADS

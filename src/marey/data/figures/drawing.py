@@ -4,7 +4,6 @@ from __future__ import annotations
 
 import json
 import multiprocessing
-import os
 from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
 from concurrent.futures import ProcessPoolExecutor, as_completed
 from pathlib import Path
@@ -13,6 +12,7 @@ from typing import TypeVar
 import torch
 
 from marey.errors import UsageError
+from marey.whole_file import write_whole
 
 NOTE = "figures.json"
 
@@ -44,9 +44,7 @@ def claim(out: Path, mine: Mapping[str, object], files: Iterable[Path]) -> None:
         raise UsageError(f"{out} holds clips with these names but no {NOTE}: choose another folder, or empty it")
     for folder in {out, *(file.parent for file in files)}:
         folder.mkdir(parents=True, exist_ok=True)
-    unfinished = out / f".{NOTE}.{os.getpid()}"
-    unfinished.write_text(json.dumps(mine) + "\n", encoding="utf-8")
-    unfinished.replace(note)
+    write_whole(note, json.dumps(mine) + "\n")
 
 
 def work_through(jobs: Sequence[Job], work: Callable[[Job], int], *, workers: int) -> Iterator[int]:
