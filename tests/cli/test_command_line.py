@@ -211,7 +211,7 @@ def test_ctrl_c_says_that_the_same_command_goes_on_and_it_does(
     small_set: Path, small_changes: list[str], tmp_path: Path
 ) -> None:
     command = [sys.executable, "-m", "marey", "train", str(small_set), "--out", str(tmp_path / "run")]
-    command += [*changes(small_changes), "--set", "training.epochs=400", "--set", "training.patience=400"]
+    command += [*changes(small_changes), "--set", "training.epochs=200", "--set", "training.patience=200"]
     process = subprocess.Popen(  # noqa: S603
         command, env=os.environ, stdout=subprocess.PIPE, stderr=subprocess.PIPE, text=True
     )
