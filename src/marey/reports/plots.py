@@ -102,15 +102,7 @@ def plot_per_class(metrics: Metrics) -> Figure:
         place = range(len(values))
         axes.scatter(values, place, s=size, marker=mark, color=colour, label=name, zorder=3, clip_on=False, lw=0)
     style.label_axes(axes, title="Each class", pad=26)  # above the legend
-    axes.legend(
-        loc="lower left",
-        bbox_to_anchor=(0, 1.0),
-        ncols=3,
-        frameon=False,
-        fontsize=style.BASE - 1,
-        borderaxespad=0.2,
-        handletextpad=0.5,
-    )
+    style.legend_above(axes)
     return figure
 
 

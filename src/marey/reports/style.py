@@ -64,6 +64,19 @@ def label_axes(axes: Axes, *, x: str = "", y: str = "", title: str = "", pad: fl
     axes.set_title(title, fontsize=BASE + 1, color=INK, loc="left", pad=pad, fontweight="bold")
 
 
+def legend_above(axes: Axes) -> None:
+    """A legend in one row between a plot and its title, which wants a `pad` of 24 points for it."""
+    axes.legend(
+        loc="lower left",
+        bbox_to_anchor=(0, 1.0),
+        ncols=4,
+        frameon=False,
+        fontsize=BASE - 1,
+        borderaxespad=0.2,
+        handletextpad=0.5,
+    )
+
+
 def class_colours(count: int) -> list[str]:
     """A colour a class, always the same for the same place among the labels; more than 21 begin again."""
     return [_tinted(HUES[place % len(HUES)], TINTS[place // len(HUES) % len(TINTS)]) for place in range(count)]

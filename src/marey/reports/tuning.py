@@ -120,14 +120,7 @@ def plot_history(trials: Sequence[Trial]) -> Figure:
     title = f"Validation macro F1, best {sentences.share(max(found), 3)}" if complete else "Validation macro F1"
     style.label_axes(axes, x="trial", y="macro F1", title=title, pad=24)
     if complete or pruned:
-        axes.legend(
-            loc="lower left",
-            bbox_to_anchor=(0, 1.0),
-            ncols=2,
-            frameon=False,
-            fontsize=style.BASE - 1,
-            borderaxespad=0.2,
-        )
+        style.legend_above(axes)
     return figure
 
 
