@@ -8,6 +8,7 @@ from torch.nn.utils.rnn import pack_padded_sequence, pad_packed_sequence
 
 from marey.models.head import Dropout, FeatureHead, Head, StepState, mean_of_predictions
 from marey.models.registry import register_head
+from marey.models.start import start_as_in_keras
 
 Recurrent = nn.LSTM | nn.GRU
 
@@ -102,6 +103,7 @@ class BiLSTMDenseHead(Head):
         self.dropout = Dropout(dropout)
         self.linear = nn.Linear(dense, classes)
         self.l2 = l2
+        start_as_in_keras(self)
 
     def classify(self, summary: Tensor, mask: Tensor) -> Tensor:
         """Logits, (B, classes)."""
@@ -130,6 +132,7 @@ class LSTMDenseHead(Head):
         self.dense = nn.Linear(hidden, dense)
         self.dropout = Dropout(dropout)
         self.linear = nn.Linear(dense, classes)
+        start_as_in_keras(self)
 
     def classify(self, summary: Tensor, mask: Tensor) -> Tensor:
         """Logits, (B, classes)."""

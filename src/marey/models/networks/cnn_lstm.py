@@ -8,6 +8,7 @@ from marey.models.head import Dropout, StepState
 from marey.models.networks.network import Network, PerFrame, Shape
 from marey.models.recurrent import step
 from marey.models.registry import register_head
+from marey.models.start import start_as_in_keras
 
 
 @register_head("cnn-lstm")
@@ -16,7 +17,7 @@ class CNNLSTM(Network):
 
     As tuned on KTH: 10 grey frames of 80 x 80, 320, 128 and 128 filters, an LSTM of 96 and a dense layer of 64. With
     six classes that is 4,547,014 parameters in the counting of Keras, 1,152 of them statistics of batch
-    normalisation; PyTorch's LSTM has a second vector of biases, 4 x 96 more.
+    normalisation; PyTorch's LSTM has a second vector of biases, 4 x 96 more. It starts as it did in Keras.
     """
 
     causal = True
@@ -48,6 +49,7 @@ class CNNLSTM(Network):
         self.classifier = nn.Sequential(
             nn.Linear(hidden, dense), nn.ReLU(), Dropout(dropout), nn.Linear(dense, classes)
         )
+        start_as_in_keras(self)
 
     def of_pixels(self, pixels: Tensor) -> Tensor:
         """Logits, (B, classes)."""
