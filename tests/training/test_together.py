@@ -13,6 +13,7 @@ import torch
 from marey.models import Classifier, HeadSpec, head_names
 from marey.training import FeatureSet, Fit, Task, Training, checkpoint, fit_many, together
 from marey.training.checkpoint import CHECKPOINT, write_checkpoint
+from marey.training.course import Course
 from marey.training.stack import is_stackable
 
 CLASSES, LENGTH, DIM = 3, 5, 8
@@ -108,7 +109,7 @@ def watch(monkeypatch: pytest.MonkeyPatch) -> list[int]:
     module = import_module("marey.training.fit")
     calls: list[int] = []
 
-    def counted(tasks: Sequence[together.HeadTask], *, device: str) -> list[together.Progress]:
+    def counted(tasks: Sequence[together.HeadTask], *, device: str) -> list[Course]:
         calls.append(len(tasks))
         return together.train_together(tasks, device=device)
 
@@ -142,7 +143,7 @@ def test_what_a_head_adds_to_its_loss_is_learnt_and_not_reported_as_loss() -> No
 
 
 def test_an_epoch_of_the_same_score_is_kept_and_is_no_better_one() -> None:
-    progress = together.Progress(10)
+    progress = Course(10)
     kept = []
     for score in (0.5, 0.7, 0.7, 0.6, 0.7):
         progress.history["train_loss"].append(0.0)

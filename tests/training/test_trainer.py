@@ -91,12 +91,32 @@ def test_a_plateau_has_its_warm_up_and_falls_by_ten() -> None:
     assert rates[-1] == pytest.approx(training.learning_rate / 10)
 
 
+def test_it_stops_when_validation_has_not_improved_for_so_many_epochs(
+    monkeypatch: pytest.MonkeyPatch, tmp_path: Path
+) -> None:
+    wrong = replace(pictures(seed=1), labels=torch.zeros(8, dtype=torch.int64))
+    training = TRAINING.model_copy(update={"epochs": 9, "patience": 2, "learning_rate": 0.0})
+    found = train(training, validation=wrong)
+    assert len(found.history["val_macro_f1"]) == 3
+    assert found.epochs == 3  # the last of those that are as good
+
+    monkeypatch.setattr(checkpoint, "CHECKPOINT_EVERY", 0.0)
+    with monkeypatch.context() as patch:
+        patch.setattr(module.HeadTraining, "on_train_end", lambda _: signal.raise_signal(signal.SIGINT))
+        with pytest.raises(KeyboardInterrupt):
+            train(training, validation=wrong, log_dir=tmp_path / "fit")
+    assert_same(train(training, validation=wrong, log_dir=tmp_path / "fit"), found)
+
+
+def losses_in(folder: Path) -> list[float]:
+    with (folder / "metrics.csv").open(newline="") as file:
+        return [float(row["train_loss"]) for row in csv.DictReader(file)]
+
+
 def test_logs_are_left_for_tensorboard_and_as_csv(tmp_path: Path) -> None:
     found = train(log_dir=tmp_path / "fit")
-    assert list((tmp_path / "fit").glob("events.out.tfevents.*"))
-    with (tmp_path / "fit" / "metrics.csv").open(newline="") as file:
-        losses = [float(row["train_loss"]) for row in csv.DictReader(file) if row.get("train_loss")]
-    assert losses == pytest.approx(found.history["train_loss"])
+    assert len(list((tmp_path / "fit").glob("events.out.tfevents.*"))) == 1
+    assert losses_in(tmp_path / "fit") == pytest.approx(found.history["train_loss"])
 
 
 # Wherever the interrupt falls, between opening a log and closing it too.
@@ -124,3 +144,4 @@ def test_a_network_that_is_interrupted_goes_on_to_the_same_bits(
     assert signal.getsignal(signal.SIGINT) is handler
     assert (tmp_path / "fit" / CHECKPOINT).is_file()
     assert_same(train(training, validation=validation, log_dir=tmp_path / "fit"), whole)
+    assert losses_in(tmp_path / "fit") == whole.history["train_loss"]  # those before the interrupt, too

@@ -134,4 +134,6 @@ def _fit_network(task: Task, training: Training, *, augmentation: Augmentation, 
         log_dir=task.log_dir,
         device=device,
     )
+    if task.log_dir is not None:
+        write_logs(history, task.log_dir, steps=len(batches))  # Lightning's begin where a training went on
     return Fit(task.classifier.cpu().eval(), history, epochs)

@@ -17,9 +17,9 @@ from marey.evaluation import macro_f1_of
 from marey.models import Classifier, fuse
 from marey.training.batches import Batch, ClipSet, TrainingBatches
 from marey.training.checkpoint import Pace
-from marey.training.logs import QUANTITIES
+from marey.training.course import Course
 from marey.training.recipe import Training
-from marey.training.schedule import Plateau, schedule
+from marey.training.schedule import schedule
 
 
 class HeadTraining(pl.LightningModule):
@@ -28,7 +28,7 @@ class HeadTraining(pl.LightningModule):
     Attributes:
         classifier: what is trained.
         batches: what from.
-        history: of each epoch.
+        course: how it goes.
     """
 
     def __init__(
@@ -44,12 +44,15 @@ class HeadTraining(pl.LightningModule):
         self.classifier = classifier
         self.training_recipe = training
         self.batches = batches
-        self.history: dict[str, list[float]] = {name: [] for name in QUANTITIES}
+        self.course = Course.of(training, validated=held_out is not None)
         self._seed = seed
         self._held_out = held_out
         self._factor = schedule(training, len(batches) * training.epochs)
-        self._plateau = Plateau.of(training)
         self.register_buffer("class_weights", batches.class_weights, persistent=False)
+
+    def on_train_start(self) -> None:
+        if self.course.over:  # it was stopped between its last epoch and what comes after
+            self.trainer.should_stop = True
 
     def on_train_epoch_start(self) -> None:
         self.batches.epoch = self.current_epoch
@@ -83,10 +86,14 @@ class HeadTraining(pl.LightningModule):
         values = {"train_loss": float(torch.stack(self._losses).mean()), "learning_rate": self._rate()}
         if self._held_out is not None:
             values |= self._validate(self._held_out)
-            self._plateau.step(values["val_macro_f1"])
         for name, value in values.items():
-            self.history[name].append(value)
+            self.course.history[name].append(value)
         self.log_dict(values)
+        patience = self.training_recipe.patience
+        if self._held_out is not None and self.course.note(values["val_macro_f1"], patience=patience):
+            self.course.state = deepcopy(self.classifier.state_dict())
+        if self.course.over:
+            self.trainer.should_stop = True
 
     @torch.no_grad()
     def _validate(self, clips: ClipSet) -> dict[str, float]:
@@ -103,7 +110,7 @@ class HeadTraining(pl.LightningModule):
             torch.bincount(found, minlength=logits.shape[1]).numpy()
             for found in (labels[labels == predicted], labels, predicted)
         )
-        return {"val_loss": float(nll_loss(logits, labels)), "val_macro_f1": float(macro_f1_of(*counts))}
+        return {"val_loss": float(nll_loss(logits, labels)), "val_macro_f1": round(float(macro_f1_of(*counts)), 6)}
 
     def configure_optimizers(self) -> Any:
         training = self.training_recipe
@@ -113,44 +120,13 @@ class HeadTraining(pl.LightningModule):
 
     def _rate(self) -> float:
         """The learning rate of the step that comes next."""
-        fallen = self._plateau.factor if self.training_recipe.schedule == "plateau" else 1.0
-        return self.training_recipe.learning_rate * self._factor(self.global_step) * fallen
+        return self.training_recipe.learning_rate * self._factor(self.global_step) * self.course.fallen
 
     def on_save_checkpoint(self, checkpoint: dict[str, Any]) -> None:
-        checkpoint["history"] = self.history
-        checkpoint["plateau"] = asdict(self._plateau)
+        checkpoint["course"] = asdict(self.course)
 
     def on_load_checkpoint(self, checkpoint: dict[str, Any]) -> None:
-        self.history = {name: list(values) for name, values in checkpoint["history"].items()}
-        self._plateau = Plateau(**checkpoint["plateau"])
-
-
-class KeepBest(Checkpoint):
-    """The classifier of the best epoch, in memory: heads are small, and a file an epoch costs more than the epoch.
-
-    A dozen validation clips give a dozen values of F1. Among epochs of the same F1 the later one is taken: a learning
-    rate that has come further down its schedule generalises better than one cut off on the way.
-    """
-
-    def __init__(self) -> None:
-        self.state: dict[str, Tensor] | None = None
-        self.score = float("-inf")
-        self.epoch = -1
-
-    def on_train_epoch_end(self, trainer: pl.Trainer, pl_module: pl.LightningModule) -> None:
-        if "val_macro_f1" not in trainer.callback_metrics:
-            return
-        score = float(trainer.callback_metrics["val_macro_f1"])
-        if score >= self.score:
-            assert isinstance(pl_module, HeadTraining)  # noqa: S101
-            self.score, self.epoch = score, trainer.current_epoch
-            self.state = deepcopy(pl_module.classifier.state_dict())
-
-    def state_dict(self) -> dict[str, Any]:
-        return {"state": self.state, "score": self.score, "epoch": self.epoch}
-
-    def load_state_dict(self, state_dict: dict[str, Any]) -> None:
-        self.state, self.score, self.epoch = (state_dict[name] for name in ("state", "score", "epoch"))
+        self.course = Course.read(checkpoint["course"])
 
 
 class KeepState(Checkpoint):

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Iterator, Sequence
-from dataclasses import asdict, dataclass, field
+from dataclasses import asdict, dataclass
 from pathlib import Path
 from typing import Any, Final
 
@@ -17,10 +17,10 @@ from marey.evaluation import macro_f1_of
 from marey.models import Classifier
 from marey.training.batches import FeatureSet
 from marey.training.checkpoint import CHECKPOINT, Pace, read_checkpoint, write_checkpoint
+from marey.training.course import Course
 from marey.training.feed import Feed, Source
-from marey.training.logs import QUANTITIES, History
 from marey.training.recipe import Training
-from marey.training.schedule import Plateau, schedule
+from marey.training.schedule import schedule
 from marey.training.stack import Stack, is_stackable
 
 TOGETHER: Final = {"cpu": 64 * 2**20, "cuda": 2**30}
@@ -79,50 +79,7 @@ class HeadTask:
         )
 
 
-@dataclass(slots=True)
-class Progress:
-    """How far one head has come.
-
-    Attributes:
-        epochs: how many there are at most.
-        history: of each epoch.
-        plateau: where the learning rate falls when validation stops improving.
-        best: the highest validation score, and the last epoch that had it.
-        waited: epochs since the score has risen.
-        state: the head at the best epoch.
-    """
-
-    epochs: int
-    history: History = field(default_factory=lambda: {name: [] for name in QUANTITIES})
-    plateau: Plateau | None = None
-    best: float = float("-inf")
-    epoch: int = -1
-    waited: int = 0
-    state: dict[str, Tensor] | None = None
-
-    def note(self, score: float, *, patience: int) -> bool:
-        """Take note of the score of the epoch that is over; whether it is to be kept.
-
-        A dozen validation clips give a dozen values of F1. Among epochs of the same F1 the later one is taken: a
-        learning rate that has come further down its schedule generalises better than one cut off on the way.
-        """
-        self.waited = 0 if score > self.best else self.waited + 1
-        if self.waited >= patience:
-            self.epochs = min(self.epochs, self.done)
-        if self.plateau is not None:
-            self.plateau.step(score)
-        if score < self.best:
-            return False
-        self.best, self.epoch = score, self.done - 1
-        return True
-
-    @property
-    def done(self) -> int:
-        """Epochs that are over."""
-        return len(self.history["train_loss"])
-
-
-def train_together(tasks: Sequence[HeadTask], *, device: str) -> list[Progress]:
+def train_together(tasks: Sequence[HeadTask], *, device: str) -> list[Course]:
     """Train heads that fit beside each other.
 
     Returns:
@@ -130,12 +87,7 @@ def train_together(tasks: Sequence[HeadTask], *, device: str) -> list[Progress]:
     """
     training, steps = tasks[0].training, tasks[0].steps
     validated = tasks[0].validation is not None
-    found = [
-        Progress(
-            each.training.epochs, plateau=Plateau.of(training) if training.schedule == "plateau" and validated else None
-        )
-        for each in tasks
-    ]
+    found = [Course.of(each.training, validated=validated) for each in tasks]
     factors = [schedule(each.training, steps * each.training.epochs) for each in tasks]
     feed = Feed([each.source for each in tasks], device)
     stack = Stack(
@@ -152,8 +104,7 @@ def train_together(tasks: Sequence[HeadTask], *, device: str) -> list[Progress]:
 
     def rates(step: int) -> list[float]:
         """The learning rates before a step, counted from the first epoch."""
-        fallen = [1.0 if (plateau := found[place].plateau) is None else plateau.factor for place in going]
-        return [training.learning_rate * factors[place](step) * by for place, by in zip(going, fallen, strict=True)]
+        return [training.learning_rate * factors[place](step) * found[place].fallen for place in going]
 
     with torch.random.fork_rng():
         while going:
@@ -174,7 +125,7 @@ def train_together(tasks: Sequence[HeadTask], *, device: str) -> list[Progress]:
                     if found[place].note(score, patience=training.patience):
                         found[place].state = stack.snapshot(row)
             epoch += 1
-            rest = [row for row, place in enumerate(going) if found[place].epochs > epoch]
+            rest = [row for row, place in enumerate(going) if not found[place].over]
             if len(rest) < len(going):
                 for row, place in enumerate(going):
                     if row not in rest and jury is None:
@@ -228,7 +179,7 @@ class _Checkpoint:
         self._of = [[each.source.seed, len(each.source.clips), each.training.epochs] for each in tasks]
         self._pace = Pace()
 
-    def take(self, stack: Stack, found: list[Progress], going: list[int]) -> tuple[int, list[int]]:
+    def take(self, stack: Stack, found: list[Course], going: list[int]) -> tuple[int, list[int]]:
         """Take up what was kept, if anything; the epoch that is next, and the heads that go on."""
         kept = read_checkpoint(self._path, of=self._of) if self._path is not None else None
         if kept is None:
@@ -237,11 +188,10 @@ class _Checkpoint:
             stack.keep(kept["going"])
         stack.load(kept["stack"])
         for place, values in enumerate(kept["found"]):
-            plateau = values.pop("plateau")
-            found[place] = Progress(**values, plateau=None if plateau is None else Plateau(**plateau))
+            found[place] = Course.read(values)
         return kept["epoch"], kept["going"]
 
-    def keep(self, stack: Stack, found: Sequence[Progress], going: list[int], epoch: int) -> None:
+    def keep(self, stack: Stack, found: Sequence[Course], going: list[int], epoch: int) -> None:
         """Write the state down, where the last time is a while ago."""
         if self._path is not None and self._pace.due():
             state: dict[str, Any] = {"of": self._of, "epoch": epoch, "going": going, "stack": stack.state()}

@@ -12,14 +12,13 @@ from typing import TYPE_CHECKING
 
 import lightning.pytorch as pl
 import torch
-from lightning.pytorch.callbacks import EarlyStopping
 from lightning.pytorch.loggers import CSVLogger, TensorBoardLogger
 
 from marey.models import Classifier
 from marey.training.batches import ClipSet, TrainingBatches
 from marey.training.checkpoint import CHECKPOINT
 from marey.training.logs import History
-from marey.training.module import HeadTraining, KeepBest, KeepState
+from marey.training.module import HeadTraining, KeepState
 from marey.training.recipe import Training
 
 if TYPE_CHECKING:
@@ -38,21 +37,7 @@ def train_network(
 ) -> tuple[History, int]:
     """Train a classifier in place; its history, and how many epochs led to it."""
     module = HeadTraining(classifier, batches, training, seed=seed, held_out=validation)
-    best = KeepBest()
-    callbacks: list[pl.Callback] = [best]
-    if validation is not None:
-        callbacks.append(
-            EarlyStopping(
-                "val_macro_f1",
-                mode="max",
-                patience=training.patience,
-                check_finite=False,
-                check_on_train_epoch_end=True,
-            )
-        )
     checkpoint = log_dir / CHECKPOINT if log_dir is not None else None
-    if checkpoint is not None:
-        callbacks.append(KeepState(checkpoint))
     with torch.random.fork_rng(), _quiet(), _interruptible(), _runs_in(training.precision):
         trainer = pl.Trainer(
             accelerator="gpu" if device.startswith("cuda") else "cpu",
@@ -60,7 +45,7 @@ def train_network(
             precision="bf16-mixed" if training.precision == "bfloat16" else "32-true",
             max_epochs=training.epochs,
             logger=_loggers(log_dir),
-            callbacks=callbacks,
+            callbacks=[KeepState(checkpoint)] if checkpoint is not None else [],
             enable_progress_bar=False,
             enable_model_summary=False,
             log_every_n_steps=1,
@@ -71,9 +56,10 @@ def train_network(
             ckpt_path=checkpoint if checkpoint is not None and checkpoint.is_file() else None,
             weights_only=True,
         )
-    if best.state is not None:
-        classifier.load_state_dict(best.state)
-    return dict(module.history), best.epoch + 1 if best.state is not None else trainer.current_epoch
+    course = module.course
+    if course.state is not None:
+        classifier.load_state_dict(course.state)
+    return course.history, course.done if course.state is None else course.epoch + 1
 
 
 def _loggers(log_dir: Path | None) -> list[Logger] | bool:

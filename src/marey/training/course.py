@@ -1,0 +1,78 @@
+"""How the training of one classifier goes: its curves, its best epoch, and when it ends."""
+
+from __future__ import annotations
+
+from collections.abc import Mapping
+from dataclasses import dataclass, field
+from typing import Any
+
+from torch import Tensor
+
+from marey.training.logs import QUANTITIES, History
+from marey.training.recipe import Training
+from marey.training.schedule import Plateau
+
+
+@dataclass(slots=True)
+class Course:
+    """How far one training has come.
+
+    Attributes:
+        epochs: how many there are at most.
+        history: of each epoch.
+        plateau: where the learning rate falls when validation stops improving.
+        best: the highest validation score, and the last epoch that had it.
+        waited: epochs since the score has risen.
+        state: the classifier at the best epoch.
+    """
+
+    epochs: int
+    history: History = field(default_factory=lambda: {name: [] for name in QUANTITIES})
+    plateau: Plateau | None = None
+    best: float = float("-inf")
+    epoch: int = -1
+    waited: int = 0
+    state: dict[str, Tensor] | None = None
+
+    @classmethod
+    def of(cls, training: Training, *, validated: bool) -> Course:
+        """Of a training that is about to begin."""
+        plateau = Plateau.of(training) if training.schedule == "plateau" and validated else None
+        return cls(training.epochs, plateau=plateau)
+
+    @classmethod
+    def read(cls, values: Mapping[str, Any]) -> Course:
+        """Of a training that goes on, from what `dataclasses.asdict` made of it."""
+        plateau = values["plateau"]
+        return cls(**{**values, "plateau": None if plateau is None else Plateau(**plateau)})
+
+    def note(self, score: float, *, patience: int) -> bool:
+        """Take note of the score of the epoch that is over; whether it is to be kept.
+
+        A dozen validation clips give a dozen values of F1. Among epochs of the same F1 the later one is taken: a
+        learning rate that has come further down its schedule generalises better than one cut off on the way.
+        """
+        self.waited = 0 if score > self.best else self.waited + 1
+        if self.waited >= patience:
+            self.epochs = min(self.epochs, self.done)
+        if self.plateau is not None:
+            self.plateau.step(score)
+        if score < self.best:
+            return False
+        self.best, self.epoch = score, self.done - 1
+        return True
+
+    @property
+    def done(self) -> int:
+        """Epochs that are over."""
+        return len(self.history["train_loss"])
+
+    @property
+    def over(self) -> bool:
+        """Whether there is no further epoch."""
+        return self.done >= self.epochs
+
+    @property
+    def fallen(self) -> float:
+        """By what the learning rate is multiplied, because validation has stopped improving."""
+        return 1.0 if self.plateau is None else self.plateau.factor
