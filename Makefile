@@ -26,10 +26,10 @@ demo: .venv/installed
 	$(BIN)/marey demo --out runs/demo
 
 test: .venv/installed-dev
-	$(BIN)/python -m pytest -n auto --maxprocesses 4 --dist loadgroup -m 'not long'
+	$(BIN)/python -m pytest -n auto --maxprocesses 4 --dist loadfile -m 'not long'
 
 test-all: .venv/installed-dev
-	$(BIN)/python -m pytest -n auto --maxprocesses 4 --dist loadgroup
+	$(BIN)/python -m pytest -n auto --maxprocesses 4 --dist loadfile
 
 check: .venv/installed-dev
 	$(BIN)/ruff check .

@@ -21,8 +21,6 @@ from marey.video import write_video
 if TYPE_CHECKING:
     from playwright.sync_api import Browser, Page
 
-pytestmark = pytest.mark.xdist_group("page")  # its fixtures are made once, in one of the processes
-
 
 @pytest.fixture(scope="module")
 def folders(tmp_path_factory: pytest.TempPathFactory, small_run: Path) -> tuple[Path, Path]:

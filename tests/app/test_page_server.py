@@ -14,7 +14,7 @@ import pytest
 
 from marey.app import look
 from marey.app.look import RULES
-from marey.app.server import Server, free_port, is_local
+from marey.app.server import Server, claimed_port, is_local
 from marey.app.settings import Settings
 from marey.cli.command import read_docstring
 from marey.errors import UsageError
@@ -41,13 +41,21 @@ def test_a_port_that_is_taken_is_passed_over() -> None:
         taken.bind(("127.0.0.1", 0))
         taken.listen()
         port = taken.getsockname()[1]
-        assert free_port("127.0.0.1", port) > port
+        with claimed_port("127.0.0.1", port) as found:
+            assert found > port
+
+
+def test_two_that_begin_at_once_get_ports_of_their_own() -> None:
+    with claimed_port("127.0.0.1", 8900) as one, claimed_port("127.0.0.1", 8900) as other:
+        assert one < other  # though nobody listens yet
+    with claimed_port("127.0.0.1", one) as again:
+        assert again == one
 
 
 @pytest.mark.parametrize(("host", "port"), [("no.such.host.invalid", 8501), ("127.0.0.1", 70_000), ("127.0.0.1", -1)])
 def test_an_address_that_cannot_be_is_refused(host: str, port: int) -> None:
-    with pytest.raises(UsageError):
-        free_port(host, port)
+    with pytest.raises(UsageError), claimed_port(host, port):
+        pass
 
 
 def test_settings_survive_the_way_to_the_page(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:

@@ -14,8 +14,6 @@ from marey.evaluation import read_predictions
 from marey.verbs import Reporter
 from marey.verbs.compare import Comparison
 
-pytestmark = pytest.mark.xdist_group("compare")  # its fixtures are made once, in one of the processes
-
 LONG = """
 name: long
 description: Wants clips of four seconds, and none is as long.

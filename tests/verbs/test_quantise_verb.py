@@ -20,12 +20,9 @@ from marey.models import load_model, save_model
 from marey.prediction import Predictor
 from marey.verbs.quantise import Quantised
 
-pytestmark = [
-    pytest.mark.xdist_group("quantise"),  # its fixtures are made once, in one of the processes
-    pytest.mark.skipif(
-        not all(find_spec(name) for name in ("openvino", "nncf")), reason="openvino and nncf are not installed"
-    ),
-]
+pytestmark = pytest.mark.skipif(
+    not all(find_spec(name) for name in ("openvino", "nncf")), reason="openvino and nncf are not installed"
+)
 
 
 @pytest.fixture(scope="module")

@@ -16,8 +16,6 @@ from marey.training import load_recipe, plan
 from marey.training.tune import sole_use
 from marey.verbs.tune import Tuning
 
-pytestmark = pytest.mark.xdist_group("tune")  # its fixtures are made once, in one of the processes
-
 SPACE = (
     "search={head.options.dropout: {low: 0.0, high: 0.8}, training.learning_rate: {low: 1e-4, high: 1e-1, log: true}}"
 )

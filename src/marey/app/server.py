@@ -15,10 +15,15 @@ import threading
 import time
 import urllib.error
 import urllib.request
+from collections.abc import Iterator
+from contextlib import ExitStack, contextmanager
 from importlib.util import find_spec
 from pathlib import Path
+from tempfile import gettempdir
 from types import TracebackType
 from typing import Final
+
+from filelock import FileLock, Timeout
 
 from marey.app.look import THEME
 from marey.app.settings import Settings
@@ -49,26 +54,48 @@ def is_local(host: str) -> bool:
         return host == "localhost"
 
 
-def free_port(host: str, first: int) -> int:
-    """The first port from `first` on that nobody listens on.
+@contextmanager
+def claimed_port(host: str, first: int) -> Iterator[int]:
+    """The first port from `first` on that nobody listens on or is about to; nobody takes it while the `with` lasts.
+
+    Streamlit listens seconds after it was started. Of two pages started at once, both would find a port free, and the
+    second would take the first one's answer for its own.
 
     Raises:
         UsageError: there is none, or the host is not one of this machine.
     """
-    family = socket.AF_INET6 if ":" in host else socket.AF_INET
     for port in range(first, min(first + _TRIED, 65_536)):
-        with socket.socket(family, socket.SOCK_STREAM) as probe:
-            probe.setsockopt(socket.SOL_SOCKET, socket.SO_REUSEADDR, 1)
+        with ExitStack() as held:
             try:
-                probe.bind((host, port))
-            except socket.gaierror as error:
-                raise UsageError(f"'{host}' is no address of this machine: {error.strerror}") from error
-            except OverflowError as error:
-                raise UsageError(f"{port} is no port") from error
-            except OSError:
+                held.enter_context(FileLock(Path(gettempdir()) / f"marey-{_user()}-{port}.lock", timeout=0))
+            except Timeout:
                 continue
-            return port
+            except OSError:
+                pass  # where no claim can be made, the port itself has to tell
+            if _is_free(host, port):
+                yield port
+                return
     raise UsageError(f"no port from {first} to {first + _TRIED - 1} can be had on {host}; name another with --port")
+
+
+def _user() -> str:
+    """A name for whoever runs this: others may not open the claims of one."""
+    return str(os.getuid()) if hasattr(os, "getuid") else os.environ.get("USERNAME", "")
+
+
+def _is_free(host: str, port: int) -> bool:
+    family = socket.AF_INET6 if ":" in host else socket.AF_INET
+    with socket.socket(family, socket.SOCK_STREAM) as probe:
+        probe.setsockopt(socket.SOL_SOCKET, socket.SO_REUSEADDR, 1)
+        try:
+            probe.bind((host, port))
+        except socket.gaierror as error:
+            raise UsageError(f"'{host}' is no address of this machine: {error.strerror}") from error
+        except OverflowError as error:
+            raise UsageError(f"{port} is no port") from error
+        except OSError:
+            return False
+        return True
 
 
 class Server:

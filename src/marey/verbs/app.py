@@ -47,7 +47,7 @@ def app(
         port: where to listen; where it is taken, the next free one.
         browser: "open" the page in one, or "none" to only say where it is.
     """
-    from marey.app.server import Server, free_port, is_local
+    from marey.app.server import Server, claimed_port, is_local
     from marey.app.settings import Settings
     from marey.data import data_home
 
@@ -56,19 +56,19 @@ def app(
     if models.exists() and not models.is_dir():
         raise UsageError(f"{models} is a file; name the folder that holds your runs, or shall hold them")
     settings = Settings(models, data or data_home() / "app", is_local(host))
-    found = free_port(host, port)
-    if found != port:
-        reporter.say(f"port {port} is taken")
-    with Server(settings, host=host, port=found) as server:
-        reporter.say(f"the page is at {server.address} (Ctrl-C ends it)")
-        if not settings.local:
-            reporter.say(f"whoever reaches {host} can use it: it has no password")
-        if browser == "open":
-            webbrowser.open(server.address)
-        try:
-            status = server.wait()
-        except KeyboardInterrupt:
-            status = 0
+    with claimed_port(host, port) as found:
+        if found != port:
+            reporter.say(f"port {port} is taken")
+        with Server(settings, host=host, port=found) as server:
+            reporter.say(f"the page is at {server.address} (Ctrl-C ends it)")
+            if not settings.local:
+                reporter.say(f"whoever reaches {host} can use it: it has no password")
+            if browser == "open":
+                webbrowser.open(server.address)
+            try:
+                status = server.wait()
+            except KeyboardInterrupt:
+                status = 0
     if status:
         raise UsageError(f"Streamlit's server ended with status {status}")
     return Served(server.address)

@@ -11,8 +11,6 @@ from marey.data.figures import ACTIONS, FRAMES, TEST_ACTORS, draw, make
 from marey.errors import UnknownNameError, UsageError
 from marey.video import decode, probe
 
-pytestmark = pytest.mark.xdist_group("figures")  # its fixtures are made once, in one of the processes
-
 
 @pytest.fixture(scope="module")
 def figures(tmp_path_factory: pytest.TempPathFactory) -> Manifest:

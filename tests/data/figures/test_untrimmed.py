@@ -16,8 +16,6 @@ from marey.data.figures.untrimmed import Film, _draw_film, plan_film
 from marey.errors import UnknownNameError, UsageError
 from marey.video import decode, probe
 
-pytestmark = pytest.mark.xdist_group("untrimmed")  # its fixtures are made once, in one of the processes
-
 
 @pytest.fixture(scope="module")
 def films(tmp_path_factory: pytest.TempPathFactory) -> Manifest:
