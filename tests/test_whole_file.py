@@ -4,7 +4,8 @@ from pathlib import Path
 
 import pytest
 
-from marey.whole_file import part_of, whole_file, write_whole
+from marey.errors import UsageError
+from marey.whole_file import part_of, whole_file, whole_folder, write_whole
 
 
 def test_until_it_is_whole_the_old_file_is_there(tmp_path: Path) -> None:
@@ -67,3 +68,68 @@ def test_an_error_names_the_file_and_not_its_part(tmp_path: Path) -> None:
         write_whole(folder, "new")
     assert found.value.filename == str(folder)
     assert list(tmp_path.iterdir()) == [folder]
+
+
+def test_a_folder_is_there_once_it_is_whole(tmp_path: Path) -> None:
+    path = tmp_path / "new" / "a"
+    with whole_folder(path) as part:
+        (part / "b.txt").write_text("b")
+        assert not path.exists()
+    assert [file.name for file in path.iterdir()] == ["b.txt"]
+    assert list(path.parent.iterdir()) == [path]
+
+
+def test_an_empty_folder_is_taken_and_a_full_one_is_left_as_it_is(tmp_path: Path) -> None:
+    path = tmp_path / "a"
+    path.mkdir()
+    with whole_folder(path) as part:
+        (part / "b.txt").write_text("b")
+    for taken in (path, path / "b.txt"):
+        with pytest.raises(UsageError, match="there already"), whole_folder(taken):
+            pytest.fail("it was begun")
+    assert (path / "b.txt").read_text() == "b"
+
+
+@pytest.mark.parametrize("replacing", [False, True])
+def test_after_an_error_the_old_folder_stays_and_nothing_else(tmp_path: Path, replacing: bool) -> None:
+    path = tmp_path / "a"
+    path.mkdir()
+    if replacing:
+        (path / "b.txt").write_text("old")
+
+    def interrupted() -> None:
+        with whole_folder(path, replacing=replacing) as part:
+            (part / "b.txt").write_text("half of it")
+            raise KeyboardInterrupt
+
+    with pytest.raises(KeyboardInterrupt):
+        interrupted()
+    assert [file.read_text() for file in path.iterdir()] == (["old"] if replacing else [])
+    assert list(tmp_path.iterdir()) == [path]
+
+
+def test_a_folder_is_replaced_as_a_whole(tmp_path: Path) -> None:
+    path = tmp_path / "a"
+    for name in ("old", "new"):
+        with whole_folder(path, replacing=True) as part:
+            (part / name).write_text(name)
+    assert [file.name for file in path.iterdir()] == ["new"]
+    assert list(tmp_path.iterdir()) == [path]
+
+
+def test_the_folder_of_a_killed_process_does_not_pile_up_where_there_is_one_writer(tmp_path: Path) -> None:
+    path = tmp_path / "a"
+    part_of(path).mkdir()
+    (part_of(path) / "old.txt").write_text("half of it")
+    with whole_folder(path, alone=True) as part:
+        (part / "b.txt").write_text("b")
+    assert [file.name for file in path.iterdir()] == ["b.txt"]
+    assert list(tmp_path.iterdir()) == [path]
+
+
+def test_an_error_names_the_folder_and_not_its_part(tmp_path: Path) -> None:
+    (tmp_path / "file").write_text("")
+    path = tmp_path / ("a" * 300)
+    with pytest.raises(OSError, match="too long") as raised, whole_folder(path):
+        pytest.fail("it was begun")
+    assert raised.value.filename == str(path)

@@ -1,15 +1,18 @@
-"""Files that are there whole or not at all, whatever ends the process that writes them."""
+"""Files and folders that are there whole or not at all, whatever ends the process that writes them."""
 
 from __future__ import annotations
 
 import secrets
+import shutil
 from collections.abc import Iterator
 from contextlib import contextmanager, suppress
 from pathlib import Path
 from typing import Final
 
+from marey.errors import UsageError
+
 PART: Final = ".part"
-"""What the name of a file ends in while it is written; one that stays was left by a process that was killed."""
+"""What a name ends in while it is written; one that stays was left by a process that was killed."""
 
 
 @contextmanager
@@ -26,14 +29,11 @@ def whole_file(path: Path, *, alone: bool = False) -> Iterator[Path]:
     Raises:
         OSError: the folder may not be written to, for one; it names `path`.
     """
-    part = part_of(path) if alone else path.with_name(f".{secrets.token_hex(8)}{PART}")
+    part = part_of(path) if alone else _own_part(path)
     try:
-        yield part
-        part.replace(path)
-    except OSError as error:
-        if error.filename is not None and str(error.filename) == str(part):
-            raise OSError(error.errno, error.strerror, str(path)) from error
-        raise
+        with _errors_about(path, part):
+            yield part
+            part.replace(path)
     finally:
         with suppress(OSError):  # what went wrong is on its way already
             part.unlink(missing_ok=True)
@@ -45,6 +45,55 @@ def write_whole(path: Path, content: bytes | str, *, alone: bool = False) -> Non
         part.write_bytes(content if isinstance(content, bytes) else content.encode("utf-8", "replace"))
 
 
+@contextmanager
+def whole_folder(path: Path, *, alone: bool = False, replacing: bool = False) -> Iterator[Path]:
+    """An empty folder to fill, which takes the name `path` when the `with` ends; after an error nothing of it is left.
+
+    Args:
+        path: the folder, or nothing yet; the folders above it are made.
+        alone: as in `whole_file`.
+        replacing: a folder that is there goes once the new one is whole; by default it has to be an empty one.
+
+    Raises:
+        UsageError: something is in the way, before anything is written: old files among new ones could not be told
+            apart.
+        OSError: the folder may not be written to, for one; it names `path`.
+    """
+    if path.exists() and not (path.is_dir() and (replacing or not any(path.iterdir()))):
+        raise UsageError(f"{path} is there already, and is no empty folder: name another one, or remove it")
+    part = part_of(path) if alone else _own_part(path)
+    before = part.with_name(f"{part.name}-before")
+    try:
+        shutil.rmtree(part, ignore_errors=True)  # a killed run's
+        with _errors_about(path, part):
+            part.mkdir(parents=True)
+            yield part
+            if path.exists():
+                path.replace(before)
+            part.replace(path)
+    finally:
+        if before.exists() and not path.exists():
+            before.replace(path)
+        shutil.rmtree(part, ignore_errors=True)
+        shutil.rmtree(before, ignore_errors=True)
+
+
 def part_of(path: Path) -> Path:
     """Where `path` is written while only one process writes it."""
     return path.with_name(f".{path.name}{PART}")
+
+
+def _own_part(path: Path) -> Path:
+    """A place for this writer alone; its name is short, since that of `path` may have all letters a name may have."""
+    return path.with_name(f".{secrets.token_hex(8)}{PART}")
+
+
+@contextmanager
+def _errors_about(path: Path, part: Path) -> Iterator[None]:
+    """Errors about the place that `path` is written in become errors about `path`."""
+    try:
+        yield
+    except OSError as error:
+        if error.filename is not None and str(error.filename) == str(part):
+            raise OSError(error.errno, error.strerror, str(path)) from error
+        raise

@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import os
 import shutil
 from collections.abc import Callable, Iterable, Sequence
 from dataclasses import dataclass, replace
@@ -23,6 +22,7 @@ from marey.data import (
 )
 from marey.data.unpack import unpack
 from marey.errors import DatasetError, VideoError
+from marey.whole_file import whole_folder
 
 _JUNK: Final = "__MACOSX"  # beside the files that a Mac packed
 _MANIFESTS: Final = ("manifest.csv", "manifest.parquet")
@@ -99,20 +99,17 @@ def keep_folder(files: Sequence[tuple[str, BinaryIO]], sets: Path, *, on_progres
         raise DatasetError(f"no videos among the {len(files)} files: give every class a folder with its clips")
     roots = {parts[0] for parts, _ in wanted if len(parts) > 2}
     folder = new_folder(sets, safe_name(roots.pop()) if len(roots) == 1 else "clips")
-    unfinished = folder.with_name(f".{folder.name}.{os.getpid()}")
     try:
-        for done, (parts, content) in enumerate(wanted, start=1):
-            target = unfinished.joinpath(*parts)
-            target.parent.mkdir(parents=True, exist_ok=True)
-            content.seek(0)
-            with target.open("xb") as copy:
-                shutil.copyfileobj(content, copy)
-            on_progress(done, len(wanted))
-        unfinished.replace(folder)
+        with whole_folder(folder) as unfinished:
+            for done, (parts, content) in enumerate(wanted, start=1):
+                target = unfinished.joinpath(*parts)
+                target.parent.mkdir(parents=True, exist_ok=True)
+                content.seek(0)
+                with target.open("xb") as copy:
+                    shutil.copyfileobj(content, copy)
+                on_progress(done, len(wanted))
     except OSError as error:
         raise DatasetError(f"the folder cannot be kept: {error.strerror}") from error
-    finally:
-        shutil.rmtree(unfinished, ignore_errors=True)
     return folder
 
 

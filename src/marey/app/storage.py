@@ -28,17 +28,14 @@ def keep(source: BinaryIO, name: str, folder: Path) -> Path:
     """
     folder.mkdir(parents=True, exist_ok=True)
     digest = hashlib.blake2b(digest_size=16)
-    unfinished = folder / f".{os.getpid()}-{time.monotonic_ns()}"
-    try:
+    source.seek(0)
+    while block := source.read(_BLOCK):
+        digest.update(block)
+    kept = folder / f"{digest.hexdigest()}{safe_suffix(name)}"
+    if not kept.exists():
         source.seek(0)
-        with unfinished.open("wb") as copy:
-            while block := source.read(_BLOCK):
-                digest.update(block)
-                copy.write(block)
-        kept = folder / f"{digest.hexdigest()}{safe_suffix(name)}"
-        unfinished.replace(kept)
-    finally:
-        unfinished.unlink(missing_ok=True)
+        with whole_file(kept) as part, part.open("wb") as copy:
+            shutil.copyfileobj(source, copy, _BLOCK)
     os.utime(kept)
     prune(folder)
     return kept

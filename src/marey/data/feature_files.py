@@ -3,8 +3,6 @@
 from __future__ import annotations
 
 import json
-import secrets
-import shutil
 import zipfile
 from collections.abc import Callable, Iterable, Sequence
 from dataclasses import dataclass, field, replace
@@ -20,6 +18,7 @@ from marey.data.manifest import write_manifest
 from marey.data.scan import ScanRow, write_quarantine
 from marey.data.video_import import LEFT_OUT, Unusable, check_faults
 from marey.errors import DatasetError, UsageError, VideoError
+from marey.whole_file import whole_file, whole_folder
 
 _NPY_VERSION: Final = {"descr": "<f4", "fortran_order": False}
 
@@ -90,11 +89,10 @@ def write_features(
     for name in (*table.streams, *(clip.name for clip in table.clips)):
         _check_name(name, table.source)
     out.parent.mkdir(parents=True, exist_ok=True)
-    unfinished = out.with_name(f".{out.name}.{secrets.token_hex(4)}")
     sizes = _Sizes()
     usable: list[FeatureClip] = []
     faults: list[VideoError] = []
-    try:
+    with whole_file(out) if packed else whole_folder(out) as unfinished:
         for number, clip in enumerate(table.clips, start=1):
             try:
                 features = {stream: clip.read(stream) for stream in table.streams}
@@ -113,10 +111,6 @@ def write_features(
         else:
             _write_lists(table, usable, faults, unfinished)
             clips = [_clip(clip, out / table.streams[0] / f"{clip.name}.npy") for clip in usable]
-        unfinished.replace(out)
-    finally:
-        shutil.rmtree(unfinished, ignore_errors=True)
-        unfinished.unlink(missing_ok=True)
     source = f"features of {counted(len(clips), 'clip')} from {table.source}"
     manifest = assign_groups(Manifest(tuple(clips), out.parent if packed else out, source, ""))
     shown = listing([str(fault) for fault in faults])

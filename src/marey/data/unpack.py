@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import shutil
 import stat
 import zipfile
 import zlib
@@ -13,6 +12,7 @@ from typing import Final
 from marey.data.download import OnProgress, in_words, require_space
 from marey.data.rar import ArchiveError, RarEntry, extract_rar, list_rar
 from marey.errors import DatasetError
+from marey.whole_file import whole_folder
 
 ARCHIVE_SUFFIXES: Final = (".zip", ".rar")
 
@@ -37,27 +37,25 @@ def unpack(archive: Path, folder: Path, *, on_progress: OnProgress) -> None:
     Raises:
         ArchiveError: the archive is damaged or refused.
         DatasetError: the disk is full, or no tool can unpack a rar archive.
+        UsageError: there is something in `folder`.
     """
-    unfinished = folder.with_name(f".{folder.name}.unpacking")
     try:
-        shutil.rmtree(unfinished, ignore_errors=True)  # a killed run's
-        unfinished.mkdir(parents=True)
-        _unpack_into(archive, unfinished, on_progress)
-        for inner in sorted(unfinished.rglob("*.rar")):
-            inside = inner.with_suffix("")
-            if inside.exists():
-                raise ArchiveError(f"{archive.name} holds {inner.name} and something called {inside.name} beside it")
-            inside.mkdir()
-            _unpack_into(inner, inside, on_progress)
-            inner.unlink()
-        unfinished.replace(folder)
+        with whole_folder(folder, alone=True) as unfinished:
+            _unpack_into(archive, unfinished, on_progress)
+            for inner in sorted(unfinished.rglob("*.rar")):
+                inside = inner.with_suffix("")
+                if inside.exists():
+                    raise ArchiveError(
+                        f"{archive.name} holds {inner.name} and something called {inside.name} beside it"
+                    )
+                inside.mkdir()
+                _unpack_into(inner, inside, on_progress)
+                inner.unlink()
     except OSError as error:
         raise DatasetError(
             f"{archive.name} cannot be unpacked into {folder.parent}: {error.strerror}; if the disk is full, make "
             "room or set MAREY_DATA to a folder on a larger one, and run the same command again"
         ) from error
-    finally:
-        shutil.rmtree(unfinished, ignore_errors=True)
 
 
 def _unpack_into(archive: Path, folder: Path, on_progress: OnProgress) -> None:

@@ -3,8 +3,6 @@
 from __future__ import annotations
 
 import json
-import shutil
-import tempfile
 from collections.abc import Sequence
 from dataclasses import dataclass
 from pathlib import Path
@@ -27,6 +25,7 @@ from marey.encoders import (
 )
 from marey.errors import ModelFormatError, UsageError
 from marey.models.classifier import Classifier, HeadSpec, States
+from marey.whole_file import whole_folder
 
 _CONFIG: Final = "config.json"
 _WEIGHTS: Final = "model.safetensors"
@@ -134,11 +133,7 @@ def save_model(model: ActionModel, folder: str | Path) -> None:
     """
     folder = Path(folder)
     check_place(folder)
-    folder.parent.mkdir(parents=True, exist_ok=True)
-    part = Path(tempfile.mkdtemp(dir=folder.parent, prefix=f".{folder.name}-"))
-    old = part.with_name(f"{part.name}-old")
-    try:
-        part.chmod(0o755)
+    with whole_folder(folder, replacing=True) as part:
         save_file(
             {name: tensor.contiguous() for name, tensor in model.classifier.state_dict().items()},
             part / _WEIGHTS,
@@ -147,16 +142,6 @@ def save_model(model: ActionModel, folder: str | Path) -> None:
             model.network.write(part)
         text = json.dumps(model.config.model_dump(mode="json"), indent=2, ensure_ascii=False)
         (part / _CONFIG).write_text(text + "\n", encoding="utf-8")
-        if folder.exists():
-            folder.replace(old)
-        part.replace(folder)
-    except BaseException:
-        if old.exists() and not folder.exists():
-            old.replace(folder)
-        raise
-    finally:
-        shutil.rmtree(part, ignore_errors=True)
-        shutil.rmtree(old, ignore_errors=True)
 
 
 def load_model(folder: str | Path) -> ActionModel:

@@ -14,8 +14,9 @@ from marey.errors import UsageError
 from marey.prediction import Timeline
 from marey.reports.chronophotograph import INSTANTS, chronophotograph
 from marey.reports.overlay import Caption, draw_caption
-from marey.reports.picture_files import new_folder, reduced_size, save_picture, time_name
+from marey.reports.picture_files import reduced_size, save_picture, time_name
 from marey.video import Limits, Playback, PlayedFrame, Sampling, VideoWriter, decode, play, probe
+from marey.whole_file import whole_folder
 
 _TOLERANCE: Final = 1e-6  # s: an instant computed from a timestamp means that frame
 _PLATE_SIDE: Final = 720  # pixels of the longer side
@@ -130,7 +131,7 @@ def write_labelled_frames(
     if every is not None and not (math.isfinite(every) and every > 0):
         raise UsageError(f"every has to be more than 0 seconds, not {every}")
     due, written = 0.0, 0
-    with new_folder(folder) as unfinished, play(source, limits=limits) as playback:
+    with whole_folder(Path(folder)) as unfinished, play(source, limits=limits) as playback:
         for frame, until in _with_ends(playback):
             if every is None or due < until - _TOLERANCE:
                 name = f"{frame.number:06d}_{time_name(frame.time, digits=3)}{suffix}"

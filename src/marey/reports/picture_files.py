@@ -2,11 +2,7 @@
 
 from __future__ import annotations
 
-import os
-import shutil
 import unicodedata
-from collections.abc import Iterator
-from contextlib import contextmanager
 from pathlib import Path
 from typing import Final
 
@@ -46,29 +42,6 @@ def save_picture(picture: npt.NDArray[np.uint8], path: str | Path) -> None:
             image.save(part, format="PNG")
         else:
             image.save(part, format="JPEG", quality=JPEG_QUALITY, subsampling=0)
-
-
-@contextmanager
-def new_folder(folder: str | Path) -> Iterator[Path]:
-    """A folder to fill, which takes its name once it is complete; on a failure nothing is left.
-
-    Raises:
-        UsageError: something is in the way: old files among new ones could not be told apart.
-    """
-    folder = Path(folder)
-    if folder.exists() and not (folder.is_dir() and not any(folder.iterdir())):
-        raise UsageError(f"{folder} is there already, and is no empty folder: name another one, or remove it")
-    folder.parent.mkdir(parents=True, exist_ok=True)
-    unfinished = folder.with_name(f".{folder.name}.{os.getpid()}")
-    shutil.rmtree(unfinished, ignore_errors=True)
-    unfinished.mkdir()
-    try:
-        yield unfinished
-        if folder.exists():
-            folder.rmdir()
-        unfinished.replace(folder)
-    finally:
-        shutil.rmtree(unfinished, ignore_errors=True)
 
 
 def reduced_size(source: str | Path, longest: int, *, limits: Limits) -> tuple[int, int]:

@@ -19,9 +19,9 @@ from marey.errors import UsageError
 from marey.prediction import Timeline
 from marey.reports import style
 from marey.reports.chronophotograph import plate
-from marey.reports.picture_files import label_name, new_folder, reduced_size, save_picture, time_name
+from marey.reports.picture_files import label_name, reduced_size, save_picture, time_name
 from marey.video import Limits, decode
-from marey.whole_file import write_whole
+from marey.whole_file import whole_folder, write_whole
 
 SEGMENT_SUFFIXES: Final = (".json", ".csv", ".vtt")
 SEGMENT_COLUMNS: Final = ("path", "label", "start", "end", "confidence")
@@ -94,7 +94,7 @@ def write_thumbnails(
         UsageError: the folder has something in it.
     """
     folder = Path(folder)
-    with new_folder(folder) as unfinished:
+    with whole_folder(folder) as unfinished:
         if not segments:
             return []
         size = reduced_size(source, THUMBNAIL, limits=limits)
