@@ -29,7 +29,7 @@ def entry(
     leak: str | None = None,
     whole: bool = True,
 ) -> Entry:
-    interval = Interval("groups", 10, (accuracy - 0.1, min(1.0, accuracy + 0.05)), (0.2, 0.9))
+    interval = Interval("groups", 10, accuracy=(accuracy - 0.1, min(1.0, accuracy + 0.05)), macro_f1=(0.2, 0.9))
     return Entry(
         name,
         description,

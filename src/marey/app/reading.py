@@ -15,7 +15,7 @@ from torch import Tensor
 from marey.data import Clip
 from marey.encoders import clip_span, read_clip
 from marey.models import load_model
-from marey.prediction import Predictor, Timeline, mean_of_views
+from marey.prediction import Predictor, Timeline, mean_of_views, ranked
 from marey.reports import chronophotograph
 from marey.video import Sampling, decode, probe
 
@@ -101,13 +101,11 @@ class Reader:
             spent["encode"] += done - decoded
             spent["head"] += time.perf_counter() - done
             shown = shown or pictures
-        probabilities = mean_of_views(said)
-        order = sorted(range(len(probabilities)), key=lambda place: -probabilities[place])
         start, end = clip_span(clip)
         instants = self._contract.sampling.instants(start, end, path=clip.path)
         frames = decode(clip.path, instants, size=_shown_size(clip.path))
         return Reading(
-            tuple((self.labels[place], probabilities[place]) for place in order),
+            ranked(self.labels, mean_of_views(said)),
             Seconds(**spent),
             start,
             end,

@@ -19,6 +19,7 @@ from marey.app.recognise import clip_of
 from marey.app.settings import Settings
 from marey.errors import DatasetError, MareyError
 from marey.evaluation import FAILED, Row, read_predictions, reliability
+from marey.prediction import ranked
 
 _CLIPS: Final = 6  # shown at a time
 _MISTAKES: Final = 24
@@ -180,8 +181,7 @@ def _clip(row: Row, labels: tuple[str, ...], settings: Settings) -> None:
         st.error(f"**{name}**: {words.plain(row.detail)} (`{row.reason}`)")
         return
     clip = clip_of(row.clip, row.path, row.label, row.group)
-    order = np.argsort([-share for share in row.probabilities], kind="stable")
-    top = [(labels[place], row.probabilities[place]) for place in order]
+    top = ranked(labels, row.probabilities)
     try:
         with progress("Making the film") as advance:
             film = film_of_clip(clip.path, top, settings.films, on_progress=advance)

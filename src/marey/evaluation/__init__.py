@@ -6,7 +6,7 @@ from marey.evaluation.calibration import Reliability, expected_calibration_error
 from marey.evaluation.comparison import Answers, Difference, Pooled, difference, holm, pool
 from marey.evaluation.cost import count_flops
 from marey.evaluation.evaluation import Evaluation, Row, leak_sentence
-from marey.evaluation.intervals import Interval, bootstrap, macro_f1_of
+from marey.evaluation.intervals import Interval, Resampling, bootstrap, macro_f1_of
 from marey.evaluation.metrics import FAILED, ClassScores, Metrics, score
 from marey.evaluation.segment_counts import F1_AT, TIOU
 from marey.evaluation.segments import (
@@ -32,6 +32,7 @@ __all__ = [
     "Metrics",
     "Pooled",
     "Reliability",
+    "Resampling",
     "Row",
     "SegmentClassScores",
     "SegmentInterval",

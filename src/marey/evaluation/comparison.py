@@ -82,12 +82,13 @@ def pool(answers: Answers, *, seed: int, resamples: int = RESAMPLES, level: floa
     unit, units = cells.unit, len(cells.present)
     if units < 2:
         why = f"no interval: all test clips are one {unit[:-1]}, and it takes two or more to resample"
-        interval = Interval(unit, units, None, None, why, level, resamples)
+        interval = Interval(unit, units, why, level, resamples, accuracy=None, macro_f1=None)
     else:
         found = [cells.scores(times) for times in _draws(cells.present, seed=seed, resamples=resamples)]
         ends = [_ends(np.concatenate(values), level) for values in zip(*found, strict=True)]
-        note = f"only {units} {unit} to resample: take the width of the interval as a rough guess"
-        interval = Interval(unit, units, ends[0], ends[1], note if units < FEW else None, level, resamples)
+        few = f"only {units} {unit} to resample: take the width of the interval as a rough guess"
+        note = few if units < FEW else None
+        interval = Interval(unit, units, note, level, resamples, accuracy=ends[0], macro_f1=ends[1])
     return Pooled(sum(len(rows) for rows in answers.runs.values()), float(accuracy), float(macro_f1), interval)
 
 

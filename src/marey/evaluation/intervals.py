@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from collections.abc import Sequence
 from dataclasses import dataclass
-from typing import Literal
+from typing import Any, Literal
 
 import numpy as np
 import numpy.typing as npt
@@ -16,26 +16,45 @@ CHUNK = 250  # resamples held in memory at once
 
 
 @dataclass(frozen=True, slots=True)
-class Interval:
-    """The interval in which a metric would probably fall on other groups of the same kind.
+class Resampling:
+    """What was drawn for intervals.
 
     Attributes:
         unit: what was resampled.
         units: how many of them there were.
-        accuracy: low and high end, or None where there is nothing to resample.
-        macro_f1: low and high end, or None.
-        note: a sentence on why there is no interval, or why to distrust it.
+        note: half a sentence on why there is no interval, or why to distrust it.
         level: the share of resamples inside.
         resamples: how many were drawn.
     """
 
-    unit: Literal["groups", "clips"]
+    unit: Literal["groups", "clips", "videos"]
     units: int
-    accuracy: tuple[float, float] | None
-    macro_f1: tuple[float, float] | None
     note: str | None = None
     level: float = LEVEL
     resamples: int = RESAMPLES
+
+    def as_dict(self) -> dict[str, Any]:
+        """For JSON."""
+        return {
+            "method": f"percentile bootstrap over {self.unit}",
+            "level": self.level,
+            "resamples": self.resamples,
+            "units": self.units,
+            "note": self.note,
+        }
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Interval(Resampling):
+    """The intervals in which two metrics would probably fall on other groups of the same kind.
+
+    Attributes:
+        accuracy: low and high end, or None where there is nothing to resample.
+        macro_f1: low and high end, or None.
+    """
+
+    accuracy: tuple[float, float] | None
+    macro_f1: tuple[float, float] | None
 
 
 def bootstrap(
@@ -69,7 +88,7 @@ def bootstrap(
     units = int(member.max(initial=-1)) + 1
     if units < 2:
         why = f"no interval: all test clips are one {unit[:-1]}, and it takes two or more to resample"
-        return Interval(unit, units, None, None, why, level, resamples)
+        return Interval(unit, units, why, level, resamples, accuracy=None, macro_f1=None)
 
     hits = np.zeros((units, classes))
     support = np.zeros((units, classes))
@@ -96,7 +115,8 @@ def bootstrap(
         note = f"{whole}, so resampling shows no spread; that is not certainty"
     elif units < FEW:
         note = f"only {units} {unit} to resample: take the width of the interval as a rough guess"
-    return Interval(unit, units, _percentiles(accuracy, level), _percentiles(macro_f1, level), note, level, resamples)
+    ends = [_percentiles(accuracy, level), _percentiles(macro_f1, level)]
+    return Interval(unit, units, note, level, resamples, accuracy=ends[0], macro_f1=ends[1])
 
 
 def macro_f1_of(
@@ -113,6 +133,11 @@ def macro_f1_of(
     occurs = support > 0
     mean: npt.NDArray[np.float64] = f1.sum(axis=-1, where=occurs) / occurs.sum(axis=-1)
     return mean
+
+
+def as_list(ends: tuple[float, float] | None) -> list[float] | None:
+    """An interval for JSON."""
+    return None if ends is None else list(ends)
 
 
 def _percentiles(values: list[npt.NDArray[np.float64]], level: float) -> tuple[float, float]:

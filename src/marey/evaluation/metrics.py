@@ -15,7 +15,7 @@ import numpy as np
 import numpy.typing as npt
 
 from marey.evaluation.calibration import expected_calibration_error
-from marey.evaluation.intervals import Interval, bootstrap
+from marey.evaluation.intervals import Interval, as_list, bootstrap
 
 FAILED = "(failed)"
 """The column of the confusion matrix for clips that could not be used."""
@@ -100,26 +100,20 @@ class Metrics:
             "failed_reasons": dict(sorted(self.failed_reasons.items())),
             "excluded": list(self.excluded),
             "accuracy": self.accuracy,
-            "accuracy_interval": _pair(span.accuracy),
+            "accuracy_interval": as_list(span.accuracy),
             **({} if self.view_accuracy is None else {"view_accuracy": self.view_accuracy}),
             "balanced_accuracy": self.balanced_accuracy,
             "macro_precision": self.macro_precision,
             "macro_recall": self.macro_recall,
             "macro_f1": self.macro_f1,
-            "macro_f1_interval": _pair(span.macro_f1),
+            "macro_f1_interval": as_list(span.macro_f1),
             "top_k": {str(k): share for k, share in self.top_k.items()},
             "ece": self.ece,
             "nll": self.nll,
             "chance": self.chance,
             "majority_baseline": self.majority,
             "leaks": {"count": self.leaks, "note": self.leak},
-            "interval": {
-                "method": f"percentile bootstrap over {span.unit}",
-                "level": span.level,
-                "resamples": span.resamples,
-                "units": span.units,
-                "note": span.note,
-            },
+            "interval": span.as_dict(),
             "per_class": {
                 row.label: {
                     "precision": row.precision,
@@ -215,7 +209,3 @@ def score(
         data_hash=data_hash,
         seed=seed,
     )
-
-
-def _pair(ends: tuple[float, float] | None) -> list[float] | None:
-    return None if ends is None else list(ends)

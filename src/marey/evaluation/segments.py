@@ -10,7 +10,7 @@ import numpy as np
 
 from marey.data import Segment
 from marey.errors import UsageError
-from marey.evaluation.intervals import CHUNK, FEW, LEVEL, RESAMPLES
+from marey.evaluation.intervals import CHUNK, FEW, LEVEL, RESAMPLES, Resampling, as_list
 from marey.evaluation.segment_counts import (
     F1_AT,
     TIOU,
@@ -68,27 +68,17 @@ class VideoScores:
     edit: float
 
 
-@dataclass(frozen=True, slots=True)
-class SegmentInterval:
+@dataclass(frozen=True, slots=True, kw_only=True)
+class SegmentInterval(Resampling):
     """The intervals in which two metrics would probably fall on other groups of the same kind.
 
     Attributes:
-        unit: what was resampled.
-        units: how many of them there were.
         frame_accuracy: low and high end, or None where there is nothing to resample.
         f1: of F1@50, likewise.
-        note: a sentence on why there is no interval, or why to distrust it.
-        level: the share of resamples inside.
-        resamples: how many were drawn.
     """
 
-    unit: Literal["groups", "videos"]
-    units: int
     frame_accuracy: tuple[float, float] | None
     f1: tuple[float, float] | None
-    note: str | None = None
-    level: float = LEVEL
-    resamples: int = RESAMPLES
 
 
 @dataclass(frozen=True)
@@ -132,20 +122,14 @@ class SegmentScores:
             "segments": self.segments,
             "found": self.found,
             "frame_accuracy": self.frame_accuracy,
-            "frame_accuracy_interval": _listed(span.frame_accuracy),
+            "frame_accuracy_interval": as_list(span.frame_accuracy),
             "unlabelled": self.unlabelled,
             "majority_baseline": self.majority,
             "f1": {str(at): value for at, value in self.f1.items()},
-            "f1_50_interval": _listed(span.f1),
+            "f1_50_interval": as_list(span.f1),
             "edit": self.edit,
             "mean_ap": {str(at): value for at, value in self.mean_ap.items()},
-            "interval": {
-                "method": f"percentile bootstrap over {span.unit}",
-                "level": span.level,
-                "resamples": span.resamples,
-                "units": span.units,
-                "note": span.note,
-            },
+            "interval": span.as_dict(),
             "per_class": {
                 row.label: {
                     "segments": row.segments,
@@ -320,7 +304,7 @@ def _bootstrap(counts: Floats, groups: Sequence[str] | None, *, seed: int) -> Se
     units = int(member.max()) + 1
     if units < 2:
         why = f"no interval: all videos are one {unit[:-1]}, and it takes two or more to resample"
-        return SegmentInterval(unit, units, None, None, why)
+        return SegmentInterval(unit, units, why, frame_accuracy=None, f1=None)
     summed = np.zeros((units, counts.shape[1]))
     np.add.at(summed, member, counts)
     generator = np.random.default_rng(seed)
@@ -338,8 +322,4 @@ def _bootstrap(counts: Floats, groups: Sequence[str] | None, *, seed: int) -> Se
         note = f"only {units} {unit} to resample: take the width of the intervals as a rough guess"
     elif accuracy[0] == accuracy[1] and f1[0] == f1[1]:
         note = "all resamples give the same numbers; that is not certainty"
-    return SegmentInterval(unit, units, (accuracy[0], accuracy[1]), (f1[0], f1[1]), note)
-
-
-def _listed(ends: tuple[float, float] | None) -> list[float] | None:
-    return None if ends is None else list(ends)
+    return SegmentInterval(unit, units, note, frame_accuracy=(accuracy[0], accuracy[1]), f1=(f1[0], f1[1]))

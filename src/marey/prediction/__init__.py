@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from marey.prediction.predictor import Prediction, Predictor, Source, mean_of_views
+from marey.prediction.ranking import ranked
 from marey.prediction.segmentation import Segmentation
 from marey.prediction.sources import find_clips
 from marey.prediction.stream import Memory, StreamPrediction
@@ -18,4 +19,5 @@ __all__ = [
     "Timeline",
     "find_clips",
     "mean_of_views",
+    "ranked",
 ]

@@ -24,6 +24,7 @@ from marey.encoders import (
 )
 from marey.errors import ModelFormatError, Reason, UsageError, VideoError
 from marey.models import ActionModel, load_model
+from marey.prediction.ranking import ranked
 from marey.prediction.segmentation import Segmentation
 from marey.prediction.sources import find_clips
 from marey.prediction.stream import Memory, OnFrame, StreamPrediction, watch
@@ -305,8 +306,8 @@ class Predictor:
     def _prediction(self, source: str, result: tuple[float, ...] | VideoError) -> Prediction:
         if isinstance(result, VideoError):
             return Prediction(source, (), (), result.reason, result.detail)
-        order = sorted(range(len(result)), key=lambda place: -result[place])
-        return Prediction(source, tuple(self.labels[place] for place in order), tuple(result[place] for place in order))
+        order = ranked(self.labels, result)
+        return Prediction(source, tuple(label for label, _ in order), tuple(share for _, share in order))
 
 
 def mean_of_views(probabilities: Sequence[tuple[float, ...]]) -> tuple[float, ...]:

@@ -14,6 +14,7 @@ import numpy.typing as npt
 from marey.encoders import Encoder
 from marey.models import ActionModel
 from marey.prediction.instants import Sampler, ahead, in_groups
+from marey.prediction.ranking import ranked
 from marey.prediction.segmentation import Hysteresis, Segmentation
 from marey.prediction.windows import Carried, Grid, Windows, can_carry, plan_grid
 from marey.video import Playback, PlayedFrame
@@ -101,14 +102,14 @@ def watch(
             while answers and instants and answers[0].last <= instants[-1].index:
                 answer = answers.popleft()
                 probabilities, label = steady(answer.probabilities.numpy())
-                order = np.argsort(-probabilities, kind="stable")
+                order = ranked(model.labels, probabilities)
                 now = time.monotonic()
                 latest = StreamPrediction(
                     time=(answer.last + 0.5) * grid.period,
                     label=None if label is None else model.labels[label],
-                    confidence=float(probabilities[order[0] if label is None else label]),
-                    labels=tuple(model.labels[place] for place in order),
-                    probabilities=tuple(float(probabilities[place]) for place in order),
+                    confidence=order[0][1] if label is None else float(probabilities[label]),
+                    labels=tuple(name for name, _ in order),
+                    probabilities=tuple(share for _, share in order),
                     latency=max(0.0, now - frame.arrived),
                     rate=(len(arrivals) - 1) / max(1e-9, now - arrivals[0]) if len(arrivals) > 1 else 0.0,
                     dropped=playback.dropped,

@@ -14,6 +14,7 @@ from marey.data import Segment
 from marey.encoders import Encoder
 from marey.models import ActionModel
 from marey.prediction.instants import Sampler, ahead, gathered
+from marey.prediction.ranking import ranked
 from marey.prediction.segmentation import Segmentation, find_segments, smooth
 from marey.prediction.stream import Memory, reader_of
 from marey.prediction.windows import Answer, Carried, Grid
@@ -51,8 +52,7 @@ class Timeline:
         place = int(np.searchsorted(self.times, time))
         if place == len(self.times) or (place > 0 and time - self.times[place - 1] <= self.times[place] - time):
             place -= 1
-        found = self.probabilities[place]
-        return tuple((self.labels[index], float(found[index])) for index in np.argsort(-found, kind="stable"))
+        return ranked(self.labels, self.probabilities[place])
 
     def segment_at(self, time: float) -> Segment | None:
         """The segment that a time lies in; None where it is none of the classes."""

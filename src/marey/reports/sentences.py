@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import numpy as np
 
-from marey.evaluation import Evaluation, Metrics
+from marey.evaluation import Evaluation, Metrics, Resampling
 
 CLEAR_GAP = 0.05  # a confidence this far from the accuracy deserves a word
 
@@ -37,6 +37,24 @@ def answer(metrics: Metrics) -> str:
     return ", ".join(part for part in (right.strip(), metrics.protocol) if part)
 
 
+def about_intervals(drawn: Resampling, *, there: bool) -> list[str]:
+    """What was resampled for intervals, where there are any, and what their note says: a sentence each."""
+    said = []
+    if there:
+        said.append(
+            f"The intervals hold {drawn.level:.0%} of {drawn.resamples:,} resamples of the "
+            f"{count(drawn.units, drawn.unit.removesuffix('s'))} of the test set."
+        )
+    if drawn.note is not None:
+        said.append(sentence(drawn.note))
+    return said
+
+
+def sentence(half: str) -> str:
+    """A sentence made of what begins in lower case and has no full stop."""
+    return f"{half[0].upper()}{half[1:]}."
+
+
 def remarks(evaluation: Evaluation) -> list[str]:
     """What one should know before believing the answer, a sentence each."""
     metrics = evaluation.metrics
@@ -44,15 +62,8 @@ def remarks(evaluation: Evaluation) -> list[str]:
         f"Guessing blindly would get {share(metrics.chance)} right, "
         f"and always naming the most frequent class {share(metrics.majority)}."
     ]
-    interval = metrics.interval
-    if interval.accuracy is not None:
-        said.append(
-            f"The interval holds {interval.level:.0%} of {interval.resamples:,} resamples of the "
-            f"{count(interval.units, interval.unit.removesuffix('s'))} of the test set."
-        )
-    if interval.note is not None:
-        said.append(f"{interval.note[0].upper()}{interval.note[1:]}.")
-    if interval.unit == "clips":
+    said += about_intervals(metrics.interval, there=metrics.interval.accuracy is not None)
+    if metrics.interval.unit == "clips":
         said.append(
             "No groups are known. If several clips show one person or come from one video, the interval is too narrow."
         )

@@ -249,13 +249,7 @@ def remarks(evaluation: UntrimmedEvaluation) -> list[str]:
     said = [f"Always saying the most frequent thing would be right in {sentences.share(scores.majority)} of the time."]
     if scores.unlabelled:
         said.append(f"In {sentences.share(scores.unlabelled)} of the time there is none of the classes.")
-    if span.f1 is not None:
-        said.append(
-            f"The intervals hold {span.level:.0%} of {span.resamples:,} resamples of the "
-            f"{sentences.count(span.units, span.unit.removesuffix('s'))} of the test set."
-        )
-    if span.note is not None:
-        said.append(f"{span.note[0].upper()}{span.note[1:]}.")
+    said += sentences.about_intervals(span, there=span.f1 is not None)
     if span.unit == "videos":
         said.append("No groups are known. If several videos show one person, the intervals are too narrow.")
     if scores.found > 1.5 * scores.segments:

@@ -10,6 +10,7 @@ from fastapi import APIRouter, Depends, Path, Query, Request, Response
 from fastapi.security import HTTPAuthorizationCredentials, HTTPBearer
 from fastapi.sse import EventSourceResponse, ServerSentEvent
 
+from marey.prediction import ranked
 from marey.service.jobs import Job
 from marey.service.metrics import MEDIA_TYPE
 from marey.service.problems import Problem, documented
@@ -91,8 +92,8 @@ async def predict(
     with service.place():
         async with service.video(request) as upload:
             found = await service.predict(request, asked, upload)
-    ranked = sorted(zip(asked.predictor.labels, found, strict=True), key=lambda each: -each[1])
-    likely = [Likelihood(label=label, probability=probability) for label, probability in ranked]
+    order = ranked(asked.predictor.labels, found)
+    likely = [Likelihood(label=label, probability=probability) for label, probability in order]
     return Answer(
         source=upload.name,
         model=asked.name,

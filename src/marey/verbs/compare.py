@@ -275,13 +275,14 @@ def _protocol(protocols: Sequence[Protocol]) -> str:
 def _notes(entries: Sequence[Entry], seeds: int, protocols: dict[str, list[Protocol]]) -> list[str]:
     """What the numbers do not say by themselves, a sentence each."""
     from marey.reports import SURE
+    from marey.reports.sentences import sentence
 
     ran = [entry for entry in entries if entry.pooled is not None]
     notes = []
     first = ran[0].pooled if ran else None
     if first is not None:
         if first.interval.note:
-            notes.append(f"{first.interval.note[0].upper()}{first.interval.note[1:]}.")
+            notes.append(sentence(first.interval.note))
         compared = len(ran) - 1
         units = min((entry.behind.units for entry in ran if entry.behind is not None), default=0)
         least = compared * 2.0 ** (1 - units) if units else 0.0
