@@ -52,8 +52,9 @@ class TrainingTime:
     Attributes:
         reading: seconds for the features of all clips, over all seeds.
         pictures: how many of them were encoded; 0 where all came from the cache.
-        training: seconds for all folds of a run, the median over the seeds.
-        whole: whether no run was interrupted: what came before an interruption is not in the seconds.
+        training: seconds for all folds of a run, the median over the seeds; before an interruption they end with the
+            last file that was written.
+        whole: whether no run was interrupted.
     """
 
     reading: float

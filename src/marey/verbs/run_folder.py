@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import json
 import shutil
+import time
 from dataclasses import asdict, dataclass
 from pathlib import Path
 from typing import Any, Final, Literal
@@ -29,10 +30,10 @@ class Times:
 
     Attributes:
         reading: seconds for the features of all clips.
-        training: seconds for all folds.
+        training: seconds for all folds; with those that earlier starts took until the last file they wrote.
         pictures: how many were encoded; 0 where all features came from the cache.
         device: where it ran.
-        starts: how often the run was started: from 2 on, what earlier starts took is missing.
+        starts: how often the run was started.
     """
 
     reading: float
@@ -63,7 +64,7 @@ def claim_run(
     if out.exists() and not out.is_dir():
         raise UsageError(f"{out} is a file; give the run a folder of its own with --out")
     identity = _identity(recipe, data_hash, protocol)
-    kept: dict[str, Any] = {"starts": 1}
+    kept: dict[str, Any] = {"starts": 1, "earlier": 0.0}
     if not _is_new(out):
         before = _read(out)
         if if_exists == "restart":
@@ -74,9 +75,12 @@ def claim_run(
         else:
             _refuse_another(out, before, identity, recipe)
             reporter.say(f"going on with the run in {out}: what it has trained already is taken from there")
-            kept = {"starts": before.get("starts", 1) + ("times" not in before)}
-            kept |= {"times": before["times"]} if "times" in before else {}
+            if "times" in before:
+                kept = {"starts": before.get("starts", 1), "times": before["times"]}
+            else:
+                kept = {"starts": before.get("starts", 1) + 1, "earlier": _seconds_spent(out, before)}
     out.mkdir(parents=True, exist_ok=True)
+    kept["began"] = time.time()
     _write(out, {**identity, **kept})  # first: without it, whatever else is in the folder is not a run's
     (out / _RECIPE).write_text(recipe.to_yaml(), encoding="utf-8")
 
@@ -103,6 +107,7 @@ def keep_times(out: Path, times: Times) -> None:
     if "times" not in before:
         values = asdict(times)
         del values["starts"]
+        values["training"] += before.get("earlier", 0.0)
         _write(out, {**before, "times": values})
 
 
@@ -113,6 +118,13 @@ def read_times(out: Path) -> Times | None:
         return Times(**before["times"], starts=before.get("starts", 1))
     except (KeyError, TypeError):
         return None
+
+
+def _seconds_spent(out: Path, before: dict[str, Any]) -> float:
+    """What all starts of a run have taken so far; one that was killed could say nothing, but its files have dates."""
+    earlier = float(before.get("earlier", 0.0))
+    last = max((path.stat().st_mtime for path in (out / "folds").rglob("*") if path.is_file()), default=0.0)
+    return earlier + max(0.0, last - float(before.get("began", last)))
 
 
 def _identity(recipe: Recipe, data_hash: str, protocol: Protocol) -> dict[str, str]:
