@@ -223,10 +223,14 @@ def signed(number: float, digits: int) -> str:
 
 
 def seconds(number: float | None) -> str:
-    """So many seconds, as short as their size allows."""
+    """So many seconds as text, with two digits or more: "0.4 s", "47 s", "5.2 min", "24 min", "7.5 h"."""
     if number is None:
         return "–"
-    return f"{number:.1f} s" if number < 100 else f"{number:,.0f} s" if number < 6000 else f"{number / 60:,.0f} min"
+    for size, unit in ((1, "s"), (60, "min"), (3600, "h")):
+        if number < 99.5 * size or unit == "h":
+            break
+    short = number / size
+    return f"{short:,.{1 if short < 9.95 else 0}f} {unit}"
 
 
 def _names(names: Sequence[str]) -> str:
