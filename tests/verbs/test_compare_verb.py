@@ -38,6 +38,16 @@ class StopAt(Reporter):
             raise StoppedError
 
 
+class Heard(Reporter):
+    """Keeps what is said."""
+
+    def __init__(self) -> None:
+        self.sentences: list[str] = []
+
+    def say(self, sentence: str) -> None:
+        self.sentences.append(sentence)
+
+
 @pytest.fixture(scope="module")
 def changes(small_changes: list[str]) -> list[str]:
     return [*small_changes, "training.rounds=1", "training.epochs=5"]
@@ -151,6 +161,15 @@ def test_what_was_interrupted_goes_on_to_the_same_numbers(
     assert {path: time for path, time in written(tmp_path / "out").items() if path in before} == before
     whole = accuracies(compared.folder)
     assert accuracies(tmp_path / "out") == {name: whole[name] for name in ("default", "order-blind")}
+
+
+def test_what_is_so_for_all_runs_is_said_once(small_set: Path, changes: list[str], tmp_path: Path) -> None:
+    heard = Heard()
+    options: dict[str, Any] = {"recipes": "order-blind", "out": tmp_path / "out", "seeds": 2, "set": changes}
+    verbs.compare(str(small_set), reporter=heard, **options)
+    assert len(heard.sentences) == len(set(heard.sentences))
+    assert len([sentence for sentence in heard.sentences if "groups by the pattern" in sentence]) == 1
+    assert [sentence for sentence in heard.sentences if sentence.startswith("order-blind, seed 1")]
 
 
 def test_a_run_that_was_stopped_half_way_says_so_beside_its_time(

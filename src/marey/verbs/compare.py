@@ -11,7 +11,7 @@ from pathlib import Path
 from typing import TYPE_CHECKING, Any, Literal
 
 from marey.errors import MareyError, UsageError
-from marey.verbs.reporter import SILENT, Reporter
+from marey.verbs.reporter import SILENT, Once, Reporter
 
 if TYPE_CHECKING:
     from marey.data import Manifest
@@ -97,7 +97,7 @@ def compare(
     from marey.verbs.run_folder import run_state
     from marey.verbs.train import train
 
-    out = Path(out)
+    out, reporter = Path(out), Once(reporter)
     if seeds < 1:
         raise UsageError(f"seeds={seeds}: at least one run of each recipe is needed")
     if if_exists not in ("resume", "restart"):

@@ -25,4 +25,28 @@ class Reporter:
         yield Stage()
 
 
+class Once(Reporter):
+    """Passes each sentence on once: for work that is done several times over on the same clips.
+
+    Args:
+        reporter: who hears it.
+    """
+
+    def __init__(self, reporter: Reporter) -> None:
+        self._reporter = reporter
+        self._said: set[str] = set()
+
+    def say(self, sentence: str) -> None:
+        """Something that the person should know."""
+        if sentence not in self._said:
+            self._said.add(sentence)
+            self._reporter.say(sentence)
+
+    @contextmanager
+    def stage(self, title: str, total: int) -> Iterator[Stage]:
+        """A piece of work with so many steps."""
+        with self._reporter.stage(title, total) as stage:
+            yield stage
+
+
 SILENT = Reporter()
