@@ -132,6 +132,8 @@ def test_one_recipe_alone_and_several_are_put_in_words() -> None:
     assert answer_of([BEST, LEVEL]) == "best is best. level may be as good: the difference could be chance."
     both = answer_of([BEST, WORSE, entry("poor", 0.5, p=0.01)])
     assert both == "best is best. worse and poor are worse by more than chance."
+    alike = answer_of([BEST, entry("other", 0.9, p=1.0), WORSE])
+    assert alike == "best and other are equally good, and best. worse is worse by more than chance."
 
 
 @pytest.mark.parametrize(

@@ -197,13 +197,18 @@ def answer_of(ran: Sequence[Entry]) -> str:
     if not others:
         return f"{best.recipe} is the only one that was run."
     worse = [entry.recipe for entry in others if entry.p is not None and entry.p < SURE]
-    level = [entry.recipe for entry in others if entry.recipe not in worse]
-    said = f"{best.recipe} is best."
+    equal = [entry.recipe for entry in others if _scores(entry) == _scores(best)]
+    level = [entry.recipe for entry in others if entry.recipe not in (*worse, *equal)]
+    said = f"{_names([best.recipe, *equal])} are equally good, and best." if equal else f"{best.recipe} is best."
     if worse:
         said += f" {_names(worse)} {'is' if len(worse) == 1 else 'are'} worse by more than chance."
     if level:
         said += f" {_names(level)} may be as good: the difference could be chance."
     return said
+
+
+def _scores(entry: Entry) -> tuple[float, float] | None:
+    return None if entry.pooled is None else (entry.pooled.accuracy, entry.pooled.macro_f1)
 
 
 def short(number: float | None) -> str:
