@@ -68,8 +68,10 @@ def whole_folder(path: Path, *, alone: bool = False, replacing: bool = False) ->
         with _errors_about(path, part):
             part.mkdir(parents=True)
             yield part
-            if path.exists():
+            if replacing and path.exists():
                 path.replace(before)
+            elif path.exists():
+                path.rmdir()  # which fails where somebody has put something there since
             part.replace(path)
     finally:
         if before.exists() and not path.exists():
