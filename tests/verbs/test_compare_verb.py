@@ -13,6 +13,7 @@ from marey.errors import UnknownNameError, UsageError
 from marey.evaluation import read_predictions
 from marey.verbs import Reporter
 from marey.verbs.compare import Comparison
+from said import Said
 
 LONG = """
 name: long
@@ -36,16 +37,6 @@ class StopAt(Reporter):
     def say(self, sentence: str) -> None:
         if sentence.startswith(self._sentence):
             raise StoppedError
-
-
-class Heard(Reporter):
-    """Keeps what is said."""
-
-    def __init__(self) -> None:
-        self.sentences: list[str] = []
-
-    def say(self, sentence: str) -> None:
-        self.sentences.append(sentence)
 
 
 @pytest.fixture(scope="module")
@@ -164,12 +155,12 @@ def test_what_was_interrupted_goes_on_to_the_same_numbers(
 
 
 def test_what_is_so_for_all_runs_is_said_once(small_set: Path, changes: list[str], tmp_path: Path) -> None:
-    heard = Heard()
+    said = Said()
     options: dict[str, Any] = {"recipes": "order-blind", "out": tmp_path / "out", "seeds": 2, "set": changes}
-    verbs.compare(str(small_set), reporter=heard, **options)
-    assert len(heard.sentences) == len(set(heard.sentences))
-    assert len([sentence for sentence in heard.sentences if "groups by the pattern" in sentence]) == 1
-    assert [sentence for sentence in heard.sentences if sentence.startswith("order-blind, seed 1")]
+    verbs.compare(str(small_set), reporter=said, **options)
+    assert len(said.sentences) == len(set(said.sentences))
+    assert len([sentence for sentence in said.sentences if "groups by the pattern" in sentence]) == 1
+    assert [sentence for sentence in said.sentences if sentence.startswith("order-blind, seed 1")]
 
 
 def test_a_run_that_was_stopped_half_way_says_so_beside_its_time(

@@ -19,19 +19,7 @@ from marey.evaluation import read_predictions
 from marey.training import load_recipe
 from marey.verbs import Reporter, Stage
 from marey.verbs.predict import Predictions
-
-
-class Notes(Reporter):
-    """Keeps what is said."""
-
-    def __init__(self) -> None:
-        self.sentences: list[str] = []
-
-    def say(self, sentence: str) -> None:
-        self.sentences.append(sentence)
-
-    def __contains__(self, part: str) -> bool:
-        return any(part in sentence for sentence in self.sentences)
+from said import Said
 
 
 class StoppedError(Exception):
@@ -111,7 +99,7 @@ def test_a_finished_run_started_again_stays_as_it_is(
 ) -> None:
     run = copy_of(small_run, tmp_path / "run")
     weights = (run / "folds" / "01" / "model" / "model.safetensors").stat().st_mtime_ns
-    notes = Notes()
+    notes = Said()
     verbs.train(str(small_set), out=run, set=small_changes, reporter=notes)
     assert outcome(run) == outcome(small_run)
     assert (run / "folds" / "01" / "model" / "model.safetensors").stat().st_mtime_ns == weights
@@ -202,7 +190,7 @@ def test_a_clip_that_cannot_be_used_counts_as_wrong_and_is_named(
 ) -> None:
     data = copy_of(small_set, tmp_path / "data")
     bad = spoil(data / "walking" / "person03_walking_d1_uncomp.mp4")
-    run, notes = tmp_path / "run", Notes()
+    run, notes = tmp_path / "run", Said()
     result = verbs.train(str(data), out=run, folds="3", set=small_changes, reporter=notes)
     assert (result.metrics.clips, result.metrics.failed) == (12, 1)
     assert result.metrics.failed_reasons == {"not_video": 1}
@@ -285,7 +273,7 @@ def _listing(path: Path) -> Path:
 def test_groups_come_from_the_expression_that_is_given(
     small_set: Path, small_changes: list[str], tmp_path: Path
 ) -> None:
-    notes = Notes()
+    notes = Said()
     verbs.train(
         str(small_set), out=tmp_path / "run", group_regex=r"(person0[1-3]|person0[4-6])", set=small_changes, folds="2",
         reporter=notes,

@@ -64,7 +64,7 @@ def claim_run(
     if out.exists() and not out.is_dir():
         raise UsageError(f"{out} is a file; give the run a folder of its own with --out")
     identity = _identity(recipe, data_hash, protocol)
-    kept: dict[str, Any] = {"starts": 1, "earlier": 0.0}
+    kept: dict[str, Any] = {"starts": 1}
     if not _is_new(out):
         before = _read(out)
         if if_exists == "restart":
