@@ -24,6 +24,7 @@ from av.container import InputContainer
 from marey.errors import UnknownNameError, UsageError, VideoError
 from marey.video.limits import Deadline, Limits
 from marey.video.source import FORMATS, GENERATE_PTS, Source, choose_stream, refuse
+from marey.video.versions import open_input, states_size
 
 Kind = Literal["camera", "pipe", "rtsp", "rtmp", "http"]
 
@@ -128,11 +129,9 @@ def _open_pipe(deadline: Deadline, is_over: Callable[[], bool]) -> InputContaine
         raise UsageError("nothing is piped into this program; '-' reads video from standard input")
     if os.name != "posix":
         raise UsageError("video can be piped in on Linux and macOS only")
-    return av.open(
+    return open_input(
         _Pipe(sys.stdin.fileno(), deadline, is_over),
-        "r",
         container_options={"format_whitelist": f"{FORMATS},mjpeg,mpjpeg", "protocol_whitelist": "none"},
-        metadata_errors="replace",
         io_open=refuse,
     )
 
@@ -146,9 +145,8 @@ def _open_camera(address: Address, limits: Limits) -> InputContainer:
     if not Path(address.url).exists():
         others = ", ".join(sorted(str(path) for path in Path("/dev").glob("video*"))) or "none"
         raise VideoError(address.name, "missing", f"there is no such camera; there are: {others}")
-    return av.open(
+    return open_input(
         address.url,
-        "r",
         format="v4l2",
         container_options={"protocol_whitelist": _PROTOCOLS["camera"]},
         timeout=limits.timeout,
@@ -175,12 +173,12 @@ def _open_address(address: Address, limits: Limits) -> InputContainer:
 
 
 def _open_url(url: str, options: dict[str, str], limits: Limits) -> InputContainer:
-    container = av.open(url, "r", container_options=options, metadata_errors="replace", timeout=limits.timeout)
-    if container.format.name not in _TIMELESS or container.size > 0:
+    container = open_input(url, container_options=options, timeout=limits.timeout)
+    if container.format.name not in _TIMELESS or states_size(container):
         return container
     container.close()
     name, options = container.format.name, options | {"use_wallclock_as_timestamps": "1"}
-    return av.open(url, "r", format=name, container_options=options, metadata_errors="replace", timeout=limits.timeout)
+    return open_input(url, format=name, container_options=options, timeout=limits.timeout)
 
 
 def _trusted() -> dict[str, str]:

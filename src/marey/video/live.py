@@ -22,6 +22,7 @@ from marey.video.limits import Limits
 from marey.video.playback import Playback, PlayedFrame
 from marey.video.reader import Reader
 from marey.video.source import Source, demux
+from marey.video.versions import states_size
 
 Drop = Literal["oldest", "never"]
 
@@ -203,7 +204,7 @@ class _Receiver:
 def _is_recorded(address: Address, source: Source) -> bool:
     """Whether the source is there as a whole, and will still be there when it is asked for."""
     if address.kind == "http":
-        return bool(source.container.duration) or source.container.size > 0
+        return bool(source.container.duration) or states_size(source.container)
     return address.kind == "pipe"
 
 

@@ -17,6 +17,7 @@ from av.packet import Packet
 from marey.video.limits import Limits
 from marey.video.reader import Reader
 from marey.video.source import Source, demux, open_video, reading
+from marey.video.versions import fraction_of
 
 _COPIED = (
     "aac",
@@ -95,10 +96,11 @@ class Sound:
             except av.InvalidDataError:
                 continue  # a moment of silence; the pictures are what this is about
             for frame in frames:
-                if frame.pts is None or frame.time_base is None:
+                time_base = fraction_of(frame.time_base)
+                if frame.pts is None or time_base is None:
                     continue
-                frame.pts -= self._ticks(frame.time_base)
-                if frame.pts * frame.time_base + Fraction(frame.samples, frame.sample_rate) > 0:
+                frame.pts -= self._ticks(time_base)
+                if frame.pts * time_base + Fraction(frame.samples, frame.sample_rate) > 0:
                     yield from self._convert(frame)
         yield from self._out.encode(None)
 

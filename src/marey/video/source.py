@@ -21,6 +21,7 @@ from av.video.stream import VideoStream
 from marey.errors import Reason, VideoError
 from marey.video.faults import damaged, is_video_header
 from marey.video.limits import Deadline, Limits
+from marey.video.versions import fraction_of, open_input
 
 # Demuxers that read one file: no playlists, scripts or pictures (hls, concat, tty, png_pipe, ...).
 FORMATS = (
@@ -187,12 +188,10 @@ def _check_file(path: Path, limits: Limits) -> None:
 
 def _open_container(path: Path, file: _LocalFile, depth: Depth) -> InputContainer:
     try:
-        container = av.open(
+        container = open_input(
             file,
-            "r",
             container_options={"format_whitelist": FORMATS, "protocol_whitelist": "none"},
             options=_NO_FRAMES if depth == "headers" else {},
-            metadata_errors="replace",
             buffer_size=_READ_AT_ONCE,
             io_open=refuse,
         )
@@ -233,7 +232,7 @@ def choose_stream(name: str, container: InputContainer, limits: Limits, deadline
             f"and {limits.max_pixels:,} are allowed",
         )
     stream.codec_context.options = {"max_pixels": str(limits.max_pixels)}
-    time_base = stream.time_base or Fraction(1, 1000)
+    time_base = fraction_of(stream.time_base) or Fraction(1, 1000)
     return Source(
         name=name,
         damaged=fault,
@@ -249,7 +248,7 @@ def choose_stream(name: str, container: InputContainer, limits: Limits, deadline
 
 def _frame_rate(stream: VideoStream) -> Fraction:
     """Frames per second, where what is stated can be one."""
-    stated = (stream.average_rate, stream.guessed_rate)
+    stated = (fraction_of(stream.average_rate), fraction_of(stream.guessed_rate))
     return next((rate for rate in stated if rate is not None and 0 < rate <= FASTEST), FALLBACK_FRAME_RATE)
 
 
