@@ -8,14 +8,13 @@ from itertools import chain
 from pathlib import Path
 from typing import Final, cast
 
-import av
 from av.video.frame import VideoFrame
 from av.video.reformatter import ColorRange
 from av.video.stream import VideoStream
 
 from marey.data.pixels import Picture
 from marey.errors import UsageError
-from marey.whole_file import whole_file
+from marey.video.encode import X264_PARAMS, mp4_file
 
 _LARGEST_RATE_DENOMINATOR: Final = 1001
 
@@ -44,8 +43,8 @@ def write_lossless(path: str | Path, pictures: Iterable[Picture], *, frame_rate:
         raise UsageError("there are no pictures to write")
     rate = Fraction(frame_rate).limit_denominator(_LARGEST_RATE_DENOMINATOR)
     codec, pixels = ("libx264", "gray") if first.ndim == 2 else ("libx264rgb", "rgb24")
-    with whole_file(path) as part, av.open(str(part), "w", format="mp4") as container:
-        options = {"crf": "0", "preset": "veryfast"}
+    with mp4_file(path) as container:
+        options = {"crf": "0", "preset": "veryfast", "x264-params": X264_PARAMS}
         stream = cast(VideoStream, container.add_stream(codec, rate=rate, options=options))
         stream.height, stream.width = first.shape[:2]
         stream.pix_fmt = pixels

@@ -7,6 +7,7 @@ from contextlib import contextmanager
 from fractions import Fraction
 from itertools import chain
 from pathlib import Path
+from typing import Final
 
 import av
 import numpy as np
@@ -20,6 +21,13 @@ from marey.video.source import FASTEST
 from marey.whole_file import whole_file
 
 _LARGEST_RATE_DENOMINATOR = 1001
+
+X264_PARAMS: Final = "cpu-independent=1"
+"""Of libx264, for the same bytes on every CPU. Without it macroblock-tree rate control adds up floats with whatever
+instructions there are; with AVX-512, one encode of the same frames differs from the next."""
+
+_BIT_EXACT: Final = 0x0400
+"""AVFMT_FLAG_BITEXACT: no version of the libraries in the file, which would be other bytes with each PyAV."""
 
 
 def write_video(
@@ -71,6 +79,7 @@ def mp4_file(path: Path) -> Iterator[OutputContainer]:
     options = {"movflags": "+faststart"}
     try:
         with whole_file(path) as part, av.open(str(part), "w", format="mp4", container_options=options) as container:
+            container.flags |= _BIT_EXACT
             yield container
     except OSError as error:
         if error.filename == str(path):
@@ -85,7 +94,8 @@ def add_h264(
 
     The bytes depend on the number of threads, so that it is a constant and never the number of cores.
     """
-    stream = container.add_stream("libx264", rate=rate, options={"crf": str(crf), "preset": "veryfast"})
+    options = {"crf": str(crf), "preset": "veryfast", "x264-params": X264_PARAMS}
+    stream = container.add_stream("libx264", rate=rate, options=options)
     stream.height, stream.width, stream.pix_fmt = *size, "yuv420p"
     stream.codec_context.thread_count = threads
     return stream

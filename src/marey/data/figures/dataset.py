@@ -17,7 +17,7 @@ ACTORS = 25
 TEST_ACTORS: tuple[int, ...] = (2, 3, 5, 6, 7, 8, 9, 10, 22)
 """The persons of KTH's test set (Schuldt, Laptev and Caputo, 2004); the other 16 are for training."""
 
-VERSION = 1
+VERSION = 2
 """Of the drawing: files of another version are not mixed with new ones."""
 
 FEW = 12

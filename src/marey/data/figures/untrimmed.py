@@ -19,7 +19,7 @@ from marey.data.manifest import read_manifest, write_manifest
 from marey.errors import UnknownNameError, UsageError
 from marey.video import write_video
 
-VERSION: Final = 1
+VERSION: Final = 2
 """Of the drawing: files of another version are not mixed with new ones."""
 
 VIDEOS: Final = 2
