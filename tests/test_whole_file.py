@@ -1,11 +1,13 @@
 from __future__ import annotations
 
+import errno
+import sys
 from pathlib import Path
 
 import pytest
 
 from marey.errors import UsageError
-from marey.whole_file import part_of, whole_file, whole_folder, write_whole
+from marey.whole_file import part_of, require_new, require_writable, whole_file, whole_folder, write_whole
 
 
 def test_until_it_is_whole_the_old_file_is_there(tmp_path: Path) -> None:
@@ -148,3 +150,34 @@ def test_an_error_names_the_folder_and_not_its_part(tmp_path: Path) -> None:
     with pytest.raises(NotADirectoryError) as raised, whole_folder(path):
         pytest.fail("it was begun")
     assert raised.value.filename == str(path)
+
+
+def test_an_error_that_names_no_file_names_the_one_that_was_being_written(tmp_path: Path) -> None:
+    with pytest.raises(OSError, match="No space left") as caught, whole_file(tmp_path / "a"):
+        raise OSError(errno.ENOSPC, "No space left on device")
+    assert caught.value.filename == str(tmp_path / "a")
+    with pytest.raises(OSError, match="No space left") as caught, whole_folder(tmp_path / "b") as part:
+        raise OSError(errno.ENOSPC, "No space left on device", str(part / "inside"))
+    assert caught.value.filename == str(tmp_path / "b")
+
+
+def test_require_writable_finds_out_before_the_work(tmp_path: Path) -> None:
+    require_writable(tmp_path / "new" / "file.csv")
+    assert not (tmp_path / "new").exists()
+    (tmp_path / "file").touch()
+    with pytest.raises(OSError, match="file"):
+        require_writable(tmp_path / "file" / "inside.csv")
+    if sys.platform.startswith("linux"):  # where not even root may write
+        with pytest.raises(OSError, match="/sys") as caught:
+            require_writable(Path("/sys/marey.csv"))
+        assert caught.value.filename is not None
+
+
+def test_require_new_takes_an_empty_folder_and_nothing_else(tmp_path: Path) -> None:
+    (tmp_path / "empty").mkdir()
+    require_new(tmp_path / "empty")
+    require_new(tmp_path / "absent")
+    (tmp_path / "empty" / "file").touch()
+    for taken in (tmp_path / "empty", tmp_path / "empty" / "file"):
+        with pytest.raises(UsageError, match="is there already"):
+            require_new(taken)

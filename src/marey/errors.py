@@ -8,7 +8,8 @@ MareyError
 │   ├── VideoError          a file, with its reason code
 │   ├── DatasetError        a manifest, a folder of clips, a split
 │   ├── ModelFormatError    a model folder
-│   └── WeightsError        an encoder's weights are not to be had
+│   ├── WeightsError        an encoder's weights are not to be had
+│   └── TrainingError       a training that diverged
 └── ServiceError            a service that was asked gives no answer    exit code 3
 
 Anything else that escapes is a fault of marey (exit code 1).
@@ -19,7 +20,7 @@ from __future__ import annotations
 import difflib
 from collections.abc import Iterable
 from pathlib import Path
-from typing import Literal, get_args
+from typing import Any, Literal, get_args
 
 Reason = Literal[
     "missing",
@@ -103,6 +104,10 @@ class WeightsError(InputError):
     """The weights of an encoder are not here and cannot be had."""
 
 
+class TrainingError(InputError):
+    """A training that diverged: its loss is not a number any more."""
+
+
 class ServiceError(MareyError):
     """A service gives no answer, and says why.
 
@@ -128,6 +133,14 @@ def did_you_mean(name: str, known: Iterable[str]) -> str:
     if close:
         return f"did you mean {' or '.join(repr(match) for match in close)}?"
     return f"choose one of: {', '.join(names)}"
+
+
+def inner_sentence(error: Exception) -> str:
+    """Return what a validator of ours said, from an error of pydantic: its sentences without what is around them."""
+    faults: list[dict[str, Any]] = getattr(error, "errors", list)()
+    said = [str(fault["msg"]).removeprefix("Value error, ") for fault in faults]
+    places = [".".join(map(str, fault["loc"])) for fault in faults]
+    return "; ".join(f"{place}: {text}" if place else text for place, text in zip(places, said, strict=True))
 
 
 def first_line(error: BaseException) -> str:

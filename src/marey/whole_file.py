@@ -59,8 +59,8 @@ def whole_folder(path: Path, *, alone: bool = False, replacing: bool = False) ->
             apart.
         OSError: the folder may not be written to, for one; it names `path`.
     """
-    if path.exists() and not (path.is_dir() and (replacing or not any(path.iterdir()))):
-        raise UsageError(f"{path} is there already, and is no empty folder: name another one, or remove it")
+    if not (replacing and path.is_dir()):
+        require_new(path)
     part = part_of(path) if alone else _own_part(path)
     before = part.with_name(f"{part.name}-before")
     try:
@@ -80,6 +80,36 @@ def whole_folder(path: Path, *, alone: bool = False, replacing: bool = False) ->
         shutil.rmtree(before, ignore_errors=True)
 
 
+def require_new(path: Path) -> None:
+    """Refuse a place where there is something already, other than an empty folder.
+
+    Raises:
+        UsageError: there is.
+    """
+    if path.exists() and not (path.is_dir() and not any(path.iterdir())):
+        raise UsageError(f"{path} is there already, and is no empty folder: name another one, or remove it")
+
+
+def require_writable(path: Path) -> None:
+    """Find out, before work begins, whether a file or folder can be written to the place that it is meant for.
+
+    Nothing is left there.
+
+    Args:
+        path: the file or folder; it need not be there.
+
+    Raises:
+        OSError: it cannot be written to; it names the folder.
+    """
+    folder = next(above for above in (path.absolute(), *path.absolute().parents) if above.exists())
+    if folder == path.absolute() and not path.is_dir():
+        folder = folder.parent
+    probe = _own_part(folder / "probe")
+    with _errors_about(folder, probe):
+        probe.touch()
+        probe.unlink()
+
+
 def part_of(path: Path) -> Path:
     """Where `path` is written while only one process writes it."""
     return path.with_name(f".{path.name}{PART}")
@@ -92,10 +122,11 @@ def _own_part(path: Path) -> Path:
 
 @contextmanager
 def _errors_about(path: Path, part: Path) -> Iterator[None]:
-    """Errors about the place that `path` is written in become errors about `path`."""
+    """Errors about the place that `path` is written in become errors about `path`; a full disk names no file."""
     try:
         yield
     except OSError as error:
-        if error.filename is not None and str(error.filename) == str(part):
+        unnamed = error.filename is None and error.errno is not None
+        if unnamed or str(error.filename).startswith(str(part)):
             raise OSError(error.errno, error.strerror, str(path)) from error
         raise

@@ -337,3 +337,29 @@ def test_code_in_place_of_the_weights_does_not_run(saved: Path, tmp_path: Path, 
 def test_a_model_that_was_copied_elsewhere_is_the_same_model(saved: Path, tmp_path: Path) -> None:
     there = shutil.copytree(saved, tmp_path / "mit Leerzeichen und ä")
     assert torch.equal(load_model(there).probabilities(features()), load_model(saved).probabilities(features()))
+
+
+def test_a_model_whose_weights_are_no_numbers_is_refused(tmp_path: Path) -> None:
+    save_model(model(), tmp_path / "m")
+    state = load_file(tmp_path / "m" / "model.safetensors")
+    name = next(name for name, values in state.items() if values.is_floating_point())
+    state[name] = torch.full_like(state[name], float("nan"))
+    save_file(state, tmp_path / "m" / "model.safetensors")
+    with pytest.raises(ModelFormatError, match=f"{name} is not finite.*train it again"):
+        load_model(tmp_path / "m")
+
+
+def test_a_full_disk_is_said_with_the_place_and_keeps_the_older_model(tmp_path: Path) -> None:
+    resource = pytest.importorskip("resource", reason="file sizes are limited on Unix only")
+    save_model(model(), tmp_path / "m")
+    before = (tmp_path / "m" / "config.json").read_bytes()
+    soft, hard = resource.getrlimit(resource.RLIMIT_FSIZE)
+    resource.setrlimit(resource.RLIMIT_FSIZE, (2_000, hard))
+    try:
+        with pytest.raises(OSError, match="File too large") as caught:
+            save_model(model(seed=1), tmp_path / "m")
+    finally:
+        resource.setrlimit(resource.RLIMIT_FSIZE, (soft, hard))
+    assert caught.value.filename == str(tmp_path / "m")
+    assert (tmp_path / "m" / "config.json").read_bytes() == before
+    assert [path.name for path in tmp_path.iterdir()] == ["m"]

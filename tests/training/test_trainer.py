@@ -11,6 +11,7 @@ from typing import Any
 import pytest
 import torch
 
+from marey.errors import TrainingError
 from marey.models import Classifier, HeadSpec
 from marey.training import Fit, PictureSet, Task, Training, checkpoint, fit, module
 from marey.training.checkpoint import CHECKPOINT
@@ -145,3 +146,10 @@ def test_a_network_that_is_interrupted_goes_on_to_the_same_bits(
     assert (tmp_path / "fit" / CHECKPOINT).is_file()
     assert_same(train(training, validation=validation, log_dir=tmp_path / "fit"), whole)
     assert losses_in(tmp_path / "fit") == whole.history["train_loss"]  # those before the interrupt, too
+
+
+def test_a_network_that_diverges_ends_at_once() -> None:
+    with pytest.raises(
+        TrainingError, match=r"diverged in epoch \d of 5, .* up to \S+e\+29: train_loss"
+    ):
+        train(TRAINING.model_copy(update={"learning_rate": 1e30, "warmup": 0.0}), validation=pictures(seed=1))

@@ -234,3 +234,10 @@ def test_the_validation_part_that_data_names_is_taken_unless_folds_are_asked_for
     assert len(validation_folds(people, validation=own, folds="2", seed=0)) == 2
     with pytest.raises(UsageError, match="folds='people' is neither 'group' nor a number"):
         validation_folds(people, validation=own, folds="people", seed=0)
+
+
+def test_trials_of_equal_scores_have_no_importances(tmp_path: Path) -> None:
+    with closing(study(tmp_path)) as found:
+        for score in (0.5, 0.5, 0.5, 0.25):
+            assert found.importances() == {}
+            found.run(lambda recipe, number, score=score: iter((score,)))  # type: ignore[misc]

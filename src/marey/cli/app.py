@@ -78,8 +78,12 @@ def main() -> None:
     except BrokenPipeError:
         sys.exit(0)
     except OSError as error:
-        # A full disk, a folder that may not be written to: not marey's doing, and the message names the file.
-        sys.stderr.write(f"marey: {error}\n")
+        # A full disk, a folder that may not be written to: not marey's doing.
+        place = f"{error.filename}: " if error.filename is not None else ""
+        sys.stderr.write(
+            f"marey: {place}{error.strerror or error}; make room or name another place: what was finished is kept, "
+            "and the same command goes on from there\n"
+        )
         sys.exit(3)
     except Exception:
         traceback.print_exc()

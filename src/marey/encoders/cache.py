@@ -146,7 +146,7 @@ class FeatureCache:
 
     def _unwritable(self, error: OSError) -> UsageError:
         return UsageError(
-            f"features cannot be kept in {self.root}: {error.strerror}; "
+            f"features cannot be kept in {self.root}: {error.strerror or error}; "
             "make room there, or let MAREY_CACHE name another folder"
         )
 

@@ -8,6 +8,7 @@ from collections.abc import Mapping
 from typing import ClassVar
 
 import torch
+from pydantic import ValidationError
 from torch import Tensor
 
 from marey.encoders.contract import Contract, EncoderSpec, MultiView
@@ -16,7 +17,7 @@ from marey.encoders.engines import start_engine
 from marey.encoders.frozen import Colour, FrozenNetwork
 from marey.encoders.streams import Stream
 from marey.encoders.trial import Trial
-from marey.errors import UsageError
+from marey.errors import UsageError, inner_sentence
 from marey.video import Fit, Interpolation, Sampling
 
 
@@ -102,20 +103,27 @@ class Encoder(ABC):
         fit: Fit,
         testing: MultiView = MultiView(),  # noqa: B008 - frozen
     ) -> Contract:
-        """What this encoder, with the given sampling and streams, makes of a clip."""
-        return Contract(
-            sampling=sampling,
-            testing=testing,
-            streams=dict(streams),
-            fit=fit,
-            encoder=self.spec,
-            encoder_hash=self.hash,
-            size=self.size,
-            interpolation=self.interpolation,
-            mean=self.mean,
-            std=self.std,
-            dim=self.dim,
-        )
+        """What this encoder, with the given sampling and streams, makes of a clip.
+
+        Raises:
+            UsageError: the choices do not go together.
+        """
+        try:
+            return Contract(
+                sampling=sampling,
+                testing=testing,
+                streams=dict(streams),
+                fit=fit,
+                encoder=self.spec,
+                encoder_hash=self.hash,
+                size=self.size,
+                interpolation=self.interpolation,
+                mean=self.mean,
+                std=self.std,
+                dim=self.dim,
+            )
+        except ValidationError as error:
+            raise UsageError(inner_sentence(error)) from error
 
     @abstractmethod
     def encode_clips(self, clips: Tensor) -> Tensor:

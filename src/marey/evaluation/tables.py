@@ -9,6 +9,7 @@ from pathlib import Path
 from marey.errors import REASONS, DatasetError, Reason
 from marey.evaluation.evaluation import Evaluation, Row
 from marey.evaluation.metrics import Metrics
+from marey.whole_file import whole_file, write_whole
 
 COLUMNS = (
     "clip",
@@ -29,7 +30,7 @@ def write_metrics(metrics: Metrics, path: str | Path) -> None:
     """Writes `metrics.json`; the same metrics give the same bytes."""
     text = json.dumps(metrics.as_dict(), ensure_ascii=False, allow_nan=False, indent=2)
     # a file name that is not valid text becomes a \udcXX escape, which JSON can read back
-    Path(path).write_bytes(text.encode("utf-8", "backslashreplace") + b"\n")
+    write_whole(Path(path), text.encode("utf-8", "backslashreplace") + b"\n")
 
 
 def write_predictions(evaluation: Evaluation, path: str | Path) -> None:
@@ -37,7 +38,10 @@ def write_predictions(evaluation: Evaluation, path: str | Path) -> None:
 
     Probabilities read back to the last bit; a clip that failed has a reason and no numbers.
     """
-    with Path(path).open("w", newline="", encoding="utf-8", errors="surrogateescape") as file:
+    with (
+        whole_file(Path(path)) as part,
+        part.open("w", newline="", encoding="utf-8", errors="surrogateescape") as file,
+    ):
         table = csv.writer(file, lineterminator="\n")
         table.writerow([*COLUMNS, *(PROBABILITY + label for label in evaluation.labels)])
         for row in evaluation.rows:

@@ -11,7 +11,7 @@ from typing import Annotated, Any, Final, Literal
 import torch
 from pydantic import BaseModel, ConfigDict, Field, ValidationError
 from safetensors import SafetensorError
-from safetensors.torch import load_file, save_file
+from safetensors.torch import load_file, save
 from torch import Tensor
 
 from marey.encoders import (
@@ -134,10 +134,8 @@ def save_model(model: ActionModel, folder: str | Path) -> None:
     folder = Path(folder)
     check_place(folder)
     with whole_folder(folder, replacing=True) as part:
-        save_file(
-            {name: tensor.contiguous() for name, tensor in model.classifier.state_dict().items()},
-            part / _WEIGHTS,
-        )
+        state = {name: tensor.contiguous() for name, tensor in model.classifier.state_dict().items()}
+        (part / _WEIGHTS).write_bytes(save(state))  # `save_file` would answer a full disk with an error of its own
         if model.network is not None:
             model.network.write(part)
         text = json.dumps(model.config.model_dump(mode="json"), indent=2, ensure_ascii=False)
@@ -176,6 +174,12 @@ def load_model(folder: str | Path) -> ActionModel:
         raise ModelFormatError(
             f"{folder / _WEIGHTS} does not fit its {_CONFIG} ({detail}); copy the model again"
         ) from error
+    broken = [name for name, values in state.items() if not torch.isfinite(values).all()]
+    if broken:
+        raise ModelFormatError(
+            f"{folder / _WEIGHTS}: {broken[0]} is not finite, so that no probability would be; its training diverged, "
+            "or the file is damaged: train it again"
+        )
     in_int8 = config.contract.encoder.precision == "int8"
     return ActionModel(config, classifier.eval(), QuantisedNetwork.read(folder) if in_int8 else None)
 

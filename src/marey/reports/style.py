@@ -13,6 +13,8 @@ from matplotlib.backends.backend_agg import FigureCanvasAgg
 from matplotlib.colors import to_hex, to_rgb
 from matplotlib.figure import Figure
 
+from marey.whole_file import whole_file
+
 # Okabe & Ito, Color Universal Design, 2008
 BLUE, ORANGE, GREEN, SKY = "#0072B2", "#D55E00", "#009E73", "#9CCBE8"
 INK, MUTED, LINE, PAPER = "#1F2328", "#59636E", "#D8DEE4", "#FFFFFF"
@@ -138,4 +140,5 @@ def save_png(figure: Figure, path: str | Path) -> None:
     with matplotlib.rc_context({"font.sans-serif": families}), warnings.catch_warnings():
         # a script that no installed font has is drawn as boxes; the tables of the page show the label
         warnings.filterwarnings("ignore", message="Glyph .* missing from font", category=UserWarning)
-        figure.savefig(path, format="png", dpi=DPI, metadata={"Software": None})
+        with whole_file(Path(path)) as part:
+            figure.savefig(part, format="png", dpi=DPI, metadata={"Software": None})

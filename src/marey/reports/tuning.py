@@ -17,6 +17,7 @@ from marey.reports import sentences, style
 from marey.reports.page import embedded, environment
 from marey.reports.plots import named_bars
 from marey.training.tune import Trial
+from marey.whole_file import write_whole
 
 
 def write_tuning(
@@ -81,9 +82,9 @@ def write_tuning(
         "facts": dict(facts or {}),
         "trials": [asdict(trial) for trial in trials],
     }
-    (out / "tune.json").write_text(json.dumps(values, indent=2, ensure_ascii=False) + "\n", encoding="utf-8")
+    write_whole(out / "tune.json", json.dumps(values, indent=2, ensure_ascii=False) + "\n")
     path = out / "tune.html"
-    path.write_bytes(text.encode("utf-8", "replace"))  # a file name may hold bytes that are no text
+    write_whole(path, text)
     return path
 
 

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import io
 import pickle
 import time
 from pathlib import Path
@@ -9,7 +10,7 @@ from typing import Any, Final
 
 import torch
 
-from marey.whole_file import whole_file
+from marey.whole_file import write_whole
 
 CHECKPOINT: Final = "last.ckpt"
 CHECKPOINT_EVERY: Final = 30.0  # s
@@ -32,8 +33,9 @@ class Pace:
 def write_checkpoint(state: dict[str, Any], path: Path) -> None:
     """Keep tensors and plain values; who reads finds this state or the one before."""
     path.parent.mkdir(parents=True, exist_ok=True)
-    with whole_file(path, alone=True) as part:
-        torch.save(state, part)
+    buffer = io.BytesIO()
+    torch.save(state, buffer)  # to a file, it would answer a full disk with an error that does not say so
+    write_whole(path, buffer.getvalue(), alone=True)
 
 
 def read_checkpoint(path: Path, *, of: object) -> dict[str, Any] | None:

@@ -2,12 +2,16 @@
 
 from __future__ import annotations
 
+import math
 from collections.abc import Mapping
 from dataclasses import dataclass, field
 from typing import Any
 
+import torch
 from torch import Tensor
 
+from marey.errors import TrainingError
+from marey.models import Classifier
 from marey.training.logs import QUANTITIES, History
 from marey.training.recipe import Training
 from marey.training.schedule import Plateau
@@ -61,6 +65,37 @@ class Course:
             return False
         self.best, self.epoch = score, self.done - 1
         return True
+
+    def require_finite(self) -> None:
+        """Stop a training that has diverged, after the epoch in which it did.
+
+        Raises:
+            TrainingError: the loss of the latest epoch, on training or validation clips, is not finite.
+        """
+        latest = {name: self.history[name][-1] for name in ("train_loss", "val_loss") if self.history[name]}
+        if all(math.isfinite(value) for value in latest.values()):
+            return
+        losses = " and ".join(f"{name} is {value}" for name, value in latest.items() if not math.isfinite(value))
+        raise self._diverged(losses)
+
+    def require_finite_weights(self, classifier: Classifier) -> None:
+        """Refuse a classifier whose last step made its weights no numbers, which no loss shows any more.
+
+        Raises:
+            TrainingError: a weight or a buffer is not finite.
+        """
+        for name, values in classifier.state_dict().items():
+            if not torch.isfinite(values).all():
+                raise self._diverged(f"{name} is not finite")
+
+    def _diverged(self, seen: str) -> TrainingError:
+        highest = max(self.history["learning_rate"])
+        usual = float(Training.model_fields["learning_rate"].default)
+        lower = usual if highest > 10 * usual else highest / 10
+        return TrainingError(
+            f"the training diverged in epoch {self.done} of {self.epochs}, at a learning rate of up to {highest:g}: "
+            f"{seen}; try a lower rate, as in --set training.learning_rate={lower:.1g}, or a longer training.warmup"
+        )
 
     @property
     def done(self) -> int:

@@ -301,13 +301,14 @@ class Experiment:
         notes: tuple[str, ...] = (),
     ) -> Trained:
         contents = sorted({content_hash(self._clips[index].path) for index in trained_on})
+        groups = sorted({group for index in trained_on if (group := self._clips[index].group) is not None})
         config = ModelConfig(
             contract=self._contract,
             head=self._recipe.head,
             labels=self._labels,
             temperature=temperature,
             clip_seconds=self._clip_seconds,
-            made_with={**self._made_with, "trained_on": contents},
+            made_with={**self._made_with, "trained_on": contents, "groups": groups},
         )
         return Trained(ActionModel(config, final.classifier), histories, final.epochs, notes)
 

@@ -115,6 +115,7 @@ def _fit_heads(tasks: Sequence[HeadTask], *, device: str) -> Iterator[Fit]:
     for task, found in zip(tasks, train_together(tasks, device=device), strict=True):
         assert found.state is not None  # noqa: S101 - every training has a first epoch
         task.classifier.load_state_dict(task.classifier.state_dict() | found.state)
+        found.require_finite_weights(task.classifier)
         if task.log_dir is not None:
             write_logs(found.history, task.log_dir, steps=task.steps)
         yield Fit(task.classifier.eval(), found.history, found.epoch + 1)

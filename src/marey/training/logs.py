@@ -9,6 +9,8 @@ import time
 from pathlib import Path
 from typing import Any, Final
 
+from marey.whole_file import whole_file
+
 QUANTITIES: Final = ("train_loss", "val_loss", "val_macro_f1", "learning_rate")
 
 History = dict[str, list[float]]
@@ -35,13 +37,13 @@ def write_logs(history: History, folder: Path, *, steps: int) -> None:
         old.unlink()
     known = {name: values for name, values in history.items() if values}
     epochs = range(len(history["train_loss"]))
-    with (folder / "metrics.csv").open("w", newline="", encoding="utf-8") as file:
+    with whole_file(folder / "metrics.csv") as part, part.open("w", newline="", encoding="utf-8") as file:
         table = csv.writer(file)
         table.writerow(["epoch", "step", *known])
         table.writerows([epoch, steps * (epoch + 1) - 1, *(known[name][epoch] for name in known)] for epoch in epochs)
     now = time.time()
     name = f"events.out.tfevents.{int(now)}.{socket.gethostname()}.{os.getpid()}"
-    with (folder / name).open("wb") as file:
+    with whole_file(folder / name) as part, part.open("wb") as file:
         records: Any = RecordWriter(file)
         records.write(Event(wall_time=now, file_version="brain.Event:2").SerializeToString())
         for epoch in epochs:

@@ -20,6 +20,7 @@ from marey.training.checkpoint import Pace
 from marey.training.course import Course
 from marey.training.recipe import Training
 from marey.training.schedule import schedule
+from marey.whole_file import whole_file
 
 
 class HeadTraining(pl.LightningModule):
@@ -88,6 +89,7 @@ class HeadTraining(pl.LightningModule):
             values |= self._validate(self._held_out)
         for name, value in values.items():
             self.course.history[name].append(value)
+        self.course.require_finite()
         self.log_dict(values)
         patience = self.training_recipe.patience
         if self._held_out is not None and self.course.note(values["val_macro_f1"], patience=patience):
@@ -138,4 +140,6 @@ class KeepState(Checkpoint):
 
     def on_train_epoch_end(self, trainer: pl.Trainer, pl_module: pl.LightningModule) -> None:
         if self._pace.due():
-            trainer.save_checkpoint(self._path)
+            self._path.parent.mkdir(parents=True, exist_ok=True)
+            with whole_file(self._path, alone=True) as part:
+                trainer.save_checkpoint(part)

@@ -117,11 +117,14 @@ def train_together(tasks: Sequence[HeadTask], *, device: str) -> list[Course]:
             for place, loss, rate in zip(going, mean, rates((epoch + 1) * steps), strict=True):
                 found[place].history["train_loss"].append(loss)
                 found[place].history["learning_rate"].append(rate)
+                if jury is None:
+                    found[place].require_finite()
             if jury is not None:
                 scores = jury.scores(stack, going)
                 for row, (place, (loss, score)) in enumerate(zip(going, scores, strict=True)):
                     found[place].history["val_loss"].append(loss)
                     found[place].history["val_macro_f1"].append(score)
+                    found[place].require_finite()
                     if found[place].note(score, patience=training.patience):
                         found[place].state = stack.snapshot(row)
             epoch += 1

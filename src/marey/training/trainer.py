@@ -59,6 +59,7 @@ def train_network(
     course = module.course
     if course.state is not None:
         classifier.load_state_dict(course.state)
+    course.require_finite_weights(classifier)
     return course.history, course.done if course.state is None else course.epoch + 1
 
 

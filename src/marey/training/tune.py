@@ -6,7 +6,7 @@ import itertools
 import sqlite3
 import warnings
 from collections.abc import Callable, Iterator, Mapping, Sequence
-from contextlib import contextmanager
+from contextlib import contextmanager, suppress
 from dataclasses import dataclass
 from pathlib import Path
 from typing import TYPE_CHECKING, Any, Final, Literal, get_args
@@ -241,9 +241,10 @@ class Study:
         """
         optuna = _optuna()
         scores = {trial.score for trial in self.trials if trial.state == "complete"}
+        found: dict[str, float] = {}
         if len(scores) < 2:
-            return {}
-        with _quiet():
+            return found
+        with _quiet(), suppress(RuntimeError):  # a forest of few trials may see equal scores alone: no variance
             evaluator = optuna.importance.FanovaImportanceEvaluator(seed=self._seed)
             found = optuna.importance.get_param_importances(self._study, evaluator=evaluator)
         return dict(sorted(found.items(), key=lambda item: -item[1]))
