@@ -120,7 +120,7 @@ def test_training_prints_a_table_and_leaves_what_scripts_count_on(
 def test_evaluation_answers_in_json_with_the_numbers_of_the_file(
     call_marey: Call, small_run: Path, small_set: Path, tmp_path: Path
 ) -> None:
-    ended = call_marey("evaluate", small_run, small_set, "--out", tmp_path / "test", "--json")
+    ended = call_marey("evaluate", small_run, small_set, "--part", "all", "--out", tmp_path / "test", "--json")
     assert ended.code == 0
     assert ended.err == ""
     answer = json.loads(ended.out)
@@ -191,9 +191,39 @@ def test_a_folder_that_may_not_be_written_to_is_named(
     call_marey: Call, small_run: Path, small_set: Path, tmp_path: Path
 ) -> None:
     (tmp_path / "file").touch()
-    ended = call_marey("evaluate", small_run, small_set, "--out", tmp_path / "file" / "inside")
+    for arguments in (
+        ("evaluate", small_run, small_set, "--out", tmp_path / "file" / "inside"),
+        ("train", small_set, "--out", tmp_path / "file" / "inside"),
+        ("compare", small_set, "--recipes", "default", "--out", tmp_path / "file" / "inside"),
+        ("data", "export", small_set, "--out", tmp_path / "file" / "inside"),
+        ("data", "scan", small_set, "--quarantine", tmp_path / "file" / "inside.csv"),
+        ("data", "split", small_set, "--out", tmp_path / "file" / "inside.csv"),
+        ("quantise", small_run, "--out", tmp_path / "file" / "inside"),
+    ):
+        ended = call_marey(*arguments)
+        assert ended.code == 3, arguments
+        said = one_sentence(ended.err.splitlines(keepends=True)[-1])
+        assert str(tmp_path / "file") in said
+        assert "the same command goes on from there" in said
+        assert not any(word in ended.err for word in ("reading clips:", "training:"))  # said before the work
+
+
+def test_choices_that_do_not_go_together_end_with_2_in_one_sentence(
+    call_marey: Call, small_set: Path, tmp_path: Path
+) -> None:
+    ended = call_marey("train", small_set, "--out", tmp_path / "r", "--set", "sampling.frames=keyframes")
+    assert ended.code == 2
+    assert "takes key frames, which lie seconds apart" in one_sentence(ended.err.splitlines(keepends=True)[-1])
+
+
+def test_a_training_that_diverges_ends_with_3_in_one_sentence(
+    call_marey: Call, small_set: Path, small_changes: list[str], tmp_path: Path
+) -> None:
+    arguments = ["train", small_set, "--out", tmp_path / "r", *changes(small_changes)]
+    ended = call_marey(*arguments, "--set", "training.learning_rate=1e30")
     assert ended.code == 3
-    assert str(tmp_path / "file") in one_sentence(ended.err.splitlines(keepends=True)[-1])
+    assert "the training diverged in epoch" in one_sentence(ended.err.splitlines(keepends=True)[-1])
+    assert call_marey(*arguments, "--if-exists", "restart").code == 0
 
 
 def test_a_fault_of_marey_ends_with_1_and_shows_where(call_marey: Call, monkeypatch: pytest.MonkeyPatch) -> None:

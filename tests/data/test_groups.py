@@ -4,7 +4,7 @@ from pathlib import Path
 
 import pytest
 
-from marey.data import Clip, Manifest, assign_groups, load_data
+from marey.data import Clip, Manifest, assign_groups, load_data, propose_group_regex
 from marey.errors import DatasetError, UsageError
 
 
@@ -106,3 +106,42 @@ def test_the_real_samples_are_found(shared_data: Path, name: str, count: int) ->
     files = sorted((shared_data / "samples" / name).glob("*.avi"))
     manifest = assign_groups(Manifest(tuple(Clip(path) for path in files), shared_data, "", ""))
     assert f"'{name}': {count} group" in manifest.grouping
+
+
+@pytest.mark.parametrize(
+    ("names", "expression_finds"),
+    [
+        (("walk/anna_01.mp4", "walk/ben_01.mp4", "run/anna_02.mp4", "run/ben_02.mp4"), ("anna", "ben")),
+        (("a/x_P01_t1.avi", "b/x_P01_t2.avi", "a/x_P02_t1.avi", "b/y_P02_t2.avi"), ("P01", "P02")),
+        (
+            ("subject_1/a/1.mp4", "subject_1/b/1.mp4", "subject_2/a/1.mp4", "subject_2/b/2.mp4"),
+            ("subject_1", "subject_2"),
+        ),
+        (("a/video3-1.mp4", "b/video3-2.mp4", "a/video4-1.mp4", "b/video4-2.mp4"), ("video3", "video4")),
+    ],
+)
+def test_an_expression_is_proposed_where_file_names_show_groups(
+    names: tuple[str, ...], expression_finds: tuple[str, ...]
+) -> None:
+    manifest = labelled(*names)
+    proposed = propose_group_regex(manifest)
+    assert proposed is not None
+    assert proposed[1] == expression_finds
+    assert set(groups(assign_groups(manifest, group_regex=proposed[0]))) == set(expression_finds)
+
+
+@pytest.mark.parametrize(
+    "names",
+    [
+        ("walk/walk_01.mp4", "walk/walk_02.mp4", "run/run_01.mp4", "run/run_02.mp4"),  # the label by another name
+        ("walk/a.mp4", "run/b.mp4", "run/c.mp4", "walk/d.mp4"),
+        ("walk/anna_01.mp4", "run/ben_01.mp4", "walk/cem_01.mp4", "run/dora_01.mp4"),  # one clip each
+    ],
+)
+def test_nothing_is_proposed_where_file_names_show_no_groups(names: tuple[str, ...]) -> None:
+    assert propose_group_regex(labelled(*names)) is None
+
+
+def labelled(*names: str) -> Manifest:
+    clips = tuple(Clip(Path("root") / name, label=Path(name).parts[-2]) for name in names)
+    return Manifest(clips, Path("root"), "", "")

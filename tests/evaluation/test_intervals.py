@@ -56,9 +56,18 @@ def test_few_groups_and_no_mistake_come_with_a_warning() -> None:
     assert bootstrap(TRUE, PREDICTED, BLOCKS, classes=2, seed=0).note is None
     few = bootstrap(TRUE, PREDICTED, [f"p{clip % 3}" for clip in range(100)], classes=2, seed=0)
     assert "only 3 groups" in str(few.note)
+
+
+def test_all_right_or_all_wrong_has_the_exact_interval_and_not_one_without_width() -> None:
     perfect = bootstrap(TRUE, TRUE, BLOCKS, classes=2, seed=0)
-    assert perfect.accuracy == (1.0, 1.0)
-    assert "not certainty" in str(perfect.note)
+    assert perfect.accuracy == pytest.approx((0.025 ** (1 / 10), 1.0))
+    assert (perfect.method, perfect.macro_f1) == ("exact", None)
+    assert perfect.as_dict()["method"] == "exact binomial interval (Clopper and Pearson 1934) over groups"
+    assert "every clip is right, so resampling shows no spread" in str(perfect.note)
+    six = bootstrap(TRUE[:6], TRUE[:6], [None] * 6, classes=2, seed=0)
+    assert six.accuracy == pytest.approx((0.5407, 1.0), abs=1e-4)
+    wrong = bootstrap(TRUE[:6], 1 - TRUE[:6], [None] * 6, classes=2, seed=0)
+    assert wrong.accuracy == pytest.approx((0.0, 1 - 0.5407), abs=1e-4)
 
 
 def test_a_clip_without_a_group_is_a_group_of_its_own() -> None:

@@ -137,7 +137,7 @@ def test_a_perfect_model_has_no_mistakes_and_is_not_called_certain(tmp_path: Pat
     rows = tuple(Row(f"{clip}", f"{clip}", "a", f"p{clip}", None, (0.9, 0.1)) for clip in range(8))
     text = read(write_report(Evaluation(("a", "b"), rows, (), "", "", 0), tmp_path, title="t"))
     assert "The most confident mistakes" not in text
-    assert "that is not certainty" in text
+    assert "the interval is the exact one" in text
 
 
 def test_a_second_report_leaves_no_picture_of_the_first(tmp_path: Path) -> None:

@@ -25,9 +25,19 @@ def make(confidence: float, right: int, *, clips: int = 20) -> Evaluation:
 
 
 def test_the_answer_is_one_sentence() -> None:
-    assert answer(make(0.8, 15).metrics).startswith("0.75 of 20 clips right [0.5")
-    assert answer(make(0.8, 15).metrics).endswith("], one split")
-    assert answer(make(0.8, 1, clips=1).metrics) == "1.00 of 1 clip right, one split"
+    assert answer(make(0.8, 15).metrics).startswith("15 of 20 clips right (0.75, 0.5")
+    assert answer(make(0.8, 15).metrics).endswith("), one split")
+    assert answer(make(0.8, 1, clips=1).metrics) == "1 of 1 clip right (1.00), one split"
+
+
+def test_the_answer_doubts_itself_where_all_is_right_and_no_groups_are_known() -> None:
+    rows = tuple(Row(str(clip), "", "a", None, None, (0.9, 0.1)) for clip in range(6))
+    evaluation = Evaluation(("a", "b"), rows, (), "", "", 0)
+    assert answer(evaluation.metrics) == (
+        "6 of 6 clips right (at least 0.54 with 95 %); no groups known: this may be too high"
+    )
+    assert answer(make(0.8, 20).metrics) == "20 of 20 clips right (at least 0.83 with 95 %), one split"
+    assert answer(make(0.8, 0).metrics) == "0 of 20 clips right (at most 0.17 with 95 %), one split"
 
 
 @pytest.mark.parametrize(

@@ -57,7 +57,7 @@ def answers(folder: Path) -> list[tuple[float, ...] | None]:
 def test_features_of_clips_give_what_the_clips_give(
     small_run: Path, small_set: Path, exported: Path, tmp_path: Path
 ) -> None:
-    of_clips = verbs.evaluate(small_run, str(small_set), out=tmp_path / "clips")
+    of_clips = verbs.evaluate(small_run, str(small_set), out=tmp_path / "clips", part="all")
     of_features = verbs.evaluate(small_run, str(exported), out=tmp_path / "features")
     for one, other in zip(answers(tmp_path / "clips"), answers(tmp_path / "features"), strict=True):
         assert one == pytest.approx(other, abs=1e-6)
@@ -84,7 +84,7 @@ def test_a_model_of_features_is_tested_on_new_ones_and_knows_its_own(their_run: 
     new = verbs.evaluate(their_run, str(theirs(tmp_path, seed=1)), out=tmp_path / "new")
     assert (new.metrics.clips, new.metrics.leaks, new.notes) == (24, 0, ())
     assert new.metrics.accuracy > 0.9
-    own = verbs.evaluate(their_run, str(their_run.parent / "ours"), out=tmp_path / "own")
+    own = verbs.evaluate(their_run, str(their_run.parent / "ours"), out=tmp_path / "own", part="all")
     tested = len(answers(their_run))
     assert own.metrics.leaks == 24 - tested
     assert "identical files" in (own.metrics.leak or "")

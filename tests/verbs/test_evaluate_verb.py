@@ -1,6 +1,7 @@
 from __future__ import annotations
 
 import json
+import shutil
 from pathlib import Path
 
 import numpy as np
@@ -35,10 +36,10 @@ def test_evaluation_of_the_tested_clips_repeats_what_training_said(small_run: Pa
 
 
 def test_evaluation_on_the_clips_that_were_trained_on_says_so(small_run: Path, small_set: Path, tmp_path: Path) -> None:
-    result = verbs.evaluate(small_run / "model", str(small_set), out=tmp_path / "e")
+    model = Path(shutil.copytree(small_run / "model", tmp_path / "model"))
+    result = verbs.evaluate(model, str(small_set), out=tmp_path / "e")
     _, tested = read_predictions(small_run / "predictions.csv")
     assert result.metrics.clips == 12
-    assert result.metrics.leaks == 12 - len(tested)
     assert f"{12 - len(tested)} identical files" in (result.metrics.leak or "")
     page = (tmp_path / "e" / "report.html").read_text(encoding="utf-8")
     assert "this number is too high for new video" in page
@@ -48,7 +49,7 @@ def test_frames_in_another_order_are_said_in_the_protocol_and_give_other_numbers
     small_run: Path, small_set: Path, tmp_path: Path
 ) -> None:
     given, turned = (
-        verbs.evaluate(small_run, str(small_set), out=tmp_path / order, frame_order=order)
+        verbs.evaluate(small_run, str(small_set), out=tmp_path / order, frame_order=order, part="all")
         for order in ("given", "reversed")
     )
     assert given.metrics.protocol == "all clips of the data"

@@ -18,6 +18,7 @@ from marey.encoders import ENCODER_FILES, FeatureCache, QuantisedEncoder
 from marey.errors import ModelFormatError, UsageError
 from marey.models import load_model, save_model
 from marey.prediction import Predictor
+from marey.verbs.held_out import read_folds
 from marey.verbs.quantise import Quantised
 
 pytestmark = pytest.mark.skipif(
@@ -185,13 +186,14 @@ def test_ranges_come_of_clips_that_were_learned_from_and_of_none_that_is_tested(
     def fold_after(learnt: Sequence[Clip]) -> Any:
         contents = [content_hash(clip.path) for clip in learnt]
         config = model.config.model_copy(update={"made_with": {"trained_on": contents}})
-        (fold,) = verbs.quantise.__globals__["_folds"](small_run, replace(model, config=config), data)
+        (fold,) = read_folds(small_run, replace(model, config=config), data)
         return fold
 
     whole = fold_after(data)  # as where clips of one file lie on both sides
-    assert not {clip.id for clip in whole.train} & {clip.id for clip in whole.test}
-    assert len(whole.train) + len(whole.test) == len(data)
-    assert fold_after(whole.train[1:]).train == whole.train[1:]
+    learnt = whole.learnt_from(data)
+    assert not {clip.id for clip in learnt} & {clip.id for clip in whole.test}
+    assert len(learnt) + len(whole.test) == len(data)
+    assert fold_after(learnt[1:]).learnt_from(data) == learnt[1:]
 
 
 def test_after_cross_validation_every_fold_is_calibrated_on_its_own_training_clips(

@@ -7,6 +7,7 @@ from pathlib import Path
 from marey.data.split import Split
 from marey.training import Protocol, load_recipe
 from marey.verbs import Reporter
+from marey.verbs.origin import Origin
 from marey.verbs.run_folder import Times, claim_run, keep_times, read_times
 
 PROTOCOL = Protocol("one split", (Split(train=(0, 1), val=(), test=(2,)),), pooled=False)
@@ -18,6 +19,7 @@ def claim(out: Path) -> None:
         recipe=load_recipe("default"),
         data_hash="0",
         protocol=PROTOCOL,
+        origin=Origin("clips", None, None, "marey train clips"),
         if_exists="resume",
         reporter=Reporter(),
     )

@@ -87,7 +87,7 @@ def _headline(metrics: dict[str, Any], entry: Entry) -> None:
     said = [f"tested by: {metrics['protocol']}", f"guessing gets {metrics['chance']:.2f}"]
     if interval:
         level = metrics.get("interval", {}).get("level", 0.95)
-        said.insert(0, f"{level:.0%} of resamples have {interval[0]:.2f} to {interval[1]:.2f} right")
+        said.insert(0, f"{level:.0%} interval {interval[0]:.2f} to {interval[1]:.2f}")
     words.lead("; ".join(said))
     if entry.has_model and st.button("Use this model"):
         st.session_state["use_model"] = entry.name

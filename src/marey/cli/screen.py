@@ -109,10 +109,12 @@ class Screen:
     def show(self, answer: Any) -> None:
         """Show what a verb answered: the result of `train` and `evaluate`, which need the heavy rooms."""
         from marey.reports import answer as sentence
-        from marey.reports import metrics_table
+        from marey.reports import frame_order, metrics_table
 
         self._print(metrics_table(answer.metrics))
         self._print(Text(sentence(answer.metrics), style="bold"))
+        if answer.frame_order is not None:
+            self._print(Text(frame_order(answer.frame_order), style="bold"))
         self._print(Text(f"model   {answer.model}"))
         self._print(Text(f"report  {answer.report}"))
 

@@ -15,7 +15,7 @@ from marey.data.features import (
 )
 from marey.data.folder import VIDEO_SUFFIXES, read_folder
 from marey.data.frame_folders import read_frame_folders
-from marey.data.groups import PATTERNS, assign_groups
+from marey.data.groups import PATTERNS, assign_groups, propose_group_regex
 from marey.data.hashing import content_hash, data_hash
 from marey.data.installation import install
 from marey.data.leaks import Leak, find_leaks
@@ -64,6 +64,7 @@ __all__ = [
     "leave_one_group_out",
     "load_data",
     "official_split",
+    "propose_group_regex",
     "read_arrays",
     "read_feature_file",
     "read_feature_folder",

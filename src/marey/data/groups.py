@@ -73,6 +73,39 @@ def assign_groups(manifest: Manifest, *, group_regex: str | None = None) -> Mani
     return replace(manifest, grouping="no groups known: every file is its own group")
 
 
+_PROPOSED = (
+    # person03, subject_2, P07, S001: whoever is in the clip
+    r"(?i)(?:^|[/_\-. ])((?:person|subject|subj|sub|actor|user|participant|patient|worker|p|s)[_-]?\d+)(?=[_\-. /])",
+    # g07, video_12, scene3, session-2: what the clip was cut from
+    r"(?i)(?:^|[/_\-. ])((?:video|vid|film|source|scene|session|sequence|seq|group|g|v)[_-]?\d+)(?=[_\-. /])",
+    # anna_01: a name and a number
+    r"([^/_]+)_\d+\.[^./]+$",
+    r"([^/-]+)-\d+\.[^./]+$",
+)
+"""What file names that tell a group often look like; the first that fits all clips is proposed."""
+
+
+def propose_group_regex(manifest: Manifest) -> tuple[str, tuple[str, ...]] | None:
+    """Return an expression that finds a group in every clip's path, and the groups; None where none is seen.
+
+    It fits where it matches every clip, finds two groups or more with two clips or more each on average, and is not
+    the label by another name.
+
+    Args:
+        manifest: clips without groups.
+    """
+    names = [relative_name(clip.path, manifest.root) for clip in manifest.clips]
+    for expression in _PROPOSED:
+        found = _captures(expression, names)
+        groups = {group for group in found if group is not None}
+        if None in found or not 2 <= len(groups) <= len(names) / 2:
+            continue
+        labels = {(group, clip.label) for group, clip in zip(found, manifest.clips, strict=True)}
+        if len(labels) > len(groups):  # a group of one label alone may be the label by another name
+            return expression, tuple(sorted(groups))
+    return None
+
+
 def _grouped(manifest: Manifest, groups: Sequence[str | None], how: str) -> Manifest:
     clips = [replace(clip, group=group) for clip, group in zip(manifest.clips, groups, strict=True)]
     return replace(manifest, clips=tuple(clips), grouping=f"{how}: {counted(len(set(groups)), 'group')}")

@@ -21,13 +21,14 @@ class Leak:
     """The same thing on both sides of a split.
 
     Attributes:
-        kind: "group": clips of one group; "content": footage that is byte for byte the same.
+        kind: "group": clips of one group; "content": footage that is byte for byte the same; "group_name": groups of
+            two data sets that are called alike, and may be the same.
         value: the group, or the content hash.
         left: the ids of the clips on the left.
         right: the ids of the clips on the right.
     """
 
-    kind: Literal["group", "content"]
+    kind: Literal["group", "content", "group_name"]
     value: str
     left: tuple[str, ...]
     right: tuple[str, ...]

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from marey.evaluation.calibration import Reliability, expected_calibration_error, fit_temperature, reliability
-from marey.evaluation.comparison import Answers, Difference, Pooled, difference, holm, pool
+from marey.evaluation.comparison import Answers, Difference, OrderEffect, Pooled, difference, holm, pool
 from marey.evaluation.cost import count_flops
 from marey.evaluation.evaluation import Evaluation, Row, leak_sentence
 from marey.evaluation.intervals import Interval, Resampling, bootstrap, macro_f1_of
@@ -30,6 +30,7 @@ __all__ = [
     "Evaluation",
     "Interval",
     "Metrics",
+    "OrderEffect",
     "Pooled",
     "Reliability",
     "Resampling",

@@ -4,13 +4,14 @@ from __future__ import annotations
 
 from collections.abc import Iterable, Iterator, Mapping, Sequence
 from dataclasses import dataclass
-from typing import Literal
+from typing import Any, Literal, Self
 
 import numpy as np
 import numpy.typing as npt
 
-from marey.evaluation.evaluation import Row
-from marey.evaluation.intervals import CHUNK, FEW, LEVEL, RESAMPLES, Interval, macro_f1_of
+from marey.evaluation.evaluation import Evaluation, Row
+from marey.evaluation.intervals import CHUNK, FEW, LEVEL, RESAMPLES, Interval, all_alike, macro_f1_of
+from marey.evaluation.metrics import Metrics
 
 Counts = npt.NDArray[np.float64]
 
@@ -64,6 +65,43 @@ class Difference:
     p: float | None
 
 
+@dataclass(frozen=True, slots=True)
+class OrderEffect:
+    """What a model loses when the frames of its clips come in another order: what it knows of time.
+
+    Attributes:
+        order: "shuffled" or "reversed".
+        given: every number of the clips as they are.
+        changed: every number of the clips with their frames in that order.
+        difference: accuracy of the one less that of the other, clip by clip.
+    """
+
+    order: str
+    given: Metrics
+    changed: Metrics
+    difference: Difference
+
+    @classmethod
+    def of(cls, order: str, given: Evaluation, changed: Evaluation) -> Self:
+        """Compare two evaluations of one model on the same clips."""
+        one, other = (Answers(each.labels, {each.seed: each.rows}) for each in (given, changed))
+        return cls(order, given.metrics, changed.metrics, difference(one, other, seed=given.seed))
+
+    def as_dict(self) -> dict[str, Any]:
+        """For JSON."""
+        found = self.difference
+        return {
+            "order": self.order,
+            "accuracy_given": self.given.accuracy,
+            f"accuracy_{self.order}": self.changed.accuracy,
+            "difference": found.accuracy,
+            "difference_interval": None if found.interval is None else list(found.interval),
+            "p": found.p,
+            "clips": found.clips,
+            "units": found.units,
+        }
+
+
 def pool(answers: Answers, *, seed: int, resamples: int = RESAMPLES, level: float = LEVEL) -> Pooled:
     """Accuracy and macro F1 of a recipe, with intervals over groups and seeds.
 
@@ -83,6 +121,8 @@ def pool(answers: Answers, *, seed: int, resamples: int = RESAMPLES, level: floa
     if units < 2:
         why = f"no interval: all test clips are one {unit[:-1]}, and it takes two or more to resample"
         interval = Interval(unit, units, why, level, resamples, accuracy=None, macro_f1=None)
+    elif accuracy in (0.0, 1.0):
+        interval = all_alike(unit, units, right=bool(accuracy == 1.0), level=level, resamples=resamples)
     else:
         found = [cells.scores(times) for times in _draws(cells.present, seed=seed, resamples=resamples)]
         ends = [_ends(np.concatenate(values), level) for values in zip(*found, strict=True)]

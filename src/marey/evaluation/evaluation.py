@@ -155,13 +155,28 @@ def leak_sentence(leaks: Sequence[Leak]) -> str | None:
     """What to say beside a number of a split that leaks; None where it does not."""
     if not leaks:
         return None
+    said = []
+    named = sorted({leak.value for leak in leaks if leak.kind == "group_name"})
+    if named:
+        number = "1 group is" if len(named) == 1 else f"{len(named)} groups are"
+        said.append(
+            f"{number} called as in the training ({_listed(named)}): if they are the same, this number is too high for "
+            "new video"
+        )
+    leaks = [leak for leak in leaks if leak.kind != "group_name"]
+    if not leaks:
+        return said[0]
     parts = []
     groups = sorted({leak.value for leak in leaks if leak.kind == "group"})
     if groups:
-        names = ", ".join(groups[:NAMED]) + (", ..." if len(groups) > NAMED else "")
-        parts.append(f"{len(groups)} {'group' if len(groups) == 1 else 'groups'} ({names})")
+        parts.append(f"{len(groups)} {'group' if len(groups) == 1 else 'groups'} ({_listed(groups)})")
     files = len({leak.value for leak in leaks if leak.kind == "content"})
     if files:
         parts.append(f"{files} identical {'file' if files == 1 else 'files'}")
     verb = "is" if len(groups) + files == 1 else "are"
-    return f"{' and '.join(parts)} {verb} on both sides of the split: this number is too high for new video"
+    both = f"{' and '.join(parts)} {verb} on both sides of the split: this number is too high for new video"
+    return "; ".join([both, *said])
+
+
+def _listed(names: Sequence[str]) -> str:
+    return ", ".join(names[:NAMED]) + (", ..." if len(names) > NAMED else "")

@@ -13,6 +13,7 @@ RESAMPLES = 2000
 LEVEL = 0.95
 FEW = 5  # below this many groups the resamples are too alike to trust the width
 CHUNK = 250  # resamples held in memory at once
+METHODS = {"bootstrap": "percentile bootstrap", "exact": "exact binomial interval (Clopper and Pearson 1934)"}
 
 
 @dataclass(frozen=True, slots=True)
@@ -23,6 +24,7 @@ class Resampling:
         unit: what was resampled.
         units: how many of them there were.
         note: half a sentence on why there is no interval, or why to distrust it.
+        method: "bootstrap", or "exact" where all units are alike and resampling shows no spread.
         level: the share of resamples inside.
         resamples: how many were drawn.
     """
@@ -32,13 +34,14 @@ class Resampling:
     note: str | None = None
     level: float = LEVEL
     resamples: int = RESAMPLES
+    method: Literal["bootstrap", "exact"] = "bootstrap"
 
     def as_dict(self) -> dict[str, Any]:
         """For JSON."""
         return {
-            "method": f"percentile bootstrap over {self.unit}",
+            "method": f"{METHODS[self.method]} over {self.unit}",
             "level": self.level,
-            "resamples": self.resamples,
+            "resamples": self.resamples if self.method == "bootstrap" else 0,
             "units": self.units,
             "note": self.note,
         }
@@ -71,7 +74,7 @@ def bootstrap(
 
     Clips of one subject or one source video are right or wrong together, so clips are not drawn singly unless
     no group is known; a clip without a group is a group of its own. Efron & Tibshirani, An Introduction to
-    the Bootstrap, 1993.
+    the Bootstrap, 1993. Where every clip is right, or none, all resamples are alike: see `all_alike`.
 
     Args:
         true: `(N,)`, class indices.
@@ -90,10 +93,12 @@ def bootstrap(
         why = f"no interval: all test clips are one {unit[:-1]}, and it takes two or more to resample"
         return Interval(unit, units, why, level, resamples, accuracy=None, macro_f1=None)
 
+    right = true == predicted
+    if right.all() or not right.any():
+        return all_alike(unit, units, right=bool(right.all()), level=level, resamples=resamples)
     hits = np.zeros((units, classes))
     support = np.zeros((units, classes))
     answers = np.zeros((units, classes))
-    right = true == predicted
     known = (predicted >= 0) & (predicted < classes)
     np.add.at(hits, (member[right], true[right]), 1)
     np.add.at(support, (member, true), 1)
@@ -110,13 +115,30 @@ def bootstrap(
         macro_f1.append(macro_f1_of(drawn_hits, drawn_support, drawn_answers))
 
     note: str | None = None
-    if right.all() or not right.any():
-        whole = "every clip is right" if right.all() else "no clip is right"
-        note = f"{whole}, so resampling shows no spread; that is not certainty"
-    elif units < FEW:
+    if units < FEW:
         note = f"only {units} {unit} to resample: take the width of the interval as a rough guess"
     ends = [_percentiles(accuracy, level), _percentiles(macro_f1, level)]
     return Interval(unit, units, note, level, resamples, accuracy=ends[0], macro_f1=ends[1])
+
+
+def all_alike(unit: Literal["groups", "clips"], units: int, *, right: bool, level: float, resamples: int) -> Interval:
+    """Return the interval of accuracy where every clip is right, or none, so that resampling shows no spread.
+
+    It is the exact binomial interval (Clopper and Pearson 1934) for the share of groups whose clips are all right; the
+    share of clips that are right is at least as large.
+
+    Args:
+        unit: what would be resampled.
+        units: how many of them there are.
+        right: whether every clip is right; else none is.
+        level: the level of the interval.
+        resamples: how many would be drawn.
+    """
+    bound = ((1 - level) / 2) ** (1 / units)
+    ends = (bound, 1.0) if right else (0.0, 1 - bound)
+    whole = "every clip is right" if right else "no clip is right"
+    note = f"{whole}, so resampling shows no spread: the interval is the exact one for {units} {unit} that are alike"
+    return Interval(unit, units, note, level, resamples, "exact", accuracy=ends, macro_f1=None)
 
 
 def macro_f1_of(

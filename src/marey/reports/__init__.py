@@ -17,7 +17,7 @@ from marey.reports.page import Plate, write_report
 from marey.reports.picture_files import save_picture
 from marey.reports.plots import History, plot_confusion, plot_curves, plot_per_class, plot_reliability
 from marey.reports.segment_files import SEGMENT_SUFFIXES, write_segments, write_thumbnails
-from marey.reports.sentences import answer
+from marey.reports.sentences import answer, frame_order
 from marey.reports.style import save_png
 from marey.reports.table import metrics_table
 from marey.reports.timeline_plot import plot_timeline
@@ -51,6 +51,7 @@ __all__ = [
     "comparison_table",
     "contact_sheet",
     "draw_caption",
+    "frame_order",
     "metrics_table",
     "plate_of",
     "plot_confusion",

@@ -14,10 +14,12 @@ import numpy.typing as npt
 from matplotlib.figure import Figure
 from PIL import Image
 
-from marey.evaluation import Evaluation, Metrics, Row, reliability
+from marey.evaluation import Evaluation, Metrics, OrderEffect, Row, reliability
 from marey.reports import sentences
+from marey.reports.picture_files import save_picture
 from marey.reports.plots import History, plot_confusion, plot_curves, plot_per_class, plot_reliability
 from marey.reports.style import save_png
+from marey.whole_file import write_whole
 
 MISTAKES = 12
 PLOTS = ("confusion", "per_class", "reliability", "curves")
@@ -54,6 +56,7 @@ def write_report(
     recipe_text: str | None = None,
     histories: Sequence[History] | None = None,
     facts: Mapping[str, str] | None = None,
+    frame_order: OrderEffect | None = None,
     mistake_plates: Plate | None = None,
     mistakes: int = MISTAKES,
 ) -> Path:
@@ -66,6 +69,7 @@ def write_report(
         recipe_text: the recipe of the run, shown as it is.
         histories: the training curves, one a fold.
         facts: name -> value of what else is needed to have the numbers again (versions, machine, command).
+        frame_order: what another order of the frames changes, where that was tested.
         mistake_plates: makes the picture of a mistaken clip.
         mistakes: how many mistakes to show, the most confident first.
 
@@ -90,9 +94,10 @@ def write_report(
         mistake_count=len(evaluation.most_confident_mistakes(metrics.clips)),
         recipe=recipe_text,
         facts=facts or {},
+        frame_order=frame_order,
     )
     path = out / "report.html"
-    path.write_bytes(text.encode("utf-8", "replace"))  # a file name may hold bytes that are no text
+    write_whole(path, text)
     return path
 
 
@@ -140,7 +145,7 @@ def _mistakes(evaluation: Evaluation, k: int, plate: Plate | None, folder: Path)
         if pixels is not None:
             image = Image.fromarray(pixels)
             image.thumbnail((PLATE, PLATE))
-            image.save(folder / f"mistake_{number:02d}.png")
+            save_picture(np.asarray(image), folder / f"mistake_{number:02d}.png")
             buffer = io.BytesIO()
             image.save(buffer, "JPEG", quality=85)  # a tenth of the PNG: the page has to fit into a mail
             alt = f"All instants of {row.clip} on one plate: {row.label}, taken for {predicted}."
@@ -177,5 +182,11 @@ def environment() -> jinja2.Environment:
         lstrip_blocks=True,
         undefined=jinja2.StrictUndefined,
     )
-    environment.filters |= {"share": sentences.share, "count": sentences.count, "span": sentences.span}
+    environment.filters |= {
+        "answer": sentences.answer,
+        "count": sentences.count,
+        "frame_order": sentences.frame_order,
+        "share": sentences.share,
+        "span": sentences.span,
+    }
     return environment

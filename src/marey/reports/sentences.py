@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import numpy as np
 
-from marey.evaluation import Evaluation, Metrics, Resampling
+from marey.evaluation import Evaluation, Metrics, OrderEffect, Resampling
 
 CLEAR_GAP = 0.05  # a confidence this far from the accuracy deserves a word
 
@@ -32,15 +32,51 @@ def span(ends: tuple[float, float] | None, digits: int = 2) -> str:
 
 
 def answer(metrics: Metrics) -> str:
-    """The result in one sentence: "0.93 of 60 clips right [0.87, 0.98], leave one group out, 10 folds"."""
-    right = f"{share(metrics.accuracy)} of {count(metrics.clips, 'clip')} right {span(metrics.interval.accuracy)}"
-    return ", ".join(part for part in (right.strip(), metrics.protocol) if part)
+    """Return the result in one sentence.
+
+    As in "56 of 60 clips right (0.93, 0.87 to 0.98), leave one group out, 10 folds", or where every clip is right "6
+    of 6 clips right (at least 0.54 with 95 %), 1 split; no groups known: this may be too high".
+    """
+    said = ", ".join(part for part in (right_clips(metrics), metrics.protocol) if part)
+    doubt = "; no groups known: this may be too high" if metrics.interval.unit == "clips" else ""
+    return f"{said}{doubt}"
+
+
+def right_clips(metrics: Metrics) -> str:
+    """Return how many clips are right, and how far that can be trusted: "56 of 60 clips right (0.93, 0.87 to 0.98)"."""
+    number = round(metrics.accuracy * metrics.clips)
+    right = f"{number:,} of {count(metrics.clips, 'clip')} right"
+    ends, level = metrics.interval.accuracy, f"{100 * metrics.interval.level:.0f} %"
+    if ends is None:
+        return f"{right} ({share(metrics.accuracy)})"
+    if metrics.interval.method == "exact":
+        at = f"at least {share(ends[0])}" if number else f"at most {share(ends[1])}"
+        return f"{right} ({at} with {level})"
+    return f"{right} ({share(metrics.accuracy)}, {share(ends[0])} to {share(ends[1])})"
+
+
+def frame_order(effect: OrderEffect) -> str:
+    """Return what another order of the frames changes.
+
+    As in "frames in their order 0.93, shuffled 0.61: -0.32 [-0.43, -0.21], p = 0.002; what is lost is what the model
+    knows of time".
+    """
+    found = effect.difference
+    said = f"frames in their order {share(effect.given.accuracy)}, {effect.order} {share(effect.changed.accuracy)}"
+    if found.accuracy is not None:
+        said += f": {0.0 - found.accuracy:+.2f}"
+    if found.interval is not None:
+        low, high = found.interval
+        said += f" [{0.0 - high:+.2f}, {0.0 - low:+.2f}]"
+    if found.p is not None:
+        said += f", p = {found.p:.2g}"
+    return f"{said}; what is lost is what the model knows of time"
 
 
 def about_intervals(drawn: Resampling, *, there: bool) -> list[str]:
     """What was resampled for intervals, where there are any, and what their note says: a sentence each."""
     said = []
-    if there:
+    if there and drawn.method == "bootstrap":
         said.append(
             f"The intervals hold {drawn.level:.0%} of {drawn.resamples:,} resamples of the "
             f"{count(drawn.units, drawn.unit.removesuffix('s'))} of the test set."

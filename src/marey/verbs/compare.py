@@ -12,6 +12,7 @@ from typing import TYPE_CHECKING, Any, Literal
 
 from marey.errors import MareyError, UsageError
 from marey.verbs.reporter import SILENT, Once, Reporter
+from marey.whole_file import write_whole
 
 if TYPE_CHECKING:
     from marey.data import Manifest
@@ -86,15 +87,18 @@ def compare(
             MAREY_ENGINE says, else auto.
         if_exists: what to do with runs in `out`: "resume" takes them as they are, "restart" makes them anew.
     """
+    call = dict(locals())
+
     import torch
 
     from marey.data import data_hash
     from marey.encoders import PIXELS
     from marey.reports import Entry, write_comparison
     from marey.training import load_recipe, plan
+    from marey.verbs.origin import command_line
     from marey.verbs.prepare import load_labelled, pick_device
     from marey.verbs.results import versions
-    from marey.verbs.run_folder import run_state
+    from marey.verbs.run_folder import claim_folder, run_state
     from marey.verbs.train import train
 
     out, reporter = Path(out), Once(reporter)
@@ -102,6 +106,7 @@ def compare(
         raise UsageError(f"seeds={seeds}: at least one run of each recipe is needed")
     if if_exists not in ("resume", "restart"):
         raise UsageError(f"if_exists='{if_exists}' is neither 'resume' nor 'restart'")
+    command = command_line("compare", compare, call)
     where = pick_device(device)
     asked = {
         name: [load_recipe(file, changes=[*(set or ()), f"seed={seed}"]) for seed in range(seeds)]
@@ -109,6 +114,9 @@ def compare(
     }
     manifest, _ = load_labelled(data, group_regex=group_regex, exclude=exclude, reporter=reporter)
     hashed = data_hash(manifest)
+    claim_folder(out, marks=("comparison.json", "compare.json"), what="a comparison")
+    out.mkdir(parents=True, exist_ok=True)
+    write_whole(out / "comparison.json", json.dumps({"command": command}, indent=1) + "\n", alone=True)
     protocols: dict[str, list[Protocol]] = {}
     for name, chosen in asked.items():
         protocols[name] = [plan(manifest, folds=folds, test=each.test, seed=each.seed) for each in chosen]
@@ -163,6 +171,7 @@ def compare(
         protocol=_protocol(next(iter(protocols.values()))),
         notes=notes,
         facts={
+            "command": command,
             "data": manifest.source,
             "groups": manifest.grouping,
             "data hash": hashed,

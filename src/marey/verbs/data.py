@@ -12,6 +12,7 @@ from typing import TYPE_CHECKING, Any, Final, Literal
 
 from marey.errors import UsageError
 from marey.verbs.reporter import SILENT, Reporter, Stage
+from marey.whole_file import require_writable
 
 if TYPE_CHECKING:
     from marey.data import Manifest, NamedData, Part, ScanRow
@@ -227,6 +228,9 @@ def scan(
     from marey.prediction.sources import find_clips
     from marey.video import Limits
 
+    if quarantine is not None:
+        require_writable(quarantine)
+
     source: Any
     try:
         source = load_data(data, missing="keep")
@@ -280,6 +284,7 @@ def split(
 
     if out.exists():
         raise UsageError(f"{out} exists, and is left as it is; choose another --out")
+    require_writable(out)
     manifest = load_data(data, group_regex=group_regex)
     parts = holdout(manifest.clips, test=test, val=val, seed=seed, by=by)
     sides: tuple[tuple[Part, tuple[int, ...]], ...] = (
@@ -290,7 +295,6 @@ def split(
     side = {index: name for name, members in sides for index in members}
     clips = [replace(clip, split=side[index]) for index, clip in enumerate(manifest.clips)]
     divided = manifest.with_clips(clips)
-    out.parent.mkdir(parents=True, exist_ok=True)
     write_manifest(divided, out)
     leaks = find_leaks(clips, (*parts.train, *parts.val), parts.test)
     notes = [manifest.grouping, *manifest.notes, *parts.notes]

@@ -11,6 +11,7 @@ from typing import TYPE_CHECKING, Any, Literal
 from marey.errors import UsageError, VideoError
 from marey.verbs.data import DataSet
 from marey.verbs.reporter import SILENT, Reporter, Stage
+from marey.whole_file import require_new, require_writable
 
 if TYPE_CHECKING:
     from marey.data import ArraySet, FeatureFiles, FeatureTable, Manifest, NewClip
@@ -139,6 +140,8 @@ def export(
 
     chosen = load_recipe(recipe, changes=set or ())
     where = pick_device(device)
+    require_new(Path(out))
+    require_writable(Path(out))
     manifest = load_data(data, group_regex=group_regex)
     encoder = load_encoder(chosen.encoder, frames=chosen.sampling.count, device=where, engine=engine)
     contract = encoder.contract(sampling=chosen.sampling, streams=chosen.streams, fit=chosen.fit)

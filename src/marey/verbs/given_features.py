@@ -11,7 +11,7 @@ from pydantic import ValidationError
 from marey.data import Clip, FeatureTable, Manifest, read_feature_folder
 from marey.data.hashing import values_hash
 from marey.encoders import GIVEN, Contract, EncoderSpec, Features, MultiView, Stream
-from marey.errors import DatasetError, VideoError
+from marey.errors import DatasetError, VideoError, inner_sentence
 from marey.models import ActionModel
 from marey.training import Recipe
 from marey.training.recipe import Views
@@ -127,7 +127,7 @@ def _stated(table: FeatureTable, dims: Mapping[str, int]) -> Contract:
     try:
         contract = Contract.model_validate(table.contract)
     except ValidationError as error:
-        raise DatasetError(f"{table.source} has a contract that cannot be read: {error}") from error
+        raise DatasetError(f"{table.source} has a contract that cannot be read: {inner_sentence(error)}") from error
     stated = dict.fromkeys(contract.streams, contract.dim)
     if contract.gives_pictures or stated != dims:
         raise DatasetError(

@@ -2,7 +2,9 @@
 
 from __future__ import annotations
 
+import math
 import re
+import shutil
 import time
 from collections.abc import Callable, Iterator, Mapping, Sequence
 from contextlib import contextmanager
@@ -12,11 +14,14 @@ from typing import TYPE_CHECKING, Final, Literal
 import torch
 from pydantic import ValidationError
 
-from marey.data import Manifest, ScanRow, load_data, read_quarantine, write_quarantine
+from marey.data import Clip, Manifest, ScanRow, load_data, propose_group_regex, read_quarantine, write_quarantine
+from marey.data.clip import listing
+from marey.data.download import in_words
 from marey.encoders import Contract, Encoder, FeatureCache, Features, Progress, iterate_views
-from marey.errors import DatasetError, UnknownNameError, UsageError, VideoError
+from marey.errors import DatasetError, UnknownNameError, UsageError, VideoError, did_you_mean
 from marey.prediction import Segmentation
 from marey.verbs.reporter import Reporter
+from marey.whole_file import require_writable
 
 if TYPE_CHECKING:
     from marey.training import Protocol, Recipe
@@ -67,11 +72,32 @@ def load_labelled(
         )
     reporter.say(f"{len(manifest.clips)} clips of {len(manifest.labels)} classes from {manifest.source}")
     reporter.say(manifest.grouping)
+    if all(clip.group is None for clip in manifest.clips):
+        proposed = propose_group_regex(manifest)
+        if proposed is not None:
+            expression, groups = proposed
+            reporter.say(
+                f"the file names seem to tell {len(groups)} groups ({listing(groups)}); if they are people or source "
+                f"videos, add --group-regex '{expression}'"
+            )
     for note in manifest.notes:
         reporter.say(note)
     if excluded:
         reporter.say(f"{len(excluded)} clips excluded by name ({exclude})")
     return manifest, excluded
+
+
+def require_known_labels(clips: Sequence[Clip], labels: Sequence[str]) -> None:
+    """Refuse clips of a class that a model does not have, before any of them is read.
+
+    Raises:
+        DatasetError: there is one.
+    """
+    for clip in clips:
+        if clip.label not in labels:
+            raise DatasetError(
+                f"{clip.id}: the model has no label '{clip.label}'; {did_you_mean(str(clip.label), labels)}"
+            )
 
 
 def read_views(
@@ -87,8 +113,10 @@ def read_views(
     plain, *_ = views = recipe.views.readings
     learnt_from = {index for split in protocol.splits for index in (*split.train, *split.val)}
     readings = [(clip, views if index in learnt_from else (plain,)) for index, clip in enumerate(manifest.clips)]
+    cache = FeatureCache()
+    _warn_of_space(sum(len(wanted) for _, wanted in readings), contract, cache, reporter)
     with watched(reporter, "reading clips", len(readings)) as watch:
-        found = list(iterate_views(readings, encoder, contract, cache=FeatureCache(), on_progress=watch))
+        found = list(iterate_views(readings, encoder, contract, cache=cache, on_progress=watch))
     sided = [label for label in manifest.labels if _SIDE.search(label)]
     if recipe.views.mirrored == "train" and sided:
         reporter.say(f"'{sided[0]}' speaks of a side, and mirror images teach both: --set views.mirrored=none")
@@ -97,6 +125,20 @@ def read_views(
         [result if isinstance(result, VideoError) else result.get(view, result[plain]) for result in found]
         for view in views
     ]
+
+
+def _warn_of_space(readings: int, contract: Contract, cache: FeatureCache, reporter: Reporter) -> None:
+    """Say before the work that the disk of the cache may be too small for it; some of it may be there already."""
+    numbers = math.prod(contract.shape) * (1 if contract.gives_pictures else 4 * contract.sampling.count)
+    needed = readings * len(contract.streams) * numbers
+    require_writable(cache.root)
+    cache.root.mkdir(parents=True, exist_ok=True)
+    free = shutil.disk_usage(cache.root).free
+    if needed > free:
+        reporter.say(
+            f"features of all clips take up to {in_words(needed)}, and {cache.root} has {in_words(free)} free: make "
+            "room there, or let MAREY_CACHE name a folder on a larger disk"
+        )
 
 
 def read_tests(

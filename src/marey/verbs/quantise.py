@@ -16,6 +16,7 @@ if TYPE_CHECKING:
     from marey.data import Clip
     from marey.encoders import Encoder, FrozenNetwork
     from marey.models import ActionModel
+    from marey.verbs.held_out import Fold
 
 _PICTURES: Final = 300  # that the ranges come from, at most
 _CLIPS: Final = 100  # that those are of, at most
@@ -75,7 +76,7 @@ class Quantised:
 
 def quantise(
     run: Path,
-    data: str,
+    data: str | None = None,
     *,
     out: Path | None = None,
     group_regex: str | None = None,
@@ -91,30 +92,31 @@ def quantise(
 
     Args:
         run: the folder that `marey train` has left.
-        data: what the run was trained on: a folder of class folders, a manifest, or the name of a data set.
+        data: what the run was trained on, where the run does not remember it: a folder of class folders, a manifest,
+            or the name of a data set.
         out: folder of the new model; by default beside the run, with -int8 after its name.
-        group_regex: as it was given to `marey train`.
+        group_regex: as it was given to `marey train`, where the run does not remember it.
         exclude: likewise.
         engine: what runs the encoder in float32: auto (the fastest here), pytorch, openvino or onnxruntime; by default
             what MAREY_ENGINE says, else auto.
     """
-    from marey.data import data_hash
     from marey.encoders import load_frame_network
     from marey.models import check_place, load_model, save_model
     from marey.verbs.cost import clips_per_second
-    from marey.verbs.prepare import load_labelled
+    from marey.verbs.held_out import load_own_data, read_folds
+    from marey.verbs.run_folder import read_origin
+    from marey.whole_file import require_writable
 
     run = Path(run)
     place = Path(out) if out is not None else run.with_name(f"{run.resolve().name}-int8")
     check_place(place)
+    require_writable(place)
     model = load_model(run)
     _check_kind(run, model)
-    manifest, _ = load_labelled(data, group_regex=group_regex, exclude=exclude, reporter=reporter)
-    if data_hash(manifest) != model.config.made_with.get("data_hash"):
-        raise UsageError(
-            f"{data} is not what {run} was trained on: name the same data, with the same --group-regex and --exclude"
-        )
-    folds = _folds(run, model, manifest.clips)
+    manifest, _ = load_own_data(
+        run, model, data, origin=read_origin(run), group_regex=group_regex, exclude=exclude, reporter=reporter
+    )
+    folds = read_folds(run, model, manifest.clips)
     encoder = model.load_encoder(engine=engine)
     network = load_frame_network(model.config.contract.encoder)
     megabytes = sum(values.numel() * values.element_size() for values in network.state_dict().values()) / 1e6
@@ -122,7 +124,7 @@ def quantise(
     with reporter.stage("calibrating and testing", len(folds) + 1) as stage:
         for number, fold in enumerate(folds):
             stage.advance(number)
-            small, pictures = _in_int8(fold.model, network, fold.train)
+            small, pictures = _in_int8(fold.model, network, _learnt_from(run, fold, manifest.clips))
             answers += _ask(fold, encoder, small)
         stage.advance(len(folds))
         if len(folds) > 1:
@@ -152,15 +154,6 @@ def quantise(
 
 
 @dataclass(frozen=True)
-class _Fold:
-    """A model of the run, the clips that it learned from, and those that it was tested on."""
-
-    model: ActionModel
-    train: tuple[Clip, ...]
-    test: tuple[Clip, ...]
-
-
-@dataclass(frozen=True)
 class _Answer:
     """A held-out clip, its label, and what it was called; None where it could not be read."""
 
@@ -183,33 +176,11 @@ def _check_kind(run: Path, model: ActionModel) -> None:
         )
 
 
-def _folds(run: Path, model: ActionModel, clips: Sequence[Clip]) -> list[_Fold]:
-    """The trainings of a run, as its predictions.csv and its models tell."""
-    from marey.data import content_hash
-    from marey.evaluation import read_predictions
-    from marey.models import load_model
-
-    _, rows = read_predictions(run / "predictions.csv")
-    by_id = {clip.id: clip for clip in clips}
-    tested: dict[int | None, list[Clip]] = {}
-    for row in rows:
-        if row.clip not in by_id:
-            raise UsageError(f"{run} was tested on {row.clip}, which is not among the clips that were named")
-        tested.setdefault(row.fold, []).append(by_id[row.clip])
-    contents: dict[str, str] = {}
-    for clip in clips:
-        with suppress(VideoError):
-            contents[clip.id] = content_hash(clip.path)
-    folds = []
-    for number, test in tested.items():
-        trained = model if number is None else load_model(run / "folds" / f"{number:02d}" / "model")
-        learnt = set(trained.config.made_with.get("trained_on", ()))
-        held_out = {clip.id for clip in test}
-        train = tuple(clip for clip in clips if contents.get(clip.id) in learnt and clip.id not in held_out)
-        if not train:
-            raise DatasetError(f"none of the clips that {run} learned from can be read: its ranges cannot be measured")
-        folds.append(_Fold(trained, train, tuple(test)))
-    return folds
+def _learnt_from(run: Path, fold: Fold, clips: Sequence[Clip]) -> tuple[Clip, ...]:
+    found = fold.learnt_from(clips)
+    if not found:
+        raise DatasetError(f"none of the clips that {run} learned from can be read: its ranges cannot be measured")
+    return found
 
 
 def _in_int8(model: ActionModel, network: FrozenNetwork, clips: Sequence[Clip]) -> tuple[ActionModel, int]:
@@ -236,7 +207,7 @@ def _in_int8(model: ActionModel, network: FrozenNetwork, clips: Sequence[Clip]) 
     return replace(model, config=config, network=found), len(seen)
 
 
-def _ask(fold: _Fold, encoder: Encoder, small: ActionModel) -> list[_Answer]:
+def _ask(fold: Fold, encoder: Encoder, small: ActionModel) -> list[_Answer]:
     """What both models call the clips of a fold; features in int8 are of this fold alone, and not kept."""
     from marey.encoders import FeatureCache
     from marey.prediction import Predictor

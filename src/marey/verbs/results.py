@@ -16,7 +16,7 @@ import torch
 from marey.data import Clip, Leak, content_hash, find_leaks
 from marey.encoders import Features, clip_span
 from marey.errors import VideoError
-from marey.evaluation import Evaluation, Metrics, Row, write_metrics, write_predictions
+from marey.evaluation import Evaluation, Metrics, OrderEffect, Row, write_metrics, write_predictions
 from marey.models import ModelConfig
 from marey.prediction import mean_of_views
 from marey.reports import History, chronophotograph, write_report
@@ -39,6 +39,7 @@ class EvaluationResult:
         report: the page.
         model: the model folder.
         notes: what the person should know beside the numbers.
+        frame_order: what another order of the frames changed, where that was tested.
     """
 
     metrics: Metrics
@@ -46,6 +47,7 @@ class EvaluationResult:
     report: Path
     model: Path
     notes: tuple[str, ...] = ()
+    frame_order: OrderEffect | None = None
 
     def as_dict(self) -> dict[str, Any]:
         """For JSON."""
@@ -55,6 +57,7 @@ class EvaluationResult:
             "report": str(self.report),
             "notes": list(self.notes),
             "metrics": self.metrics.as_dict(),
+            **({"frame_order": self.frame_order.as_dict()} if self.frame_order is not None else {}),
         }
 
 
@@ -95,16 +98,19 @@ def tested(
 
 
 def leaks_from_training(config: ModelConfig, clips: Sequence[Clip]) -> tuple[Leak, ...]:
-    """The clips among these whose file a model was trained on, whatever it is called now."""
-    trained_on = set(config.made_with.get("trained_on", ()))
+    """The clips among these whose file a model was trained on, whatever it is called now, or a group of that name."""
+    trained_on, trained_groups = (set(config.made_with.get(name, ())) for name in ("trained_on", "groups"))
     leaks = []
-    for clip in clips:
+    for path, clip in {clip.path: clip for clip in reversed(clips)}.items():
         try:
-            content = content_hash(clip.path)
+            content = content_hash(path)
         except VideoError:
             continue  # it fails in the evaluation, and is counted there
         if content in trained_on:
             leaks.append(Leak("content", content, ("training",), (clip.id,)))
+    for group in sorted({clip.group for clip in clips if clip.group is not None} & trained_groups):
+        ids = tuple(clip.id for clip in clips if clip.group == group)
+        leaks.append(Leak("group_name", group, ("training",), ids))
     return tuple(leaks)
 
 
@@ -117,6 +123,7 @@ def write_results(
     recipe_text: str | None = None,
     histories: Sequence[History] | None = None,
     facts: Mapping[str, str] | None = None,
+    frame_order: OrderEffect | None = None,
 ) -> Path:
     """Write metrics.json, predictions.csv and report.html with its pictures; returns the page."""
     folder.mkdir(parents=True, exist_ok=True)
@@ -130,6 +137,7 @@ def write_results(
         recipe_text=recipe_text,
         histories=histories,
         facts={**versions(), **(facts or {})},
+        frame_order=frame_order,
         mistake_plates=lambda row: _plate(by_id[row.clip]),
     )
 

@@ -14,14 +14,23 @@ import yaml
 from marey.data.hashing import values_hash
 from marey.errors import RecipeError, UsageError
 from marey.training import Protocol, Recipe, load_recipe
+from marey.verbs.origin import Origin
 from marey.verbs.reporter import Reporter
-from marey.whole_file import part_of, write_whole
+from marey.whole_file import part_of, require_writable, write_whole
 
 _RUN: Final = "run.json"
 _RECIPE: Final = "recipe.yaml"
 _FOLDERS: Final = ("folds", "model", "plots")
 _FILES: Final = ("metrics.json", "predictions.csv", "report.html", "quarantine.csv")
 _LAST: Final = ("model/config.json", *_FILES[:3])  # what a finished run has left
+_KINDS: Final = {
+    _RUN: "a run",
+    "config.json": "a model",
+    "study.db": "a search",
+    "comparison.json": "a comparison",
+    "evaluation.json": "an evaluation",
+}
+"""File that only one kind of result has -> what it is called."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -44,7 +53,14 @@ class Times:
 
 
 def claim_run(
-    out: Path, *, recipe: Recipe, data_hash: str, protocol: Protocol, if_exists: str, reporter: Reporter
+    out: Path,
+    *,
+    recipe: Recipe,
+    data_hash: str,
+    protocol: Protocol,
+    origin: Origin,
+    if_exists: str,
+    reporter: Reporter,
 ) -> None:
     """Make the run's folder, or take over what a run of the very same recipe, data and splits has left there.
 
@@ -53,6 +69,7 @@ def claim_run(
         recipe: of the run that begins.
         data_hash: of its data.
         protocol: its splits.
+        origin: where its data are, and the command that makes it.
         if_exists: "resume" goes on with the same run; "restart" removes what an earlier one has left.
         reporter: hears when an earlier run goes on.
 
@@ -81,8 +98,9 @@ def claim_run(
                 kept = {"starts": before.get("starts", 1) + 1, "earlier": _seconds_spent(out, before)}
     out.mkdir(parents=True, exist_ok=True)
     kept["began"] = time.time()
-    _write(out, {**identity, **kept})  # first: without it, whatever else is in the folder is not a run's
-    (out / _RECIPE).write_text(recipe.to_yaml(), encoding="utf-8")
+    # First: without it, whatever else is in the folder is not a run's.
+    _write(out, {**identity, "origin": origin.as_dict(), **kept})
+    write_whole(out / _RECIPE, recipe.to_yaml(), alone=True)
 
 
 def run_state(
@@ -99,6 +117,41 @@ def run_state(
         return "absent"
     _refuse_another(out, _read(out), _identity(recipe, data_hash, protocol), recipe)
     return "finished" if all((out / name).is_file() for name in _LAST) else "begun"
+
+
+def read_origin(run: Path) -> Origin | None:
+    """Return where a run comes from; None for what is no run, or one of a version that did not note it.
+
+    Args:
+        run: the folder of a run, or the model folder in it.
+    """
+    folder = run_of(run)
+    return None if folder is None else Origin.read(_read(folder))
+
+
+def run_of(model: Path) -> Path | None:
+    """Return the run that a model folder belongs to, or the run itself; None where there is none."""
+    return next((folder for folder in (model, model.absolute().parent) if (folder / _RUN).is_file()), None)
+
+
+def claim_folder(out: Path, *, marks: tuple[str, ...], what: str) -> None:
+    """Make a folder for results, or take over one that the same command has left.
+
+    Args:
+        out: the folder.
+        marks: files that only that command leaves.
+        what: what it leaves, with its article.
+
+    Raises:
+        UsageError: it is a file, or holds other things, which would be mixed with the results or lost.
+        OSError: it cannot be written to.
+    """
+    if out.exists() and not out.is_dir():
+        raise UsageError(f"{out} is a file; give {what} a folder of its own with --out")
+    if out.is_dir() and any(out.iterdir()) and not any((out / mark).is_file() for mark in marks):
+        held = next((kind for name, kind in _KINDS.items() if (out / name).is_file()), f"other things than {what}")
+        raise UsageError(f"{out} holds {held}; give {what} a folder of its own with --out")
+    require_writable(out)
 
 
 def keep_times(out: Path, times: Times) -> None:

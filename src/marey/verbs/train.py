@@ -44,17 +44,21 @@ def train(
             MAREY_ENGINE says, else auto.
         if_exists: what to do with a run in `out`: "resume" it, or "restart" it from nothing.
     """
+    call = dict(locals())
+
     from marey.data import data_hash, is_features
     from marey.encoders import load_encoder
     from marey.evaluation import Evaluation
     from marey.models import save_model
     from marey.training import Experiment, load_recipe, plan, run_protocol
     from marey.verbs.given_features import given_features
+    from marey.verbs.origin import Origin, command_line
     from marey.verbs.prepare import load_labelled, name_unusable, pick_device, read_tests, read_views
     from marey.verbs.results import EvaluationResult, tested, versions, write_results
     from marey.verbs.run_folder import Times, claim_run, keep_times
 
     began = time.monotonic()
+    command = command_line("train", train, call)
     out = Path(out)
     chosen = load_recipe(recipe, changes=set or ())
     where = pick_device(device)
@@ -72,7 +76,16 @@ def train(
         reporter.say("sampling, streams and encoder are those that the features were made with, one reading a clip")
     protocol = plan(manifest, folds=folds, test=chosen.test, seed=chosen.seed)
     hashed = data_hash(manifest)
-    claim_run(out, recipe=chosen, data_hash=hashed, protocol=protocol, if_exists=if_exists, reporter=reporter)
+    origin = Origin.of(data, group_regex=group_regex, exclude=exclude, command=command)
+    claim_run(
+        out,
+        recipe=chosen,
+        data_hash=hashed,
+        protocol=protocol,
+        origin=origin,
+        if_exists=if_exists,
+        reporter=reporter,
+    )
 
     asked, pictures = time.monotonic(), 0
     if given is None:
@@ -133,6 +146,11 @@ def train(
         title=f"{chosen.name} on {Path(data).name}",
         recipe_text=chosen.to_yaml(),
         histories=[history for fold in trained for history in fold.histories],
-        facts={"groups": manifest.grouping, "data": manifest.source, "seconds": f"{time.monotonic() - began:.1f}"},
+        facts={
+            "command": command,
+            "groups": manifest.grouping,
+            "data": manifest.source,
+            "seconds": f"{time.monotonic() - began:.1f}",
+        },
     )
     return EvaluationResult(evaluation.metrics, out, page, out / "model", notes)

@@ -96,13 +96,17 @@ def tune(
             MAREY_ENGINE says, else auto.
         seed: of the choice of values.
     """
+    call = dict(locals())
+
     from marey.data.hashing import data_hash, values_hash
     from marey.reports import write_tuning
     from marey.training import load_recipe, plan
     from marey.training.tune import Study, scores, sole_use, validation_folds
+    from marey.verbs.origin import command_line
     from marey.verbs.prepare import load_labelled, pick_device
     from marey.verbs.results import versions
 
+    command = command_line("tune", tune, call)
     out = Path(out)
     if trials < 1:
         raise UsageError(f"trials={trials}: at least one is needed")
@@ -166,6 +170,7 @@ def tune(
             title=f"{chosen.name} on {Path(data).name}",
             notes=notes,
             facts={
+                "command": command,
                 "data": manifest.source,
                 "groups": manifest.grouping,
                 "data hash": identity["data"],

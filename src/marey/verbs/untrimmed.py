@@ -8,7 +8,7 @@ from dataclasses import dataclass
 from pathlib import Path
 from typing import TYPE_CHECKING, Any, Final
 
-from marey.errors import DatasetError, VideoError, did_you_mean
+from marey.errors import DatasetError, VideoError
 from marey.verbs.reporter import Reporter
 
 if TYPE_CHECKING:
@@ -16,6 +16,7 @@ if TYPE_CHECKING:
     from marey.evaluation import SegmentScores
     from marey.prediction import Predictor, Segmentation
     from marey.reports import PlayedVideo, UntrimmedEvaluation
+    from marey.verbs.origin import Mark
 
 _UNKNOWN_END: Final = 1.0  # s that a row without an end takes of a file whose length cannot be read
 _PARTS: Final = 100  # steps of a video on the progress bar
@@ -64,6 +65,7 @@ def evaluate_untrimmed(
     segmentation: Segmentation,
     excluded: tuple[str, ...],
     title: str,
+    made_by: Mark,
     reporter: Reporter,
 ) -> UntrimmedResult:
     """Play each file of the clips whole, and score what is found in it against the clips' spans.
@@ -78,30 +80,32 @@ def evaluate_untrimmed(
         segmentation: how probabilities become segments.
         excluded: ids of clips that were left out by name.
         title: of the page.
+        made_by: the command that makes the results again.
         reporter: hears how far it is.
 
     Raises:
-        DatasetError: a file has rows in several parts, or a label that the model has not.
+        DatasetError: a file has rows in several parts.
         UsageError: a window that the model cannot have.
     """
     from marey.data import data_hash
     from marey.reports import UntrimmedEvaluation, write_untrimmed
     from marey.verbs.results import leaks_from_training, versions
 
-    rows = _rows_of_files(manifest, clips, predictor.labels, part)
+    rows = _rows_of_files(manifest, clips, part)
     videos = _play(predictor, rows, segmentation, reporter)
     late = sum(one.start >= video.duration for video in videos if video.reason is None for one in video.truth)
     evaluation = UntrimmedEvaluation(
         videos=videos,
         segmentation=segmentation,
-        leaks=leaks_from_training(predictor.model.config, [of_file[0] for of_file in rows.values()]),
+        leaks=leaks_from_training(predictor.model.config, clips),
         protocol=f"{'all' if part == 'all' else f'the {part}'} videos of the data",
         data_hash=data_hash(manifest.with_clips(clips)),
         seed=int(predictor.model.config.made_with.get("recipe", {}).get("seed", 0)),
         excluded=excluded,
         notes=(_late(late),) if late else (),
     )
-    facts = {**versions(), "groups": manifest.grouping, "data": manifest.source}
+    facts = {**versions(), "command": made_by.command, "groups": manifest.grouping, "data": manifest.source}
+    made_by.write(out)
     page = write_untrimmed(evaluation, out, title=title, facts=facts)
     return UntrimmedResult(evaluation, out, page, model)
 
@@ -112,15 +116,8 @@ def _late(number: int) -> str:
     return f"{number} true segments begin after the end of their video, and count as not found."
 
 
-def _rows_of_files(
-    manifest: Manifest, clips: Sequence[Clip], labels: Sequence[str], part: str
-) -> dict[Path, list[Clip]]:
+def _rows_of_files(manifest: Manifest, clips: Sequence[Clip], part: str) -> dict[Path, list[Clip]]:
     """The clips of each file, in the order of the data."""
-    for clip in clips:
-        if clip.label not in labels:
-            raise DatasetError(
-                f"{clip.id}: the model has no label '{clip.label}'; {did_you_mean(str(clip.label), labels)}"
-            )
     rows: dict[Path, list[Clip]] = defaultdict(list)
     for clip in clips:
         rows[clip.path].append(clip)

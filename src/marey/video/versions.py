@@ -25,7 +25,8 @@ def open_input(file: Any, **options: Any) -> InputContainer:
     Raises:
         av.FFmpegError: it cannot be opened.
     """
-    return av.open(file, "r", **_TAGS, **options)
+    container: InputContainer = av.open(file, "r", **_TAGS, **options)
+    return container
 
 
 class Ratio(Protocol):
