@@ -22,6 +22,7 @@ from rich.table import Table
 import decoding
 import engines
 import extraction
+import gpu
 import heads
 import labels
 import memory
@@ -50,7 +51,10 @@ BENCHMARKS: Final[dict[str, Callable[[Setting], list[Line]]]] = {
     "heads": heads.measure,
     "service": service.measure,
 }
-BY_NAME: Final[dict[str, Callable[[Setting], list[Line]]]] = {"modes": modes.measure}  # not unless they are asked for
+BY_NAME: Final[dict[str, Callable[[Setting], list[Line]]]] = {  # not unless they are asked for
+    "gpu": gpu.measure,
+    "modes": modes.measure,
+}
 PART_OF: Final = {  # ratios that are measured together
     ratio: name
     for name, ratios in (
