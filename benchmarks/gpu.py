@@ -47,7 +47,7 @@ def _encoding(name: str, repeat: int) -> list[Line]:
     encoders: dict[str, Encoder] = {}
     for device in ("cpu", "cuda"):
         for precision in ("float32", "bfloat16"):
-            spec = EncoderSpec(name=name, weights="random", precision=precision)  # type: ignore[arg-type]
+            spec = EncoderSpec(name=name, weights="random", precision=precision)
             encoders[f"{device}, {precision}"] = load_encoder(spec, device=device, engine="auto")
     reference = encoders["cpu, float32"]
     frames = torch.randint(0, 256, (1, _FRAMES, 3, *reference.size), dtype=torch.uint8)

@@ -191,9 +191,7 @@ def test_a_training_that_is_interrupted_goes_on_to_the_same_bits(
 
 def test_a_training_that_diverges_ends_at_once_and_says_what_to_try(tmp_path: Path) -> None:
     training = Training(epochs=50, learning_rate=1e30, warmup=0.0)
-    with pytest.raises(
-        TrainingError, match=r"diverged in epoch \d+ of 50, .* up to \S+e\+29: val_loss"
-    ):
+    with pytest.raises(TrainingError, match=r"diverged in epoch \d+ of 50, .* up to \S+e\+29: val_loss"):
         train(training, validation=toy(9, seed=1))
     with pytest.raises(TrainingError, match=r"try a lower rate, as in --set training\.learning_rate=0\.001"):
         train(training)

@@ -149,7 +149,5 @@ def test_a_network_that_is_interrupted_goes_on_to_the_same_bits(
 
 
 def test_a_network_that_diverges_ends_at_once() -> None:
-    with pytest.raises(
-        TrainingError, match=r"diverged in epoch \d of 5, .* up to \S+e\+29: train_loss"
-    ):
+    with pytest.raises(TrainingError, match=r"diverged in epoch \d of 5, .* up to \S+e\+29: train_loss"):
         train(TRAINING.model_copy(update={"learning_rate": 1e30, "warmup": 0.0}), validation=pictures(seed=1))

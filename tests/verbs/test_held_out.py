@@ -145,7 +145,7 @@ def test_labels_that_the_model_does_not_have_are_refused_before_any_clip_is_read
     (tmp_path / "none.mp4").write_bytes(b"is never opened")
     for over in ("clips", "windows"):
         with pytest.raises(DatasetError, match="the model has no label 'bowing'; did you mean 'boxing'"):
-            verbs.evaluate(folded / "run", str(table), over=over, out=tmp_path / over)  # type: ignore[call-overload]
+            verbs.evaluate(folded / "run", str(table), over=over, out=tmp_path / over)
         assert not (tmp_path / over).exists()
 
 
