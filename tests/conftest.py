@@ -11,6 +11,7 @@ import os
 os.environ.setdefault("OMP_NUM_THREADS", "1")  # before torch is imported: the suite shares its machine
 os.environ.setdefault("MAREY_ENGINE", "pytorch")  # a trial for each small network would take longer than its tests
 
+import shutil
 import signal
 import wave
 from collections.abc import Callable, Iterator, Sequence
@@ -229,6 +230,30 @@ def _own_folders(tmp_path_factory: pytest.TempPathFactory) -> Iterator[None]:
         patch.setenv("MAREY_CACHE", str(tmp_path_factory.mktemp("cache")))
         patch.setenv("MAREY_DATA", str(tmp_path_factory.mktemp("data")))
         yield
+
+
+@pytest.fixture(scope="session", autouse=True)
+def current_folder(tmp_path_factory: pytest.TempPathFactory) -> Iterator[Path]:
+    """An empty folder, in which every test runs."""
+    folder = tmp_path_factory.mktemp("current")
+    with pytest.MonkeyPatch.context() as patch:
+        patch.chdir(folder)
+        yield folder
+    check_empty(folder)
+
+
+@pytest.fixture(autouse=True)
+def _leaves_the_current_folder_empty(current_folder: Path) -> Iterator[None]:
+    yield
+    check_empty(current_folder)
+
+
+def check_empty(folder: Path) -> None:
+    """Fail the test that left something in the current folder, and empty the folder for those after it."""
+    left = sorted(path.name for path in folder.iterdir())
+    for path in folder.iterdir():
+        shutil.rmtree(path) if path.is_dir() and not path.is_symlink() else path.unlink()
+    assert not left, f"left in the current folder: {', '.join(left)}"
 
 
 @pytest.fixture

@@ -46,6 +46,7 @@ def train_network(
             max_epochs=training.epochs,
             logger=_loggers(log_dir),
             callbacks=[KeepState(checkpoint)] if checkpoint is not None else [],
+            enable_checkpointing=checkpoint is not None,  # else it would write into ./checkpoints
             enable_progress_bar=False,
             enable_model_summary=False,
             log_every_n_steps=1,
