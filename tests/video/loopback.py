@@ -21,6 +21,7 @@ from typing import Any, Literal
 import av
 
 from conftest import draw
+from waiting import wait_until
 
 SIZE = (120, 160)
 _LONGEST = 1200  # bytes of an RTP packet's payload
@@ -52,12 +53,8 @@ def paced(frame_rate: float, count: int | None = None) -> Iterator[int]:
 
 
 def no_reader_is_left() -> bool:
-    """Whether the threads that read in the background end, soon."""
-    end = time.monotonic() + 3
-    while any(thread.name.startswith("reading") for thread in threading.enumerate()):
-        if time.monotonic() > end:
-            return False
-        time.sleep(0.02)
+    """Wait until no thread reads in the background any more."""
+    wait_until(lambda: not any(thread.name.startswith("reading") for thread in threading.enumerate()))
     return True
 
 
@@ -66,6 +63,7 @@ class Camera:
 
     Args:
         frame_rate: frames a second.
+        hurried: send as fast as the frames can be drawn, with the same timestamps.
         count: after so many frames it ends.
         ending: whether it then closes the connection or stands still.
         leap: from this frame on, its timestamps are so many seconds ahead.
@@ -76,12 +74,14 @@ class Camera:
         self,
         *,
         frame_rate: float = 50.0,
+        hurried: bool = False,
         count: int | None = None,
         ending: Literal["close", "stall"] = "close",
         leap: tuple[int, float] = (0, 0.0),
         damaged: Collection[int] = (),
     ) -> None:
         self._frame_rate = frame_rate
+        self._pace = 1e6 if hurried else frame_rate
         self._count = count
         self._ending = ending
         self._leap = leap
@@ -135,7 +135,7 @@ class Camera:
     def _play(self, connection: socket.socket) -> None:
         sequence = itertools.count()
         pictures = encode("libx264", self._frame_rate, preset="veryfast", tune="zerolatency", g="5")
-        for index, picture in zip(paced(self._frame_rate, self._count), pictures, strict=False):
+        for index, picture in zip(paced(self._pace, self._count), pictures, strict=False):
             if self._stopped.is_set():
                 return
             first, ahead = self._leap
@@ -241,14 +241,15 @@ def grow(path: Path, seconds: float) -> Answer:
     return answer
 
 
-def snapshots(frame_rate: float, count: int) -> Answer:
-    """The answer of a simple camera: JPEG pictures that replace each other."""
+def snapshots(count: int, *, pauses: dict[int, Callable[[], object]]) -> Answer:
+    """The answer of a simple camera: JPEG pictures that replace each other; before some of them it waits."""
 
     def answer(handler: BaseHTTPRequestHandler) -> None:
         handler.send_response(200)
         handler.send_header("Content-Type", "multipart/x-mixed-replace; boundary=frame")
         handler.end_headers()
-        for _, picture in zip(paced(frame_rate, count), encode("mjpeg", frame_rate), strict=False):
+        for index, picture in zip(range(count), encode("mjpeg", 25.0), strict=False):
+            pauses.get(index, lambda: None)()
             head = f"--frame\r\nContent-Type: image/jpeg\r\nContent-Length: {len(picture)}\r\n\r\n"
             handler.wfile.write(head.encode() + picture + b"\r\n")
 

@@ -15,9 +15,10 @@ from loopback import Camera, no_reader_is_left
 
 from marey.errors import VideoError
 from marey.video import Limits, open_live
+from waiting import PATIENCE, Clock, wait_until
 
 ReadIndex = Callable[[torch.Tensor], int]
-QUICK = Limits(timeout=1.5)
+ENDLESS = Limits(timeout=10 * PATIENCE)  # whoever waits for this limit is not waited for
 
 
 @pytest.fixture(autouse=True)
@@ -27,6 +28,7 @@ def _no_thread_is_left() -> Iterator[None]:
 
 
 def test_a_camera_is_seen_as_it_films(read_index: ReadIndex) -> None:
+    opened = time.monotonic()
     with Camera(frame_rate=50) as camera, open_live(camera.url) as playback:
         assert (playback.size, playback.frame_rate, playback.duration, playback.live) == ((120, 160), 50.0, None, True)
         before = -1
@@ -34,33 +36,27 @@ def test_a_camera_is_seen_as_it_films(read_index: ReadIndex) -> None:
             assert read_index(playback.picture(frame)) == frame.number > before
             assert frame.time == pytest.approx(frame.number / 50)
             assert frame.end == pytest.approx(frame.time + 0.02)
-            assert 0 <= time.monotonic() - frame.arrived < 1
+            assert opened <= frame.arrived <= time.monotonic()
             before = frame.number
             if frame.number > 60:
                 break
-    assert camera.gone.wait(3)
+    assert camera.gone.wait(PATIENCE)
 
 
 def test_who_is_late_gets_the_newest_frames_and_the_number_of_those_that_were_dropped(read_index: ReadIndex) -> None:
     with Camera(frame_rate=50) as camera, open_live(camera.url, buffer=2) as playback:
-        delivered, last = 0, 0
-        for _ in range(3):
-            time.sleep(0.4)
-            sent = camera.sent
+        for delivered in range(6):
+            lost = playback.dropped
+            if delivered % 2 == 0:  # late; and then at once
+                wait_until(lambda lost=lost: playback.dropped >= lost + 15)  # type: ignore[misc]
+                lost = playback.dropped
             frame = next(playback)
-            delivered += 1
-            last = read_index(playback.picture(frame))
-            assert sent - 12 <= last <= camera.sent  # 20 were sent since
-            assert playback.dropped >= last + 1 - delivered
-        assert playback.dropped >= 3 * 15
-        time.sleep(0.1)
-        waiting = [next(playback), next(playback)]
-        assert waiting[0].number == playback.dropped + delivered
-        assert waiting[1].number == waiting[0].number + 1
+            assert lost + delivered <= frame.number <= playback.dropped + delivered  # the camera films on meanwhile
+            assert read_index(playback.picture(frame)) == frame.number <= camera.sent
 
 
 def test_a_camera_that_hangs_up_is_an_error_after_its_last_frame(read_index: ReadIndex) -> None:
-    with Camera(frame_rate=50, count=70) as camera, open_live(camera.url, buffer=100) as playback:
+    with Camera(hurried=True, count=70) as camera, open_live(camera.url, buffer=100) as playback:
         seen: list[int] = []
         with pytest.raises(VideoError, match=r"truncated: it ended after 1\.4 s: the connection was closed") as caught:
             seen.extend(read_index(playback.picture(frame)) for frame in playback)
@@ -70,19 +66,27 @@ def test_a_camera_that_hangs_up_is_an_error_after_its_last_frame(read_index: Rea
 
 
 def test_a_camera_that_stands_still_is_an_error_after_the_time_limit() -> None:
-    with Camera(frame_rate=50, count=60, ending="stall") as camera, open_live(camera.url, limits=QUICK) as playback:
+    for limit in (1.0, 4.0, 16.0, 64.0):
         last = 0.0
-        with pytest.raises(VideoError, match=r"timeout: .*1\.5 s"):  # noqa: PT012
+        with (  # noqa: PT012
+            Camera(count=60, ending="stall") as camera,
+            pytest.raises(VideoError, match=rf"timeout: .* {limit:g} s"),
+            open_live(camera.url, limits=Limits(timeout=limit)) as playback,
+        ):
             for frame in playback:
                 last = frame.arrived
-        assert 1.4 < time.monotonic() - last < 3
+        if last:  # else it was not opened in time: a slow machine takes longer
+            assert time.monotonic() - last > limit - 0.1
+            return
+    raise AssertionError("the camera cannot be opened")
 
 
-def test_a_camera_that_was_started_again_does_not_send_the_clock_astray() -> None:
+def test_a_camera_that_was_started_again_does_not_send_the_clock_astray(monkeypatch: pytest.MonkeyPatch) -> None:
+    Clock("marey.video.live", patch=monkeypatch).step = 0.001
     for ahead in (5_000.0, -0.8):
         times: list[float] = []
         with (
-            Camera(frame_rate=50, count=100, leap=(60, ahead)) as camera,
+            Camera(hurried=True, count=100, leap=(60, ahead)) as camera,
             open_live(camera.url, buffer=200) as playback,
             pytest.raises(VideoError, match="truncated"),
         ):
@@ -91,13 +95,13 @@ def test_a_camera_that_was_started_again_does_not_send_the_clock_astray() -> Non
         steps = np.diff(times)
         assert (steps >= 0).all()
         np.testing.assert_allclose(steps[:59], 0.02, atol=1e-6)
-        assert steps[59] < 0.5
+        assert 0 < steps[59] < 0.02  # what has passed on the clock
         np.testing.assert_allclose(steps[60:], 0.02, atol=1e-6)
 
 
 def test_damaged_frames_of_a_camera_are_left_out_and_counted(read_index: ReadIndex) -> None:
     with (
-        Camera(frame_rate=50, count=100, damaged=[61, 75]) as camera,
+        Camera(hurried=True, count=100, damaged=[61, 75]) as camera,
         open_live(camera.url, buffer=200) as playback,
     ):
         seen: list[int] = []
@@ -112,32 +116,30 @@ def test_damaged_frames_of_a_camera_are_left_out_and_counted(read_index: ReadInd
 
 def test_leaving_in_the_middle_lets_go_of_the_camera() -> None:
     with Camera(frame_rate=50) as camera:
-        playback = open_live(camera.url)
+        playback = open_live(camera.url, limits=ENDLESS)
         next(playback)
-        start = time.monotonic()
         playback.close()
         playback.close()
-        assert time.monotonic() - start < 1
-        assert camera.gone.wait(1)
+        assert camera.gone.wait(PATIENCE)
         assert list(playback) == []
 
 
 def test_a_playback_that_is_forgotten_is_closed() -> None:
     with Camera(frame_rate=50) as camera:
-        for frame in open_live(camera.url):
+        for frame in open_live(camera.url, limits=ENDLESS):
             assert frame.number >= 0
             break
         del frame
-        assert camera.gone.wait(2)
+        assert camera.gone.wait(PATIENCE)
 
 
 def test_ctrl_c_ends_it_at_once() -> None:
     code = (
-        "import sys; from marey.video import open_live\n"
-        "with open_live(sys.argv[1]) as playback:\n"
+        "import sys; from marey.video import Limits, open_live\n"
+        f"with open_live(sys.argv[1], limits=Limits(timeout={ENDLESS.timeout})) as playback:\n"
         "    for frame in playback: print(frame.number, flush=True)\n"
     )
-    with Camera(frame_rate=50, count=60, ending="stall") as camera:
+    with Camera(hurried=True, count=60, ending="stall") as camera:
         process = subprocess.Popen(  # noqa: S603
             [sys.executable, "-c", code, camera.url],
             stdout=subprocess.PIPE,
@@ -146,11 +148,9 @@ def test_ctrl_c_ends_it_at_once() -> None:
         )
         assert process.stdout is not None
         process.stdout.readline()
-        time.sleep(1.5)
-        start = time.monotonic()
+        wait_until(lambda: camera.sent == 60)  # and then it waits for more
         process.send_signal(signal.SIGINT)
-        _, words = process.communicate(timeout=20)
-        assert time.monotonic() - start < 10  # and not after the time limit of 15 s
+        _, words = process.communicate(timeout=PATIENCE)
         assert words.decode().rstrip().endswith("KeyboardInterrupt")
 
 

@@ -2,7 +2,6 @@ from __future__ import annotations
 
 import os
 import sys
-import time
 from collections.abc import Callable
 from fractions import Fraction
 from itertools import pairwise
@@ -17,6 +16,7 @@ import torch
 from conftest import MakeVideo, draw
 from marey.errors import UnknownNameError, UsageError, VideoError
 from marey.video import Limits, decode, play, probe
+from waiting import Clock
 
 ReadIndex = Callable[[torch.Tensor], int]
 
@@ -116,16 +116,24 @@ def test_the_size_is_that_of_the_picture_as_it_is_shown(
         assert playback.picture(frame).shape == ((3, 160, 120) if turned else (3, 120, 160))
 
 
-def test_the_time_limit_is_for_each_frame_and_not_for_the_whole_file(make_video: MakeVideo, tmp_path: Path) -> None:
+def test_the_time_limit_is_for_each_frame_and_not_for_the_whole_file(
+    make_video: MakeVideo, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
     path = make_video(tmp_path / "a.mp4", seconds=1.0)
-    start = time.monotonic()
-    with play(path, limits=Limits(timeout=0.3)) as playback:
+    clock = Clock("marey.video.limits", "marey.video.playback", patch=monkeypatch)
+    with play(path, limits=Limits(timeout=3.0)) as playback:
+        numbers = []
         for frame in playback:
-            time.sleep(0.4 if frame.number % 12 == 0 else 0)
-        assert frame.number == 24
-    assert time.monotonic() - start > 1.0
+            numbers.append(frame.number)
+            clock.now += 4.0  # what the caller does with a frame is not the file's time
+        assert numbers == list(range(25))
+    with play(path, limits=Limits(timeout=3.0)) as playback:
+        next(playback)
+        clock.step = 2.0
+        with pytest.raises(VideoError, match="timeout"):
+            list(playback)
     with pytest.raises(VideoError, match="timeout"):
-        play(path, limits=Limits(timeout=1e-9))
+        play(path, limits=Limits(timeout=1.0))
 
 
 def test_damage_is_an_error_after_the_frames_before_it(

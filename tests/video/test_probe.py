@@ -10,6 +10,7 @@ from PIL import Image
 from conftest import MakeVideo
 from marey.errors import Reason, VideoError
 from marey.video import Limits, decode, probe
+from waiting import Clock
 
 
 def reason_of(path: Path | str, limits: Limits = Limits()) -> Reason:  # noqa: B008
@@ -92,13 +93,21 @@ def test_pictures_and_files_over_the_limits_are_too_large(make_video: MakeVideo,
     assert reason_of(bomb) == "too_large"
 
 
-def test_reading_ends_when_the_time_is_up(make_video: MakeVideo, tmp_path: Path) -> None:
-    path = make_video(tmp_path / "a.mp4", seconds=0.2)
-    assert reason_of(path, Limits(timeout=1e-9)) == "timeout"
-    long = make_video(tmp_path / "b.mp4", seconds=20.0, size=(240, 320), gop=1000)
-    with pytest.raises(VideoError) as caught:
-        decode(long, [19.0], limits=Limits(timeout=0.02))
-    assert caught.value.reason == "timeout"
+def test_reading_ends_when_the_time_is_up(
+    make_video: MakeVideo, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    path = make_video(tmp_path / "a.mp4", seconds=2.0, gop=1000)
+    clock = Clock("marey.video.limits", patch=monkeypatch)
+    decode(path, [1.9])
+    looks = clock.looks
+    assert looks > 48  # at each frame before the one that is asked for, too
+    clock.step = 1.0
+    for moment in (1, looks // 2, looks - 2):
+        with pytest.raises(VideoError) as caught:
+            decode(path, [1.9], limits=Limits(timeout=moment))
+        assert caught.value.reason == "timeout"
+    decode(path, [1.9], limits=Limits(timeout=looks))
+    assert reason_of(path, Limits(timeout=1)) == "timeout"
 
 
 @pytest.mark.parametrize("name", ["playlist.m3u8", "playlist.mp4"])
