@@ -7,7 +7,6 @@ import re
 import subprocess
 import sys
 import threading
-import time
 from collections.abc import Callable, Iterator
 from contextlib import AbstractContextManager, contextmanager
 from dataclasses import dataclass
@@ -18,10 +17,12 @@ import httpx
 import pytest
 
 from marey.service import Layout, Settings, batching, find_models
-from marey.service.jobs import JobStore
+from marey.service.jobs import Job, JobStore
+from marey.service.runner import JobRunner
 from marey.service.server import Server, address_of, listen
 from marey.service.service import Service
 from marey.video import probe
+from waiting import PATIENCE, wait_until
 
 LAYOUT = Layout(decoders=2, encoders=2, threads=1, batch=4, linger=0.0)
 
@@ -65,11 +66,11 @@ def serve(small_run: Path) -> Serve:
             thread = threading.Thread(target=server.run, args=([listener],))
             thread.start()
             try:
-                assert ready.wait(30)
+                assert ready.wait(PATIENCE)
                 yield Running(url, service, jobs)
             finally:
                 server.should_exit = True
-                thread.join(60)
+                thread.join(PATIENCE)
                 store.close()
         assert not thread.is_alive()
         assert service.failure is None
@@ -87,7 +88,7 @@ def running(serve: Serve, tmp_path_factory: pytest.TempPathFactory) -> Iterator[
 @pytest.fixture
 def http(running: Running) -> Iterator[httpx.Client]:
     """A client of `running`."""
-    with httpx.Client(base_url=running.url, timeout=30) as client:
+    with httpx.Client(base_url=running.url, timeout=PATIENCE) as client:
         yield client
 
 
@@ -98,10 +99,25 @@ def gate(monkeypatch: pytest.MonkeyPatch) -> threading.Event:
     look = probe
 
     def wait_and_look(*arguments: Any, **options: Any) -> Any:
-        assert opened.wait(30)
+        assert opened.wait(PATIENCE)
         return look(*arguments, **options)
 
     monkeypatch.setattr(batching, "probe", wait_and_look)
+    return opened
+
+
+@pytest.fixture
+def job_gate(monkeypatch: pytest.MonkeyPatch) -> threading.Event:
+    """Jobs stand still a part of their way until this is set, or until they are to end."""
+    opened = threading.Event()
+    report = JobRunner._report
+
+    def report_and_wait(self: JobRunner, job: Job, done: float) -> None:
+        report(self, job, done)
+        wait_until(lambda: done == 0 or opened.is_set() or self._stopping or job.id in self._unwanted)
+        report(self, job, done)
+
+    monkeypatch.setattr(JobRunner, "_report", report_and_wait)
     return opened
 
 
@@ -117,7 +133,7 @@ def predict(clip: Path) -> Callable[..., httpx.Response]:
 
     def ask(url: str, content: bytes | None = None, **options: Any) -> httpx.Response:
         data = clip.read_bytes() if content is None else content
-        return httpx.post(f"{url}/predict", files={"file": ("clip.mp4", data)}, timeout=30, **options)
+        return httpx.post(f"{url}/predict", files={"file": ("clip.mp4", data)}, timeout=PATIENCE, **options)
 
     return ask
 
@@ -130,12 +146,11 @@ class Program:
     url: str
     log: Path
 
-    def wait_for(self, text: str, *, timeout: float = 60) -> None:
-        until = time.monotonic() + timeout
-        while text not in self.log.read_text(encoding="utf-8"):
-            assert self.process.poll() is None, self.log.read_text(encoding="utf-8")
-            assert time.monotonic() < until, self.log.read_text(encoding="utf-8")
-            time.sleep(0.05)
+    def wait_for(self, text: str) -> None:
+        """Wait until it has written this, or ended."""
+        wait_until(lambda: text in self.log.read_text(encoding="utf-8") or self.process.poll() is not None)
+        written = self.log.read_text(encoding="utf-8")
+        assert text in written, written
 
 
 class StartProgram(Protocol):

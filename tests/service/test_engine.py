@@ -2,7 +2,6 @@ from __future__ import annotations
 
 import threading
 import time
-from collections.abc import Callable
 from concurrent.futures import Future, ThreadPoolExecutor
 from dataclasses import replace
 from pathlib import Path
@@ -19,6 +18,7 @@ from marey.service.batching import Engine, _Ticket
 from marey.service.metrics import Metrics
 from marey.service.models import ServedModel, find_models, load_models
 from marey.video import Limits, probe
+from waiting import PATIENCE, wait_until
 
 pytest_plugins = ["service_fixtures"]
 
@@ -60,7 +60,7 @@ class Watched:
 
     def encode_clips(self, clips: torch.Tensor) -> torch.Tensor:
         self.batches.append(len(clips) // 2)  # of two streams each
-        assert self.free.wait(30)
+        assert self.free.wait(PATIENCE)
         if self.refused is not None and any(torch.equal(self.refused, each) for each in clips):
             raise RuntimeError("out of memory")
         return self._encoder.encode_clips(clips)
@@ -69,13 +69,6 @@ class Watched:
 def watched(model: ServedModel) -> tuple[ServedModel, Watched]:
     encoder = Watched(model)
     return ServedModel("small", model.predictor, encoder), encoder  # type: ignore[arg-type]
-
-
-def wait_until(holds: Callable[[], bool]) -> None:
-    until = time.monotonic() + 10
-    while not holds():
-        assert time.monotonic() < until
-        time.sleep(0.01)
 
 
 def test_a_clip_that_nobody_waits_for_is_not_begun(
@@ -94,45 +87,75 @@ def test_a_clip_that_nobody_waits_for_is_not_begun(
         wanted = started.submit(model, clip)
         for future in unwanted:
             future.cancel()
-    wanted.result(30)
+    wanted.result(PATIENCE)
     started.close()
     assert len(looked) == 1
 
 
-def test_what_waits_goes_together_and_no_more_is_decoded_ahead_than_stated(model: ServedModel, clip: Path) -> None:
+def test_what_waits_goes_together_and_no_more_is_decoded_ahead_than_stated(
+    model: ServedModel, clip: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
     slow, encoder = watched(model)
     encoder.free.clear()
     started = start(replace(ONE, batch=3))
-    futures = [started.submit(slow, clip) for _ in range(20)]
+    ahead: list[int] = []
+
+    def look(path: Path, **options: Any) -> Any:
+        ahead.append(started.decoded + started._decoding)
+        return probe(path, **options)
+
+    monkeypatch.setattr(batching, "probe", look)
+    futures = [started.submit(slow, clip)]
+    wait_until(lambda: encoder.batches == [1])  # nothing else was there to go with it
+    futures += [started.submit(slow, clip) for _ in range(19)]
     wait_until(lambda: started.decoded == 4)  # a batch, and one for the decoder
-    time.sleep(0.3)
-    assert started.decoded == 4
+    assert started.waiting == 15
     encoder.free.set()
     started.close()
     assert all(future.done() for future in futures)
-    assert encoder.batches[0] == 1
+    assert (len(ahead), max(ahead)) == (20, 4)
     assert max(encoder.batches) == 3
 
 
 def test_what_cannot_be_encoded_harms_no_other_of_its_batch(model: ServedModel, small_set: Path) -> None:
     fragile, encoder = watched(model)
     clips = sorted(small_set.rglob("*.mp4"))[:4]
-    started = start(replace(ONE, linger=5.0))
+    started = start(replace(ONE, linger=PATIENCE))
     encoder.refused = started._decode(_Ticket(fragile, clips[1], Future())).pop().pictures[0]
     with started._changed:
         futures = [started.submit(fragile, clip) for clip in clips]
-    found = [future.exception(30) for future in futures]
+    found = [future.exception(PATIENCE) for future in futures]
     started.close()
     assert [type(error) for error in found] == [type(None), RuntimeError, type(None), type(None)]
     assert encoder.batches == [4, 1, 1, 1, 1]
 
 
+def test_an_encoder_that_lingers_waits_for_clips_that_are_not_begun_yet(
+    model: ServedModel, clip: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    slow, encoder = watched(model)
+    take = Engine._next_ticket
+
+    def take_late(self: Engine) -> _Ticket | None:
+        time.sleep(0.05)  # between two clips nothing is being decoded
+        return take(self)
+
+    monkeypatch.setattr(Engine, "_next_ticket", take_late)
+    started = start(replace(ONE, linger=PATIENCE))
+    with started._changed:
+        futures = [started.submit(slow, clip) for _ in range(4)]
+    for future in futures:
+        future.result(PATIENCE)
+    started.close()
+    assert encoder.batches == [4]
+
+
 def test_clips_of_models_that_differ_are_not_encoded_together(model: ServedModel, clip: Path) -> None:
     (first, encoder), (second, other) = watched(model), watched(model)
-    started = start(replace(ONE, linger=5.0))
+    started = start(replace(ONE, linger=PATIENCE))
     with started._changed:
         futures = [started.submit(each, clip) for each in (first, first, second, first)]
-    answers = [future.result(30) for future in futures]
+    answers = [future.result(PATIENCE) for future in futures]
     started.close()
     assert all(answer == pytest.approx(answers[0], abs=1e-6) for answer in answers)
     assert (encoder.batches, other.batches) == ([2, 1], [1])
@@ -141,7 +164,7 @@ def test_clips_of_models_that_differ_are_not_encoded_together(model: ServedModel
 def test_a_video_that_is_too_long_is_refused_before_it_is_decoded(model: ServedModel, clip: Path) -> None:
     started = start(max_duration=0.5)
     with pytest.raises(VideoError, match=r"lasts 1 s, and 0\.5 are predicted at once"):
-        started.submit(model, clip).result(30)
+        started.submit(model, clip).result(PATIENCE)
     started.close()
 
 
@@ -157,12 +180,17 @@ def test_models_with_the_same_encoder_share_it(small_run: Path, tmp_path: Path) 
 def test_what_a_stop_finds_accepted_is_answered(
     serve: Any, tmp_path: Path, predict: Any, gate: threading.Event
 ) -> None:
-    with ThreadPoolExecutor(6) as pool:
+    def open_once_it_stops(running: Any, gate: threading.Event) -> None:
+        wait_until(lambda: running.service.status == "stopping")
+        gate.set()
+
+    with ThreadPoolExecutor(7) as pool:
         with serve(tmp_path) as running:
             asked = [pool.submit(predict, running.url) for _ in range(6)]
             wait_until(lambda: running.service._engine.waiting == 4)  # two of the six are with the decoders
-            threading.Timer(1.0, gate.set).start()  # the server is told to stop before that
+            opening = pool.submit(open_once_it_stops, running, gate)
         replies: list[httpx.Response] = [each.result() for each in asked]
+        opening.result()
     assert [reply.status_code for reply in replies] == [200] * 6
 
 

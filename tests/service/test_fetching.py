@@ -13,6 +13,7 @@ from httpcore import AnyIOBackend, ConnectError
 
 from marey.service import fetching
 from marey.service.fetching import is_public
+from waiting import PATIENCE
 
 pytest_plugins = ["service_fixtures"]
 
@@ -67,7 +68,7 @@ def local(serve: Any, tmp_path_factory: pytest.TempPathFactory) -> Iterator[Any]
 
 
 def ask(running: Any, url: str, path: str = "/predict") -> httpx.Response:
-    return httpx.post(running.url + path, json={"url": url}, timeout=30)
+    return httpx.post(running.url + path, json={"url": url}, timeout=PATIENCE)
 
 
 def code_of(reply: httpx.Response) -> tuple[int, str]:

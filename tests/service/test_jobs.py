@@ -1,8 +1,9 @@
 from __future__ import annotations
 
 import sqlite3
+import threading
 import time
-from collections.abc import Callable, Iterator
+from collections.abc import Iterator
 from pathlib import Path
 from typing import Any
 
@@ -13,6 +14,7 @@ from marey.client import Client
 from marey.errors import UsageError
 from marey.prediction import Predictor
 from marey.service.jobs import JobStore
+from waiting import PATIENCE, wait_until
 
 pytest_plugins = ["service_fixtures"]
 
@@ -28,13 +30,6 @@ def accept(store: JobStore, name: str = "a.mp4") -> str:
     upload = store.uploads / name
     upload.write_bytes(b"video")
     return store.accept(upload, model="small", source=name).id
-
-
-def wait_until(holds: Callable[[], bool]) -> None:
-    until = time.monotonic() + 20
-    while not holds():
-        assert time.monotonic() < until
-        time.sleep(0.01)
 
 
 def test_jobs_are_begun_in_the_order_in_which_they_were_accepted(store: JobStore) -> None:
@@ -60,9 +55,9 @@ def test_the_video_of_a_job_is_kept_until_it_has_ended(store: JobStore) -> None:
 def test_a_job_that_has_ended_is_kept_for_its_time(store: JobStore) -> None:
     ended, waiting = accept(store), accept(store)
     store.cancel(ended)
-    store.forget_before(time.time() - 60)
+    store.forget_before(time.time() - 3600)
     assert store.get(ended) is not None
-    store.forget_before(time.time() + 60)
+    store.forget_before(time.time() + 3600)
     assert store.get(ended) is None
     assert store.get(waiting) is not None
 
@@ -142,7 +137,7 @@ def test_a_job_finds_what_the_predictor_finds(running: Any, small_run: Path, lon
     with Client(running.url) as client:
         accepted = client.submit(long_video)
         assert accepted.state in ("waiting", "running")
-        job = client.wait(accepted, timeout=60)
+        job = client.wait(accepted, timeout=PATIENCE)
     assert (job.state, job.progress, job.source) == ("done", 1.0, "long.mp4")
     assert job.duration == pytest.approx(wanted.duration)
     assert [each.label for each in job.segments] == [each.label for each in wanted.segments]
@@ -168,16 +163,17 @@ def test_events_tell_how_a_job_comes_along(running: Any, long_video: Path) -> No
 
 def test_a_file_that_cannot_be_used_fails_as_a_job_with_its_reason(running: Any) -> None:
     with Client(running.url) as client:
-        job = client.wait(client.submit(b"no video at all"), timeout=30)
+        job = client.wait(client.submit(b"no video at all"), timeout=PATIENCE)
         assert (job.state, job.code) == ("failed", "not_video")
         assert job.detail
         assert list(client.events(job))[-1].state == "failed"
 
 
-def test_a_job_can_be_cancelled_while_it_waits_and_while_it_runs(serve: Any, tmp_path: Path, make_video: Any) -> None:
-    video = make_video(tmp_path / "a.mp4", seconds=40.0)
+def test_a_job_can_be_cancelled_while_it_waits_and_while_it_runs(
+    serve: Any, tmp_path: Path, long_video: Path, job_gate: threading.Event
+) -> None:
     with serve(tmp_path / "jobs") as running, Client(running.url) as client:
-        first, second = client.submit(video), client.submit(video)
+        first, second = client.submit(long_video), client.submit(long_video)
         wait_until(lambda: client.job(first).progress > 0)
         assert client.cancel(second).state == "cancelled"
         assert client.cancel(first).state == "cancelled"
@@ -189,12 +185,13 @@ def test_a_job_can_be_cancelled_while_it_waits_and_while_it_runs(serve: Any, tmp
         assert httpx.get(f"{running.url}/jobs/{first.id}").status_code == 404
 
 
-def test_when_too_many_jobs_wait_others_come_again(serve: Any, tmp_path: Path, make_video: Any) -> None:
-    video = make_video(tmp_path / "a.mp4", seconds=40.0)
+def test_when_too_many_jobs_wait_others_come_again(
+    serve: Any, tmp_path: Path, long_video: Path, job_gate: threading.Event
+) -> None:
     with serve(tmp_path / "jobs", max_jobs=1) as running, Client(running.url, patience=0) as client:
-        first = client.submit(video)
+        first = client.submit(long_video)
         wait_until(lambda: client.job(first).state == "running")
-        second = client.submit(video)
+        second = client.submit(long_video)
         refused = httpx.post(f"{running.url}/jobs", files={"file": b"x"})
         assert (refused.status_code, refused.json()["code"]) == (429, "too_many_jobs")
         assert int(refused.headers["retry-after"]) > 0
@@ -204,7 +201,7 @@ def test_when_too_many_jobs_wait_others_come_again(serve: Any, tmp_path: Path, m
 
 def test_a_video_that_is_too_long_for_a_job_fails(serve: Any, tmp_path: Path, long_video: Path) -> None:
     with serve(tmp_path / "jobs", max_job_duration=5.0) as running, Client(running.url) as client:
-        job = client.wait(client.submit(long_video), timeout=30)
+        job = client.wait(client.submit(long_video), timeout=PATIENCE)
     assert (job.state, job.code) == ("failed", "too_large")
 
 
@@ -215,13 +212,15 @@ def test_jobs_expire(serve: Any, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
         wait_until(lambda: httpx.get(f"{running.url}/jobs/{job.id}").status_code == 404)
 
 
-def test_a_job_whose_server_stops_goes_on_with_the_next(serve: Any, tmp_path: Path, make_video: Any) -> None:
-    video = make_video(tmp_path / "a.mp4", seconds=40.0)
+def test_a_job_whose_server_stops_goes_on_with_the_next(
+    serve: Any, tmp_path: Path, long_video: Path, job_gate: threading.Event
+) -> None:
     with serve(tmp_path / "jobs") as running, Client(running.url) as client:
-        jobs = [client.submit(video), client.submit(video)]
+        jobs = [client.submit(long_video), client.submit(long_video)]
         wait_until(lambda: client.job(jobs[0]).progress > 0)
+    job_gate.set()
     with serve(tmp_path / "jobs") as running, Client(running.url) as client:
-        assert [client.wait(job, timeout=60).state for job in jobs] == ["done", "done"]
+        assert [client.wait(job, timeout=PATIENCE).state for job in jobs] == ["done", "done"]
 
 
 def test_a_job_of_a_model_that_is_not_served_any_more_fails(serve: Any, tmp_path: Path, small_run: Path) -> None:
@@ -231,6 +230,6 @@ def test_a_job_of_a_model_that_is_not_served_any_more_fails(serve: Any, tmp_path
     job = store.accept(upload, model="gone", source="a").id
     store.close()
     with serve(tmp_path / "jobs") as running, Client(running.url) as client:
-        found = client.wait(job, timeout=30)
+        found = client.wait(job, timeout=PATIENCE)
     assert found.state == "failed"
     assert "'gone' is not served any more" in str(found.detail)

@@ -6,6 +6,8 @@ from typing import Any
 import httpx
 import pytest
 
+from waiting import PATIENCE
+
 pytest_plugins = ["service_fixtures"]
 
 OPERATIONS = {
@@ -90,7 +92,7 @@ def test_whatever_is_sent_the_answer_is_one_that_is_described(page: dict[str, An
     pieces += [b'Content-Disposition: form-data; name="file"; filename="a"\r\n', b"Content-Disposition: " + b"n" * 9000]
     ids = ["x", "%00", "..%2f..%2fetc%2fpasswd", "0" * 32, "'; DROP TABLE jobs; --", "\U0001f3ac"]
     described = operations(page)
-    with httpx.Client(base_url=running.url, timeout=30) as client:
+    with httpx.Client(base_url=running.url, timeout=PATIENCE) as client:
         for _ in range(150):
             path, method = chance.choice(sorted(OPERATIONS))
             shown = chance.choice([b"", "Bearer é".encode()])
