@@ -27,6 +27,7 @@ from marey.encoders import (
 from marey.encoders.frame import load_frame_encoder
 from marey.errors import VideoError
 from marey.video import Sampling
+from waiting import wait_until
 
 T = 3
 CHANGE = Stream(kind="difference")
@@ -242,9 +243,11 @@ def test_decoding_runs_a_few_clips_ahead_and_no_more(clips: list[Clip], encoder:
     _opened = set()
 
     def watch(progress: Progress) -> None:
-        time.sleep(0.05)  # the encoder is slow: decoding could run away
         assert _opened is not None
-        ahead.append(len(_opened) - progress.done)
+        opened = _opened
+        wait_until(lambda: len(opened) > progress.done or len(opened) == len(many))  # nobody waits for the encoder
+        time.sleep(0.02)  # and decoding could run away
+        ahead.append(len(opened) - progress.done)
 
     try:
         extract(many, encoder, contract(encoder), cache=FeatureCache(tmp_path / "cache"), on_progress=watch)

