@@ -34,7 +34,7 @@ class Clock:
     """
 
     def __init__(self, *modules: str, patch: pytest.MonkeyPatch) -> None:
-        self.now = 1000.0
+        self.now = 10_000.0
         self.step = 0.0
         self.looks = 0
         for module in modules:

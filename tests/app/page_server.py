@@ -12,6 +12,8 @@ from typing import TYPE_CHECKING
 
 import pytest
 
+from waiting import PATIENCE
+
 if TYPE_CHECKING:
     from playwright.sync_api import Browser, Page
 
@@ -26,7 +28,6 @@ FLAGS = (
     "--use-fake-device-for-media-stream",
     "--use-fake-ui-for-media-stream",
 )
-PATIENCE = 60_000  # ms: the machine may have other things to do
 
 
 @contextmanager
@@ -58,7 +59,7 @@ def served(models: Path, data: Path) -> Iterator[str]:
         yield address_of(process)
     finally:
         process.terminate()
-        process.wait(20)
+        process.wait(PATIENCE)
         if process.stderr is not None:
             process.stderr.close()
 
@@ -76,7 +77,7 @@ def address_of(process: subprocess.Popen[str]) -> str:
 def open_page(browser: Browser, address: str, *, width: int = 1280, height: int = 1000) -> Page:
     """A page of its own, as somebody else would have it; the test fails where it asks anybody but our server."""
     page = browser.new_context(viewport={"width": width, "height": height}).new_page()
-    page.set_default_timeout(PATIENCE)
+    page.set_default_timeout(1000 * PATIENCE)
     page.goto(address)
     page.locator("h1").wait_for()
     return page

@@ -17,6 +17,7 @@ from page_server import chromium, open_page, served
 
 from marey.data.figures import FRAME_RATE, draw
 from marey.video import write_video
+from waiting import PATIENCE
 
 if TYPE_CHECKING:
     from playwright.sync_api import Browser, Page
@@ -155,7 +156,7 @@ def test_a_model_is_taught_from_a_zip_survives_a_reload_and_is_used_at_once(
     page.get_by_role("heading", name="Training two-actions").wait_for()
     page.reload()
     use = page.get_by_role("button", name="Use it now")
-    use.wait_for(timeout=120_000)
+    use.wait_for(timeout=1000 * PATIENCE)
     use.click()
     page.get_by_role("heading", name="What happens").wait_for()
     assert (folders[0] / "two-actions" / "model" / "config.json").is_file()
@@ -200,7 +201,7 @@ def test_nothing_of_streamlit_is_on_the_page(page: Page) -> None:
 
 @pytest.mark.parametrize(("host", "status"), [("localhost", 101), ("127.0.0.1:80", 101), ("evil.example", 403)])
 def test_another_site_gets_no_connection_under_a_name_of_its_own(address: str, host: str, status: int) -> None:
-    connection = HTTPConnection(address.removeprefix("http://"), timeout=20)
+    connection = HTTPConnection(address.removeprefix("http://"), timeout=PATIENCE)
     headers = {"Upgrade": "websocket", "Connection": "Upgrade", "Sec-WebSocket-Version": "13"}
     headers |= {"Host": host, "Origin": f"http://{host}", "Sec-WebSocket-Key": "dGhlIHNhbXBsZSBub25jZQ=="}
     connection.request("GET", "/_stcore/stream", headers=headers)

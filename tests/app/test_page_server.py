@@ -6,7 +6,6 @@ import signal
 import socket
 import subprocess
 import sys
-import time
 import urllib.request
 from pathlib import Path
 
@@ -19,6 +18,7 @@ from marey.app.settings import Settings
 from marey.cli.command import read_docstring
 from marey.errors import UsageError
 from marey.verbs import app
+from waiting import PATIENCE, wait_until
 
 
 @pytest.mark.parametrize(
@@ -96,7 +96,7 @@ def test_only_who_sits_at_this_machine_may_name_its_files(
     testing = pytest.importorskip("streamlit.testing.v1", reason="streamlit is not installed")
     for name, value in Settings(small_run, tmp_path, local=local).to_environment().items():
         monkeypatch.setenv(name, value)
-    page = testing.AppTest.from_file(str(Path(look.__file__).with_name("home.py")), default_timeout=60).run()
+    page = testing.AppTest.from_file(str(Path(look.__file__).with_name("home.py")), default_timeout=PATIENCE).run()
     assert not page.error
     assert page.title[0].value == "What happens in this clip?"
     assert [field.label for field in page.text_input] == (["Path of a video"] if local else [])
@@ -117,16 +117,15 @@ def test_the_server_ends_with_whoever_started_it(how: signal.Signals, tmp_path: 
     with process.stderr:
         line = next(line for line in process.stderr if "the page is at " in line)
         address = line.split("the page is at ")[1].split()[0]
-        with urllib.request.urlopen(f"{address}/_stcore/health", timeout=10) as answer:  # noqa: S310 - ours
+        with urllib.request.urlopen(f"{address}/_stcore/health", timeout=PATIENCE) as answer:  # noqa: S310 - ours
             assert answer.status == 200
         process.send_signal(how)
-        status = process.wait(30)
+        status = process.wait(PATIENCE)
     assert status == (0 if how == signal.SIGINT else -signal.SIGKILL)
     host, port = address.removeprefix("http://").split(":")
-    deadline = time.monotonic() + 20
-    while time.monotonic() < deadline:
+
+    def nobody_listens() -> bool:
         with socket.socket() as probe:
-            if probe.connect_ex((host, int(port))) != 0:
-                return
-        time.sleep(0.2)
-    raise AssertionError(f"somebody still listens at {address}")
+            return probe.connect_ex((host, int(port))) != 0
+
+    wait_until(nobody_listens)

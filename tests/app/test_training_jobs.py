@@ -1,24 +1,22 @@
 from __future__ import annotations
 
-import time
 from collections.abc import Callable
 from pathlib import Path
 
 import pytest
 
+from interrupts import held_while
 from marey.app.jobs import Job, Order, State, find_jobs, new_job, running, trainings_done
 from marey.errors import UsageError
 from marey.prediction import Predictor
+from waiting import wait_until
 
 
-def wait_for(job: Job, reached: Callable[[State], bool], seconds: float = 120) -> State:
-    deadline = time.monotonic() + seconds
-    while time.monotonic() < deadline:
-        state = job.state()
-        if reached(state):
-            return state
-        time.sleep(0.1)
-    raise AssertionError(f"{job.state()}\n{job.log.read_text(encoding='utf-8')}")
+def wait_for(job: Job, reached: Callable[[State], bool]) -> State:
+    wait_until(lambda: reached(job.state()) or ended(job.state()))
+    state = job.state()
+    assert reached(state), f"{state}\n{job.log.read_text(encoding='utf-8')}"
+    return state
 
 
 def ended(state: State) -> bool:
@@ -31,8 +29,10 @@ def order(job: Job, data: Path, tmp_path: Path, changes: list[str]) -> Job:
 
 
 def test_a_training_runs_beside_the_page_and_can_be_stopped_and_gone_on_with(
-    small_set: Path, small_changes: list[str], tmp_path: Path
+    small_set: Path, small_changes: list[str], tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
+    for name, value in held_while(tmp_path / "held", at="person04_boxing_d1_uncomp.mp4").items():
+        monkeypatch.setenv(name, value)
     job = order(new_job(tmp_path / "jobs", "clips"), small_set, tmp_path, small_changes)
     job.start()
     with pytest.raises(UsageError, match="at work already"):
@@ -40,6 +40,7 @@ def test_a_training_runs_beside_the_page_and_can_be_stopped_and_gone_on_with(
     wait_for(job, lambda state: bool(state.sentences))
     assert running(find_jobs(tmp_path / "jobs")) is not None
     job.stop()
+    (tmp_path / "held" / "hold").unlink()
     assert wait_for(job, ended).kind == "stopped"
 
     job.start()

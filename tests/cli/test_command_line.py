@@ -3,12 +3,9 @@
 from __future__ import annotations
 
 import json
-import os
 import shutil
-import signal
 import subprocess
 import sys
-import time
 from collections.abc import Callable
 from pathlib import Path
 from typing import Any, NoReturn
@@ -16,6 +13,7 @@ from typing import Any, NoReturn
 import pytest
 
 import marey
+from interrupts import interrupted
 
 Call = Callable[..., Any]
 
@@ -241,22 +239,15 @@ def test_ctrl_c_says_that_the_same_command_goes_on_and_it_does(
     small_set: Path, small_changes: list[str], tmp_path: Path
 ) -> None:
     command = [sys.executable, "-m", "marey", "train", str(small_set), "--out", str(tmp_path / "run")]
-    command += [*changes(small_changes), "--set", "training.epochs=200", "--set", "training.patience=200"]
-    process = subprocess.Popen(  # noqa: S603
-        command, env=os.environ, stdout=subprocess.PIPE, stderr=subprocess.PIPE, text=True
-    )
-    until = time.monotonic() + 120
-    while not list((tmp_path / "run").glob("folds/01/choose/02/events*")):  # one of the rounds is through
-        assert process.poll() is None, process.communicate()
-        assert time.monotonic() < until
-        time.sleep(0.05)
-    process.send_signal(signal.SIGINT)
-    out, err = process.communicate(timeout=60)
-    assert process.returncode == 130
-    assert "the same command goes on from there" in err
-    assert out == ""
-    assert "Traceback" not in err
-    again = subprocess.run(command, env=os.environ, capture_output=True, text=True, check=False)  # noqa: S603
+    command += changes(small_changes)
+    # As it would be pressed when the first rounds are through.
+    pressed = interrupted(tmp_path / "pressed", at="choose/02/metrics.csv")
+    ended = subprocess.run(command, env=pressed, capture_output=True, text=True, check=False)  # noqa: S603
+    assert ended.returncode == 130
+    assert "the same command goes on from there" in ended.stderr
+    assert ended.stdout == ""
+    assert "Traceback" not in ended.stderr
+    again = subprocess.run(command, capture_output=True, text=True, check=False)  # noqa: S603
     assert again.returncode == 0
     assert "going on with the run" in again.stderr
     assert (tmp_path / "run" / "metrics.json").is_file()

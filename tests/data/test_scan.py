@@ -10,6 +10,7 @@ import pytest
 from marey.data import Clip, Manifest, load_data, read_quarantine, scan, write_quarantine
 from marey.errors import DatasetError, UsageError
 from marey.video import Limits
+from waiting import Clock
 
 
 @pytest.fixture(scope="module")
@@ -46,10 +47,11 @@ def test_every_file_is_named_with_what_keeps_it_from_being_used(films: Path) -> 
     assert all(row.detail for row in rows if not row.ok)
 
 
-def test_limits_hold_in_a_scan(films: Path) -> None:
+def test_limits_hold_in_a_scan(films: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     (row,) = scan([films / "good.mp4"], limits=Limits(max_pixels=1000))
     assert row.reason == "too_large"
-    (row,) = scan([films / "good.mp4"], limits=Limits(timeout=1e-6))
+    Clock("marey.video.limits", patch=monkeypatch).step = 1.0
+    (row,) = scan([films / "good.mp4"], limits=Limits(timeout=1.0))
     assert row.reason == "timeout"
 
 

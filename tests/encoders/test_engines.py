@@ -35,6 +35,7 @@ from marey.encoders.frame import load_frame_encoder
 from marey.encoders.pytorch_engine import CudaEngine, PyTorchEngine
 from marey.encoders.trial import fastest, recall, trial_inputs
 from marey.errors import UnknownNameError, UsageError
+from waiting import PATIENCE
 
 OTHERS = [
     pytest.param(name, marks=pytest.mark.skipif(find_spec(name) is None, reason=f"{name} is not installed"))
@@ -196,7 +197,7 @@ print(encoder.pictures)
 """
     environment = {**os.environ, "MAREY_CACHE": str(tmp_path)}
     done = subprocess.run(  # noqa: S603
-        [sys.executable, "-c", code], capture_output=True, text=True, timeout=120, check=False, env=environment
+        [sys.executable, "-c", code], capture_output=True, text=True, timeout=PATIENCE, check=False, env=environment
     )
     assert done.stdout.strip() == "16", done.stderr
 

@@ -194,7 +194,7 @@ def test_two_at_once_are_refused_and_a_lock_ends_with_its_process(tmp_path: Path
     hold = (
         "import sys, time; from pathlib import Path; from marey.training.tune import sole_use\n"
         "with sole_use(Path(sys.argv[1])):\n"
-        "    print('held', flush=True); time.sleep(60)\n"
+        "    print('held', flush=True); time.sleep(3600)\n"
     )
     lock = tmp_path / "study.lock"
     with subprocess.Popen([sys.executable, "-c", hold, str(lock)], stdout=subprocess.PIPE, text=True) as other:  # noqa: S603

@@ -85,10 +85,14 @@ def test_a_stream_behind_an_address_is_live(make_video: MakeVideo, read_index: R
 
 def test_frames_without_timestamps_are_timed_by_their_arrival(read_index: ReadIndex) -> None:
     here, pause = threading.Event(), 3.0  # s: at 25 frames a second it would be 0.4
-    waits = {50: lambda: here.wait(PATIENCE) and time.sleep(pause)}
+
+    def wait() -> None:
+        here.wait(PATIENCE)
+        time.sleep(pause)
+
     begun = time.time()
     with (
-        http_server({"/camera": snapshots(60, pauses=waits)}) as url,
+        http_server({"/camera": snapshots(60, pauses={50: wait})}) as url,
         open_live(f"{url}/camera", buffer=100) as playback,
     ):
         seen, times = [], []

@@ -12,6 +12,7 @@ import torch
 from conftest import MakeVideo
 from marey.errors import VideoError
 from marey.video import Limits, Sampling, decode, probe
+from waiting import PATIENCE
 
 ReadIndex = Callable[[torch.Tensor], int]
 
@@ -19,7 +20,8 @@ ReadIndex = Callable[[torch.Tensor], int]
 def reason_of(path: Path) -> str | None:
     """Why 16 uniform frames cannot be had; None where they can."""
     try:
-        frames = decode(path, Sampling().instants(0, probe(path).duration), size=(32, 32), limits=Limits(timeout=20))
+        instants = Sampling().instants(0, probe(path).duration)
+        frames = decode(path, instants, size=(32, 32), limits=Limits(timeout=PATIENCE))
     except VideoError as error:
         return error.reason
     assert frames.data.shape == (16, 3, 32, 32)
