@@ -32,8 +32,8 @@ def measure(setting: Setting) -> list[Line]:
     """Time all ways on both files, then exact frames beside key frames."""
     files = made_files(setting.work)
     ways, absent = installed_ways()
-    for name in absent:
-        setting.left_out[f"decoding with {name}"] = "it is not installed"
+    for name, why in absent.items():
+        setting.left_out[f"decoding with {name}"] = why
     if not ways:
         raise SystemExit("none of the usual decoders is installed; pip install opencv-python-headless, for one")
     for way in ways.values():

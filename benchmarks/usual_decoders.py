@@ -10,6 +10,9 @@ from typing import Any, Final
 import numpy as np
 import numpy.typing as npt
 
+from marey.errors import UsageError
+from marey.video import require_decoder
+
 Pictures = npt.NDArray[np.uint8]
 """(T, H, W, 3), or (T, 3, H, W) of TorchCodec."""
 
@@ -88,12 +91,17 @@ WAYS: Final[dict[str, tuple[str, Way]]] = {
 """By name: the module that has to be installed, and the way."""
 
 
-def installed_ways() -> tuple[dict[str, Way], list[str]]:
-    """The ways whose module is here, and the names of the others."""
-    here = {name: way for name, (module, way) in WAYS.items() if find_spec(module) is not None}
+def installed_ways() -> tuple[dict[str, Way], dict[str, str]]:
+    """Return the ways that can be gone here, and why the others cannot, by name."""
+    left_out = {name: "it is not installed" for name, (module, _) in WAYS.items() if find_spec(module) is None}
+    if "TorchCodec" not in left_out:
+        try:
+            require_decoder("torchcodec")
+        except UsageError as error:
+            left_out["TorchCodec"] = str(error)
     if find_spec("cv2") is not None:
         import cv2
 
         library: Any = cv2
         library.setNumThreads(1)  # of resizing, which is one picture's work
-    return here, [name for name in WAYS if name not in here]
+    return {name: way for name, (_, way) in WAYS.items() if name not in left_out}, left_out

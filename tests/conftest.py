@@ -190,6 +190,18 @@ def make_tone() -> Callable[[Path], Path]:
 
 
 @pytest.fixture(scope="session")
+def torchcodec() -> None:
+    """TorchCodec, with FFmpeg's shared libraries; a test that needs it is skipped where it cannot read video."""
+    from marey.errors import UsageError
+    from marey.video import require_decoder
+
+    try:
+        require_decoder("torchcodec")
+    except UsageError as error:
+        pytest.skip(str(error))
+
+
+@pytest.fixture(scope="session")
 def shared_data() -> Path:
     """The folder of real clips beside the project; a test that needs it is skipped where it is missing."""
     folder = Path(__file__).resolve().parents[1] / ".." / "shared" / "data"

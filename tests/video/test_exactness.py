@@ -228,9 +228,8 @@ def test_key_frames_are_those_nearest_to_the_instants(film: Film) -> None:
 
 
 def test_torchcodec_shows_the_same_frames_or_says_why_not(
-    film: Film, read_index: Callable[[torch.Tensor], int]
+    film: Film, read_index: Callable[[torch.Tensor], int], torchcodec: None
 ) -> None:
-    pytest.importorskip("torchcodec")
     instants = np.concatenate([(np.arange(9) + 0.5) * film.times[-1] / 9, film.times[::11]])
     if film.kind.name in TIMELESS:
         with pytest.raises(VideoError, match="no timestamps, by which TorchCodec finds them"):

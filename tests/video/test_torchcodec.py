@@ -11,12 +11,10 @@ from conftest import MakeVideo
 from marey.errors import UsageError, VideoError
 from marey.video import Limits, decode
 
-
-@pytest.fixture(autouse=True)
-def _installed() -> None:
-    pytest.importorskip("torchcodec")
+needs_torchcodec = pytest.mark.usefixtures("torchcodec")
 
 
+@needs_torchcodec
 def test_turned_and_cropped_pictures_are_those_of_pyav(make_video: MakeVideo, tmp_path: Path) -> None:
     for rotation in (90, 180, 270):
         path = make_video(tmp_path / f"{rotation}.mov", seconds=0.4, size=(160, 120), rotation=rotation)
@@ -29,12 +27,14 @@ def test_turned_and_cropped_pictures_are_those_of_pyav(make_video: MakeVideo, tm
             assert (ours - other).abs().float().mean() < 3
 
 
+@needs_torchcodec
 def test_time_is_counted_from_the_first_frame(make_video: MakeVideo, tmp_path: Path) -> None:
     path = make_video(tmp_path / "a.mkv", pts=[10 + index / 25 for index in range(50)], b_frames=2)
     frames = decode(path, [-1.0, 0.0, 0.5, 1.5], decoder="torchcodec")
     np.testing.assert_allclose(frames.timestamps, [0.0, 0.0, 0.48, 1.48], atol=1e-9)
 
 
+@needs_torchcodec
 def test_the_errors_are_those_of_pyav(make_video: MakeVideo, tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     path = make_video(tmp_path / "a.mp4", seconds=2.0)
     data = path.read_bytes()
@@ -59,6 +59,7 @@ def test_the_errors_are_those_of_pyav(make_video: MakeVideo, tmp_path: Path, mon
         assert reasons[0] == reasons[1]
 
 
+@needs_torchcodec
 def test_damage_that_torchcodec_meets_is_corrupt(make_video: MakeVideo, tmp_path: Path) -> None:
     path = make_video(tmp_path / "a.mp4", seconds=2.0, gop=25)
     data = bytearray(path.read_bytes())
@@ -71,6 +72,7 @@ def test_damage_that_torchcodec_meets_is_corrupt(make_video: MakeVideo, tmp_path
     assert caught.value.reason == "corrupt"
 
 
+@needs_torchcodec
 def test_no_instants_give_no_frames(make_video: MakeVideo, tmp_path: Path) -> None:
     path = make_video(tmp_path / "a.mp4", seconds=0.2)
     assert torch.equal(decode(path, [], decoder="torchcodec").data, decode(path, []).data)

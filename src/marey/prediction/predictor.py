@@ -29,7 +29,7 @@ from marey.prediction.segmentation import Segmentation
 from marey.prediction.sources import find_clips
 from marey.prediction.stream import Memory, OnFrame, StreamPrediction, watch
 from marey.prediction.timeline import Timeline, read_timeline, timeline_of_clip
-from marey.video import Limits, Playback, is_live, open_live, play, probe
+from marey.video import Limits, Playback, is_live, open_live, play, probe, require_decoder
 
 Source = str | Path | npt.NDArray[np.uint8] | torch.Tensor
 
@@ -92,6 +92,7 @@ class Predictor:
     Raises:
         ModelFormatError: the folder is no model, or the encoder's weights are not those that it was trained on.
         WeightsError: the encoder's weights cannot be had.
+        UsageError: the decoder that its clips are read with cannot be used here.
     """
 
     def __init__(
@@ -106,6 +107,7 @@ class Predictor:
     ) -> None:
         self.model = model if isinstance(model, ActionModel) else load_model(model)
         contract = self.model.config.contract
+        require_decoder(contract.sampling.decoder)
         self._encoder = encoder or self.model.load_encoder(device=device, engine=engine)
         if self._encoder.hash != contract.encoder_hash:
             raise ModelFormatError(

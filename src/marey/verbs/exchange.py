@@ -137,8 +137,10 @@ def export(
     from marey.encoders import FeatureCache, extract, load_encoder
     from marey.training import load_recipe
     from marey.verbs.prepare import pick_device, watched
+    from marey.video import require_decoder
 
     chosen = load_recipe(recipe, changes=set or ())
+    require_decoder(chosen.sampling.decoder)
     where = pick_device(device)
     require_new(Path(out))
     require_writable(Path(out))

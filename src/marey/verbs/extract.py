@@ -60,8 +60,10 @@ def extract(
     from marey.errors import VideoError
     from marey.training import load_recipe
     from marey.verbs.prepare import pick_device, watched
+    from marey.video import require_decoder
 
     chosen = load_recipe(recipe, changes=set or ())
+    require_decoder(chosen.sampling.decoder)
     manifest = load_data(data)
     encoder = load_encoder(chosen.encoder, frames=chosen.sampling.count, device=pick_device(device), engine=engine)
     contract = encoder.contract(

@@ -56,11 +56,13 @@ def train(
     from marey.verbs.prepare import load_labelled, name_unusable, pick_device, read_tests, read_views
     from marey.verbs.results import EvaluationResult, tested, versions, write_results
     from marey.verbs.run_folder import Times, claim_run, keep_times
+    from marey.video import require_decoder
 
     began = time.monotonic()
     command = command_line("train", train, call)
     out = Path(out)
     chosen = load_recipe(recipe, changes=set or ())
+    require_decoder(chosen.sampling.decoder)
     where = pick_device(device)
     manifest, excluded = load_labelled(
         data, group_regex=group_regex, exclude=exclude, features="take", reporter=reporter

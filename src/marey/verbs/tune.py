@@ -105,12 +105,14 @@ def tune(
     from marey.verbs.origin import command_line
     from marey.verbs.prepare import load_labelled, pick_device
     from marey.verbs.results import versions
+    from marey.video import require_decoder
 
     command = command_line("tune", tune, call)
     out = Path(out)
     if trials < 1:
         raise UsageError(f"trials={trials}: at least one is needed")
     chosen = load_recipe(recipe, changes=set or ())
+    require_decoder(chosen.sampling.decoder)
     where = pick_device(device)
     manifest, _ = load_labelled(data, group_regex=group_regex, exclude=exclude, reporter=reporter)
     (part,) = plan(manifest, folds=None, test=chosen.test, seed=chosen.seed).splits

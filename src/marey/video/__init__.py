@@ -11,6 +11,7 @@ from marey.video.picture import Anchor, Fit, Interpolation
 from marey.video.playback import Playback, PlayedFrame, play
 from marey.video.probe import VideoInfo, probe
 from marey.video.sampling import SHORT, Sampling
+from marey.video.torchcodec_reader import require_decoder
 from marey.video.writer import VideoWriter
 
 __all__ = [
@@ -30,6 +31,7 @@ __all__ = [
     "open_live",
     "play",
     "probe",
+    "require_decoder",
     "show",
     "write_video",
 ]

@@ -4,12 +4,16 @@ from __future__ import annotations
 
 import importlib
 import importlib.util
+import io
 from bisect import bisect_left, bisect_right
 from collections.abc import Iterator, Sequence
+from functools import cache
 from itertools import pairwise
 from typing import Any, Final
 
+import av
 import numpy as np
+import torch
 from av.video.frame import VideoFrame
 
 from marey.errors import UsageError, first_line
@@ -30,7 +34,7 @@ class TorchCodecReader:
         threads: within the decoder.
 
     Raises:
-        UsageError: TorchCodec is not installed.
+        UsageError: TorchCodec cannot be used here.
         VideoError: the file has no timestamps, or TorchCodec cannot open it.
     """
 
@@ -86,6 +90,12 @@ class TorchCodecReader:
             yield TimedFrame(time, (end - self._origin) * tick, image, intact=True)
 
 
+def require_decoder(decoder: str) -> None:
+    """Raise a `UsageError` where a decoder cannot be used on this machine, before any file is read."""
+    if decoder == "torchcodec":
+        _import()
+
+
 _FAULTS: Final = (RuntimeError, ValueError, IndexError, OSError)
 
 
@@ -116,10 +126,30 @@ def _import() -> Any:
         raise UsageError(
             "decoder='torchcodec' needs TorchCodec: pip install 'marey[torchcodec]', and FFmpeg's libraries"
         )
+    return _load()
+
+
+@cache
+def _load() -> Any:
+    """Import TorchCodec's decoders, and read a small video with them: some versions load FFmpeg only then."""
     try:
-        return importlib.import_module("torchcodec.decoders")
-    except (ImportError, RuntimeError, OSError) as error:
+        decoders = importlib.import_module("torchcodec.decoders")
+        decoders.VideoDecoder(_small_video()).get_frame_at(0)
+    except Exception as error:  # it fails in other ways from version to version
+        why = first_line(error).partition(". ")[0]
         raise UsageError(
-            f"TorchCodec is installed and cannot be loaded: {first_line(error)}; install FFmpeg's shared libraries, "
-            "or leave decoder at 'pyav'"
+            f"TorchCodec is installed and cannot read video here ({why}): install FFmpeg's shared libraries ('apt "
+            f"install ffmpeg'), and a TorchCodec that fits PyTorch {torch.__version__}; or leave decoder at 'pyav'"
         ) from error
+    return decoders
+
+
+def _small_video() -> bytes:
+    """Return a video of one frame: MPEG-4 in Matroska."""
+    file = io.BytesIO()
+    with av.open(file, "w", format="matroska") as container:
+        stream = container.add_stream("mpeg4", rate=25)
+        stream.width, stream.height, stream.pix_fmt = 64, 64, "yuv420p"
+        container.mux(stream.encode(VideoFrame.from_ndarray(np.zeros((64, 64, 3), np.uint8), format="rgb24")))
+        container.mux(stream.encode(None))
+    return file.getvalue()
