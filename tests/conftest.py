@@ -26,6 +26,8 @@ import pytest
 import torch
 from av.audio.stream import AudioStream
 
+from skips import pytest_make_collect_report, pytest_runtest_makereport  # noqa: F401 - hooks
+
 torch.set_num_threads(1)
 if signal.getsignal(signal.SIGINT) is signal.SIG_IGN:  # as a shell leaves it to what it runs in the background
     signal.signal(signal.SIGINT, signal.default_int_handler)

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import os
+import shutil
 import subprocess
 import sys
 from collections.abc import Iterator
@@ -17,7 +18,6 @@ from waiting import PATIENCE
 if TYPE_CHECKING:
     from playwright.sync_api import Browser, Page
 
-CHROMIUM = Path("/usr/bin/chromium")
 FLAGS = (
     "--no-sandbox",
     "--disable-gpu",
@@ -34,10 +34,11 @@ FLAGS = (
 def chromium() -> Iterator[Browser]:
     """A headless browser; the test is skipped where there is none."""
     api = pytest.importorskip("playwright.sync_api", reason="the page is not tested: playwright is not installed")
-    if not CHROMIUM.is_file():
-        pytest.skip(f"the page is not tested: there is no browser at {CHROMIUM}")
+    program = shutil.which("chromium")
+    if program is None:
+        pytest.skip("the page is not tested: Chromium is not installed")
     with api.sync_playwright() as playwright:
-        browser = playwright.chromium.launch(executable_path=str(CHROMIUM), args=list(FLAGS))
+        browser = playwright.chromium.launch(executable_path=program, args=list(FLAGS))
         try:
             yield browser
         finally:

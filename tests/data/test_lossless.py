@@ -48,7 +48,7 @@ def test_nothing_is_left_of_a_clip_that_breaks_off(tmp_path: Path) -> None:
 
 
 def test_a_full_disk_is_said_and_leaves_nothing(tmp_path: Path) -> None:
-    resource = pytest.importorskip("resource")
+    resource = pytest.importorskip("resource", reason="memory is measured on Linux only, and macOS")
     soft, hard = resource.getrlimit(resource.RLIMIT_FSIZE)
     pictures = np.random.default_rng(0).integers(0, 256, (60, 60, 60), np.uint8)
     resource.setrlimit(resource.RLIMIT_FSIZE, (65_536, hard))

@@ -205,7 +205,7 @@ def test_leaving_in_the_middle_closes_the_file(make_video: MakeVideo, tmp_path: 
 
 def test_memory_does_not_grow_with_the_length_of_the_video(make_video: MakeVideo, tmp_path: Path) -> None:
     if not sys.platform.startswith("linux"):
-        pytest.skip("memory is read from /proc")
+        pytest.skip("memory is read from /proc on Linux only")
     path = make_video(tmp_path / "a.mkv", seconds=60.0, size=(240, 320), gop=250)
 
     def resident() -> int:

@@ -27,7 +27,7 @@ FAILURES = {
 }
 
 
-@pytest.fixture(params=FAILURES.values(), ids=FAILURES)
+@pytest.fixture(params=list(FAILURES.values()), ids=list(FAILURES))
 def broken(request: pytest.FixtureRequest, tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Iterator[None]:
     """A TorchCodec that is found and cannot be used."""
     package = tmp_path / "installed" / "torchcodec"
