@@ -6,12 +6,12 @@ as there are cores. They are measured by turns, and the best of the others is fo
 
 from __future__ import annotations
 
-import os
 from pathlib import Path
 from typing import Final
 
 import numpy as np
 
+from marey.cores import usable_cores
 from marey.video import Sampling, decode
 from measure import Line, Setting, seconds
 from samples import FRAME_RATE, made_files
@@ -40,7 +40,7 @@ def measure(setting: Setting) -> list[Line]:
         way(files["mpeg4"], [0], _SIZE, 1)  # what importing costs is not decoding
     lines = _compare("decode_mpeg4", files["mpeg4"], "mpeg4", setting, ways, threads=1)
     lines += _compare("decode_1080p", files["1080p"], "1080p", setting, ways, threads=1)
-    cores = len(os.sched_getaffinity(0)) if hasattr(os, "sched_getaffinity") else os.cpu_count() or 1
+    cores = usable_cores()
     lines += _compare("decode_1080p_all_cores", files["1080p"], "1080p", setting, ways, threads=cores)
     return lines + _compare_key_frames(files["1080p"], setting)
 

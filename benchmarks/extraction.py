@@ -17,6 +17,7 @@ from pathlib import Path
 from tempfile import mkdtemp
 from typing import Final
 
+from marey.cores import usable_cores
 from marey.data import Clip, Manifest, load_data, write_manifest
 from marey.encoders import FeatureCache, iterate_views, load_encoder
 from marey.training import load_recipe
@@ -68,8 +69,8 @@ def measure_clips(setting: Setting) -> list[Line]:
 
 def measure_processes(setting: Setting) -> list[Line]:
     """`marey extract` with one thread, and twice at the same time, into one cache that is empty at first."""
-    if (os.cpu_count() or 1) < 2:
-        setting.left_out["two_processes"] = "it takes two cores"
+    if usable_cores() < 2:
+        setting.left_out["two_processes"] = "it takes two usable cores"
         return []
     engine = load_encoder(load_recipe("default").encoder).engine  # which the new caches do not remember
     alone, both, pictures = [], [], []

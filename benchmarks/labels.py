@@ -6,7 +6,6 @@ and encoding share the cores, so that only what one of them leaves idle can hide
 
 from __future__ import annotations
 
-import os
 import statistics
 from collections import defaultdict
 from collections.abc import Callable, Sequence
@@ -20,6 +19,7 @@ import torch
 from torch import Tensor
 
 from ceilings import ffmpeg_seconds, picture_flops, product_rate
+from marey.cores import usable_cores
 from marey.data import Clip, load_data
 from marey.encoders import Contract, Encoder, FeatureCache, load_encoder, read_clip
 from marey.models import ActionModel, HeadSpec, ModelConfig, new_classifier
@@ -42,7 +42,7 @@ _CLASSES: Final = 6
 _PICTURES: Final = 16
 _REAL_CLIPS: Final = 8
 _COPIES: Final = 4  # of a file that is made
-_CORES: Final = len(os.sched_getaffinity(0)) if hasattr(os, "sched_getaffinity") else os.cpu_count() or 1
+_CORES: Final = usable_cores()
 
 
 def measure(setting: Setting) -> list[Line]:

@@ -115,12 +115,13 @@ def machine() -> dict[str, Any]:
     """Processor, cores, threads and versions, and how busy others keep the machine."""
     import torch
 
+    from marey.cores import machine_cores, usable_cores
     from marey.verbs.results import versions
 
     return {
         "cpu": _cpu_model(),
-        "cores": os.cpu_count(),
-        "cores_allowed": len(os.sched_getaffinity(0)) if hasattr(os, "sched_getaffinity") else os.cpu_count(),
+        "cores": machine_cores(),
+        "cores_allowed": usable_cores(),
         "threads": torch.get_num_threads(),
         "omp_num_threads": os.environ.get("OMP_NUM_THREADS"),
         "capability": torch.backends.cpu.get_cpu_capability(),

@@ -24,6 +24,7 @@ from pathlib import Path
 from typing import Final
 
 from marey.client import Client
+from marey.cores import usable_cores
 from marey.errors import ServiceError
 from measure import Line, Setting
 from samples import film, find_clips
@@ -238,7 +239,7 @@ def main() -> None:
         return
     from marey.service import Layout
 
-    cores = len(os.sched_getaffinity(0))
+    cores = usable_cores()
     layouts = {
         "a clip a core": Layout(decoders=cores, encoders=cores, threads=1, batch=2, linger=0.0),
         "a stream a core": Layout(decoders=cores, encoders=cores, threads=1, batch=2, linger=0.0, share="stream"),

@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import csv
-import os
 from collections import defaultdict
 from collections.abc import Callable, Iterable
 from concurrent.futures import ThreadPoolExecutor, as_completed
@@ -12,6 +11,7 @@ from pathlib import Path
 
 import numpy as np
 
+from marey.cores import usable_cores
 from marey.data.clip import Clip, Manifest
 from marey.data.manifest import portable_path
 from marey.errors import DatasetError, Reason, UsageError, VideoError
@@ -64,7 +64,7 @@ def scan(
     Args:
         source: a manifest, whose spans are held against their files too, or the paths of files.
         limits: what reading one file may cost; a file that takes longer ends with `timeout`.
-        workers: files read side by side; as many as there are cores by default.
+        workers: files read side by side; as many as there are usable cores by default.
         min_duration: seconds that a file, and the span of a clip, has to last (`too_short`).
         on_progress: called with the number of files done, and of all, after each.
 
@@ -81,7 +81,7 @@ def scan(
     for clip in clips:
         by_file[clip.path].append(clip)
     rows: dict[Path, list[ScanRow]] = {}
-    with ThreadPoolExecutor(workers or os.cpu_count() or 1) as pool:  # decoding leaves the interpreter free
+    with ThreadPoolExecutor(workers or usable_cores()) as pool:  # decoding leaves the interpreter free
         waiting = {
             pool.submit(_scan_file, path, of_file, limits, min_duration): path for path, of_file in by_file.items()
         }

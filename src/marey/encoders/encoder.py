@@ -12,7 +12,7 @@ from pydantic import ValidationError
 from torch import Tensor
 
 from marey.encoders.contract import Contract, EncoderSpec, MultiView
-from marey.encoders.engine import Engine, one_core
+from marey.encoders.engine import Engine, fit_threads, one_core
 from marey.encoders.engines import start_engine
 from marey.encoders.frozen import Colour, FrozenNetwork
 from marey.encoders.streams import Stream
@@ -56,6 +56,7 @@ class Encoder(ABC):
     trial: Trial
 
     def __init__(self) -> None:
+        fit_threads()
         self.trial = {}
         self._counting = threading.Lock()
 

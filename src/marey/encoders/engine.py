@@ -14,6 +14,8 @@ from typing import ClassVar
 import torch
 from torch import Tensor
 
+from marey.cores import usable_cores
+
 
 class Engine(ABC):
     """Runs a frozen network; several threads may call it at once.
@@ -53,9 +55,16 @@ class Engine(ABC):
         """
 
 
-def available_cores() -> int:
-    """Cores that this process may use."""
-    return len(os.sched_getaffinity(0)) if hasattr(os, "sched_getaffinity") else os.cpu_count() or 1
+@cache
+def fit_threads() -> int:
+    """Lower PyTorch's threads to the usable cores, once a process, and return how many there are.
+
+    PyTorch counts the cores of the affinity alone: in a container with a quota of 2 cores on a machine of 64 it starts
+    64 threads, which wait for each other. Whoever sets OMP_NUM_THREADS has chosen.
+    """
+    if "OMP_NUM_THREADS" not in os.environ and torch.get_num_threads() > usable_cores():
+        torch.set_num_threads(usable_cores())
+    return torch.get_num_threads()
 
 
 @contextmanager

@@ -10,8 +10,9 @@ from typing import TYPE_CHECKING, Any, ClassVar, Final
 import torch
 from torch import Tensor
 
+from marey.cores import usable_cores
 from marey.encoders.conversion import onnx_bytes
-from marey.encoders.engine import Engine, available_cores
+from marey.encoders.engine import Engine
 from marey.encoders.frozen import FrozenNetwork
 from marey.errors import UsageError
 
@@ -67,8 +68,8 @@ class OpenVINOEngine(Engine):
             "CPU",
             {
                 "INFERENCE_PRECISION_HINT": self._precision,
-                "INFERENCE_NUM_THREADS": available_cores() if cores == 1 else cores,
-                "NUM_STREAMS": available_cores() if cores == 1 else 1,
+                "INFERENCE_NUM_THREADS": usable_cores() if cores == 1 else cores,
+                "NUM_STREAMS": usable_cores() if cores == 1 else 1,
                 "ENABLE_CPU_PINNING": False,  # decoding needs the same cores
             },
         )

@@ -16,9 +16,10 @@ from typing import Any, Final
 import torch
 from torch import Tensor
 
+from marey.cores import usable_cores
 from marey.data.hashing import values_hash
 from marey.encoders.cache import cache_home
-from marey.encoders.engine import Engine, available_cores, one_core
+from marey.encoders.engine import Engine, one_core
 from marey.encoders.frozen import FrozenNetwork
 from marey.whole_file import write_whole
 
@@ -139,7 +140,7 @@ def _about(network: FrozenNetwork) -> dict[str, Any]:
     return {
         "processor": processor(),
         "gpu": torch.cuda.get_device_name(0) if torch.cuda.is_available() else None,
-        "cores": available_cores(),
+        "cores": usable_cores(),
         "versions": {name: _version(name) for name in _PACKAGES},
         "network": spec.name,
         "weights": network.hash,

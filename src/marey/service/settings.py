@@ -2,10 +2,10 @@
 
 from __future__ import annotations
 
-import os
 from dataclasses import dataclass
 from typing import Final, Literal, get_args
 
+from marey.cores import usable_cores
 from marey.errors import UnknownNameError, UsageError
 
 Urls = Literal["refuse", "public", "local"]
@@ -56,7 +56,7 @@ def default_layout(device: str) -> Layout:
     spends a part of them on waiting for each other. Whole clips have the same throughput, and answer a single caller
     1.6 times later. A GPU has one thread that feeds it whole batches.
     """
-    cores = len(os.sched_getaffinity(0)) if hasattr(os, "sched_getaffinity") else os.cpu_count() or 1
+    cores = usable_cores()
     if device == "cpu":
         return Layout(decoders=cores, encoders=cores, threads=1, batch=2, linger=0.0, share="stream")
     return Layout(decoders=cores, encoders=1, threads=1, batch=_GPU_BATCH, linger=_GPU_LINGER)

@@ -70,12 +70,12 @@ def _packages() -> str:
 
 
 def _processor() -> str:
-    import os
-
     import torch
 
-    capability = torch.backends.cpu.get_cpu_capability()
-    return f"{os.cpu_count()} cores, {torch.get_num_threads()} threads, {capability}"
+    from marey.cores import machine_cores, usable_cores
+
+    cores = f"{usable_cores()} of {machine_cores()} cores usable"
+    return f"{cores}, {torch.get_num_threads()} threads, {torch.backends.cpu.get_cpu_capability()}"
 
 
 def _gpu() -> str:

@@ -2,10 +2,10 @@
 
 from __future__ import annotations
 
-import os
 from collections.abc import Callable, Iterator, Sequence
 from pathlib import Path
 
+from marey.cores import usable_cores
 from marey.data.clip import Clip, Manifest
 from marey.data.figures.clip import ACTIONS, FRAME_RATE, SCENARIOS, draw
 from marey.data.figures.drawing import claim, work_through
@@ -47,7 +47,7 @@ def make(
         seed: of all that is drawn by chance.
         actors: how many, the first ones.
         scenarios: those of `SCENARIOS` to draw.
-        workers: processes; the number of processors if None. More than one start by `spawn`, so a script that calls
+        workers: processes; the number of usable cores if None. More than one start by `spawn`, so a script that calls
             this needs the guard `if __name__ == "__main__"`.
         on_progress: called with the number of files that are there and the number there will be.
 
@@ -69,7 +69,7 @@ def make(
             raise UnknownNameError("scenario", scenario, SCENARIOS)
     clips = tuple(_clips(out, actors, [scenario for scenario in SCENARIOS if scenario in scenarios]))
     claim(out, {"version": VERSION, "seed": seed}, [clip.path for clip in clips])
-    _draw_missing(out, seed, actors, scenarios, len(clips), workers or os.cpu_count() or 1, on_progress)
+    _draw_missing(out, seed, actors, scenarios, len(clips), workers or usable_cores(), on_progress)
     write_manifest(Manifest(clips, out, "marey data make", "the actor"), out / "manifest.csv")
     return read_manifest(out / "manifest.csv")
 

@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import os
 from collections.abc import Iterator, Sequence
 from dataclasses import dataclass
 from pathlib import Path
@@ -11,6 +10,7 @@ from typing import Final
 import numpy as np
 import torch
 
+from marey.cores import usable_cores
 from marey.data.clip import Clip, Manifest
 from marey.data.figures.clip import ACTIONS, FRAME_RATE, RESTS, SCENARIOS, draw
 from marey.data.figures.dataset import ACTORS, TEST_ACTORS, Progress
@@ -87,7 +87,7 @@ def make_untrimmed(
         videos: how many of each actor; the scenarios take turns.
         scenarios: those of `SCENARIOS` to draw.
         rest: share of the spans, at most one half, in which the actor stands or is not there; they have no row.
-        workers: processes; the number of processors if None. More than one start by `spawn`, so a script that calls
+        workers: processes; the number of usable cores if None. More than one start by `spawn`, so a script that calls
             this needs the guard `if __name__ == "__main__"`.
         on_progress: called with the number of videos that are there and the number there will be.
 
@@ -119,7 +119,7 @@ def make_untrimmed(
     done = len(films) - len(missing)
     report = on_progress or (lambda done, total: None)
     report(done, len(films))
-    processes = (workers or os.cpu_count() or 1) if len(missing) > 1 else 1
+    processes = (workers or usable_cores()) if len(missing) > 1 else 1
     for drawn in work_through(missing, _draw_film, workers=processes):
         done += drawn
         report(done, len(films))
