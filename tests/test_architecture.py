@@ -14,6 +14,7 @@ SOURCE = Path(marey.__file__).parent
 RANK = {
     "cores": 0,
     "errors": 0,
+    "extras": 0,
     "whole_file": 0,
     "video": 1,
     "data": 2,
@@ -60,7 +61,9 @@ def test_every_public_name_can_be_had() -> None:
         assert getattr(marey, name) is not None
 
 
-@pytest.mark.parametrize("room", sorted(RANK.keys() - {"cores", "errors", "whole_file", "cli"} | {"data.figures"}))
+@pytest.mark.parametrize(
+    "room", sorted(RANK.keys() - {"cores", "errors", "extras", "whole_file", "cli"} | {"data.figures"})
+)
 def test_a_rooms_public_names_are_there(room: str) -> None:
     module = import_module(f"marey.{room}")
     assert module.__all__

@@ -23,11 +23,12 @@ from typing import Any, BinaryIO, Final, Literal, Self
 from urllib.parse import quote
 
 from marey.errors import ServiceError, UsageError, VideoError
+from marey.extras import install_command
 
 try:
     import httpx
 except ModuleNotFoundError as error:
-    raise UsageError("the client needs httpx: pip install 'marey[serve]'") from error
+    raise UsageError(f"the client needs httpx: {install_command('serve')}") from error
 
 Video = str | Path | bytes
 """A file by its path, or what stands in it."""

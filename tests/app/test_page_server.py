@@ -2,6 +2,7 @@ from __future__ import annotations
 
 import inspect
 import os
+import re
 import signal
 import socket
 import subprocess
@@ -17,6 +18,7 @@ from marey.app.server import Server, claimed_port, is_local
 from marey.app.settings import Settings
 from marey.cli.command import read_docstring
 from marey.errors import UsageError
+from marey.extras import install_command
 from marey.verbs import app
 from waiting import PATIENCE, wait_until
 
@@ -67,7 +69,7 @@ def test_settings_survive_the_way_to_the_page(tmp_path: Path, monkeypatch: pytes
 
 def test_without_streamlit_it_says_what_to_install(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setattr("marey.app.server.find_spec", lambda name: None)
-    with pytest.raises(UsageError, match=r"pip install 'marey\[app\]'"):
+    with pytest.raises(UsageError, match=re.escape(install_command("app"))):
         Server(Settings(tmp_path, tmp_path, local=True), host="127.0.0.1", port=8501)
 
 

@@ -2,6 +2,7 @@ from __future__ import annotations
 
 import json
 import os
+import re
 import subprocess
 import sys
 import threading
@@ -35,6 +36,7 @@ from marey.encoders.frame import load_frame_encoder
 from marey.encoders.pytorch_engine import CudaEngine, PyTorchEngine
 from marey.encoders.trial import fastest, recall, trial_inputs
 from marey.errors import UnknownNameError, UsageError
+from marey.extras import install_command
 from waiting import PATIENCE
 
 OTHERS = [
@@ -308,7 +310,9 @@ def test_unknown_and_missing_engines_say_what_to_do(monkeypatch: pytest.MonkeyPa
     for name in ("openvino", "onnxruntime"):
         monkeypatch.setitem(sys.modules, name, None)
         openvino_engine.core.cache_clear()
-        with pytest.raises(UsageError, match=rf"the engine {name} is not installed: pip install 'marey\[fast\]'"):
+        with pytest.raises(
+            UsageError, match=re.escape(f"the engine {name} is not installed: {install_command('fast')}")
+        ):
             load_encoder(SMALL, engine=name)
     monkeypatch.undo()
     openvino_engine.core.cache_clear()

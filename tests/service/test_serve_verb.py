@@ -1,6 +1,7 @@
 from __future__ import annotations
 
 import builtins
+import re
 import socket
 import sys
 from pathlib import Path
@@ -11,6 +12,7 @@ import pytest
 
 from marey.client import Client
 from marey.errors import ModelFormatError, UsageError
+from marey.extras import install_command
 from marey.service import find_models
 from marey.verbs import serve as serve_verb
 
@@ -55,7 +57,7 @@ def test_what_is_not_installed_is_named(small_run: Path, monkeypatch: pytest.Mon
         return plain(name, *further, **options)
 
     monkeypatch.setattr(builtins, "__import__", without)
-    with pytest.raises(UsageError, match=r"the service needs fastapi: pip install 'marey\[serve\]'"):
+    with pytest.raises(UsageError, match=re.escape(f"the service needs fastapi: {install_command('serve')}")):
         serve_verb([small_run])
 
 

@@ -1,6 +1,7 @@
 from __future__ import annotations
 
 import json
+import re
 import shutil
 import sys
 from collections.abc import Callable
@@ -12,6 +13,7 @@ import pytest
 from marey import verbs
 from marey.data import load_data
 from marey.errors import UsageError
+from marey.extras import install_command
 from marey.training import load_recipe, plan
 from marey.training.tune import sole_use
 from marey.verbs.tune import Tuning
@@ -146,7 +148,7 @@ def test_without_optuna_the_extra_is_named(
     monkeypatch: pytest.MonkeyPatch, small_set: Path, changes: list[str], tmp_path: Path
 ) -> None:
     monkeypatch.setitem(sys.modules, "optuna", None)
-    with pytest.raises(UsageError, match=r"pip install 'marey\[tune\]'"):
+    with pytest.raises(UsageError, match=re.escape(install_command("tune"))):
         verbs.tune(str(small_set), out=tmp_path / "out", set=changes)
 
 

@@ -213,7 +213,7 @@ def test_a_server_without_a_trusted_certificate_is_refused(
 
 
 def test_a_page_with_a_video_is_looked_up(make_video: MakeVideo, tmp_path: Path) -> None:
-    pytest.importorskip("yt_dlp", reason="yt-dlp is not installed; it comes with marey[live]")
+    pytest.importorskip("yt_dlp", reason="yt-dlp is not installed; it comes with the extra live")
     data = make_video(tmp_path / "a.mp4").read_bytes()
     page = b"<html><head><title>a</title></head><body><video src='/a.mp4'></video></body></html>"
     answers = {"/page": send(page, "text/html"), "/a.mp4": send(data), "/text": send(b"<html></html>", "text/html")}

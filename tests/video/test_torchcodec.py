@@ -1,5 +1,6 @@
 from __future__ import annotations
 
+import re
 import sys
 from pathlib import Path
 
@@ -9,6 +10,7 @@ import torch
 
 from conftest import MakeVideo
 from marey.errors import UsageError, VideoError
+from marey.extras import install_command
 from marey.video import Limits, decode
 
 needs_torchcodec = pytest.mark.usefixtures("torchcodec")
@@ -83,5 +85,5 @@ def test_where_it_is_not_installed_the_error_says_what_to_install(
 ) -> None:
     path = make_video(tmp_path / "a.mp4", seconds=0.2)
     monkeypatch.setitem(sys.modules, "torchcodec", None)  # as Python has it where there is no such module
-    with pytest.raises(UsageError, match=r"pip install 'marey\[torchcodec\]'"):
+    with pytest.raises(UsageError, match=re.escape(install_command("torchcodec"))):
         decode(path, [0.0], decoder="torchcodec")

@@ -28,6 +28,7 @@ from filelock import FileLock, Timeout
 from marey.app.look import THEME
 from marey.app.settings import Settings
 from marey.errors import UsageError
+from marey.extras import install_command
 
 MAX_UPLOAD: Final = 1024  # MB; Streamlit holds uploads in memory
 _PATIENCE: Final = 60.0  # s until the server has to answer
@@ -112,7 +113,7 @@ class Server:
 
     def __init__(self, settings: Settings, *, host: str, port: int) -> None:
         if find_spec("streamlit") is None:
-            raise UsageError("the page needs Streamlit, which is not installed: pip install 'marey[app]'")
+            raise UsageError(f"the page needs Streamlit, which is not installed: {install_command('app')}")
         shown = "localhost" if host in ("0.0.0.0", "::", "127.0.0.1", "::1") else host  # noqa: S104 - only compared
         self.address = f"http://{f'[{shown}]' if ':' in shown else shown}:{port}"
         options = {

@@ -12,6 +12,7 @@ from marey.encoders.conversion import onnx_bytes
 from marey.encoders.engine import Engine
 from marey.encoders.frozen import FrozenNetwork
 from marey.errors import UsageError
+from marey.extras import install_command
 
 _ERRORS = 3  # the level from which its own log says something
 
@@ -58,7 +59,7 @@ def _open(data: bytes, cores: int) -> Any:
     try:
         import onnxruntime
     except ImportError as error:
-        raise UsageError("the engine onnxruntime is not installed: pip install 'marey[fast]'") from error
+        raise UsageError(f"the engine onnxruntime is not installed: {install_command('fast')}") from error
     options = onnxruntime.SessionOptions()
     options.intra_op_num_threads = cores
     options.inter_op_num_threads = 1

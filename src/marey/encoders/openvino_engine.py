@@ -15,6 +15,7 @@ from marey.encoders.conversion import onnx_bytes
 from marey.encoders.engine import Engine
 from marey.encoders.frozen import FrozenNetwork
 from marey.errors import UsageError
+from marey.extras import install_command
 
 if TYPE_CHECKING:
     import openvino
@@ -106,7 +107,7 @@ def core() -> openvino.Core:
     try:
         import openvino
     except ImportError as error:
-        raise UsageError("the engine openvino is not installed: pip install 'marey[fast]'") from error
+        raise UsageError(f"the engine openvino is not installed: {install_command('fast')}") from error
     return openvino.Core()
 
 

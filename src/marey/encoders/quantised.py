@@ -24,6 +24,7 @@ from marey.encoders.engines import engine_name
 from marey.encoders.frozen import FrozenNetwork
 from marey.encoders.openvino_engine import OpenVINOEngine, core, last_line
 from marey.errors import ModelFormatError, UsageError
+from marey.extras import install_command
 
 if TYPE_CHECKING:
     import openvino
@@ -175,7 +176,7 @@ def _nncf() -> Any:
         with _silence():
             import nncf
     except ImportError as error:
-        raise UsageError("int8 needs the package nncf: pip install 'marey[fast]'") from error
+        raise UsageError(f"int8 needs the package nncf: {install_command('fast')}") from error
     return nncf
 
 

@@ -15,6 +15,7 @@ from marey.encoders.encoder import Encoder, sides
 from marey.encoders.frozen import Colour, FrozenNetwork, average_over
 from marey.encoders.weights import NO_NETWORK, offline_if_unreachable, weights_hash
 from marey.errors import UsageError, WeightsError, first_line
+from marey.extras import install_command
 
 _IMAGENET: Final[tuple[Colour, Colour]] = ((0.485, 0.456, 0.406), (0.229, 0.224, 0.225))
 
@@ -200,6 +201,6 @@ def _library(name: str) -> Any:
         import transformers
     except ImportError as error:
         raise UsageError(
-            f"the encoder '{name}' needs the package transformers: pip install 'marey[transformers]'"
+            f"the encoder '{name}' needs the package transformers: {install_command('transformers')}"
         ) from error
     return transformers

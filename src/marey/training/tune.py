@@ -18,6 +18,7 @@ import torch
 from marey.data import Clip, Split, group_of, k_folds, leave_one_group_out
 from marey.errors import MareyError, UsageError
 from marey.evaluation import macro_f1_of
+from marey.extras import install_command
 from marey.models import head_options
 from marey.training.experiment import Experiment, HeldOut
 from marey.training.recipe import Recipe
@@ -355,7 +356,7 @@ def _optuna() -> Any:
     try:
         import optuna
     except ImportError as error:
-        raise UsageError("a search needs Optuna, which is not installed: pip install 'marey[tune]'") from error
+        raise UsageError(f"a search needs Optuna, which is not installed: {install_command('tune')}") from error
     return optuna
 
 

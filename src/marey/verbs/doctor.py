@@ -121,9 +121,10 @@ def _encoder() -> str:
 
 def _engines() -> str:
     from marey.encoders import EMBEDDED, TOLERANCE, EncoderSpec, agrees, installed_engines, load_encoder
+    from marey.extras import install_command
 
     if len(installed_engines()) == 1:
-        return "pytorch alone; pip install 'marey[fast]' brings others, often twice as fast on a processor"
+        return f"pytorch alone; others are often twice as fast on a CPU: {install_command('fast')}"
     encoder = load_encoder(EncoderSpec(), engine="auto")
     found = []
     for name, measured in encoder.trial.items():

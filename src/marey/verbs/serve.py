@@ -9,6 +9,7 @@ from pathlib import Path
 from typing import TYPE_CHECKING, Any, Final
 
 from marey.errors import UsageError
+from marey.extras import install_command
 from marey.verbs.reporter import SILENT, Reporter
 
 if TYPE_CHECKING:
@@ -85,7 +86,7 @@ def serve(
     except ModuleNotFoundError as error:
         if error.name is None or error.name.startswith("marey"):
             raise
-        raise UsageError(f"the service needs {error.name}: pip install 'marey[serve]'") from error
+        raise UsageError(f"the service needs {error.name}: {install_command('serve')}") from error
     from marey.data import data_home
     from marey.verbs.prepare import pick_device
 

@@ -22,6 +22,7 @@ import av
 from av.container import InputContainer
 
 from marey.errors import UnknownNameError, UsageError, VideoError
+from marey.extras import install_command
 from marey.video.limits import Deadline, Limits
 from marey.video.source import FORMATS, GENERATE_PTS, Source, choose_stream, refuse
 from marey.video.versions import open_input, states_size
@@ -193,7 +194,7 @@ def _find_on_page(address: Address) -> tuple[str, dict[str, str]]:
         raise VideoError(
             address.name,
             "not_video",
-            "no video format that is known starts like this; if it is a page with a video, pip install 'marey[live]'",
+            f"no video format that is known starts like this; if it is a page with a video: {install_command('live')}",
         )
     downloader: Any = importlib.import_module("yt_dlp")
     choice = {

@@ -17,6 +17,7 @@ import torch
 from av.video.frame import VideoFrame
 
 from marey.errors import UsageError, first_line
+from marey.extras import install_command
 from marey.video.frames import TimedFrame
 from marey.video.reader import TOLERANCE, check_end
 from marey.video.source import Source, demux
@@ -124,7 +125,7 @@ def _read_slots(source: Source) -> tuple[list[int], int]:
 def _import() -> Any:
     if importlib.util.find_spec("torchcodec") is None:
         raise UsageError(
-            "decoder='torchcodec' needs TorchCodec: pip install 'marey[torchcodec]', and FFmpeg's libraries"
+            f"decoder='torchcodec' needs FFmpeg's shared libraries, and TorchCodec: {install_command('torchcodec')}"
         )
     return _load()
 

@@ -1,0 +1,87 @@
+"""The extras of marey: what each is for, what of it is missing, and the command that installs it."""
+
+from __future__ import annotations
+
+import shlex
+import shutil
+import sys
+import tomllib
+from functools import cache
+from importlib import metadata
+from pathlib import Path
+from typing import Final, Literal, get_args
+
+from packaging.requirements import Requirement
+
+Extra = Literal["app", "fast", "live", "serve", "torchcodec", "transformers", "tune"]
+
+PURPOSE: Final[dict[Extra, str]] = {
+    "app": "the page in the browser, `marey app`",
+    "fast": "OpenVINO and ONNX Runtime, often twice as fast as PyTorch on a CPU; `marey quantise`",
+    "live": "videos on web pages, by yt-dlp",
+    "serve": "the HTTP service, `marey serve`, and its client",
+    "torchcodec": "TorchCodec as a second decoder, `sampling.decoder: torchcodec`",
+    "transformers": "the recipes videomae and vjepa2",
+    "tune": "the search, `marey tune`",
+}
+EXTRAS: Final[tuple[Extra, ...]] = get_args(Extra)
+
+_SOURCE: Final = Path(__file__).resolve().parents[2]
+
+
+def install_command(extra: Extra) -> str:
+    """Return the line that installs an extra into this Python, from any folder.
+
+    marey is not on PyPI, so `pip install 'marey[app]'` would look for a package that is not there, or is another one.
+    A checkout is installed again with the extra; beside an installed wheel the packages of the extra are named.
+    """
+    pip = f"{_pip()} install"
+    if _checkout() is None:
+        return f"{pip} {shlex.join(_requirements(extra))}"
+    folder = "." if Path.cwd() == _SOURCE else str(_SOURCE)
+    return f"{pip} -e {shlex.quote(f'{folder}[{extra}]')}"
+
+
+def missing_packages(extra: Extra) -> list[str]:
+    """Return the requirements of an extra that no installed package meets, such as "optuna>=4.0"."""
+    return [each for each in _requirements(extra) if not _is_met(Requirement(each))]
+
+
+def _is_met(requirement: Requirement) -> bool:
+    try:
+        return requirement.specifier.contains(metadata.version(requirement.name), prereleases=True)
+    except metadata.PackageNotFoundError:
+        return False
+
+
+def _requirements(extra: Extra) -> list[str]:
+    """Return the requirements of an extra, as the checkout states them, or the installed package."""
+    checkout = _checkout()
+    if checkout is not None:
+        return list(checkout[extra])
+    stated = [Requirement(line) for line in metadata.requires("marey") or ()]
+    return [
+        f"{each.name}{each.specifier}"
+        for each in stated
+        if each.marker is not None
+        and each.marker.evaluate({"extra": extra})
+        and not each.marker.evaluate({"extra": ""})
+    ]
+
+
+@cache
+def _checkout() -> dict[str, list[str]] | None:
+    """Return the extras of the checkout that these sources lie in; None for an installed wheel."""
+    try:
+        project = tomllib.loads((_SOURCE / "pyproject.toml").read_text(encoding="utf-8"))["project"]
+    except (OSError, ValueError, KeyError):
+        return None
+    return project["optional-dependencies"] if project.get("name") == "marey" else None
+
+
+def _pip() -> str:
+    """Return "pip" where that is this Python's, as in an environment that is activated; else the way to call it."""
+    found = shutil.which("pip")
+    if found is not None and Path(found).parent == Path(sys.executable).parent:
+        return "pip"
+    return f"{shlex.quote(sys.executable)} -m pip"

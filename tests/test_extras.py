@@ -1,0 +1,121 @@
+"""The lines that install extras: marey is not on PyPI, so they name the checkout, or the packages."""
+
+from __future__ import annotations
+
+import os
+import re
+import shlex
+import shutil
+import subprocess
+import sys
+import tomllib
+from pathlib import Path
+
+import pytest
+from packaging.requirements import Requirement
+
+import marey
+from marey.extras import EXTRAS, PURPOSE, install_command, missing_packages
+
+SOURCE = Path(marey.__file__).parent
+PROJECT = Path(__file__).resolve().parents[1]
+STATED: dict[str, list[str]] = tomllib.loads((PROJECT / "pyproject.toml").read_text(encoding="utf-8"))["project"][
+    "optional-dependencies"
+]
+
+
+def test_every_extra_of_users_has_a_purpose() -> None:
+    assert set(EXTRAS) == set(PURPOSE) == STATED.keys() - {"dev", "bench"}
+
+
+def test_in_a_checkout_the_line_installs_the_checkout_again_with_the_extra(
+    monkeypatch: pytest.MonkeyPatch, tmp_path: Path
+) -> None:
+    monkeypatch.chdir(tmp_path)
+    assert shlex.split(install_command("app"))[-2:] == ["-e", f"{PROJECT}[app]"]
+    monkeypatch.chdir(PROJECT)
+    assert install_command("app").endswith("pip install -e '.[app]'")
+
+
+def test_beside_an_installed_wheel_the_line_names_the_packages_of_the_extra(tmp_path: Path) -> None:
+    (tmp_path / "marey").mkdir()
+    for name in ("__init__.py", "extras.py", "version.py"):
+        shutil.copy(SOURCE / name, tmp_path / "marey" / name)
+    lines = [f'Requires-Dist: {each}; extra == "{extra}"' for extra, stated in STATED.items() for each in stated]
+    (tmp_path / "marey-0.1.0.dist-info").mkdir()
+    (tmp_path / "marey-0.1.0.dist-info" / "METADATA").write_text(
+        "\n".join(["Metadata-Version: 2.1", "Name: marey", "Version: 0.1.0", "Requires-Dist: av>=17.0", *lines, ""])
+    )
+    code = "from marey.extras import EXTRAS, install_command\nfor each in EXTRAS: print(install_command(each))"
+    done = subprocess.run(  # noqa: S603
+        [sys.executable, "-c", code],
+        capture_output=True,
+        text=True,
+        check=True,
+        cwd=tmp_path,
+        env={**os.environ, "PYTHONPATH": str(tmp_path)},
+    )
+    for extra, line in zip(EXTRAS, done.stdout.splitlines(), strict=True):
+        _, packages = line.split(" install ")
+        assert shlex.split(packages) == STATED[extra]
+
+
+def test_the_line_calls_the_pip_of_this_python(monkeypatch: pytest.MonkeyPatch, tmp_path: Path) -> None:
+    monkeypatch.setenv("PATH", str(tmp_path))
+    *pip, install, _, _ = shlex.split(install_command("app"))
+    assert (pip, install) == ([sys.executable, "-m", "pip"], "install")
+    monkeypatch.setattr("sys.executable", str(tmp_path / "python"))
+    (tmp_path / "pip").touch(0o755)
+    assert install_command("app").startswith("pip install ")
+
+
+def test_packages_that_are_missing_are_named_with_their_bounds(monkeypatch: pytest.MonkeyPatch, tmp_path: Path) -> None:
+    monkeypatch.setattr("sys.path", [str(tmp_path)])
+    assert missing_packages("tune") == STATED["tune"]
+    (needed,) = map(Requirement, STATED["tune"])
+    for version, missing in (("3.9", STATED["tune"]), ("99.0", [])):
+        (tmp_path / f"{needed.name}-{version}.dist-info").mkdir()
+        (tmp_path / f"{needed.name}-{version}.dist-info" / "METADATA").write_text(
+            f"Metadata-Version: 2.1\nName: {needed.name}\nVersion: {version}\n"
+        )
+        assert missing_packages("tune") == missing
+        shutil.rmtree(tmp_path / f"{needed.name}-{version}.dist-info")
+
+
+def test_no_text_of_the_project_asks_pip_for_marey_by_name() -> None:
+    texts = [*SOURCE.rglob("*.py"), *SOURCE.rglob("*.yaml"), *PROJECT.glob("*.md"), *(PROJECT / "docs").glob("*.md")]
+    assert len(texts) > 100
+    asked = re.compile(r"pip install ['\"]?marey\b")
+    found = [path for path in texts if path.name != "extras.py" and asked.search(path.read_text(encoding="utf-8"))]
+    assert not found
+
+
+NEEDS = {
+    "import marey.client": "serve",
+    "from marey import verbs; verbs.serve(['x'])": "serve",
+    "from marey.training import tune; tune._optuna()": "tune",
+    "from marey.encoders import onnxruntime_engine as e; e._open(b'', 1)": "fast",
+    "from marey.encoders import openvino_engine as e; e.core()": "fast",
+    "from marey.encoders import quantised as q; q._nncf()": "fast",
+    "from marey.encoders import *; load_encoder(EncoderSpec(name='vjepa2'))": "transformers",
+}
+
+
+def test_what_needs_an_extra_says_the_line_that_installs_it(tmp_path: Path) -> None:
+    hidden = ("fastapi", "httpx", "nncf", "onnxruntime", "openvino", "optuna", "transformers")
+    program = f"""
+import sys
+sys.modules |= dict.fromkeys({hidden})  # as if they were not installed
+from marey.errors import UsageError
+for code in {list(NEEDS)}:
+    try:
+        exec(code)
+    except UsageError as error:
+        print(error)
+"""
+    done = subprocess.run(  # noqa: S603
+        [sys.executable, "-c", program], capture_output=True, text=True, check=False, cwd=tmp_path
+    )
+    assert done.returncode == 0, done.stderr
+    for line, extra in zip(done.stdout.splitlines(), NEEDS.values(), strict=True):
+        assert line.endswith(f"pip install -e {shlex.quote(f'{PROJECT}[{extra}]')}")
