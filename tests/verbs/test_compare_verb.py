@@ -111,7 +111,8 @@ def test_costs_are_those_of_the_model_and_of_this_machine(compared: Comparison) 
     entry = next(entry for entry in compared.entries if entry.recipe == "default")
     cost, time = entry.cost, entry.time
     assert cost is not None
-    assert (cost.trained, cost.frozen, cost.flops) == (row.trained, row.frozen, row.flops)
+    assert row.counts is not None
+    assert (cost.trained, cost.frozen, cost.flops) == (row.counts.trained, row.counts.frozen, row.counts.flops)
     assert cost.clips_per_second is not None
     assert cost.clips_per_second > 0.1
     assert time is not None

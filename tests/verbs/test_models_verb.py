@@ -2,21 +2,131 @@
 
 from __future__ import annotations
 
+import json
+import sys
+from pathlib import Path
+
 import pytest
+import torch
+from rich.console import Console
 
 from marey import verbs
+from marey.cli.screen import Screen
+from marey.encoders import EncoderSpec, embedded_path, weights_origin
+from marey.encoders.frame import pretrained_size
+from marey.encoders.video_transformers import VIDEO_TRANSFORMERS
 from marey.errors import UnknownNameError, UsageError
+from marey.extras import install_command
 from marey.training import recipe_names
+from marey.verbs.models import Counts, ModelRow, ModelTable
 
 
-def test_every_recipe_is_listed_with_what_it_costs() -> None:
-    rows = verbs.list_models().as_dict()
+@pytest.fixture(scope="module")
+def table() -> ModelTable:
+    """All recipes, as they are listed where the package transformers is not installed."""
+    with pytest.MonkeyPatch.context() as patch:
+        patch.setitem(sys.modules, "transformers", None)
+        return verbs.list_models()
+
+
+def counts_of(row: ModelRow) -> Counts:
+    assert row.counts is not None
+    return row.counts
+
+
+def test_every_recipe_is_listed_with_what_it_costs(table: ModelTable) -> None:
+    rows = json.loads(json.dumps(table.as_dict()))
     assert [row["name"] for row in rows] == list(recipe_names())
     for row in rows:
-        assert row["parameters"] == row["trained"] + row["frozen"] + row["statistics"]
-        assert row["trained"] > 0
-        assert row["flops"] > 1e6
-        assert len(row["input"]) == 4
+        assert row["description"]
+        assert row["weights"]["origin"] in ("marey", "download", "none")
+        if row["weights"]["extra"] is None:
+            assert row["fault"] is None
+            assert row["parameters"] == row["trained"] + row["frozen"] + row["statistics"]
+            assert row["trained"] > 0
+            assert row["flops"] > 1e6
+            assert len(row["input"]) == 4
+
+
+def test_a_recipe_whose_extra_is_missing_is_listed_without_counts(table: ModelTable) -> None:
+    missing = {row["name"]: row for row in table.as_dict() if row["fault"] is not None}
+    assert missing.keys() == {"videomae", "vjepa2"}
+    for row in missing.values():
+        assert row["weights"]["extra"] == "transformers"
+        assert row["weights"]["size"] > 1e8
+        assert all(row[name] is None for name in ("parameters", "trained", "frozen", "statistics", "flops", "input"))
+        assert row["fault"].endswith(install_command("transformers"))
+
+
+@pytest.mark.parametrize("name", ["videomae", "vjepa2"])
+def test_a_recipe_whose_extra_is_there_is_counted(name: str) -> None:
+    pytest.importorskip("transformers", reason="the extra 'transformers' is not installed")
+    (row,) = verbs.list_models(name).rows
+    assert counts_of(row).frozen > 8e7 > counts_of(row).trained > 0
+    assert row.fault is None
+
+
+def test_the_one_that_is_asked_for_says_what_it_needs(monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setitem(sys.modules, "transformers", None)
+    with pytest.raises(UsageError, match="needs the package transformers") as said:
+        verbs.list_models("vjepa2")
+    assert str(said.value).endswith(install_command("transformers"))
+
+
+@pytest.mark.parametrize("width", [80, 120])
+def test_the_tables_are_read_in_a_terminal_of(table: ModelTable, width: int) -> None:
+    screen = Screen(quiet=True)
+    screen._out = Console(width=width, force_terminal=True, highlight=False, color_system=None, record=True)
+    with screen._out.capture() as captured:
+        screen.show(table)
+    lines = captured.get().splitlines()
+    assert max(len(line) for line in lines if line[0] in "│┃") <= width
+    for row in table.rows:
+        assert sum(line.startswith(f"│ {row.name} ") for line in lines) == 2  # in one piece, in both tables
+    assert "needs the extra" in captured.get()
+    assert sum(line.endswith(install_command("transformers")) for line in lines) == 2
+
+
+@pytest.mark.parametrize(
+    ("name", "origin", "megabytes"),
+    [
+        ("default", "marey", None),
+        ("cnn-lstm", "none", None),
+        ("s3d", "download", 33.5),
+        ("s3d-frozen", "download", 33.5),
+        ("vgg16-lstm", "download", 553.4),
+        ("resnet50-lstm", "download", 102.4),
+        ("vjepa2", "download", 1304.0),
+    ],
+)
+def test_where_weights_come_from_is_told_without_a_network(
+    table: ModelTable, name: str, origin: str, megabytes: float | None
+) -> None:
+    weights = next(row for row in table.rows if row.name == name).weights
+    assert weights.origin == origin
+    assert weights.size == (None if megabytes is None else pytest.approx(megabytes * 1e6, rel=0.01))
+    assert ("download" in str(weights)) == (origin == "download")
+
+
+def test_weights_that_are_named_or_random_are_no_download(tmp_path: Path) -> None:
+    for name in ("resnet50", "r2plus1d-18", "videomae"):
+        for weights, origin in (("random", "none"), (str(tmp_path), "file")):
+            found = weights_origin(EncoderSpec(name=name, weights=weights), head="mean", weights="random")
+            assert (found.origin, found.size) == (origin, None)
+            assert found.extra == ("transformers" if name == "videomae" else None)
+    file = weights_origin(EncoderSpec(name="pixels"), head="s3d", weights="kept.safetensors")
+    assert str(file) == "kept.safetensors"
+
+
+def test_sizes_of_downloads_are_those_of_the_networks_numbers() -> None:
+    assert pretrained_size("efficientnet-lite0") == pytest.approx(embedded_path().stat().st_size, rel=0.01)
+    library = pytest.importorskip("transformers", reason="the extra 'transformers' is not installed")
+    with torch.device("meta"):
+        for name, whole in (("videomae", "VideoMAEForPreTraining"), ("vjepa2", "VJEPA2Model")):
+            about = VIDEO_TRANSFORMERS[name]
+            network = getattr(library, whole)(getattr(library, about.config)())
+            size = sum(tensor.numel() * tensor.element_size() for tensor in network.state_dict().values())
+            assert about.download == pytest.approx(size, rel=0.01)
 
 
 @pytest.mark.parametrize(
@@ -31,23 +141,25 @@ def test_counts_are_those_of_the_published_tables(
 ) -> None:
     table = verbs.list_models(name)
     (row,) = table.rows
-    assert (row.parameters, row.frozen, row.statistics, row.input) == (parameters, frozen, statistics, shape)
+    counts = counts_of(row)
+    assert (counts.parameters, counts.frozen, counts.statistics) == (parameters, frozen, statistics)
+    assert counts.input == shape
     assert sum(layer.parameters for layer in table.layers) == parameters
     assert table.as_dict()[0]["layers"]
 
 
 def test_operations_are_those_of_the_published_tables() -> None:
     (vgg,) = verbs.list_models("vgg16-bilstm").rows
-    per_picture = vgg.flops / 30
+    per_picture = counts_of(vgg).flops / 30
     assert per_picture == pytest.approx(2 * 15.35e9, rel=0.01)  # Simonyan and Zisserman: 15.3 G multiply-adds
     (swin,) = verbs.list_models("swin3d-t").rows
-    assert swin.flops == pytest.approx(2 * 43.88e9, rel=0.01)  # torchvision's table
+    assert counts_of(swin).flops == pytest.approx(2 * 43.88e9, rel=0.01)  # torchvision's table
 
 
 def test_changes_of_a_recipe_are_counted() -> None:
     (one,), (two,) = (verbs.list_models("lrcn", set=[f"sampling.count={count}"]).rows for count in (8, 16))
-    assert two.flops == pytest.approx(2 * one.flops)
-    assert two.parameters == one.parameters
+    assert counts_of(two).flops == pytest.approx(2 * counts_of(one).flops)
+    assert counts_of(two).parameters == counts_of(one).parameters
 
 
 def test_what_cannot_be_listed_is_said() -> None:

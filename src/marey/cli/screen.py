@@ -32,7 +32,7 @@ from marey.verbs.doctor import Health
 from marey.verbs.exchange import Exported
 from marey.verbs.extract import Extraction
 from marey.verbs.live import LivePredictions
-from marey.verbs.models import ModelTable
+from marey.verbs.models import ModelRow, ModelTable
 from marey.verbs.predict import Predictions, Timelines
 from marey.verbs.quantise import Quantised
 from marey.verbs.reporter import SILENT, Reporter, Stage
@@ -150,24 +150,32 @@ class Screen:
 
     @show.register
     def _(self, answer: ModelTable) -> None:
-        table = _table("recipe", "encoder, frozen", "head, trained", "trained", "frozen", "GFLOPs a clip", "input")
-        for column in table.columns[3:6]:
-            column.justify = "right"
+        about = _table("recipe", "weights", "what it is")
+        about.columns[0].no_wrap = True
+        about.columns[1].max_width = 18
+        costs = _table("recipe", "trained", "frozen", "GFLOPs a clip", "input")
+        for column in costs.columns:
+            column.no_wrap = column not in costs.columns[3:]
+            column.justify = "right" if column in costs.columns[1:4] else "left"
         for row in answer.rows:
-            counts = (f"{number / 1e6:.2f} M" for number in (row.trained, row.frozen))
-            streams = f"{len(row.streams)} x " if len(row.streams) > 1 else ""
-            shape = streams + " x ".join(map(str, row.input))
-            table.add_row(row.name, row.encoder, row.head, *counts, f"{row.flops / 1e9:.2f}", shape)
+            about.add_row(row.name, Text(str(row.weights)), Text(row.description))
+            costs.add_row(row.name, *_costs(row))
         if answer.layers:
             layers = _table("layer", "kind", "output", "parameters")
             layers.columns[3].justify = "right"
             for layer in answer.layers:
                 layers.add_row(layer.name, layer.kind, " x ".join(map(str, layer.output)), f"{layer.parameters:,}")
             self._print(layers)
-        self._print(table)
-        if answer.layers:
-            (row,) = answer.rows
-            self._print(f"{row.parameters:,} parameters, {row.statistics:,} of them statistics of batch normalisation")
+        self._print(about)
+        self._print(costs)
+        for row in answer.rows:
+            if row.counts is None:
+                self._print(Text(f"{row.name} is not counted: {row.fault}"))
+            elif answer.layers:
+                every, statistics = row.counts.parameters, row.counts.statistics
+                self._print(Text(f"encoder {row.encoder}, head {row.head}"))
+                self._print(f"{every:,} parameters, {statistics:,} of them statistics of batch normalisation")
+        self._print("weights: with marey, downloaded once (sizes are approximate), or none: trained from nothing")
         self._print(f"with {answer.classes} classes; an LSTM's second biases are not counted, as in Keras")
 
     @show.register
@@ -325,6 +333,17 @@ class Screen:
             mark = Text("ok", style="green") if finding.ok else Text("fault", style="red")
             table.add_row(finding.name, mark, Text(finding.detail))
         self._print(table)
+
+
+def _costs(row: ModelRow) -> tuple[str, str, str, Text]:
+    """Return the cells of what a recipe trains, keeps frozen, takes a clip, and sees."""
+    counts = row.counts
+    if counts is None:
+        extra = row.weights.extra
+        return "", "", "", Text("not counted" if extra is None else f"needs the extra {extra}", style="red")
+    streams = f"{len(row.streams)} x " if len(row.streams) > 1 else ""
+    trained, frozen = (f"{number / 1e6:.2f} M" for number in (counts.trained, counts.frozen))
+    return trained, frozen, f"{counts.flops / 1e9:.2f}", Text(streams + "x".join(map(str, counts.input)))
 
 
 def _table(*columns: str) -> Table:

@@ -27,6 +27,7 @@ from marey.encoders.extract import Features, Progress, Reading, extract, iterate
 from marey.encoders.frame import FrameEncoder, load_frame_network
 from marey.encoders.frozen import FrozenNetwork
 from marey.encoders.loading import load_encoder
+from marey.encoders.origin import WeightsOrigin, weights_origin
 from marey.encoders.pixels import PixelEncoder
 from marey.encoders.quantised import ENCODER_FILES, QuantisedEncoder, QuantisedNetwork, quantise_network
 from marey.encoders.streams import STREAM_KINDS, Stream, StreamKind
@@ -72,6 +73,7 @@ __all__ = [
     "VideoNetwork",
     "VideoTransformer",
     "View",
+    "WeightsOrigin",
     "agrees",
     "architecture",
     "build_video_network",
@@ -93,4 +95,5 @@ __all__ = [
     "read_frames",
     "typical_duration",
     "weights_hash",
+    "weights_origin",
 ]

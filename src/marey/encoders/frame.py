@@ -92,6 +92,13 @@ def create_network(spec: EncoderSpec) -> nn.Module:
     return _create(_TIMM_NAME.get(spec.name, spec.name), spec)
 
 
+def pretrained_size(name: str) -> int:
+    """Return about how many bytes the pretrained weights of a network of timm have: those of all its numbers."""
+    with torch.device("meta"):
+        network = timm.create_model(_TIMM_NAME.get(name, name))
+    return sum(tensor.numel() * tensor.element_size() for tensor in network.state_dict().values())
+
+
 def load_frame_encoder(
     spec: EncoderSpec, *, device: str | torch.device = "cpu", engine: str | None = "pytorch"
 ) -> FrameEncoder:

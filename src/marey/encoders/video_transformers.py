@@ -28,6 +28,7 @@ class VideoTransformer:
         model: its class in `transformers`.
         config: the class of its configuration.
         repository: where its weights are, on the hub.
+        download: bytes of them, about: with what the network was trained with, and is not needed to see.
         side: name of the key of its configuration that holds the size of the input.
         frames: name of the key that fixes T; none where it takes any number.
         paper: where it was described.
@@ -36,6 +37,7 @@ class VideoTransformer:
     model: str
     config: str
     repository: str
+    download: int
     side: str
     frames: str | None
     paper: str
@@ -43,10 +45,22 @@ class VideoTransformer:
 
 VIDEO_TRANSFORMERS: Final = {
     "videomae": VideoTransformer(
-        "VideoMAEModel", "VideoMAEConfig", "MCG-NJU/videomae-base", "image_size", "num_frames", "Tong et al. 2022"
+        "VideoMAEModel",
+        "VideoMAEConfig",
+        "MCG-NJU/videomae-base",
+        377_000_000,
+        "image_size",
+        "num_frames",
+        "Tong et al. 2022",
     ),
     "vjepa2": VideoTransformer(
-        "VJEPA2Model", "VJEPA2Config", "facebook/vjepa2-vitl-fpc64-256", "crop_size", None, "Assran et al. 2025"
+        "VJEPA2Model",
+        "VJEPA2Config",
+        "facebook/vjepa2-vitl-fpc64-256",
+        1_304_000_000,
+        "crop_size",
+        None,
+        "Assran et al. 2025",
     ),
 }
 """By the names that recipes use. Both were trained with ImageNet's mean and deviation."""

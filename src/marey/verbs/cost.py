@@ -15,7 +15,8 @@ from marey.encoders import FeatureCache
 from marey.models import ActionModel, load_model
 from marey.prediction import Predictor
 from marey.reports import Cost
-from marey.verbs.models import list_models
+from marey.training import load_recipe
+from marey.verbs.models import count_recipe
 from marey.whole_file import write_whole
 
 _MEASURED: Final = 8  # clips; enough for two digits
@@ -39,9 +40,9 @@ def kept_cost(run: Path, clips: Sequence[Clip], *, kept: Path, device: str, engi
     except (OSError, ValueError, KeyError, TypeError, AttributeError):
         pass  # nothing is kept, or something else
     model = load_model(run)
-    (row,) = list_models(str(run / "recipe.yaml"), classes=len(model.labels)).rows
+    counts = count_recipe(load_recipe(str(run / "recipe.yaml")), classes=len(model.labels))
     rate = clips_per_second(model, clips, device=device, engine=engine) if clips else None
-    cost = Cost(row.trained, row.frozen, row.flops, rate, min(len(clips), _MEASURED), device)
+    cost = Cost(counts.trained, counts.frozen, counts.flops, rate, min(len(clips), _MEASURED), device)
     write_whole(kept, json.dumps({"model": weights, **asdict(cost)}, indent=1) + "\n", alone=True)
     return cost
 

@@ -2,44 +2,65 @@
 
 from __future__ import annotations
 
-from dataclasses import asdict, dataclass
+from dataclasses import asdict, dataclass, fields
 from typing import TYPE_CHECKING, Any
 
 if TYPE_CHECKING:
-    from marey.encoders import Architecture
+    from marey.encoders import Architecture, WeightsOrigin
     from marey.models import Classifier, Layer
     from marey.training import Recipe
 
 
 @dataclass(frozen=True)
-class ModelRow:
-    """One recipe, counted.
+class Counts:
+    """What a recipe's model is made of, and what a clip costs.
 
     Attributes:
-        name: of the recipe.
-        description: what it is for.
         parameters: all numbers that it keeps, as Keras counts them (an LSTM's second biases left out).
         trained: of those, what is trained.
         frozen: of those, the encoder's.
         statistics: of those, means and variances of batch normalisation.
         flops: floating-point operations for a clip, two for each multiplication and addition.
         input: what it sees of a clip, (T, C, H, W) a stream.
-        streams: names of the streams.
-        encoder: the frozen network; "pixels" where there is none.
-        head: what is trained.
     """
 
-    name: str
-    description: str
     parameters: int
     trained: int
     frozen: int
     statistics: int
     flops: int
     input: tuple[int, int, int, int]
+
+
+@dataclass(frozen=True)
+class ModelRow:
+    """One recipe.
+
+    Attributes:
+        name: of the recipe.
+        description: what it is for.
+        weights: where the weights come from that it begins from.
+        streams: names of the streams.
+        encoder: the frozen network; "pixels" where there is none.
+        head: what is trained.
+        counts: none where it cannot be built here.
+        fault: why it cannot, and what to do.
+    """
+
+    name: str
+    description: str
+    weights: WeightsOrigin
     streams: tuple[str, ...]
     encoder: str
     head: str
+    counts: Counts | None
+    fault: str | None
+
+    def as_dict(self) -> dict[str, Any]:
+        """Return it for JSON: the counts beside the rest, null where there are none."""
+        found = asdict(self)
+        counts = found.pop("counts") or dict.fromkeys(field.name for field in fields(Counts))
+        return found | counts
 
 
 @dataclass(frozen=True)
@@ -58,31 +79,63 @@ class ModelTable:
 
     def as_dict(self) -> list[dict[str, Any]]:
         """For JSON."""
-        found = [asdict(row) for row in self.rows]
+        found = [row.as_dict() for row in self.rows]
         if self.layers:
             found[0]["layers"] = [asdict(layer) for layer in self.layers]
         return found
 
 
 def list_models(name: str | None = None, *, classes: int = 6, set: list[str] | None = None) -> ModelTable:
-    """List the recipes with their parameters, operations a clip and input; or the layers of one.
+    """List the recipes: where their weights come from, parameters, operations a clip and input; or the layers of one.
 
-    Nothing is fetched, and no weights are needed.
+    Nothing is fetched, and no weights are needed. A recipe whose network cannot be built here, because an extra is
+    missing, is listed without counts.
 
     Args:
         name: a recipe, or a YAML file, whose layers are listed; all that come with marey by default.
         classes: outputs to count with.
         set: key=value, changes a key of the recipe, as in sampling.count=32; may be repeated.
+
+    Raises:
+        UsageError: the recipe that was asked for cannot be built.
     """
     from marey.errors import UsageError
     from marey.training import load_recipe, recipe_names
 
     if classes < 2:
         raise UsageError(f"--classes {classes}: a model tells at least two apart")
-    names = recipe_names() if name is None else (name,)
-    built = [_build(load_recipe(each, changes=set or ()), classes) for each in names]
-    rows = tuple(_row(*one) for one in built)
-    return ModelTable(rows, () if name is None else _layers(*built[0]), classes)
+    if name is None:
+        recipes = [load_recipe(each, changes=set or ()) for each in recipe_names()]
+        return ModelTable(tuple(_row(each, classes) for each in recipes), (), classes)
+    recipe = load_recipe(name, changes=set or ())
+    built = _build(recipe, classes)
+    return ModelTable((_about(recipe, _count(*built), None),), _layers(*built), classes)
+
+
+def count_recipe(recipe: Recipe, *, classes: int) -> Counts:
+    """Return what a recipe's model for so many classes is made of.
+
+    Raises:
+        UsageError: it cannot be built here.
+    """
+    return _count(*_build(recipe, classes))
+
+
+def _row(recipe: Recipe, classes: int) -> ModelRow:
+    from marey.errors import MareyError
+
+    try:
+        return _about(recipe, count_recipe(recipe, classes=classes), None)
+    except MareyError as error:  # one that cannot be built must not take the others from the list
+        return _about(recipe, None, str(error))
+
+
+def _about(recipe: Recipe, counts: Counts | None, fault: str | None) -> ModelRow:
+    from marey.encoders import weights_origin
+
+    weights = weights_origin(recipe.encoder, head=recipe.head.name, weights=recipe.head.weights)
+    names = (tuple(recipe.streams), recipe.encoder.name, recipe.head.name)
+    return ModelRow(recipe.name, recipe.description, weights, *names, counts, fault)
 
 
 def _build(recipe: Recipe, classes: int) -> tuple[Recipe, Architecture, Classifier]:
@@ -106,7 +159,7 @@ def _example(recipe: Recipe, encoder: Architecture) -> dict[str, Any]:
     return {stream: torch.zeros(1, *shape, device="meta" if pictures else "cpu") for stream in recipe.streams}
 
 
-def _row(recipe: Recipe, encoder: Architecture, classifier: Classifier) -> ModelRow:
+def _count(recipe: Recipe, encoder: Architecture, classifier: Classifier) -> Counts:
     import torch
 
     from marey.evaluation import count_flops
@@ -123,18 +176,13 @@ def _row(recipe: Recipe, encoder: Architecture, classifier: Classifier) -> Model
             flops = runs * count_flops(lambda: encoder.run(encoder.example))
         flops += count_flops(lambda: classifier(features))
     colours = encoder.shape[1] if encoder.network is None else 3
-    return ModelRow(
-        recipe.name,
-        recipe.description,
+    return Counts(
         trained.weights + frozen + statistics,
         trained.weights,
         frozen,
         statistics,
         flops,
         (recipe.sampling.count, colours, *encoder.size),
-        tuple(recipe.streams),
-        recipe.encoder.name,
-        recipe.head.name,
     )
 
 
