@@ -35,7 +35,7 @@ def install_command(extra: Extra) -> str:
     marey is not on PyPI, so `pip install 'marey[app]'` would look for a package that is not there, or is another one.
     A checkout is installed again with the extra; beside an installed wheel the packages of the extra are named.
     """
-    pip = f"{_pip()} install"
+    pip = f"{pip_command()} install"
     if _checkout() is None:
         return f"{pip} {shlex.join(_requirements(extra))}"
     folder = "." if Path.cwd() == _SOURCE else str(_SOURCE)
@@ -79,7 +79,7 @@ def _checkout() -> dict[str, list[str]] | None:
     return project["optional-dependencies"] if project.get("name") == "marey" else None
 
 
-def _pip() -> str:
+def pip_command() -> str:
     """Return "pip" where that is this Python's, as in an environment that is activated; else the way to call it."""
     found = shutil.which("pip")
     if found is not None and Path(found).parent == Path(sys.executable).parent:

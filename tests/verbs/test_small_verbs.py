@@ -6,9 +6,7 @@ import pytest
 
 from marey import verbs
 from marey.data import read_manifest
-from marey.encoders import installed_engines
 from marey.errors import DatasetError, UsageError
-from marey.extras import install_command
 from marey.verbs.predict import Predictions
 
 
@@ -78,27 +76,6 @@ def test_prediction_gives_as_many_classes_as_are_asked_for(small_run: Path, smal
     assert found.usable
     with pytest.raises(UsageError, match="top=0"):
         verbs.predict(small_run, [str(small_set)], top=0)
-
-
-def test_the_doctor_names_what_it_has_looked_at(monkeypatch: pytest.MonkeyPatch, tmp_path: Path) -> None:
-    found = {finding.name: finding for finding in verbs.doctor().findings}
-    assert set(found) == {"packages", "processor", "GPU", "video", "encoder", "engines", "cache"}
-    assert all(finding.ok and finding.detail for finding in found.values())
-    said = found["engines"].detail
-    names = installed_engines()
-    assert (
-        install_command("fast") in said
-        if len(names) == 1
-        else all(f"{name} " in said for name in ("auto takes", *names))
-    )
-
-
-def test_the_doctor_says_where_the_fault_is(monkeypatch: pytest.MonkeyPatch, tmp_path: Path) -> None:
-    (tmp_path / "file").touch()
-    monkeypatch.setenv("MAREY_CACHE", str(tmp_path / "file"))
-    health = verbs.doctor()
-    assert [finding.name for finding in health.findings if not finding.ok] == ["cache"]
-    assert not health.usable
 
 
 @pytest.mark.parametrize("actors", [3, 25])

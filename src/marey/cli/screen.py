@@ -329,10 +329,15 @@ class Screen:
     @show.register
     def _(self, answer: Health) -> None:
         table = _table("what", "", "found")
+        colours = {"ok": "green", "missing": "yellow", "fault": "red"}
         for finding in answer.findings:
-            mark = Text("ok", style="green") if finding.ok else Text("fault", style="red")
-            table.add_row(finding.name, mark, Text(finding.detail))
+            table.add_row(finding.name, Text(finding.state, style=colours[finding.state]), Text(finding.detail))
         self._print(table)
+        lines = [(finding.name, finding.install) for finding in answer.findings if finding.install is not None]
+        if lines:
+            self._print("What is missing is optional. To install it:")
+        for name, line in lines:
+            self._print(Text(f"  {name:<12}  {line}"))
 
 
 def _costs(row: ModelRow) -> tuple[str, str, str, Text]:

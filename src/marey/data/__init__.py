@@ -21,6 +21,7 @@ from marey.data.installation import install
 from marey.data.leaks import Leak, find_leaks
 from marey.data.manifest import COLUMNS, read_manifest, write_manifest
 from marey.data.pixels import survey_pixels
+from marey.data.rar import RAR_TOOLS, rar_tools
 from marey.data.scan import ScanRow, read_quarantine, scan, write_quarantine
 from marey.data.segment import Segment
 from marey.data.split import Split, holdout, k_folds, leave_one_group_out, official_split
@@ -32,6 +33,7 @@ __all__ = [
     "COLUMNS",
     "PARTS",
     "PATTERNS",
+    "RAR_TOOLS",
     "VIDEO_SUFFIXES",
     "ArraySet",
     "Clip",
@@ -65,6 +67,7 @@ __all__ = [
     "load_data",
     "official_split",
     "propose_group_regex",
+    "rar_tools",
     "read_arrays",
     "read_feature_file",
     "read_feature_folder",

@@ -23,7 +23,7 @@ from marey.errors import DatasetError
 
 _GLANCE: Final = 0.5  # s between two looks at how far a tool has come
 
-_TOOLS: Final[dict[str, Callable[[str, str], list[str]]]] = {
+RAR_TOOLS: Final[dict[str, Callable[[str, str], list[str]]]] = {
     "unrar": lambda archive, folder: ["x", "-idq", "-y", "-p-", archive, folder + os.sep],
     "unar": lambda archive, folder: ["-quiet", "-no-directory", "-password", "", "-output-directory", folder, archive],
     "7zz": lambda archive, folder: ["x", "-y", "-p", "-bso0", "-bsp0", f"-o{folder}", archive],
@@ -47,17 +47,22 @@ class RarEntry:
     size: int
 
 
+def rar_tools() -> list[str]:
+    """Return the names of the tools that are installed, the surest first."""
+    return [tool for tool in RAR_TOOLS if shutil.which(tool)]
+
+
 def require_tool(name: str) -> list[str]:
     """The tools that are installed, the surest first.
 
     Raises:
         DatasetError: there is none.
     """
-    found = [tool for tool in _TOOLS if shutil.which(tool)]
+    found = rar_tools()
     if not found:
         raise DatasetError(
-            f"{name} is a RAR archive, and none of {', '.join(_TOOLS)} is installed to unpack it: install one (such as "
-            "'apt install unar' or 'brew install unar'), and run the same command again"
+            f"{name} is a RAR archive, and none of {', '.join(RAR_TOOLS)} is installed to unpack it: install one "
+            "(such as 'apt install unar' or 'brew install unar'), and run the same command again"
         )
     return found
 
@@ -113,7 +118,7 @@ def extract_rar(archive: Path, folder: Path, *, count: int, size: int, on_progre
     for tool in require_tool(archive.name):
         for left in folder.iterdir():  # what another tool began
             shutil.rmtree(left) if left.is_dir() and not left.is_symlink() else left.unlink()
-        command = [tool, *_TOOLS[tool](os.fspath(archive.absolute()), os.fspath(folder.absolute()))]
+        command = [tool, *RAR_TOOLS[tool](os.fspath(archive.absolute()), os.fspath(folder.absolute()))]
         complaint = _run(command, archive, folder, size, on_progress)
         if complaint is None:
             complaint = _difference(folder, count, size)
@@ -122,7 +127,7 @@ def extract_rar(archive: Path, folder: Path, *, count: int, size: int, on_progre
         failures.append(f"{tool}: {complaint}")
     raise DatasetError(
         f"{archive.name} cannot be unpacked ({'; '.join(failures)}): it is damaged, or these tools do not know its "
-        f"kind of RAR: install another of {', '.join(_TOOLS)}"
+        f"kind of RAR: install another of {', '.join(RAR_TOOLS)}"
     )
 
 

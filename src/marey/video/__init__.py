@@ -10,13 +10,14 @@ from marey.video.memory import show
 from marey.video.picture import Anchor, Fit, Interpolation
 from marey.video.playback import Playback, PlayedFrame, play
 from marey.video.probe import VideoInfo, probe
-from marey.video.sampling import SHORT, Sampling
+from marey.video.sampling import SHORT, Decoder, Sampling
 from marey.video.torchcodec_reader import require_decoder
 from marey.video.writer import VideoWriter
 
 __all__ = [
     "SHORT",
     "Anchor",
+    "Decoder",
     "Fit",
     "Frames",
     "Interpolation",
