@@ -71,14 +71,14 @@ def test_the_line_calls_the_pip_of_this_python(monkeypatch: pytest.MonkeyPatch, 
 
 def test_packages_that_are_missing_are_named_with_their_bounds(monkeypatch: pytest.MonkeyPatch, tmp_path: Path) -> None:
     monkeypatch.setattr("sys.path", [str(tmp_path)])
-    assert missing_packages("tune") == STATED["tune"]
-    (needed,) = map(Requirement, STATED["tune"])
-    for version, missing in (("3.9", STATED["tune"]), ("99.0", [])):
+    assert missing_packages("transformers") == STATED["transformers"]
+    (needed,) = map(Requirement, STATED["transformers"])
+    for version, missing in (("3.9", STATED["transformers"]), ("99.0", [])):
         (tmp_path / f"{needed.name}-{version}.dist-info").mkdir()
         (tmp_path / f"{needed.name}-{version}.dist-info" / "METADATA").write_text(
             f"Metadata-Version: 2.1\nName: {needed.name}\nVersion: {version}\n"
         )
-        assert missing_packages("tune") == missing
+        assert missing_packages("transformers") == missing
         shutil.rmtree(tmp_path / f"{needed.name}-{version}.dist-info")
 
 
