@@ -1,13 +1,13 @@
 from __future__ import annotations
 
 import errno
-import sys
+import os
 from pathlib import Path
 
 import pytest
 
 from marey.errors import UsageError
-from marey.whole_file import part_of, require_new, require_writable, whole_file, whole_folder, write_whole
+from marey.whole_file import check_writable, part_of, whole_file, whole_folder, write_whole
 
 
 def test_until_it_is_whole_the_old_file_is_there(tmp_path: Path) -> None:
@@ -152,6 +152,43 @@ def test_an_error_names_the_folder_and_not_its_part(tmp_path: Path) -> None:
     assert raised.value.filename == str(path)
 
 
+@pytest.mark.parametrize("folder", [False, True])
+@pytest.mark.parametrize("name", ["a", "new/folder/a", "a" * 255])
+def test_a_place_that_can_be_written_to_is_left_as_it_is(tmp_path: Path, name: str, folder: bool) -> None:
+    check_writable(tmp_path / name, folder=folder)
+    assert list(tmp_path.iterdir()) == []
+
+
+@pytest.mark.parametrize(
+    ("name", "folder", "sentence"),
+    [
+        ("file/a", False, r"file/a cannot be written: \S+file is a file, and no folder"),
+        ("file/new/a", True, r"file/new/a cannot be written: \S+file is a file, and no folder"),
+        ("full", False, r"full is a folder: name a file"),
+        ("full", True, r"full is there already, and is no empty folder"),
+        ("file", True, r"file is there already, and is no empty folder"),
+        ("a" * 256, False, r"a cannot be written: File name too long; name another place"),
+    ],
+)
+def test_a_place_that_cannot_be_written_to_is_refused(tmp_path: Path, name: str, folder: bool, sentence: str) -> None:
+    (tmp_path / "file").touch()
+    write_whole_in(tmp_path / "full")
+    with pytest.raises(UsageError, match=sentence):
+        check_writable(tmp_path / name, folder=folder)
+
+
+def write_whole_in(folder: Path) -> None:
+    folder.mkdir()
+    write_whole(folder / "old.txt", "old")
+
+
+def test_a_folder_without_permission_is_refused(tmp_path: Path) -> None:
+    closed = tmp_path / "closed" if os.geteuid() else Path("/proc")  # root may write anywhere but there
+    closed.mkdir(mode=0o500, exist_ok=True)
+    with pytest.raises(UsageError, match=r"a cannot be written: .*; name another place"):
+        check_writable(closed / "new" / "a")
+
+
 def test_an_error_that_names_no_file_names_the_one_that_was_being_written(tmp_path: Path) -> None:
     with pytest.raises(OSError, match="No space left") as caught, whole_file(tmp_path / "a"):
         raise OSError(errno.ENOSPC, "No space left on device")
@@ -159,25 +196,3 @@ def test_an_error_that_names_no_file_names_the_one_that_was_being_written(tmp_pa
     with pytest.raises(OSError, match="No space left") as caught, whole_folder(tmp_path / "b") as part:
         raise OSError(errno.ENOSPC, "No space left on device", str(part / "inside"))
     assert caught.value.filename == str(tmp_path / "b")
-
-
-def test_require_writable_finds_out_before_the_work(tmp_path: Path) -> None:
-    require_writable(tmp_path / "new" / "file.csv")
-    assert not (tmp_path / "new").exists()
-    (tmp_path / "file").touch()
-    with pytest.raises(OSError, match="file"):
-        require_writable(tmp_path / "file" / "inside.csv")
-    if sys.platform.startswith("linux"):  # where not even root may write
-        with pytest.raises(OSError, match="/sys") as caught:
-            require_writable(Path("/sys/marey.csv"))
-        assert caught.value.filename is not None
-
-
-def test_require_new_takes_an_empty_folder_and_nothing_else(tmp_path: Path) -> None:
-    (tmp_path / "empty").mkdir()
-    require_new(tmp_path / "empty")
-    require_new(tmp_path / "absent")
-    (tmp_path / "empty" / "file").touch()
-    for taken in (tmp_path / "empty", tmp_path / "empty" / "file"):
-        with pytest.raises(UsageError, match="is there already"):
-            require_new(taken)

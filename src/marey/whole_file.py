@@ -7,6 +7,7 @@ import shutil
 from collections.abc import Iterator
 from contextlib import contextmanager, suppress
 from pathlib import Path
+from tempfile import TemporaryFile
 from typing import Final
 
 from marey.errors import UsageError
@@ -59,8 +60,7 @@ def whole_folder(path: Path, *, alone: bool = False, replacing: bool = False) ->
             apart.
         OSError: the folder may not be written to, for one; it names `path`.
     """
-    if not (replacing and path.is_dir()):
-        require_new(path)
+    _check_room(path, replacing=replacing)
     part = part_of(path) if alone else _own_part(path)
     before = part.with_name(f"{part.name}-before")
     try:
@@ -80,39 +80,40 @@ def whole_folder(path: Path, *, alone: bool = False, replacing: bool = False) ->
         shutil.rmtree(before, ignore_errors=True)
 
 
-def require_new(path: Path) -> None:
-    """Refuse a place where there is something already, other than an empty folder.
-
-    Raises:
-        UsageError: there is.
-    """
-    if path.exists() and not (path.is_dir() and not any(path.iterdir())):
-        raise UsageError(f"{path} is there already, and is no empty folder: name another one, or remove it")
-
-
-def require_writable(path: Path) -> None:
-    """Find out, before work begins, whether a file or folder can be written to the place that it is meant for.
-
-    Nothing is left there.
+def check_writable(path: Path, *, folder: bool = False) -> None:
+    """Refuse a path that could not be written to, before the work whose result it is to hold.
 
     Args:
-        path: the file or folder; it need not be there.
+        path: a file or a folder; the folders above it are made when it is written.
+        folder: whether it is a new folder, as `whole_folder` makes it.
 
     Raises:
-        OSError: it cannot be written to; it names the folder.
+        UsageError: something is in the way, or the first folder above it that exists may not be written to.
     """
-    folder = next(above for above in (path.absolute(), *path.absolute().parents) if above.exists())
-    if folder == path.absolute() and not path.is_dir():
-        folder = folder.parent
-    probe = _own_part(folder / "probe")
-    with _errors_about(folder, probe):
-        probe.touch()
-        probe.unlink()
+    try:
+        with suppress(FileNotFoundError, NotADirectoryError):
+            path.lstat()  # a name that is too long fails here
+        if folder:
+            _check_room(path)
+        elif path.is_dir():
+            raise UsageError(f"{path} is a folder: name a file")
+        above = next(parent for parent in path.absolute().parents if parent.exists())
+        if not above.is_dir():
+            raise UsageError(f"{path} cannot be written: {above} is a file, and no folder")
+        with TemporaryFile(dir=above):  # the only answer that holds for every user and every file system
+            pass
+    except OSError as error:
+        raise UsageError(f"{path} cannot be written: {error.strerror}; name another place") from error
 
 
 def part_of(path: Path) -> Path:
     """Where `path` is written while only one process writes it."""
     return path.with_name(f".{path.name}{PART}")
+
+
+def _check_room(path: Path, *, replacing: bool = False) -> None:
+    if path.exists() and not (path.is_dir() and (replacing or not any(path.iterdir()))):
+        raise UsageError(f"{path} is there already, and is no empty folder: name another one, or remove it")
 
 
 def _own_part(path: Path) -> Path:

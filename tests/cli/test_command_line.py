@@ -199,10 +199,9 @@ def test_a_folder_that_may_not_be_written_to_is_named(
         ("quantise", small_run, "--out", tmp_path / "file" / "inside"),
     ):
         ended = call_marey(*arguments)
-        assert ended.code == 3, arguments
+        assert ended.code == 2, arguments
         said = one_sentence(ended.err.splitlines(keepends=True)[-1])
         assert str(tmp_path / "file") in said
-        assert "the same command goes on from there" in said
         assert not any(word in ended.err for word in ("reading clips:", "training:"))  # said before the work
 
 

@@ -221,6 +221,6 @@ def test_the_program_imports_and_exports(
     assert (answer["clips"], answer["splits"]) == (12, {"train": 8, "val": 2, "test": 2})
     again = call_marey("data", "export", imported, "--out", tmp_path / "f.npz", *words)
     assert again.code == 2
-    assert "is there already" in again.err
+    assert "exists, and is left as it is" in again.err
     wrong = call_marey("data", "import", tmp_path / "f.npz", "--out", tmp_path / "g", "--unusable", "ignore")
     assert wrong.code == 2

@@ -67,7 +67,10 @@ def _options(
 
 
 def main() -> None:
-    """Run the command line; exit codes: 0 done, 2 wrong use, 3 the input cannot be used, 1 a fault of marey."""
+    """Run the command line.
+
+    Exit codes: 0 done, 2 wrong use, 3 the input cannot be used or an output cannot be written, 1 a fault of marey.
+    """
     with suppress(ValueError):  # elsewhere than in the main thread
         signal.signal(signal.SIGTERM, signal.default_int_handler)  # whoever ends it is answered as Ctrl-C is
     try:

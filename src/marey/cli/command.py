@@ -15,6 +15,8 @@ import typer
 from marey.cli.screen import Screen
 
 _SHORT: Final = {"out": "-o"}
+_NO_OPTIONS: Final = ("on_answer", "reporter")  # what the program itself gives to a verb
+_STOPPED: Final = "\nmarey: stopped; what was finished is kept, and the same command goes on from there\n"
 _JSON: Final = inspect.Parameter(
     "json",
     inspect.Parameter.KEYWORD_ONLY,
@@ -34,14 +36,27 @@ def command(verb: Callable[..., Any]) -> Callable[..., None]:
     parameters = [
         _parameter(parameter, hints[name], helps.get(name, ""))
         for name, parameter in inspect.signature(verb).parameters.items()
-        if name != "reporter"
+        if name not in _NO_OPTIONS
     ]
 
     def run(**given: Any) -> None:
         as_json = given.pop("json")
         screen = Screen(quiet=as_json)
+        printed = False
+
+        def show(answer: Any) -> None:
+            nonlocal printed
+            printed = True
+            if as_json:
+                sys.stdout.write(json.dumps(answer.as_dict(), indent=2, ensure_ascii=False) + "\n")
+                sys.stdout.flush()  # files are written next, and that may take its time
+            else:
+                screen.show(answer)
+
         if "reporter" in hints:
             given["reporter"] = screen.reporter()
+        if "on_answer" in hints:
+            given["on_answer"] = show
         by_place = [
             given.pop(name)
             for name, parameter in inspect.signature(verb).parameters.items()
@@ -54,18 +69,20 @@ def command(verb: Callable[..., Any]) -> Callable[..., None]:
                 for line in answer.lines():
                     sys.stdout.write(json.dumps(line, ensure_ascii=False) + "\n")
                     sys.stdout.flush()  # whoever reads them waits for each
-                return
-            if not as_json:
-                screen.show(answer)
+            elif not printed:
+                show(answer)
+            elif not as_json:
+                screen.show_written(answer.written)
         except KeyboardInterrupt:
-            if hasattr(answer, "close"):  # this is how watching ends, also between two answers
-                answer.close()
-                return
-            sys.stderr.write("\nmarey: stopped; what was finished is kept, and the same command goes on from there\n")
-            raise typer.Exit(130) from None
-        if as_json:
-            sys.stdout.write(json.dumps(answer.as_dict(), indent=2, ensure_ascii=False) + "\n")
-        if not getattr(answer, "usable", True):
+            if not hasattr(answer, "close"):
+                sys.stderr.write(_STOPPED)
+                raise typer.Exit(130) from None
+            answer.close()  # this is how watching ends, also between two answers
+        finally:
+            unwritten = tuple(getattr(answer, "unwritten", ()))
+            for failed in unwritten:
+                sys.stderr.write(f"marey: {failed}\n")
+        if unwritten or not getattr(answer, "usable", True):
             raise typer.Exit(3)
 
     run.__name__ = verb.__name__

@@ -221,7 +221,7 @@ class Screen:
                 Text(prediction.source), Text(prediction.label or ""), f"{prediction.confidence:.2f}", Text(others)
             )
         self._print(table)
-        self._print_written(answer.written)
+        self.show_written(answer.written)
 
     @show.register
     def _(self, answer: Timelines) -> None:
@@ -239,26 +239,29 @@ class Screen:
         for failed in answer.failed:
             table.add_row(Text(failed.source), "", "", Text(str(failed.reason), style="red"), Text(failed.detail))
         self._print(table)
-        self._print_written(answer.written)
+        self.show_written(answer.written)
 
     @show.register
     def _(self, answer: LivePredictions) -> None:
         from marey.reports.style import clock_text
 
         before: str | None = ""
-        with Live(console=self._out, auto_refresh=False, transient=True) as line:
-            for said in answer.predictions:
-                text = f"{clock_text(said.time)}  {said.label or 'none of these'}  {said.confidence:.2f}"
-                if said.label != before:
-                    self._out.print(Text(text), soft_wrap=True)
-                    before = said.label
-                dropped = f"  {said.dropped} dropped" if said.dropped else ""
-                speed = f"  {said.rate:.1f} frames/s  latency {1000 * said.latency:.0f} ms{dropped}"
-                if self._out.is_terminal:
-                    line.update(Text(text + speed, style="dim"), refresh=True)
-        self._print_written(answer.written)
+        try:
+            with Live(console=self._out, auto_refresh=False, transient=True) as line:
+                for said in answer.predictions:
+                    text = f"{clock_text(said.time)}  {said.label or 'none of these'}  {said.confidence:.2f}"
+                    if said.label != before:
+                        self._out.print(Text(text), soft_wrap=True)
+                        before = said.label
+                    dropped = f"  {said.dropped} dropped" if said.dropped else ""
+                    speed = f"  {said.rate:.1f} frames/s  latency {1000 * said.latency:.0f} ms{dropped}"
+                    if self._out.is_terminal:
+                        line.update(Text(text + speed, style="dim"), refresh=True)
+        finally:  # a source that breaks off leaves its files too
+            self.show_written(answer.written)
 
-    def _print_written(self, paths: Iterable[Path]) -> None:
+    def show_written(self, paths: Iterable[Path]) -> None:
+        """Show which files were written."""
         for path in paths:
             self._print(Text(f"written   {path}"))
 

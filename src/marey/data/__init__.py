@@ -4,7 +4,7 @@ from marey.data.arrays import ArraySet, read_arrays
 from marey.data.catalog import CATALOG, NamedData, data_home, is_features, load_data
 from marey.data.clip import PARTS, Clip, Manifest, Part, group_of
 from marey.data.exchange import Form, form_of
-from marey.data.feature_files import FeatureFiles, write_features
+from marey.data.feature_files import FeatureFiles, check_features_out, write_features
 from marey.data.features import (
     FeatureClip,
     FeatureTable,
@@ -51,6 +51,7 @@ __all__ = [
     "Split",
     "Unusable",
     "assign_groups",
+    "check_features_out",
     "content_hash",
     "data_hash",
     "data_home",

@@ -18,7 +18,7 @@ from marey.data.manifest import write_manifest
 from marey.data.scan import ScanRow, write_quarantine
 from marey.data.video_import import LEFT_OUT, Unusable, check_faults
 from marey.errors import DatasetError, UsageError, VideoError
-from marey.whole_file import whole_file, whole_folder
+from marey.whole_file import check_writable, whole_file, whole_folder
 
 _NPY_VERSION: Final = {"descr": "<f4", "fortran_order": False}
 
@@ -63,6 +63,18 @@ class _Sizes:
         self.lengths |= lengths
 
 
+def check_features_out(out: Path) -> None:
+    """Refuse a place for features where something is already, or where nothing can be written.
+
+    Raises:
+        UsageError: with the reason.
+    """
+    packed = _is_packed(out)
+    if out.exists() and (packed or not out.is_dir() or any(out.iterdir())):
+        raise UsageError(f"{out} exists, and is left as it is; choose another --out")
+    check_writable(out, folder=not packed)
+
+
 def write_features(
     table: FeatureTable,
     out: str | Path,
@@ -79,13 +91,12 @@ def write_features(
         on_progress: called with the number of clips done, and of all.
 
     Raises:
-        UsageError: there is something at `out`.
+        UsageError: there is something at `out`, or nothing can be written there.
         DatasetError: features that are no numbers, or not of one size; a name that would lead out of the folder.
     """
     out = Path(out)
-    packed = out.suffix.lower() == ".npz"
-    if out.exists() and (packed or not out.is_dir() or any(out.iterdir())):
-        raise UsageError(f"{out} exists, and is left as it is; choose another --out")
+    packed = _is_packed(out)
+    check_features_out(out)
     for name in (*table.streams, *(clip.name for clip in table.clips)):
         _check_name(name, table.source)
     out.parent.mkdir(parents=True, exist_ok=True)
@@ -128,6 +139,10 @@ def _check_name(name: str, source: str) -> None:
 
 def _clip(clip: FeatureClip, path: Path) -> Clip:
     return Clip(path, clip.label, clip.group, split=clip.split)
+
+
+def _is_packed(out: Path) -> bool:
+    return out.suffix.lower() == ".npz"
 
 
 def _write_npys(features: dict[str, Features], folder: Path, name: str) -> None:

@@ -5,6 +5,7 @@ from __future__ import annotations
 import hashlib
 import json
 import os
+import shutil
 from contextlib import suppress
 from pathlib import Path
 from typing import Any, Final
@@ -48,6 +49,19 @@ class FeatureCache:
 
     def __init__(self, root: str | Path | None = None) -> None:
         self.root = Path(root) if root is not None else cache_home()
+
+    @property
+    def free(self) -> int:
+        """Bytes that are free where features are kept.
+
+        Raises:
+            UsageError: the folder cannot be written to.
+        """
+        try:
+            self.root.mkdir(parents=True, exist_ok=True)
+            return shutil.disk_usage(self.root).free
+        except OSError as error:
+            raise self._unwritable(error) from error
 
     def key(
         self,

@@ -16,7 +16,7 @@ from marey.reports.overlay import Caption, draw_caption
 from marey.reports.page import Plate, write_report
 from marey.reports.picture_files import save_picture
 from marey.reports.plots import History, plot_confusion, plot_curves, plot_per_class, plot_reliability
-from marey.reports.segment_files import SEGMENT_SUFFIXES, write_segments, write_thumbnails
+from marey.reports.segment_files import SEGMENT_SUFFIXES, check_table_path, write_segments, write_thumbnails
 from marey.reports.sentences import answer, frame_order
 from marey.reports.style import save_png
 from marey.reports.table import metrics_table
@@ -47,6 +47,7 @@ __all__ = [
     "answer_of",
     "caption_of_clip",
     "caption_of_timeline",
+    "check_table_path",
     "chronophotograph",
     "comparison_table",
     "contact_sheet",

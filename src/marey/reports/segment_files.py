@@ -59,7 +59,7 @@ def write_segments(timelines: Sequence[Timeline], path: str | Path) -> None:
         values = [timeline.as_dict() for timeline in timelines]
         text = json.dumps(values, indent=2, ensure_ascii=False, allow_nan=False) + "\n"
     elif suffix == ".csv":
-        text = _table(timelines, path.parent)
+        text = _table(timelines, path)
     elif len(timelines) == 1:
         text = _subtitles(timelines[0].segments)
     else:
@@ -67,6 +67,24 @@ def write_segments(timelines: Sequence[Timeline], path: str | Path) -> None:
     path.parent.mkdir(parents=True, exist_ok=True)
     # A file name may hold bytes that are no text: in JSON their escape is what they are.
     write_whole(path, text.encode("utf-8", "backslashreplace"))
+
+
+def check_table_path(video: Path, table: Path) -> str:
+    """Return how a table of segments names a video.
+
+    Args:
+        video: the file.
+        table: the CSV file, which is not there yet.
+
+    Raises:
+        UsageError: the name is not UTF-8, which a manifest has to be.
+    """
+    path = portable_path(video, table.parent)
+    try:
+        path.encode("utf-8")
+    except UnicodeEncodeError as error:
+        raise UsageError(f"the file name {path!r} is no text: rename the file, or write .json") from error
+    return path
 
 
 def write_thumbnails(
@@ -111,27 +129,16 @@ def write_thumbnails(
     return [folder / name for name in names]
 
 
-def _table(timelines: Sequence[Timeline], folder: Path) -> str:
+def _table(timelines: Sequence[Timeline], table: Path) -> str:
     text = io.StringIO(newline="")
     writer = csv.writer(text, lineterminator="\n")
     writer.writerow(SEGMENT_COLUMNS)
     for timeline in timelines:
-        path = portable_path(Path(timeline.source), folder)
-        if not _is_text(path):
-            raise UsageError(f"the file name {path!r} is no text: rename the file, or write .json")
+        path = check_table_path(Path(timeline.source), table)
         for segment in timeline.segments:
             span = round(segment.start, 6), round(segment.end, 6)
             writer.writerow((path, segment.label, *span, round(segment.confidence, 6)))
     return text.getvalue()
-
-
-def _is_text(path: str) -> bool:
-    """Whether a path is UTF-8, as a manifest has to be."""
-    try:
-        path.encode("utf-8")
-    except UnicodeEncodeError:
-        return False
-    return True
 
 
 def _subtitles(segments: Sequence[Segment]) -> str:

@@ -12,7 +12,8 @@ from typing import TYPE_CHECKING, Any, Final, Literal
 
 from marey.errors import UsageError
 from marey.verbs.reporter import SILENT, Reporter, Stage
-from marey.whole_file import require_writable
+from marey.verbs.written import Unwritten, written
+from marey.whole_file import check_writable
 
 if TYPE_CHECKING:
     from marey.data import Manifest, NamedData, Part, ScanRow
@@ -67,10 +68,12 @@ class Scan:
     Attributes:
         rows: one a file, and one for each span that is not in its file.
         quarantine: the list that was written, where one was asked for.
+        unwritten: the list, where it could not be written.
     """
 
     rows: tuple[ScanRow, ...]
     quarantine: Path | None
+    unwritten: tuple[Unwritten, ...] = ()
 
     @property
     def usable(self) -> bool:
@@ -229,8 +232,7 @@ def scan(
     from marey.video import Limits
 
     if quarantine is not None:
-        require_writable(quarantine)
-
+        check_writable(quarantine)
     source: Any
     try:
         source = load_data(data, missing="keep")
@@ -249,9 +251,10 @@ def scan(
             min_duration=min_duration,
             on_progress=lambda done, _: stage.advance(done),
         )
-    if quarantine is not None:
-        write_quarantine(rows, quarantine)
-    return Scan(tuple(rows), quarantine)
+    if quarantine is None:
+        return Scan(tuple(rows), None)
+    listed = written(quarantine, partial(write_quarantine, rows, quarantine))
+    return Scan(tuple(rows), None if listed.failed else quarantine, listed.failed)
 
 
 def split(
@@ -284,7 +287,7 @@ def split(
 
     if out.exists():
         raise UsageError(f"{out} exists, and is left as it is; choose another --out")
-    require_writable(out)
+    check_writable(out)
     manifest = load_data(data, group_regex=group_regex)
     parts = holdout(manifest.clips, test=test, val=val, seed=seed, by=by)
     sides: tuple[tuple[Part, tuple[int, ...]], ...] = (

@@ -11,6 +11,7 @@ from marey.verbs.reporter import SILENT, Reporter
 if TYPE_CHECKING:
     from marey.verbs.predict import Predictions
     from marey.verbs.results import EvaluationResult
+    from marey.verbs.written import Unwritten
 
 NEWCOMER = 25
 """The actor of the clips that are predicted at the end: the last one, so that no smaller set holds him."""
@@ -30,6 +31,11 @@ class Demonstration:
 
     result: EvaluationResult
     new_clips: Predictions
+
+    @property
+    def unwritten(self) -> tuple[Unwritten, ...]:
+        """The annotated videos that could not be written."""
+        return self.new_clips.unwritten
 
     def as_dict(self) -> dict[str, Any]:
         """For JSON."""

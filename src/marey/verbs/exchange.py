@@ -11,7 +11,7 @@ from typing import TYPE_CHECKING, Any, Literal
 from marey.errors import UsageError, VideoError
 from marey.verbs.data import DataSet
 from marey.verbs.reporter import SILENT, Reporter, Stage
-from marey.whole_file import require_new, require_writable
+from marey.whole_file import check_writable
 
 if TYPE_CHECKING:
     from marey.data import ArraySet, FeatureFiles, FeatureTable, Manifest, NewClip
@@ -133,17 +133,19 @@ def export(
         engine: what runs the encoder: auto (the fastest here), pytorch, openvino, onnxruntime or cuda; by default what
             MAREY_ENGINE says, else auto.
     """
-    from marey.data import FeatureClip, FeatureTable, load_data
+    from marey.data import FeatureClip, FeatureTable, check_features_out, load_data
     from marey.encoders import FeatureCache, extract, load_encoder
     from marey.training import load_recipe
     from marey.verbs.prepare import pick_device, watched
     from marey.video import require_decoder
 
+    check_features_out(out)
     chosen = load_recipe(recipe, changes=set or ())
     require_decoder(chosen.sampling.decoder)
     where = pick_device(device)
-    require_new(Path(out))
-    require_writable(Path(out))
+    check_writable(Path(out), folder=Path(out).suffix.lower() != ".npz")
+    if Path(out).is_file():
+        raise UsageError(f"{out} exists, and is left as it is; choose another --out")
     manifest = load_data(data, group_regex=group_regex)
     encoder = load_encoder(chosen.encoder, frames=chosen.sampling.count, device=where, engine=engine)
     contract = encoder.contract(sampling=chosen.sampling, streams=chosen.streams, fit=chosen.fit)

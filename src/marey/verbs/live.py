@@ -2,19 +2,21 @@
 
 from __future__ import annotations
 
-from collections.abc import Generator, Iterator
-from contextlib import ExitStack
+from collections.abc import Callable, Generator, Iterator
 from dataclasses import dataclass
+from functools import partial
 from pathlib import Path
-from typing import TYPE_CHECKING, Any
+from types import TracebackType
+from typing import TYPE_CHECKING, Any, Self
 
-from marey.errors import UsageError
+from marey.errors import MareyError, UsageError
 
 if TYPE_CHECKING:
     from marey.data import Segment
     from marey.prediction import Predictor, Segmentation, StreamPrediction, Timeline
     from marey.verbs.outputs import Outputs
-    from marey.video import PlayedFrame
+    from marey.verbs.written import Unwritten, Written
+    from marey.video import Playback, PlayedFrame, VideoWriter
 
 
 @dataclass
@@ -28,12 +30,14 @@ class LivePredictions:
         predictions: as they come.
         top: how many classes are shown of each.
         written: files that were asked for, once they are there.
+        unwritten: those that could not be written, each with the reason; watching goes on without them.
     """
 
     source: str
     predictions: Generator[StreamPrediction, None, None]
     top: int
     written: list[Path]
+    unwritten: list[Unwritten]
 
     def close(self) -> None:
         """End the watching, wherever it is; files that were asked for are complete then."""
@@ -60,8 +64,15 @@ def predict_live(
     if seconds is not None and not seconds > 0:
         raise UsageError(f"seconds={seconds:g}: watching has to last")
     outputs.check_live()
-    written: list[Path] = []
-    return LivePredictions(source, _watch(predictor, source, rule, outputs, seconds, written), outputs.top, written)
+    paths: list[Path] = []
+    failed: list[Unwritten] = []
+
+    def keep(found: Written) -> None:
+        paths.extend(found.paths)
+        failed.extend(found.failed)
+
+    predictions = _watch(predictor, source, rule, outputs, seconds, keep)
+    return LivePredictions(source, predictions, outputs.top, paths, failed)
 
 
 def _watch(
@@ -70,32 +81,18 @@ def _watch(
     rule: Segmentation,
     outputs: Outputs,
     seconds: float | None,
-    written: list[Path],
+    keep: Callable[[Written], None],
 ) -> Generator[StreamPrediction, None, None]:
     from marey.errors import VideoError
-    from marey.reports import draw_caption, write_segments
-    from marey.verbs.outputs import live_caption
-    from marey.video import VideoWriter, open_live
+    from marey.reports import write_segments
+    from marey.verbs.written import written
+    from marey.video import open_live
 
     spans = _Spans()
     broken: VideoError | None = None
-    with ExitStack() as opened:
-        playback = opened.enter_context(open_live(source))
-        writer = None
-        if outputs.annotate is not None:
-            outputs.annotate.parent.mkdir(parents=True, exist_ok=True)
-            writer = opened.enter_context(
-                VideoWriter(outputs.annotate, size=playback.size, frame_rate=playback.frame_rate)
-            )
-
-        def draw(frame: PlayedFrame, said: StreamPrediction | None) -> None:
-            if writer is not None:
-                picture = playback.picture(frame, size=playback.size).permute(1, 2, 0).numpy()
-                caption = live_caption(said, outputs.top, frame.time)
-                writer.write(draw_caption(picture, caption), time=frame.time, end=frame.end)
-
+    with open_live(source) as playback, _Recording(playback, outputs) as recording:
         try:
-            for prediction in predictor.stream(playback, segmentation=rule, on_frame=draw):
+            for prediction in predictor.stream(playback, segmentation=rule, on_frame=recording.add):
                 spans.add(prediction)
                 yield prediction
                 if seconds is not None and prediction.time >= seconds:
@@ -104,13 +101,73 @@ def _watch(
             broken = error  # what was seen before the source broke off is kept
         except (KeyboardInterrupt, GeneratorExit):
             pass  # this is how watching ends
-    if outputs.annotate is not None:
-        written.append(outputs.annotate)
+    keep(recording.written)
     if outputs.segments is not None:
-        write_segments([spans.timeline(source, predictor.labels)], outputs.segments)
-        written.append(outputs.segments)
+        timeline = spans.timeline(source, predictor.labels)
+        keep(written(outputs.segments, partial(write_segments, [timeline], outputs.segments)))
     if broken is not None:
         raise broken
+
+
+class _Recording:
+    """The annotated recording of a live source, where one is asked for; where it fails, the watching goes on.
+
+    Args:
+        playback: the source.
+        outputs: the path, and how many classes a caption shows.
+    """
+
+    def __init__(self, playback: Playback, outputs: Outputs) -> None:
+        self._playback = playback
+        self._path = outputs.annotate
+        self._top = outputs.top
+        self._writer: VideoWriter | None = None
+        self._failure: MareyError | OSError | None = None
+
+    def __enter__(self) -> Self:
+        from marey.video import VideoWriter
+
+        if self._path is not None:
+            self._path.parent.mkdir(parents=True, exist_ok=True)
+            writer = VideoWriter(self._path, size=self._playback.size, frame_rate=self._playback.frame_rate)
+            self._writer = writer.__enter__()
+        return self
+
+    def __exit__(
+        self, kind: type[BaseException] | None, error: BaseException | None, trace: TracebackType | None
+    ) -> None:
+        writer, self._writer = self._writer, None
+        try:
+            if writer is not None:
+                writer.__exit__(kind, error, trace)
+        except (MareyError, OSError) as failure:
+            self._failure = self._failure or failure  # what came first is the cause
+
+    def add(self, frame: PlayedFrame, said: StreamPrediction | None) -> None:
+        """Write a frame with the latest answer."""
+        from marey.reports import draw_caption
+        from marey.verbs.outputs import live_caption
+
+        if self._writer is None:
+            return
+        picture = self._playback.picture(frame, size=self._playback.size).permute(1, 2, 0).numpy()
+        try:
+            caption = live_caption(said, self._top, frame.time)
+            self._writer.write(draw_caption(picture, caption), time=frame.time, end=frame.end)
+        except (MareyError, OSError) as failure:
+            self._failure = failure
+            self.__exit__(type(failure), failure, failure.__traceback__)
+
+    @property
+    def written(self) -> Written:
+        """What became of the file, once the recording is over."""
+        from marey.verbs.written import Unwritten, Written
+
+        if self._path is None:
+            return Written()
+        if self._failure is not None:
+            return Written(failed=(Unwritten.of(self._path, self._failure),))
+        return Written((self._path,))
 
 
 class _Spans:

@@ -6,11 +6,12 @@ from collections import Counter
 from collections.abc import Callable, Iterator, Sequence
 from contextlib import contextmanager
 from dataclasses import dataclass
+from functools import partial
 from pathlib import Path
 from typing import Final, Self
 
 from marey.data import Clip
-from marey.errors import UsageError
+from marey.errors import MareyError, UsageError
 from marey.prediction import Prediction, StreamPrediction, Timeline
 from marey.reports import (
     SEGMENT_SUFFIXES,
@@ -19,6 +20,7 @@ from marey.reports import (
     annotate_video,
     caption_of_clip,
     caption_of_timeline,
+    check_table_path,
     plate_of,
     plot_timeline,
     save_picture,
@@ -27,9 +29,18 @@ from marey.reports import (
     write_thumbnails,
 )
 from marey.verbs.reporter import Reporter
+from marey.verbs.written import Unwritten, Written, written
 from marey.video import probe
+from marey.whole_file import check_writable, whole_file
 
-_PICTURES: Final = (".png", ".jpg", ".jpeg")
+_SUFFIXES: Final = {
+    "annotate": (".mp4",),
+    "frames": (),
+    "plate": (".png", ".jpg", ".jpeg"),
+    "timeline": (".png",),
+    "thumbnails": (),
+}
+"""What the file of each option ends in where there is one video; nothing where it is a folder."""
 
 
 @dataclass(frozen=True)
@@ -71,7 +82,7 @@ def live_caption(said: StreamPrediction | None, top: int, time: float) -> Captio
 
 @dataclass(frozen=True)
 class Outputs:
-    """The files that were asked for; of several videos each is a folder with one a video.
+    """The files that were asked for; of several videos each is a folder with one file or folder a video.
 
     Attributes:
         annotate: the video with captions.
@@ -94,33 +105,38 @@ class Outputs:
     @property
     def any(self) -> bool:
         """Whether anything is asked for of each video."""
-        return any((self.annotate, self.frames, self.plate, self.timeline, self.thumbnails))
+        return any(getattr(self, name) is not None for name in _SUFFIXES)
 
     def check(self, clips: Sequence[Clip]) -> None:
-        """Refuse what could not be written once the work is done.
+        """Refuse, before the work, all that could not be written after it.
 
         Raises:
-            UsageError: a suffix of another kind, or several videos for one file.
+            UsageError: a suffix of another kind, one file for several videos or for several outputs, a file that would
+                take the place of a video that is read, or a place that cannot be written to.
         """
         several = len(clips) > 1
-        wanted = {"annotate": (self.annotate, (".mp4",)), "plate": (self.plate, _PICTURES)}
-        wanted["timeline"] = (self.timeline, (".png",))
-        for name, (path, suffixes) in wanted.items():
-            if path is None:
-                continue
-            if several and path.suffix.lower() in suffixes:
-                raise UsageError(f"--{name} {path} is one file, and there are {len(clips)} videos: name a folder")
-            if not several and path.suffix.lower() not in suffixes:
-                raise UsageError(f"--{name} writes {' or '.join(suffixes)}, not '{path.name}'")
-        if self.segments is not None and self.segments.suffix.lower() not in SEGMENT_SUFFIXES:
-            raise UsageError(f"--segments writes {', '.join(SEGMENT_SUFFIXES)}, not '{self.segments.name}'")
-        if self.segments is not None and several and self.segments.suffix.lower() == ".vtt":
-            raise UsageError(f"subtitles belong to one video, not to {len(clips)}: --segments with .json or .csv")
+        self._check_suffixes(len(clips))
         if several and self.any:
             names = Counter(clip.path.stem for clip in clips)
             name, number = names.most_common(1)[0]
             if number > 1:
                 raise UsageError(f"{number} videos are called '{name}', and their files would take each other's place")
+        owners: dict[Path, str] = {clip.path.resolve(): "a video that is read" for clip in clips}
+        folders: list[Path] = []
+        for clip in clips:
+            for name, path in self.places(clip.path, several=several).items():
+                self._check_place(name, path, owners)
+                if not _SUFFIXES[name]:
+                    folders.append(path.resolve())
+        if self.segments is not None:
+            self._check_place("segments", self.segments, owners)
+            if self.segments.suffix.lower() == ".csv":
+                for clip in clips:
+                    check_table_path(clip.path, self.segments)
+        for path, owner in owners.items():
+            inside = next((folder for folder in folders if folder in path.parents), None)
+            if inside is not None:
+                raise UsageError(f"{path} ({owner}) would lie in {inside}, a new folder of {owners[inside]} alone")
 
     def check_live(self) -> None:
         """Refuse what a source that is gone when it has passed cannot give.
@@ -135,45 +151,98 @@ class Outputs:
                 )
         self.check([Clip(Path("live"))])
 
-    def write(self, source: Path, saying: Saying, reporter: Reporter) -> list[Path]:
-        """Write what is asked for of one video.
+    def places(self, source: Path, *, several: bool) -> dict[str, Path]:
+        """Return where each output of one video lies, by its option.
 
-        Raises:
-            VideoError: the video cannot be read to its end.
+        Args:
+            source: the video.
+            several: whether it is one of several: what was asked for is then a folder with one file or folder a video.
         """
-        written = []
-        if self.annotate is not None:
-            out = self._place(self.annotate, source, ".mp4")
-            with _seconds(reporter, f"drawing {out.name}", saying.duration) as on_progress:
-                annotate_video(source, out, saying.caption_at, on_progress=on_progress)
-            written.append(out)
-        if self.frames is not None:
-            out = self._place(self.frames, source, "")
-            with _seconds(reporter, f"drawing {out.name}", saying.duration) as on_progress:
-                write_labelled_frames(source, out, saying.caption_at, on_progress=on_progress)
-            written.append(out)
-        if self.plate is not None:
-            out = self._place(self.plate, source, ".png")
-            save_picture(plate_of(source), out)
-            written.append(out)
-        if saying.timeline is not None and self.timeline is not None:
-            out = self._place(self.timeline, source, ".png")
-            save_png(plot_timeline(saying.timeline), out)
-            written.append(out)
-        if saying.timeline is not None and self.thumbnails is not None:
-            out = self._place(self.thumbnails, source, "")
-            write_thumbnails(source, saying.timeline.segments, out)
-            written.append(out)
-        return written
+        asked = {name: path for name in _SUFFIXES if (path := getattr(self, name)) is not None}
+        if not several:
+            return asked
+        return {name: path / (source.stem + "".join(_SUFFIXES[name][:1])) for name, path in asked.items()}
 
-    def _place(self, asked: Path, source: Path, suffix: str) -> Path:
-        """The file itself where one video was given, which `check` has seen to, else one in the folder."""
-        single = asked.suffix.lower() in (_PICTURES if suffix == ".png" else (suffix,))
-        if suffix and not single:
-            asked.mkdir(parents=True, exist_ok=True)
-            return asked / f"{source.stem}{suffix}"
-        asked.parent.mkdir(parents=True, exist_ok=True)
-        return asked
+    def write(self, source: Path, say: Callable[[], Saying], reporter: Reporter, *, several: bool) -> Written:
+        """Write what is asked for of one video; what fails is named in the answer, and the others are written.
+
+        Args:
+            source: the video.
+            say: gives what is said of it; called once, where anything is asked for.
+            reporter: hears how far it is.
+            several: as in `places`.
+        """
+        places = self.places(source, several=several)
+        if not places:
+            return Written()
+        try:
+            saying = say()
+        except (MareyError, OSError) as error:
+            return Written(failed=tuple(Unwritten.of(path, error) for path in places.values()))
+        found = Written()
+        for name, path in places.items():
+            found += written(path, partial(_WRITERS[name], source, path, saying, reporter))
+        return found
+
+    def _check_suffixes(self, videos: int) -> None:
+        for name, suffixes in _SUFFIXES.items():
+            path = getattr(self, name)
+            if path is None or not suffixes:
+                continue
+            if videos > 1 and path.suffix.lower() in suffixes:
+                raise UsageError(f"--{name} {path} is one file, and there are {videos} videos: name a folder")
+            if videos == 1 and path.suffix.lower() not in suffixes:
+                raise UsageError(f"--{name} writes {' or '.join(suffixes)}, not '{path.name}'")
+        if self.segments is not None and self.segments.suffix.lower() not in SEGMENT_SUFFIXES:
+            raise UsageError(f"--segments writes {', '.join(SEGMENT_SUFFIXES)}, not '{self.segments.name}'")
+        if self.segments is not None and videos > 1 and self.segments.suffix.lower() == ".vtt":
+            raise UsageError(f"subtitles belong to one video, not to {videos}: --segments with .json or .csv")
+
+    @staticmethod
+    def _check_place(name: str, path: Path, owners: dict[Path, str]) -> None:
+        try:
+            check_writable(path, folder=not _SUFFIXES.get(name, ("file",)))
+        except UsageError as error:
+            raise UsageError(f"--{name}: {error}") from error
+        owner = owners.setdefault(path.resolve(), f"--{name}")
+        if owner != f"--{name}":
+            raise UsageError(f"--{name} {path} would take the place of {owner}: name another one")
+
+
+def _write_annotated(source: Path, out: Path, saying: Saying, reporter: Reporter) -> None:
+    out.parent.mkdir(parents=True, exist_ok=True)
+    with _seconds(reporter, f"drawing {out.name}", saying.duration) as on_progress:
+        annotate_video(source, out, saying.caption_at, on_progress=on_progress)
+
+
+def _write_frames(source: Path, out: Path, saying: Saying, reporter: Reporter) -> None:
+    with _seconds(reporter, f"drawing {out.name}", saying.duration) as on_progress:
+        write_labelled_frames(source, out, saying.caption_at, on_progress=on_progress)
+
+
+def _write_plate(source: Path, out: Path, saying: Saying, reporter: Reporter) -> None:
+    save_picture(plate_of(source), out)
+
+
+def _write_timeline(source: Path, out: Path, saying: Saying, reporter: Reporter) -> None:
+    assert saying.timeline is not None  # noqa: S101 - it is asked for over windows alone
+    out.parent.mkdir(parents=True, exist_ok=True)
+    with whole_file(out) as part:
+        save_png(plot_timeline(saying.timeline), part)
+
+
+def _write_thumbnails(source: Path, out: Path, saying: Saying, reporter: Reporter) -> None:
+    assert saying.timeline is not None  # noqa: S101 - it is asked for over windows alone
+    write_thumbnails(source, saying.timeline.segments, out)
+
+
+_WRITERS: Final[dict[str, Callable[[Path, Path, Saying, Reporter], None]]] = {
+    "annotate": _write_annotated,
+    "frames": _write_frames,
+    "plate": _write_plate,
+    "timeline": _write_timeline,
+    "thumbnails": _write_thumbnails,
+}
 
 
 @contextmanager

@@ -2,7 +2,9 @@
 
 from __future__ import annotations
 
-from dataclasses import dataclass
+from collections.abc import Callable
+from dataclasses import dataclass, replace
+from functools import partial
 from pathlib import Path
 from typing import TYPE_CHECKING, Any, Literal
 
@@ -14,6 +16,7 @@ if TYPE_CHECKING:
     from marey.data import Clip
     from marey.prediction import Prediction, Predictor, Segmentation, Timeline
     from marey.verbs.outputs import Outputs
+    from marey.verbs.written import Unwritten
 
 
 @dataclass(frozen=True)
@@ -24,11 +27,13 @@ class Predictions:
         predictions: in the order of the sources.
         top: how many classes are shown of each.
         written: files and folders that were asked for.
+        unwritten: those that could not be written, each with the reason.
     """
 
     predictions: tuple[Prediction, ...]
     top: int
     written: tuple[Path, ...] = ()
+    unwritten: tuple[Unwritten, ...] = ()
 
     @property
     def usable(self) -> bool:
@@ -48,11 +53,13 @@ class Timelines:
         timelines: of the videos that could be used, in the order of the sources.
         failed: those that could not, each with its reason.
         written: files and folders that were asked for.
+        unwritten: those that could not be written, each with the reason.
     """
 
     timelines: tuple[Timeline, ...]
     failed: tuple[Prediction, ...]
     written: tuple[Path, ...] = ()
+    unwritten: tuple[Unwritten, ...] = ()
 
     @property
     def usable(self) -> bool:
@@ -84,6 +91,7 @@ def predict(
     seconds: float | None = None,
     device: str = "auto",
     engine: str | None = None,
+    on_answer: Callable[[Predictions | Timelines], None] | None = None,
     reporter: Reporter = SILENT,
 ) -> Predictions | Timelines | LivePredictions:
     """Say which action each clip shows, or what happens when in a long video or before a camera, and how sure that is.
@@ -102,15 +110,18 @@ def predict(
         threshold: below this probability it is none of the classes.
         min_duration: seconds that a segment has to last.
         annotate: writes the video with label, confidence, bars and time on its frames, as .mp4; of several, a folder.
-        frames: a new folder for labelled frames as pictures.
+        frames: a new folder for labelled frames as pictures; of several videos, with a folder a video.
         plate: writes the chronophotograph of the video as .png or .jpg; of several, a folder.
         segments: writes what happens when as .json, .csv or .vtt (subtitles).
         timeline: writes a picture of what happens when, as .png; of several, a folder.
-        thumbnails: a new folder for a picture of each segment.
+        thumbnails: a new folder for a picture of each segment; of several videos, with a folder a video.
         seconds: ends a live source after so long.
         device: where to run: auto, cpu or cuda.
         engine: what runs the encoder: auto (the fastest here), pytorch, openvino, onnxruntime or cuda; by default what
             MAREY_ENGINE says, else auto.
+        on_answer: called with the answer of files as soon as it is known, before any output is written: whatever then
+            happens to an output, the answer is not lost.
+        reporter: hears how far it is.
     """
     from marey.prediction import Predictor, find_clips
     from marey.verbs.outputs import Outputs
@@ -142,9 +153,10 @@ def predict(
         return predict_live(predictor, live[0], rule=rule, outputs=outputs, seconds=seconds)
     clips = find_clips(sources)
     outputs.check(clips)
+    hear = on_answer or (lambda answer: None)
     if over == "clip":
-        return _label_clips(predictor, clips, outputs, reporter)
-    return _watch(predictor, clips, rule, over, outputs, reporter)
+        return _label_clips(predictor, clips, outputs, hear, reporter)
+    return _watch(predictor, clips, rule, over, outputs, hear, reporter)
 
 
 def _check_clip_options(given: dict[str, float | None], outputs: Outputs) -> None:
@@ -156,27 +168,27 @@ def _check_clip_options(given: dict[str, float | None], outputs: Outputs) -> Non
         raise UsageError(f"{option} is about what happens when, and a whole clip has one label: add --over windows")
 
 
-def _label_clips(predictor: Predictor, clips: list[Clip], outputs: Outputs, reporter: Reporter) -> Predictions:
-    from dataclasses import replace
-
-    from marey.errors import VideoError
+def _label_clips(
+    predictor: Predictor,
+    clips: list[Clip],
+    outputs: Outputs,
+    hear: Callable[[Predictions], None],
+    reporter: Reporter,
+) -> Predictions:
     from marey.verbs.outputs import Saying
     from marey.verbs.prepare import watched
+    from marey.verbs.written import Written
 
     with watched(reporter, "reading clips", len(clips)) as watch:
         found = predictor.predict([clip.path for clip in clips], on_progress=watch)
-    written: list[Path] = []
-    if outputs.any:
-        for place, (clip, prediction) in enumerate(zip(clips, found, strict=True)):
-            if prediction.reason is not None:
-                continue
-            try:
-                written += outputs.write(clip.path, Saying.of_clip(prediction, outputs.top), reporter)
-            except VideoError as error:  # its sampled frames could be had, and not all of it
-                found[place] = replace(
-                    prediction, labels=(), probabilities=(), reason=error.reason, detail=error.detail
-                )
-    return Predictions(tuple(found), outputs.top, tuple(written))
+    answer = Predictions(tuple(found), outputs.top)
+    hear(answer)
+    result = Written()
+    for clip, prediction in zip(clips, found, strict=True):
+        if prediction.reason is None:
+            say = partial(Saying.of_clip, prediction, outputs.top)
+            result += outputs.write(clip.path, say, reporter, several=len(clips) > 1)
+    return replace(answer, written=result.paths, unwritten=result.failed)
 
 
 def _watch(
@@ -185,6 +197,7 @@ def _watch(
     rule: Segmentation,
     over: Literal["windows", "frames"],
     outputs: Outputs,
+    hear: Callable[[Timelines], None],
     reporter: Reporter,
 ) -> Timelines:
     from marey.errors import VideoError
@@ -192,22 +205,26 @@ def _watch(
     from marey.reports import write_segments
     from marey.verbs.outputs import Saying
     from marey.verbs.prepare import percent
+    from marey.verbs.written import Written, written
     from marey.video import probe
 
-    timelines, failed, written = [], [], []
-    steady = over == "windows"
+    found: dict[Path, Timeline] = {}
+    failed = []
     for clip in clips:
         try:
             mine = rule
             if over == "frames" and rule.stride is None:
                 mine = rule.model_copy(update={"stride": 1 / probe(clip.path).frame_rate})
             with percent(reporter, f"watching {clip.path.name}") as on_progress:
-                found = predictor.timeline(clip.path, segmentation=mine, on_progress=on_progress)
-            written += outputs.write(clip.path, Saying.of_timeline(found, outputs.top, steady=steady), reporter)
-            timelines.append(found)
+                found[clip.path] = predictor.timeline(clip.path, segmentation=mine, on_progress=on_progress)
         except VideoError as error:
             failed.append(Prediction(str(clip.path), (), (), error.reason, error.detail))
-    if outputs.segments is not None and timelines:
-        write_segments(timelines, outputs.segments)
-        written.append(outputs.segments)
-    return Timelines(tuple(timelines), tuple(failed), tuple(written))
+    answer = Timelines(tuple(found.values()), tuple(failed))
+    hear(answer)
+    result = Written()
+    if outputs.segments is not None and found:  # first: it is small, and the videos may fill the disk
+        result += written(outputs.segments, partial(write_segments, answer.timelines, outputs.segments))
+    for path, timeline in found.items():
+        say = partial(Saying.of_timeline, timeline, outputs.top, steady=over == "windows")
+        result += outputs.write(path, say, reporter, several=len(clips) > 1)
+    return replace(answer, written=result.paths, unwritten=result.failed)

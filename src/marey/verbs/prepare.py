@@ -4,7 +4,6 @@ from __future__ import annotations
 
 import math
 import re
-import shutil
 import time
 from collections.abc import Callable, Iterator, Mapping, Sequence
 from contextlib import contextmanager
@@ -21,7 +20,6 @@ from marey.encoders import Contract, Encoder, FeatureCache, Features, Progress, 
 from marey.errors import DatasetError, UnknownNameError, UsageError, VideoError, did_you_mean
 from marey.prediction import Segmentation
 from marey.verbs.reporter import Reporter
-from marey.whole_file import require_writable
 
 if TYPE_CHECKING:
     from marey.training import Protocol, Recipe
@@ -131,9 +129,7 @@ def _warn_of_space(readings: int, contract: Contract, cache: FeatureCache, repor
     """Say before the work that the disk of the cache may be too small for it; some of it may be there already."""
     numbers = math.prod(contract.shape) * (1 if contract.gives_pictures else 4 * contract.sampling.count)
     needed = readings * len(contract.streams) * numbers
-    require_writable(cache.root)
-    cache.root.mkdir(parents=True, exist_ok=True)
-    free = shutil.disk_usage(cache.root).free
+    free = cache.free
     if needed > free:
         reporter.say(
             f"features of all clips take up to {in_words(needed)}, and {cache.root} has {in_words(free)} free: make "

@@ -105,12 +105,12 @@ def quantise(
     from marey.verbs.cost import clips_per_second
     from marey.verbs.held_out import load_own_data, read_folds
     from marey.verbs.run_folder import read_origin
-    from marey.whole_file import require_writable
+    from marey.whole_file import check_writable
 
     run = Path(run)
     place = Path(out) if out is not None else run.with_name(f"{run.resolve().name}-int8")
     check_place(place)
-    require_writable(place)
+    check_writable(place / "config.json")
     model = load_model(run)
     _check_kind(run, model)
     manifest, _ = load_own_data(

@@ -16,7 +16,7 @@ from marey.errors import RecipeError, UsageError
 from marey.training import Protocol, Recipe, load_recipe
 from marey.verbs.origin import Origin
 from marey.verbs.reporter import Reporter
-from marey.whole_file import part_of, require_writable, write_whole
+from marey.whole_file import check_writable, part_of, write_whole
 
 _RUN: Final = "run.json"
 _RECIPE: Final = "recipe.yaml"
@@ -80,6 +80,7 @@ def claim_run(
         raise UsageError(f"if_exists='{if_exists}' is neither 'resume' nor 'restart'")
     if out.exists() and not out.is_dir():
         raise UsageError(f"{out} is a file; give the run a folder of its own with --out")
+    check_writable(out / _RUN)
     identity = _identity(recipe, data_hash, protocol)
     kept: dict[str, Any] = {"starts": 1}
     if not _is_new(out):
@@ -143,15 +144,15 @@ def claim_folder(out: Path, *, marks: tuple[str, ...], what: str) -> None:
         what: what it leaves, with its article.
 
     Raises:
-        UsageError: it is a file, or holds other things, which would be mixed with the results or lost.
-        OSError: it cannot be written to.
+        UsageError: it is a file, cannot be written to, or holds other things, which would be mixed with the results
+            or lost.
     """
     if out.exists() and not out.is_dir():
         raise UsageError(f"{out} is a file; give {what} a folder of its own with --out")
     if out.is_dir() and any(out.iterdir()) and not any((out / mark).is_file() for mark in marks):
         held = next((kind for name, kind in _KINDS.items() if (out / name).is_file()), f"other things than {what}")
         raise UsageError(f"{out} holds {held}; give {what} a folder of its own with --out")
-    require_writable(out)
+    check_writable(out / marks[0])
 
 
 def keep_times(out: Path, times: Times) -> None:
