@@ -82,7 +82,13 @@ def test_clips_in_which_no_group_is_found_are_named(expression: str, found: str)
 
 @pytest.mark.parametrize(
     ("expression", "said"),
-    [("(", "not a regular expression"), (r"person\d+", "captures nothing"), ("kht", "kth")],
+    [
+        ("(", "not a regular expression"),
+        ("(" * 3000 + ")" * 3000, "not a regular expression"),
+        ("(a{99999999999})", "not a regular expression"),
+        (r"person\d+", "captures nothing"),
+        ("kht", "kth"),
+    ],
 )
 def test_an_expression_that_cannot_group_is_wrong_use(expression: str, said: str) -> None:
     with pytest.raises(UsageError, match=said):

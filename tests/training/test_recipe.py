@@ -120,6 +120,8 @@ def test_the_last_of_two_changes_of_a_key_holds() -> None:
         ("training.epochs", r"'training\.epochs' changes nothing; write key=value"),
         ("=3", r"'=3' changes nothing"),
         ("seed=[1", r"the value in 'seed=\[1' is not YAML"),
+        ("seed=2024-13-45", r"the value in 'seed=2024-13-45' is not YAML: month"),
+        ("seed=" + "[" * 3000, r"is not YAML"),
     ],
 )
 def test_a_wrong_key_or_value_is_named_with_the_way_out(change: str, sentence: str) -> None:

@@ -137,10 +137,17 @@ def survey(folder: Path, *, within: Path | None, group_regex: str | None, on_pro
         on_progress: hears of files.
 
     Raises:
-        DatasetError: the folder cannot be used as a data set.
+        DatasetError: there is no such folder, or it cannot be used as a data set.
         UsageError: the group expression is wrong.
     """
-    manifest = load_data(class_root(folder), group_regex=group_regex or None)
+    try:
+        if not folder.exists():
+            raise DatasetError(f"there is no folder {folder}: check the spelling")
+        if not folder.is_dir():
+            raise DatasetError(f"{folder} is no folder: name the one that holds the class folders")
+        manifest = load_data(class_root(folder), group_regex=group_regex or None)
+    except OSError as error:
+        raise DatasetError(f"{error.filename or folder} cannot be read: {error.strerror}") from error
     unlabelled = sum(clip.label is None for clip in manifest.clips)
     if unlabelled:
         raise DatasetError(f"{unlabelled} of {len(manifest.clips)} clips have no label: sort them into class folders")

@@ -9,6 +9,7 @@ from pathlib import Path
 import streamlit as st
 
 from marey.app import look, recognise, runs, teach, words
+from marey.errors import MareyError
 
 
 def main() -> None:
@@ -26,6 +27,8 @@ def main() -> None:
     chosen = st.navigation(list(pages.values()), position="top")
     try:
         chosen.run()
+    except (MareyError, OSError) as error:
+        st.error(words.plain(words.sentence(error)))
     except Exception as error:
         traceback.print_exc()
         st.error(f"This is a fault of marey, not of your input: {words.plain(repr(error))}. Its log says where.")

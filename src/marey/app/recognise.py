@@ -5,7 +5,7 @@ from __future__ import annotations
 import io
 from dataclasses import dataclass
 from pathlib import Path
-from typing import Final
+from typing import BinaryIO, Final
 
 import streamlit as st
 
@@ -14,9 +14,9 @@ from marey.app.components import recorder
 from marey.app.finding import read, show_finding
 from marey.app.library import Entry, find_entries
 from marey.app.settings import Settings
-from marey.app.storage import keep
+from marey.app.storage import keep, typed_path
 from marey.data import Clip
-from marey.errors import MareyError
+from marey.errors import MareyError, UsageError
 from marey.evaluation import read_predictions
 
 _RECORDED: Final = 15  # s
@@ -87,17 +87,34 @@ def _bring(entry: Entry, settings: Settings) -> None:
         with tabs[3], st.form("path", border=False):
             path = st.text_input("Path of a video", placeholder="/home/me/videos/game.mp4")
             if st.form_submit_button("Open") and path.strip():
-                file = Path(path.strip()).expanduser()
-                st.session_state["given"] = [Given(Clip(file), file.name)]
+                _open(path)
+
+
+def _open(text: str) -> None:
+    st.session_state["given"] = []
+    try:
+        file = typed_path(text)
+        if not file.exists():
+            raise UsageError(f"there is no file {file}: check the spelling")
+        st.session_state["given"] = [Given(Clip(file), file.name or str(file))]
+    except (UsageError, OSError) as error:
+        st.error(words.plain(words.sentence(error)))
 
 
 def _uploaded(settings: Settings) -> None:
-    files = st.session_state["upload"]
-    st.session_state["given"] = [Given(Clip(keep(file, file.name, settings.uploads)), file.name) for file in files]
+    _keep([(file, file.name) for file in st.session_state["upload"]], settings)
 
 
 def _recorded(data: bytes, name: str, settings: Settings) -> None:
-    st.session_state["given"] = [Given(Clip(keep(io.BytesIO(data), name, settings.uploads)), name)]
+    _keep([(io.BytesIO(data), name)], settings)
+
+
+def _keep(files: list[tuple[BinaryIO, str]], settings: Settings) -> None:
+    st.session_state["given"] = []
+    try:
+        st.session_state["given"] = [Given(Clip(keep(file, name, settings.uploads)), name) for file, name in files]
+    except OSError as error:  # a full disk, for one
+        st.error(words.plain(words.sentence(error)))
 
 
 def _examples(entry: Entry) -> None:

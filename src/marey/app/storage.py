@@ -11,10 +11,13 @@ import unicodedata
 from pathlib import Path
 from typing import BinaryIO, Final
 
+from marey.data import expand_home
+from marey.errors import UsageError
 from marey.whole_file import whole_file
 
 _BLOCK: Final = 1 << 20
 _MOST_KEPT: Final = 8 << 30  # bytes a folder
+_LONGEST_SHOWN: Final = 120  # letters of a text that is no path
 _IN_USE: Final = 3600.0  # s: what was touched since then may be on somebody's screen
 
 
@@ -56,6 +59,28 @@ def prune(folder: Path, *, most: int = _MOST_KEPT, in_use: float = _IN_USE) -> N
             return
         total -= path.stat().st_size
         path.unlink(missing_ok=True)
+
+
+def typed_path(text: str) -> Path:
+    """Return the absolute path that somebody typed; `~` stands for a home folder.
+
+    Raises:
+        UsageError: it cannot be a path.
+    """
+    try:
+        path = expand_home(text.strip()).absolute()
+        path.lstat()
+    except (FileNotFoundError, NotADirectoryError):
+        pass  # whoever opens it says so
+    except (OSError, ValueError) as error:  # too long, or with a character that no path can have
+        why = error.strerror if isinstance(error, OSError) else str(error)
+        raise UsageError(f"{_shortened(text)} cannot be a path: {why}") from error
+    return path
+
+
+def _shortened(text: str) -> str:
+    shown = "".join(letter if letter.isprintable() else "\N{REPLACEMENT CHARACTER}" for letter in text.strip())
+    return shown if len(shown) <= _LONGEST_SHOWN else f"{shown[:_LONGEST_SHOWN]}..."
 
 
 def safe_suffix(name: str) -> str:

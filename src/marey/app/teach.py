@@ -15,7 +15,7 @@ from marey.app.corrections import Corrections
 from marey.app.finding import progress
 from marey.app.jobs import Job, Order, State, find_jobs, new_job, running, trainings_done
 from marey.app.settings import Settings
-from marey.app.storage import new_folder, safe_name
+from marey.app.storage import new_folder, safe_name, typed_path
 from marey.errors import DatasetError, MareyError, UsageError
 from marey.training import load_recipe, recipe_names
 
@@ -57,15 +57,23 @@ def _bring(settings: Settings) -> None:
         with tabs[2], st.form("place", border=False):
             place = st.text_input("Path of a folder", placeholder="/home/me/clips")
             if st.form_submit_button("Look through it") and place.strip():
-                st.session_state["set"] = str(Path(place.strip()).expanduser().absolute())
-                st.session_state.pop("survey", None)  # it may have changed since
+                _look_through(place)
+
+
+def _look_through(place: str) -> None:
+    st.session_state.pop("set", None)
+    st.session_state.pop("survey", None)  # it may have changed since
+    try:
+        st.session_state["set"] = str(typed_path(place))
+    except UsageError as error:
+        st.error(words.plain(str(error)))
 
 
 def _take(bring: Callable[[OnProgress], Path], settings: Settings) -> None:
     try:
         with progress("Unpacking") as advance:
             folder = bring(lambda done, total: advance(done / max(1, total)))
-    except DatasetError as error:
+    except (MareyError, OSError) as error:
         st.error(words.without_folders(error, str(settings.sets)))
         return
     st.session_state["set"] = str(folder)
@@ -80,7 +88,7 @@ def _offer(folder: Path, settings: Settings) -> None:
     try:
         found = _survey(folder, own, regex)
     except MareyError as error:
-        st.error(words.without_folders(error, str(folder)))
+        st.error(words.without_folders(error, str(folder)) if own else words.plain(str(error)))
         if regex:
             _ask_for_groups()
         return
@@ -170,7 +178,7 @@ def _order(found: Survey, folder: Path, settings: Settings) -> None:
         job.give(Order(manifest, out, recipe, changes, _TESTS[tested], exclude))
         job.start()
     except (MareyError, OSError) as error:
-        st.error(words.plain(str(error)))
+        st.error(words.plain(words.sentence(error)))
         return
     st.rerun()
 

@@ -11,7 +11,7 @@ import streamlit as st
 from marey.errors import MareyError, VideoError
 
 _REASONS = {
-    "missing": "the file is not there any more",
+    "missing": "there is no such file",
     "empty": "the file is empty",
     "not_video": "it is not a video",
     "no_video_stream": "it holds no pictures",
@@ -29,6 +29,13 @@ def plain(text: str) -> str:
     return re.sub(r"([\\`*_{}\[\]()<>#+\-.!|~$:&^=])", r"\\\1", " ".join(text.split()))
 
 
+def sentence(error: MareyError | OSError) -> str:
+    """Return what an error says that is not marey's fault; a full disk is none, nor a folder that may not be read."""
+    if isinstance(error, OSError) and error.strerror:
+        return f"{error.filename}: {error.strerror}" if error.filename else error.strerror
+    return str(error)
+
+
 def fault(error: MareyError, name: str) -> str:
     """Why a file cannot be used, in a sentence, as Markdown; `name` is what its owner calls it."""
     if not isinstance(error, VideoError):
@@ -37,9 +44,9 @@ def fault(error: MareyError, name: str) -> str:
     return f"**{plain(name)}** cannot be used: {why}. {plain(error.detail)} (`{error.reason}`)"
 
 
-def without_folders(error: MareyError, folder: str) -> str:
+def without_folders(error: MareyError | OSError, folder: str) -> str:
     """A message about a set, without the place where the page keeps it."""
-    return plain(str(error).replace(f"{folder}/", "").replace(folder, "the set"))
+    return plain(sentence(error).replace(f"{folder}/", "").replace(folder, "the set"))
 
 
 def bars(top: Sequence[tuple[str, float]], *, most: int = 5) -> None:

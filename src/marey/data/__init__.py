@@ -1,7 +1,7 @@
 """Data sets: manifests, groups, splits, the leak check and the scan."""
 
 from marey.data.arrays import ArraySet, read_arrays
-from marey.data.catalog import CATALOG, NamedData, data_home, is_features, load_data
+from marey.data.catalog import CATALOG, NamedData, data_home, expand_home, is_features, load_data
 from marey.data.clip import PARTS, Clip, Manifest, Part, group_of
 from marey.data.exchange import Form, form_of
 from marey.data.feature_files import FeatureFiles, check_features_out, write_features
@@ -55,6 +55,7 @@ __all__ = [
     "content_hash",
     "data_hash",
     "data_home",
+    "expand_home",
     "feature_manifest",
     "features_of",
     "find_leaks",

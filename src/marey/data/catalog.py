@@ -88,7 +88,12 @@ trained on side by side, and what a run was trained on stands in its name.
 def data_home() -> Path:
     """The folder of named data sets: where MAREY_DATA says, else the user's data folder."""
     home = os.environ.get("MAREY_DATA")
-    return Path(home).expanduser() if home else platformdirs.user_data_path("marey")
+    return expand_home(home) if home else platformdirs.user_data_path("marey")
+
+
+def expand_home(path: str | Path) -> Path:
+    """Return a path with the home folder that its ~ stands for; where there is no such user, as it is."""
+    return Path(os.path.expanduser(path))  # noqa: PTH111  (Path.expanduser raises where there is no such user)
 
 
 def load_data(
@@ -112,7 +117,7 @@ def load_data(
         DatasetError: there is no such data, or it cannot be used; the message says what to change.
         UsageError: the group expression is not a regular expression.
     """
-    path = Path(data).expanduser()
+    path = expand_home(data)
     if os.path.isdir(path):  # noqa: PTH112  (Path.is_dir raises where a name is too long)
         manifest = _load_features(path, features) if is_features(path) else _load_folder(path, missing)
     elif os.path.isfile(path):  # noqa: PTH113
@@ -132,7 +137,7 @@ def load_data(
 
 def is_features(data: str | Path) -> bool:
     """Whether a data set is a folder of features, as `marey data export` and `import` write it."""
-    return os.path.isfile(Path(data).expanduser() / DESCRIPTION)  # noqa: PTH113  (Path.is_file raises on long names)
+    return os.path.isfile(expand_home(data) / DESCRIPTION)  # noqa: PTH113  (Path.is_file raises on long names)
 
 
 def _load_features(folder: Path, features: Literal["refuse", "take"]) -> Manifest:

@@ -127,7 +127,7 @@ def named_group(name: str, path: Path) -> str | None:
 def _captures(expression: str, names: Sequence[str]) -> list[str | None]:
     try:
         compiled = re.compile(expression)
-    except re.error as error:
+    except (re.error, OverflowError, RecursionError) as error:
         known = ", ".join(PATTERNS)
         raise UsageError(
             f"the group expression {expression!r} is not a regular expression ({error}); "

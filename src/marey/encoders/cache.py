@@ -16,7 +16,7 @@ from safetensors import SafetensorError
 from safetensors.torch import load, load_file, save
 from torch import Tensor
 
-from marey.data import Clip
+from marey.data import Clip, expand_home
 from marey.encoders.contract import Contract, FrameOrder, View
 from marey.errors import UsageError
 from marey.video import Sampling
@@ -30,7 +30,7 @@ _FORMAT: Final = 1  # raised when the same clip and contract come to give other 
 def cache_home() -> Path:
     """Where features are kept: `MAREY_CACHE`, else the user's cache folder."""
     named = os.environ.get("MAREY_CACHE")
-    return Path(named).expanduser() if named else Path(platformdirs.user_cache_dir("marey"))
+    return expand_home(named) if named else Path(platformdirs.user_cache_dir("marey"))
 
 
 Claim = filelock.BaseFileLock

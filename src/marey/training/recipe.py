@@ -19,6 +19,9 @@ from marey.video import Fit, Sampling
 
 DEFAULT_RECIPE: Final = "default"
 
+_NOT_YAML: Final = (yaml.YAMLError, ValueError, RecursionError)
+"""What PyYAML raises at text that is none: also for a date or a number that cannot be, and for too many brackets."""
+
 Share = Annotated[float, Field(ge=0, lt=1)]
 Positive = Annotated[float, Field(gt=0, allow_inf_nan=False)]
 NotNegative = Annotated[float, Field(ge=0, allow_inf_nan=False)]
@@ -193,7 +196,7 @@ def load_recipe(recipe: str | Path, *, changes: Iterable[str] = ()) -> Recipe:
     text, source = _read(recipe)
     try:
         values = yaml.safe_load(text)
-    except yaml.YAMLError as error:
+    except _NOT_YAML as error:
         raise RecipeError(f"{source} is not YAML: {' '.join(str(error).split())}") from error
     if not isinstance(values, dict):
         raise RecipeError(f"{source} is not a recipe: it holds no keys")
@@ -224,7 +227,7 @@ def _change(values: dict[str, Any], change: str) -> None:
         raise RecipeError(f"'{change}' changes nothing; write key=value, as in training.epochs=100")
     try:
         value = yaml.safe_load(text)
-    except yaml.YAMLError as error:
+    except _NOT_YAML as error:
         raise RecipeError(f"the value in '{change}' is not YAML: {' '.join(str(error).split())}") from error
     if isinstance(value, str):
         value = _number(value)

@@ -1,0 +1,190 @@
+"""Whatever somebody types into the page, the answer is a sentence; Streamlit's own runner plays the browser."""
+
+from __future__ import annotations
+
+import shutil
+from collections.abc import Callable
+from pathlib import Path
+from typing import TYPE_CHECKING, Any
+
+import pytest
+
+from marey.app.settings import Settings
+from marey.errors import UsageError
+
+if TYPE_CHECKING:
+    from streamlit.testing.v1 import AppTest
+
+HOME = Path(__file__).parents[2] / "src" / "marey" / "app" / "home.py"
+SECONDS = 120
+OpenPage = Callable[..., "AppTest"]
+
+
+def _teach() -> None:
+    from marey.app import teach
+
+    teach.page()
+
+
+@pytest.fixture(scope="module")
+def models(tmp_path_factory: pytest.TempPathFactory, small_run: Path) -> Path:
+    folder = tmp_path_factory.mktemp("models")
+    shutil.copytree(small_run, folder / "small")
+    return folder
+
+
+@pytest.fixture
+def open_page(models: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> OpenPage:
+    """A function that opens the page "recognise" or "teach" as `marey app` shows it on this machine."""
+    testing = pytest.importorskip("streamlit.testing.v1", reason="the page is not tested: streamlit is not installed")
+    for name, value in Settings(models, tmp_path / "page", local=True).to_environment().items():
+        monkeypatch.setenv(name, value)
+
+    def open_it(name: str) -> AppTest:
+        made = (
+            testing.AppTest.from_file(str(HOME), default_timeout=SECONDS)
+            if name == "recognise"
+            else testing.AppTest.from_function(_teach, default_timeout=SECONDS)
+        )
+        page: AppTest = made.run()
+        return page
+
+    return open_it
+
+
+def send(page: AppTest, field: str, text: str, button: str) -> list[str]:
+    """Type a text, press a button, and return the errors that the page shows then, without the marks of Markdown."""
+    fields: list[Any] = [*page.text_input, *page.text_area]
+    next(each for each in fields if each.label == field).input(text)
+    next(each for each in page.button if each.label == button).click()
+    page.run()
+    return errors(page)
+
+
+def errors(page: AppTest) -> list[str]:
+    assert not page.exception
+    said = [each.value.replace("\\", "") for each in page.error]
+    assert not any("fault of marey" in each or "Traceback" in each for each in said)
+    return said
+
+
+NO_PATHS = {
+    "nowhere/at all": "there is no {kind} {here}/nowhere/at all: check the spelling",
+    "~nobody-is-called-so/x": "there is no {kind} {here}/~nobody-is-called-so/x: check the spelling",
+    "https://example.org/x": "there is no {kind} {here}/https:/example.org/x: check the spelling",
+    "![x](http:evil)": "there is no {kind} {here}/![x](http:evil): check the spelling",
+    "a\0b": "a\N{REPLACEMENT CHARACTER}b cannot be a path: embedded null byte",
+    "x" * 300: f"{'x' * 120}... cannot be a path: File name too long",
+}
+
+
+@pytest.mark.parametrize(
+    ("name", "field", "button", "kind"),
+    [
+        ("teach", "Path of a folder", "Look through it", "folder"),
+        ("recognise", "Path of a video", "Open", "file"),
+    ],
+)
+def test_a_path_that_leads_nowhere_is_named(open_page: OpenPage, name: str, field: str, button: str, kind: str) -> None:
+    page = open_page(name)
+    for text, sentence in NO_PATHS.items():
+        assert send(page, field, text, button) == [sentence.format(kind=kind, here=Path.cwd())]
+
+
+def test_a_folder_that_holds_no_clips_by_class_says_why(open_page: OpenPage, tmp_path: Path) -> None:
+    page = open_page("teach")
+    (tmp_path / "empty").mkdir()
+    (tmp_path / "file.mp4").touch()
+    (tmp_path / "loop").symlink_to(tmp_path / "loop")
+    for name, sentence in {
+        "file.mp4": "file.mp4 is no folder: name the one that holds the class folders",
+        "empty": "no videos in the class folders of",
+        "": "cannot be read: Too many levels of symbolic links",
+    }.items():
+        (said,) = send(page, "Path of a folder", f"  {tmp_path / name} ", "Look through it")
+        assert sentence in said
+
+
+def test_a_file_that_is_no_video_says_why(open_page: OpenPage, tmp_path: Path) -> None:
+    page = open_page("recognise")
+    (tmp_path / "notes.mp4").write_text("a text", encoding="utf-8")
+    for path, sentence in {tmp_path / "notes.mp4": "it is not a video", tmp_path: "it is a folder"}.items():
+        (said,) = send(page, "Path of a video", str(path), "Open")
+        assert sentence in said
+
+
+def test_a_set_that_vanishes_while_it_is_on_the_page_is_named(
+    open_page: OpenPage, small_set: Path, tmp_path: Path
+) -> None:
+    shutil.copytree(small_set, tmp_path / "set")
+    page = open_page("teach")
+    assert send(page, "Path of a folder", str(tmp_path / "set"), "Look through it") == []
+    shutil.rmtree(tmp_path / "set")
+    next(each for each in page.text_input if each.label == "Regular expression").input("kth")
+    page.run()
+    assert errors(page) == [f"there is no folder {tmp_path / 'set'}: check the spelling"]
+
+
+@pytest.mark.filterwarnings("ignore:Possible nested set:FutureWarning")
+def test_a_wrong_expression_for_groups_says_why_and_can_be_put_right(open_page: OpenPage, small_set: Path) -> None:
+    page = open_page("teach")
+    assert send(page, "Path of a folder", str(small_set), "Look through it") == []
+
+    def write(expression: str) -> list[str]:
+        next(each for each in page.text_input if each.label == "Regular expression").input(expression)
+        page.run()
+        return errors(page)
+
+    for text, sentence in {
+        "person((": "is not a regular expression",
+        "(" * 3000 + ")" * 3000: "is not a regular expression",
+        "(a{99999999999})": "is not a regular expression",
+        "[" * 50: "is not a regular expression",
+        "person": "captures nothing",
+        r"nobody(\d+)": "finds no group in 12 of 12 clips",
+    }.items():
+        (said,) = write(text)
+        assert sentence in said
+    assert write(r"(person\d+)") == []
+
+
+def test_a_wrong_change_to_the_recipe_says_why_and_trains_nothing(
+    open_page: OpenPage, small_set: Path, tmp_path: Path
+) -> None:
+    page = open_page("teach")
+    assert send(page, "Path of a folder", str(small_set), "Look through it") == []
+    for text, sentence in {
+        "training.epochs": "'training.epochs' changes nothing; write key=value",
+        "training.epoch=3": "no key is called 'training.epoch'; did you mean 'epochs'?",
+        "training.epochs=[1": "is not YAML",
+        "training.epochs=" + "[" * 3000: "is not YAML",
+        "training.epochs=2024-13-45": "is not YAML",
+        "training.epochs=0x_": "is not YAML",
+        "a\0=b": "no key is called",
+    }.items():
+        (said,) = send(page, "One change a line", text, "Train")
+        assert sentence in said
+    assert not (tmp_path / "page" / "trainings").exists()
+
+
+def test_what_lies_damaged_beside_the_page_is_named_where_it_is_needed(
+    open_page: OpenPage, small_set: Path, tmp_path: Path
+) -> None:
+    damaged = tmp_path / "page" / "corrections" / "corrections.csv"
+    damaged.parent.mkdir(parents=True)
+    damaged.write_text("a,b\n1,2\n", encoding="utf-8")
+    video = sorted((small_set / "boxing").iterdir())[0]
+    (said,) = send(open_page("recognise"), "Path of a video", str(video), "Open")
+    assert f"{damaged} has no column 'path'" in said
+
+
+def test_a_home_folder_of_nobody_is_a_name_like_any_other() -> None:
+    from marey.app.storage import typed_path
+    from marey.data import load_data
+    from marey.errors import DatasetError
+
+    assert typed_path(" ~nobody-is-called-so ") == Path.cwd() / "~nobody-is-called-so"
+    with pytest.raises(DatasetError, match="'~nobody-is-called-so' is no folder, no manifest and no name"):
+        load_data("~nobody-is-called-so")
+    with pytest.raises(UsageError, match="cannot be a path"):
+        typed_path("a\0b")
