@@ -18,6 +18,7 @@ from uvicorn.protocols.http.h11_impl import H11Protocol
 from marey.errors import UsageError
 from marey.service.jobs import JobStore
 from marey.service.metrics import CountRequests
+from marey.service.pages import pages
 from marey.service.problems import add_handlers
 from marey.service.routes import open_routes, routes
 from marey.service.schema import ProblemAnswer
@@ -57,10 +58,14 @@ def create_app(service: Service) -> FastAPI:
         async with service.running():
             yield
 
-    app = FastAPI(title="marey", version=__version__, description=_ABOUT, lifespan=lifespan)
+    # FastAPI's own pages take their scripts from the internet.
+    app = FastAPI(
+        title="marey", version=__version__, description=_ABOUT, lifespan=lifespan, docs_url=None, redoc_url=None
+    )
     app.state.service = service
     app.include_router(open_routes)
     app.include_router(routes)
+    app.include_router(pages)
     app.openapi = lambda: _describe(app)  # type: ignore[method-assign]
     add_handlers(app)
     app.add_middleware(CountRequests, metrics=service.metrics)
