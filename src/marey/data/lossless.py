@@ -50,6 +50,7 @@ def write_lossless(path: str | Path, pictures: Iterable[Picture], *, frame_rate:
         stream.pix_fmt = pixels
         stream.codec_context.color_range = ColorRange.JPEG  # all of 0 to 255: grey would be squeezed otherwise
         stream.codec_context.thread_count = 1  # the bytes would depend on the number of cores
+        stream.codec_context.max_b_frames = 0  # the duration that is stated would depend on the version of FFmpeg
         for index, picture in enumerate(chain([first], waiting)):
             if picture.shape != first.shape:
                 raise UsageError(f"picture {index} has the shape {picture.shape}, and the first {first.shape}")

@@ -86,8 +86,6 @@ class VideoWriter:
                 self._container, size=(rows, columns), rate=self._rate, crf=self._crf, threads=_THREADS
             )
             self._stream.codec_context.time_base = _TICK
-            # mp4 adds up the times of decoding: with B-frames at a varying rate the duration would be wrong
-            self._stream.codec_context.max_b_frames = 0
             self._stream.codec_context.colorspace = _BT601  # players take another matrix for large pictures
             self._sound = None if self._sound_of is None else open_sound(self._sound_of, self._container, opened)
             self._opened = opened.pop_all()
