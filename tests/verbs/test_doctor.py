@@ -49,16 +49,8 @@ def marey_requirements(extra: str) -> list[str]:
     return found
 
 
-@pytest.fixture(scope="module")
-def health() -> Health:
-    """What is found on this machine."""
-    return verbs.doctor()
-
-
-@pytest.fixture(scope="module")
-def bare(tmp_path_factory: pytest.TempPathFactory) -> tuple[int, dict[str, dict[str, Any]]]:
+def doctor_without_extras(root: Path) -> tuple[int, dict[str, dict[str, Any]]]:
     """The exit code and the findings where no extra and no program is installed."""
-    root = tmp_path_factory.mktemp("bare")
     (root / "here").mkdir()
     source = Path(marey.__file__).resolve().parents[1]
     environment = {
@@ -80,8 +72,8 @@ def bare(tmp_path_factory: pytest.TempPathFactory) -> tuple[int, dict[str, dict[
     return done.returncode, {found["name"]: found for found in json.loads(done.stdout)}
 
 
-def test_the_doctor_names_what_it_has_looked_at(health: Health) -> None:
-    found = {finding.name: finding for finding in health.findings}
+def test_the_doctor_names_what_it_has_looked_at() -> None:
+    found = {finding.name: finding for finding in verbs.doctor().findings}
     assert found.keys() == NEEDED | OPTIONAL
     assert all(found[name].state == "ok" for name in NEEDED)
     assert all(finding.detail and finding.state != "fault" for finding in found.values())
@@ -93,20 +85,13 @@ def test_the_doctor_names_what_it_has_looked_at(health: Health) -> None:
         if missing_packages(extra):
             assert (found[ROW[extra]].state, found[ROW[extra]].install) == ("missing", install_command(extra))
         elif extra != "torchcodec":
-            assert found[extra if extra != "fast" else "engines"].state == "ok"
+            assert found[ROW[extra]].state == "ok"
     assert (found["RAR archives"].state == "ok") == bool(rar_tools())
-
-
-def test_torchcodec_that_cannot_be_loaded_is_named_with_the_libraries_that_it_needs(health: Health) -> None:
-    (found,) = (each for each in health.findings if each.name == "TorchCodec")
-    if missing_packages("torchcodec"):
-        assert "FFmpeg's shared libraries" in found.detail
-    elif find_library("avcodec") is None:
-        assert found.state == "missing"
-        assert "FFmpeg's shared libraries are not on this machine" in found.detail
-        assert "ffmpeg" in str(found.install)
-    else:
-        assert (found.state, found.install) == ("ok", None)
+    if not missing_packages("torchcodec"):  # whether it can be loaded is the libraries' doing
+        expected = ("missing", "FFmpeg's shared libraries are not") if find_library("avcodec") is None else ("ok", "")
+        assert found["TorchCodec"].state == expected[0]
+        assert expected[1] in found["TorchCodec"].detail
+        assert (found["TorchCodec"].install is None) == (expected[0] == "ok")
 
 
 def test_the_doctor_says_where_the_fault_is(monkeypatch: pytest.MonkeyPatch, tmp_path: Path) -> None:
@@ -117,15 +102,11 @@ def test_the_doctor_says_where_the_fault_is(monkeypatch: pytest.MonkeyPatch, tmp
     assert not found.usable
 
 
-def test_what_is_optional_is_no_fault_on_a_bare_machine(bare: tuple[int, dict[str, dict[str, Any]]]) -> None:
-    code, found = bare
+def test_what_is_optional_is_no_fault_on_a_bare_machine(tmp_path: Path) -> None:
+    code, found = doctor_without_extras(tmp_path)
     assert code == 0
     assert {name for name in found if found[name]["state"] == "ok"} - {"GPU"} == NEEDED
     assert {name for name in found if found[name]["state"] == "missing"} | {"GPU"} == OPTIONAL
-
-
-def test_what_is_missing_is_named_with_the_line_that_installs_it(bare: tuple[int, dict[str, dict[str, Any]]]) -> None:
-    _, found = bare
     for extra in EXTRAS:
         assert found[ROW[extra]]["install"].endswith(f"[{extra}]'")
     assert "unar" in found["RAR archives"]["install"]

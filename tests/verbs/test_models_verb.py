@@ -17,7 +17,7 @@ from marey.encoders.frame import pretrained_size
 from marey.encoders.video_transformers import VIDEO_TRANSFORMERS
 from marey.errors import UnknownNameError, UsageError
 from marey.extras import install_command
-from marey.training import recipe_names
+from marey.training import load_recipe, recipe_names
 from marey.verbs.models import Counts, ModelRow, ModelTable
 
 
@@ -34,9 +34,10 @@ def counts_of(row: ModelRow) -> Counts:
     return row.counts
 
 
-def test_every_recipe_is_listed_with_what_it_costs(table: ModelTable) -> None:
+def test_every_recipe_is_listed_and_counted_unless_its_extra_is_missing(table: ModelTable) -> None:
     rows = json.loads(json.dumps(table.as_dict()))
     assert [row["name"] for row in rows] == list(recipe_names())
+    assert {row["name"] for row in rows if row["weights"]["extra"] == "transformers"} == {"videomae", "vjepa2"}
     for row in rows:
         assert row["description"]
         assert row["weights"]["origin"] in ("marey", "download", "none")
@@ -46,16 +47,25 @@ def test_every_recipe_is_listed_with_what_it_costs(table: ModelTable) -> None:
             assert row["trained"] > 0
             assert row["flops"] > 1e6
             assert len(row["input"]) == 4
+        else:
+            assert row["weights"]["size"] > 1e8
+            uncounted = ("parameters", "trained", "frozen", "statistics", "flops", "input")
+            assert all(row[name] is None for name in uncounted)
+            assert row["fault"].endswith(install_command("transformers"))
 
 
-def test_a_recipe_whose_extra_is_missing_is_listed_without_counts(table: ModelTable) -> None:
-    missing = {row["name"]: row for row in table.as_dict() if row["fault"] is not None}
-    assert missing.keys() == {"videomae", "vjepa2"}
-    for row in missing.values():
-        assert row["weights"]["extra"] == "transformers"
-        assert row["weights"]["size"] > 1e8
-        assert all(row[name] is None for name in ("parameters", "trained", "frozen", "statistics", "flops", "input"))
-        assert row["fault"].endswith(install_command("transformers"))
+def test_the_tables_are_read_in_80_columns_and_in_120(table: ModelTable) -> None:
+    for width in (80, 120):
+        screen = Screen(quiet=True)
+        screen._out = Console(width=width, force_terminal=True, highlight=False, color_system=None)
+        with screen._out.capture() as captured:
+            screen.show(table)
+        lines = captured.get().splitlines()
+        assert max(len(line) for line in lines if line[0] in "│┃") <= width
+        for row in table.rows:
+            assert sum(line.startswith(f"│ {row.name} ") for line in lines) == 2  # in one piece, in both tables
+        assert "needs the extra" in captured.get()
+        assert sum(line.endswith(install_command("transformers")) for line in lines) == 2
 
 
 @pytest.mark.parametrize("name", ["videomae", "vjepa2"])
@@ -73,20 +83,6 @@ def test_the_one_that_is_asked_for_says_what_it_needs(monkeypatch: pytest.Monkey
     assert str(said.value).endswith(install_command("transformers"))
 
 
-@pytest.mark.parametrize("width", [80, 120])
-def test_the_tables_are_read_in_a_terminal_of(table: ModelTable, width: int) -> None:
-    screen = Screen(quiet=True)
-    screen._out = Console(width=width, force_terminal=True, highlight=False, color_system=None, record=True)
-    with screen._out.capture() as captured:
-        screen.show(table)
-    lines = captured.get().splitlines()
-    assert max(len(line) for line in lines if line[0] in "│┃") <= width
-    for row in table.rows:
-        assert sum(line.startswith(f"│ {row.name} ") for line in lines) == 2  # in one piece, in both tables
-    assert "needs the extra" in captured.get()
-    assert sum(line.endswith(install_command("transformers")) for line in lines) == 2
-
-
 @pytest.mark.parametrize(
     ("name", "origin", "megabytes"),
     [
@@ -99,10 +95,9 @@ def test_the_tables_are_read_in_a_terminal_of(table: ModelTable, width: int) -> 
         ("vjepa2", "download", 1304.0),
     ],
 )
-def test_where_weights_come_from_is_told_without_a_network(
-    table: ModelTable, name: str, origin: str, megabytes: float | None
-) -> None:
-    weights = next(row for row in table.rows if row.name == name).weights
+def test_where_weights_come_from_is_told_without_a_network(name: str, origin: str, megabytes: float | None) -> None:
+    recipe = load_recipe(name)
+    weights = weights_origin(recipe.encoder, head=recipe.head.name, weights=recipe.head.weights)
     assert weights.origin == origin
     assert weights.size == (None if megabytes is None else pytest.approx(megabytes * 1e6, rel=0.01))
     assert ("download" in str(weights)) == (origin == "download")
