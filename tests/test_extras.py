@@ -28,6 +28,12 @@ def test_every_extra_of_users_has_a_purpose() -> None:
     assert set(EXTRAS) == set(PURPOSE) == STATED.keys() - {"dev", "bench"}
 
 
+def test_the_readme_has_the_line_of_every_extra() -> None:
+    readme = (PROJECT / "README.md").read_text(encoding="utf-8")
+    for extra in EXTRAS:
+        assert f"`pip install -e '.[{extra}]'`" in readme
+
+
 def test_in_a_checkout_the_line_installs_the_checkout_again_with_the_extra(
     monkeypatch: pytest.MonkeyPatch, tmp_path: Path
 ) -> None:

@@ -8,6 +8,7 @@ import subprocess
 import sys
 import sysconfig
 import tomllib
+from ctypes import CDLL
 from ctypes.util import find_library
 from pathlib import Path
 from typing import Any
@@ -23,7 +24,7 @@ from marey.cores import machine_cores, usable_cores
 from marey.data import rar_tools
 from marey.encoders import installed_engines
 from marey.extras import EXTRAS, install_command, missing_packages
-from marey.verbs.doctor import Finding, Health
+from marey.verbs.doctor import Finding, Health, _finding, _gpu
 
 NEEDED = {"packages", "CPU", "video", "encoder", "cache"}
 OPTIONAL = {"GPU", "engines", "TorchCodec", "RAR archives", "app", "serve", "tune", "live", "transformers"}
@@ -47,6 +48,14 @@ def marey_requirements(extra: str) -> list[str]:
     project = tomllib.loads((Path(__file__).resolve().parents[2] / "pyproject.toml").read_text(encoding="utf-8"))
     found: list[str] = project["project"]["optional-dependencies"][extra]
     return found
+
+
+def ffmpeg_is_here() -> bool:
+    """Whether the libraries can be loaded; the system's list may name those that cannot."""
+    try:
+        return bool(name := find_library("avcodec")) and bool(CDLL(name))
+    except OSError:
+        return False
 
 
 def doctor_without_extras(root: Path) -> tuple[int, dict[str, dict[str, Any]]]:
@@ -88,7 +97,7 @@ def test_the_doctor_names_what_it_has_looked_at() -> None:
             assert found[ROW[extra]].state == "ok"
     assert (found["RAR archives"].state == "ok") == bool(rar_tools())
     if not missing_packages("torchcodec"):  # whether it can be loaded is the libraries' doing
-        expected = ("missing", "FFmpeg's shared libraries are not") if find_library("avcodec") is None else ("ok", "")
+        expected = ("ok", "") if ffmpeg_is_here() else ("missing", "FFmpeg's shared libraries are not")
         assert found["TorchCodec"].state == expected[0]
         assert expected[1] in found["TorchCodec"].detail
         assert (found["TorchCodec"].install is None) == (expected[0] == "ok")
@@ -111,6 +120,18 @@ def test_what_is_optional_is_no_fault_on_a_bare_machine(tmp_path: Path) -> None:
         assert found[ROW[extra]]["install"].endswith(f"[{extra}]'")
     assert "unar" in found["RAR archives"]["install"]
     assert "FFmpeg's shared libraries" in found["TorchCodec"]["detail"]
+
+
+def test_a_gpu_that_this_build_of_pytorch_cannot_use_is_named(monkeypatch: pytest.MonkeyPatch, tmp_path: Path) -> None:
+    monkeypatch.setattr("torch.cuda.is_available", lambda: False)
+    monkeypatch.setattr("torch.version.cuda", None)  # as a CPU build has it
+    monkeypatch.setenv("PATH", str(tmp_path))
+    without = _finding("GPU", _gpu)
+    assert (without.state, without.install) == ("missing", None)
+    (tmp_path / "nvidia-smi").touch(0o755)
+    found = _finding("GPU", _gpu)
+    assert "without CUDA" in found.detail
+    assert str(found.install).endswith("-m pip install --force-reinstall torch torchvision")
 
 
 def test_lines_that_install_are_printed_in_one_piece(capsys: pytest.CaptureFixture[str]) -> None:

@@ -223,17 +223,26 @@ def _torchcodec() -> str:
 
 def _without_libraries(name: str) -> _MissingError:
     """Return why TorchCodec is installed and decodes nothing."""
-    from ctypes.util import find_library
-
     import torch
 
     from marey.extras import pip_command
 
-    if find_library("avcodec") is None:
+    if not _ffmpeg_can_be_loaded():
         detail = f"{name} cannot be loaded: FFmpeg's shared libraries are not on this machine"
         return _MissingError(detail, _system_command(apt="ffmpeg", brew="ffmpeg", conda="ffmpeg"))
     detail = f"{name} cannot be loaded, with FFmpeg's libraries here: it may not fit PyTorch {torch.__version__}"
     return _MissingError(detail, f"{pip_command()} install --upgrade torchcodec")
+
+
+def _ffmpeg_can_be_loaded() -> bool:
+    from ctypes import CDLL
+    from ctypes.util import find_library
+
+    name = find_library("avcodec")
+    try:
+        return name is not None and CDLL(name) is not None
+    except OSError:
+        return False
 
 
 def _rar() -> str:
