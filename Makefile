@@ -7,6 +7,8 @@
 PYTHON ?= python3
 BIN := .venv/bin
 ONLY ?=
+INSTALLING = @echo "installing into $(BIN): minutes, and quiet until it is done. With PyTorch from PyPI on Linux $(1) GB are downloaded" \
+	"and $(2) GB lie on disk; $(3) and $(4) GB where a CPU build of it is there already (README.md, Install)"
 
 .PHONY: demo test test-all check bench pictures clean
 
@@ -15,10 +17,12 @@ $(BIN)/python:
 	$(PYTHON) -m venv .venv
 
 .venv/installed: pyproject.toml | $(BIN)/python
+	$(call INSTALLING,3.3,6.5,0.3,1.0)
 	$(BIN)/python -m pip install --quiet --editable .
 	touch $@
 
 .venv/installed-dev: pyproject.toml | $(BIN)/python
+	$(call INSTALLING,3.5,7.2,0.5,1.7)
 	$(BIN)/python -m pip install --quiet --editable '.[dev]'
 	touch .venv/installed $@
 
