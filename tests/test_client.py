@@ -65,17 +65,23 @@ BUSY = reply({"code": "too_many", "detail": "64 wait"}, 429, **{"Retry-After": "
 
 def test_a_prediction_is_asked_for_and_read(tmp_path: Path) -> None:
     (tmp_path / "a.mp4").write_bytes(b"video")
-    with service(reply(ANSWER), reply(ANSWER)) as (url, asked), Client(url, token="sesame") as client:  # noqa: S106
+    none = {**ANSWER, "label": None}
+    replies = [reply(ANSWER), reply(ANSWER), reply(none), reply(none)]
+    with service(*replies) as (url, asked), Client(url, token="sesame") as client:  # noqa: S106
         answer = client.predict(tmp_path / "a.mp4", model="first", top=2)
         assert (answer.label, answer.confidence) == ("walking", 0.75)
         assert answer.top == (("walking", 0.75), ("boxing", 0.25))
         assert client.predict(b"video") == answer
+        below = client.predict(b"video", threshold=0.8)
+        assert (below.label, below.confidence) == (None, 0.75)
+        assert client.predict_url("https://example.org/a.mp4", threshold=0.8) == below
     line, headers, body = asked[0]
     assert line == "POST /predict?model=first&top=2"
     assert headers["Authorization"] == "Bearer sesame"
     assert b'name="file"; filename="a.mp4"' in body
     assert b"video" in body
     assert asked[1][0] == "POST /predict?top=3"
+    assert asked[2][0] == asked[3][0] == "POST /predict?top=3&threshold=0.8"
 
 
 def test_the_token_of_the_environment_is_shown(monkeypatch: pytest.MonkeyPatch) -> None:

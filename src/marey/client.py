@@ -48,14 +48,14 @@ class Answer:
     Attributes:
         source: the file's name.
         model: which model answered.
-        label: the most probable class.
-        confidence: its probability.
+        label: the most probable class; None where its probability is below the threshold.
+        confidence: the probability of the most probable class.
         top: the most probable classes with their probabilities, most probable first.
     """
 
     source: str
     model: str
-    label: str
+    label: str | None
     confidence: float
     top: tuple[tuple[str, float], ...]
 
@@ -171,24 +171,29 @@ class Client:
         """Close its connections."""
         self._http.close()
 
-    def predict(self, video: Video, *, model: str | None = None, top: int = 3) -> Answer:
+    def predict(
+        self, video: Video, *, model: str | None = None, top: int = 3, threshold: float | None = None
+    ) -> Answer:
         """Which action a clip shows.
 
         Args:
             video: a path, or the bytes of a file.
             model: which one; the service's first one by default.
             top: how many classes to give.
+            threshold: below this probability it is none of the classes; by default 0.
 
         Raises:
             ServiceError: there is no answer; `code` says why, for a file that cannot be used as `VideoError` does.
             VideoError: there is no file at that path.
         """
-        return _answer(self._upload("/predict", video, {"model": model, "top": top}))
+        return _answer(self._upload("/predict", video, {"model": model, "top": top, "threshold": threshold}))
 
-    def predict_url(self, url: str, *, model: str | None = None, top: int = 3) -> Answer:
+    def predict_url(
+        self, url: str, *, model: str | None = None, top: int = 3, threshold: float | None = None
+    ) -> Answer:
         """Which action the clip at an address shows, where the service fetches addresses; otherwise as `predict`."""
-        reply = self._ask("POST", "/predict", params=_given({"model": model, "top": top}), json={"url": url})
-        return _answer(reply)
+        params = _given({"model": model, "top": top, "threshold": threshold})
+        return _answer(self._ask("POST", "/predict", params=params, json={"url": url}))
 
     def submit(self, video: Video, *, model: str | None = None) -> Job:
         """Hand over a long video; from then on it is safe with the service.

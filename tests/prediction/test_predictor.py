@@ -167,6 +167,25 @@ def test_a_model_and_an_encoder_that_are_loaded_already_will_do(
     assert Predictor(model, encoder=encoder).predict(clip) == predictor.predict(clip)
 
 
+def test_below_the_threshold_the_label_is_none_and_the_probabilities_stay(predictor: Predictor, clip: Path) -> None:
+    (known,) = predictor.predict(clip)
+    assert known.confidence is not None
+    (same,) = predictor.predict(clip, threshold=known.confidence)
+    (none,) = predictor.predict(clip, threshold=known.confidence + 1e-9)
+    assert (same.label, none.label) == (known.label, None)
+    assert (none.labels, none.probabilities, none.confidence) == (known.labels, known.probabilities, known.confidence)
+    frames = np.zeros((10, 64, 64, 3), np.uint8)
+    assert predictor.predict(frames, frame_rate=10.0, threshold=1.0)[0].label is None
+    assert none.as_dict(2)["label"] is None
+    assert none.as_dict(2)["top"] == known.as_dict(2)["top"]
+
+
+@pytest.mark.parametrize("threshold", [-0.1, 1.1, float("nan")])
+def test_a_threshold_that_is_no_probability_is_refused(predictor: Predictor, clip: Path, threshold: float) -> None:
+    with pytest.raises(UsageError, match=r"threshold=\S+: a probability lies from 0 to 1"):
+        predictor.predict(clip, threshold=threshold)
+
+
 def test_a_prediction_as_json_has_the_agreed_keys() -> None:
     prediction = Prediction("a.mp4", ("walk", "run", "box"), (0.5, 0.3, 0.2))
     assert prediction.as_dict(2) == {

@@ -118,11 +118,13 @@ def test_the_time_and_the_notes_stand_out_from_any_background(background: str, s
 @pytest.mark.parametrize("label", ["boxing", "handclapping", "both_arms_sideways_very_slowly_up_and_down"])
 def test_a_label_of_any_length_ends_before_the_confidence(size: tuple[int, int], label: str) -> None:
     picture = even(*size)
-    bare = draw_caption(picture, replace(CAPTION, label=" ", top=()))
-    confidence = changed(bare, draw_caption(picture, replace(CAPTION, label=" ", confidence=1.11, top=())))
-    written = changed(bare, draw_caption(picture, replace(CAPTION, label=label, top=())))
     half = size[0] // 2  # the label stands in the lower one
-    assert np.flatnonzero(written[half:].any(axis=0)).max() < np.flatnonzero(confidence[half:].any(axis=0)).min()
+    for value in (0.87, 1.0):
+        caption = replace(CAPTION, label=" ", confidence=value, top=(("other", value),))
+        bare = draw_caption(picture, caption)
+        confidence = changed(bare, draw_caption(picture, replace(caption, confidence=None)))
+        written = changed(bare, draw_caption(picture, replace(caption, label=label)))
+        assert np.flatnonzero(written[half:].any(axis=0)).max() < np.flatnonzero(confidence[half:].any(axis=0)).min()
 
 
 def test_bars_are_as_long_as_their_values() -> None:

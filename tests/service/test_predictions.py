@@ -55,6 +55,17 @@ def test_of_a_form_only_the_part_called_file_is_taken(http: httpx.Client, clip: 
     assert reply.json()["source"] == "a.mp4"
 
 
+def test_below_the_threshold_the_label_is_null_and_the_probabilities_stay(http: httpx.Client, clip: Path) -> None:
+    known, none = (
+        http.post(f"/predict?threshold={threshold}", files={"file": clip.read_bytes()}).json() for threshold in (0, 1)
+    )
+    assert (known["label"], none["label"]) == (known["top"][0]["label"], None)
+    assert (none["confidence"], none["top"]) == (known["confidence"], known["top"])
+    for wrong in ("-0.1", "1.1", "nan", "much"):
+        reply = http.post(f"/predict?threshold={wrong}", files={"file": clip.read_bytes()})
+        assert (reply.status_code, reply.json()["code"]) == (422, "invalid")
+
+
 def test_no_more_classes_are_given_than_asked_for(http: httpx.Client, clip: Path) -> None:
     reply = http.post("/predict?top=1", files={"file": clip.read_bytes()})
     assert len(reply.json()["top"]) == 1

@@ -6,6 +6,7 @@ import signal
 import subprocess
 import sys
 from pathlib import Path
+from typing import Any
 
 import av
 import pytest
@@ -14,6 +15,7 @@ from PIL import Image
 from marey import verbs
 from marey.data import read_manifest
 from marey.errors import UsageError
+from marey.verbs.outputs import Saying
 from marey.verbs.predict import Predictions, Timelines
 from marey.video import probe
 
@@ -111,10 +113,34 @@ def test_a_video_that_breaks_off_leaves_no_half_of_an_annotated_one(
     assert sorted(path.name for path in tmp_path.iterdir()) == ["cut.mkv", "whole.mkv"]
 
 
+def test_a_clip_below_the_threshold_is_none_of_the_classes_wherever_it_is_shown(
+    call_marey: Any, small_run: Path, clip: Path, tmp_path: Path
+) -> None:
+    known = verbs.predict(small_run, [str(clip)])
+    none = verbs.predict(small_run, [str(clip)], threshold=1.0, annotate=tmp_path / "none.mp4")
+    assert isinstance(known, Predictions)
+    assert isinstance(none, Predictions)
+    assert (none.predictions[0].label, none.usable) == (None, True)
+    assert none.predictions[0].top(2) == known.predictions[0].top(2)
+    caption = Saying.of_clip(none.predictions[0], 2).caption_at(0.0)
+    assert (caption.label, caption.confidence, caption.top) == (None, None, known.predictions[0].top(2))
+    assert Saying.of_clip(known.predictions[0], 2).caption_at(0.0).label == known.predictions[0].label
+
+    shown = call_marey("predict", small_run, clip, "--threshold", "1", "--top", "2")
+    assert shown.code == 0
+    assert "none of these" in shown.out
+    (label, share), _ = known.predictions[0].top(2)
+    assert f"{label} {share:.2f}" in shown.out
+    (answer,) = json.loads(call_marey("predict", small_run, clip, "--threshold", "1", "--json").out)
+    assert (answer["label"], answer["confidence"]) == (None, answer["top"][0][1])
+    (answer,) = json.loads(call_marey("predict", small_run, clip, "--threshold", "0.01", "--json").out)
+    assert answer["label"] == answer["top"][0][0]
+
+
 @pytest.mark.parametrize(
     ("options", "message"),
     [
-        ({"threshold": 0.5}, r"--threshold is about what happens when.*add --over windows"),
+        ({"threshold": 1.5}, r"threshold=1.5: Input should be less than or equal to 1"),
         ({"min_duration": 0.5}, r"--min-duration is about"),
         ({"segments": Path("s.vtt")}, r"--segments is about"),
         ({"annotate": Path("a.avi")}, r"--annotate writes .mp4, not 'a.avi'"),

@@ -16,8 +16,10 @@ import numpy.typing as npt
 import streamlit as st
 from PIL import Image
 
+from marey.data import Segment
 from marey.evaluation import Reliability
 from marey.prediction import Timeline
+from marey.reports import percent_text
 
 _BLUE, _ORANGE, _GREEN, _MUTED = "#2f86cc", "#d9701e", "#1f9d76", "#8a97a5"
 _MOST_POINTS: Final = 1200  # of a curve; more are not seen
@@ -55,14 +57,14 @@ def timeline(found: Timeline) -> None:
     span = alt.Scale(domain=[0, found.duration], nice=False)
     axis = alt.Axis(title=None, labelExpr=_CLOCK, tickMinStep=1, grid=False)
     strip = (
-        alt.Chart(_rows([segment.as_dict() for segment in found.segments if segment.label in shown]))
+        alt.Chart(_rows([_row(segment) for segment in found.segments if segment.label in shown]))
         .mark_bar(cornerRadius=3, height=26)
         .encode(
             x=alt.X("start:Q", scale=span, axis=None),
             x2="end:Q",
             color=colour,
             tooltip=["label:N", alt.Tooltip("start:Q", format=".1f"), alt.Tooltip("end:Q", format=".1f"),
-                     alt.Tooltip("confidence:Q", format=".0%")],
+                     "confidence:N"],
         )
         .properties(height=34)
     )  # fmt: skip
@@ -94,6 +96,21 @@ _CLOCK: Final = (
 )
 
 
+def confidence_cells(probability: float | None) -> dict[str, Any]:
+    """Return the cells of a table in which a confidence is read, and seen as a bar; None leaves them empty."""
+    return {"confidence": "" if probability is None else percent_text(probability), "bar": probability}
+
+
+def confidence_columns() -> dict[str, Any]:
+    """Return how a table shows the cells of `confidence_cells`."""
+    # The bar is without a number: Streamlit would round 0.99996 to 100%.
+    return {"bar": st.column_config.ProgressColumn("", format=" ", min_value=0, max_value=1, width="small")}
+
+
+def _row(segment: Segment) -> dict[str, Any]:
+    return {**segment.as_dict(), "confidence": percent_text(segment.confidence)}
+
+
 def _rows(values: Sequence[Mapping[str, Any]]) -> alt.InlineData:
     return alt.InlineData(list(values))
 
@@ -102,7 +119,10 @@ def reliability(bins: Reliability) -> None:
     """Share of right clips against the confidence, and how many clips each bin holds."""
     filled = bins.counts > 0
     found = zip(bins.confidence[filled], bins.accuracy[filled], bins.counts[filled], strict=True)
-    table = [{"confidence": float(said), "right": float(right), "clips": int(clips)} for said, right, clips in found]
+    table = [
+        {"confidence": float(said), "mean": percent_text(float(said)), "right": float(right), "clips": int(clips)}
+        for said, right, clips in found
+    ]
     share = alt.Scale(domain=[0, 1])
     percent = alt.Axis(format="%")
     diagonal = (
@@ -117,7 +137,7 @@ def reliability(bins: Reliability) -> None:
             x=alt.X("confidence:Q", title="what it says", scale=share, axis=percent),
             y=alt.Y("right:Q", title="share that is right", scale=share, axis=percent),
             size=alt.Size("clips:Q", scale=alt.Scale(range=[60, 600]), legend=None),
-            tooltip=["clips:Q", alt.Tooltip("confidence:Q", format=".0%"), alt.Tooltip("right:Q", format=".0%")],
+            tooltip=["clips:Q", alt.Tooltip("mean:N", title="confidence"), alt.Tooltip("right:Q", format=".0%")],
         )
     )
     st.altair_chart((diagonal + points).properties(height=340), width="stretch")

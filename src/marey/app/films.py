@@ -35,7 +35,8 @@ def film_of_clip(
         VideoError: the file cannot be used.
     """
     duration = probe(path).duration
-    return _film(path, repr(list(top)), caption_of_clip(top[:_SHOWN], duration), duration, films, on_progress)
+    caption_at = caption_of_clip(top[:_SHOWN], duration, label=top[0][0])
+    return _film(path, repr(list(top)), caption_at, duration, films, on_progress)
 
 
 def film_of_timeline(path: Path, timeline: Timeline, films: Path, *, on_progress: Callable[[float], None]) -> Path:

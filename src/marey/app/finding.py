@@ -187,14 +187,13 @@ def _show_segments(timeline: Timeline, key: str) -> None:
             "from": clock_text(segment.start),
             "to": clock_text(segment.end),
             "label": segment.label,
-            "sure": segment.confidence,
+            **charts.confidence_cells(segment.confidence),
         }
         for segment in timeline.segments
     ]
-    columns = {"sure": st.column_config.ProgressColumn(format="percent", min_value=0, max_value=1)}
     st.dataframe(
         rows,
-        column_config=columns,
+        column_config=charts.confidence_columns(),
         hide_index=True,
         key=key,
         on_select="rerun",

@@ -9,7 +9,7 @@ from typing import BinaryIO, Final
 
 import streamlit as st
 
-from marey.app import words
+from marey.app import charts, words
 from marey.app.components import recorder
 from marey.app.finding import read, show_finding
 from marey.app.library import Entry, find_entries
@@ -159,10 +159,9 @@ def _choose_clip(given: list[Given], entry: Entry) -> Given | None:
         for one in given:
             try:
                 label, share = read(entry, one.clip).top[0]
-                rows.append({"clip": one.name, "label": label, "sure": share, "why not": ""})
+                rows.append({"clip": one.name, "label": label, **charts.confidence_cells(share), "why not": ""})
             except MareyError as error:
                 why = str(getattr(error, "detail", error))
-                rows.append({"clip": one.name, "label": None, "sure": None, "why not": why})
-    columns = {"sure": st.column_config.ProgressColumn(format="percent", min_value=0, max_value=1)}
-    st.dataframe(rows, column_config=columns, hide_index=True)
+                rows.append({"clip": one.name, "label": "", **charts.confidence_cells(None), "why not": why})
+    st.dataframe(rows, column_config=charts.confidence_columns(), hide_index=True)
     return st.selectbox("Look at", given, format_func=lambda one: one.name)

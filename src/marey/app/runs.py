@@ -20,6 +20,7 @@ from marey.app.settings import Settings
 from marey.errors import DatasetError, MareyError
 from marey.evaluation import FAILED, Row, read_predictions, reliability
 from marey.prediction import ranked
+from marey.reports import percent_text
 
 _CLIPS: Final = 6  # shown at a time
 _MISTAKES: Final = 24
@@ -192,7 +193,8 @@ def _clip(row: Row, labels: tuple[str, ...], settings: Settings) -> None:
         film, loop=True, autoplay=True, muted=True, start_time=clip.start or 0, end_time=clip.end,
         alt=Path(row.path).name,
     )  # fmt: skip
-    st.caption(f"{words.plain(row.label)}, said to be {words.plain(top[0][0])} ({top[0][1]:.0%}). {name}")
+    found = f"{words.plain(top[0][0])} ({words.plain(percent_text(top[0][1]))})"
+    st.caption(f"{words.plain(row.label)}, said to be {found}. {name}")
 
 
 def _predicted(row: Row, labels: tuple[str, ...]) -> str:

@@ -9,6 +9,7 @@ from collections.abc import Sequence
 import streamlit as st
 
 from marey.errors import MareyError, VideoError
+from marey.reports import percent_text
 
 _REASONS = {
     "missing": "there is no such file",
@@ -52,7 +53,8 @@ def without_folders(error: MareyError | OSError, folder: str) -> str:
 def bars(top: Sequence[tuple[str, float]], *, most: int = 5) -> None:
     """The most probable classes, each with its probability as a bar."""
     rows = "".join(
-        f'<li><span class="name">{html.escape(label)}</span><span class="value">{100 * share:.1f} %</span>'
+        f'<li><span class="name">{html.escape(label)}</span>'
+        f'<span class="value">{html.escape(percent_text(share))}</span>'
         f'<span class="track"><span class="bar" style="width:{100 * share:.1f}%"></span></span></li>'
         for label, share in top[:most]
     )
@@ -61,7 +63,7 @@ def bars(top: Sequence[tuple[str, float]], *, most: int = 5) -> None:
 
 def answer(label: str, confidence: float) -> None:
     """The answer in large letters."""
-    sure = f"{100 * confidence:.0f} % sure"
+    sure = html.escape(f"{percent_text(confidence)} sure")
     st.html(f'<p class="marey-answer"><strong>{html.escape(label)}</strong><span>{sure}</span></p>')
 
 

@@ -209,6 +209,8 @@ class Screen:
 
     @show.register
     def _(self, answer: Predictions) -> None:
+        from marey.reports import NONE, confidence_text
+
         table = _table("source", "label", "confidence", "then")
         for prediction in answer.predictions:
             if prediction.reason is not None:
@@ -216,26 +218,26 @@ class Screen:
                     Text(prediction.source), Text(prediction.reason, style="red"), "", Text(prediction.detail)
                 )
                 continue
-            others = ", ".join(f"{label} {probability:.2f}" for label, probability in prediction.top(answer.top)[1:])
-            table.add_row(
-                Text(prediction.source), Text(prediction.label or ""), f"{prediction.confidence:.2f}", Text(others)
-            )
+            none = prediction.label is None
+            top = [(label, confidence_text(value)) for label, value in prediction.top(answer.top)]
+            label, confidence = (NONE, "") if none else top[0]
+            others = ", ".join(" ".join(pair) for pair in (top if none else top[1:]))
+            table.add_row(Text(prediction.source), Text(label), confidence, Text(others))
         self._print(table)
         self.show_written(answer.written)
 
     @show.register
     def _(self, answer: Timelines) -> None:
+        from marey.reports import NONE, confidence_text
         from marey.reports.style import clock_text
 
         table = _table("source", "from", "to", "label", "confidence")
         for timeline in answer.timelines:
             for segment in timeline.segments:
                 ends = (clock_text(segment.start), clock_text(segment.end))
-                table.add_row(Text(timeline.source), *ends, Text(segment.label), f"{segment.confidence:.2f}")
+                table.add_row(Text(timeline.source), *ends, Text(segment.label), confidence_text(segment.confidence))
             if not timeline.segments:
-                table.add_row(
-                    Text(timeline.source), clock_text(0.0), clock_text(timeline.duration), "none of these", ""
-                )
+                table.add_row(Text(timeline.source), clock_text(0.0), clock_text(timeline.duration), NONE, "")
         for failed in answer.failed:
             table.add_row(Text(failed.source), "", "", Text(str(failed.reason), style="red"), Text(failed.detail))
         self._print(table)
@@ -243,13 +245,14 @@ class Screen:
 
     @show.register
     def _(self, answer: LivePredictions) -> None:
+        from marey.reports import NONE, confidence_text
         from marey.reports.style import clock_text
 
         before: str | None = ""
         try:
             with Live(console=self._out, auto_refresh=False, transient=True) as line:
                 for said in answer.predictions:
-                    text = f"{clock_text(said.time)}  {said.label or 'none of these'}  {said.confidence:.2f}"
+                    text = f"{clock_text(said.time)}  {said.label or NONE}  {confidence_text(said.confidence)}"
                     if said.label != before:
                         self._out.print(Text(text), soft_wrap=True)
                         before = said.label

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from marey.prediction.predictor import Prediction, Predictor, Source, mean_of_views
+from marey.prediction.predictor import Prediction, Predictor, Source, mean_of_views, prediction_of
 from marey.prediction.ranking import ranked
 from marey.prediction.segmentation import Segmentation
 from marey.prediction.sources import find_clips
@@ -19,5 +19,6 @@ __all__ = [
     "Timeline",
     "find_clips",
     "mean_of_views",
+    "prediction_of",
     "ranked",
 ]

@@ -44,6 +44,7 @@ class Prediction:
         probabilities: of those, in the same order.
         reason: why the clip cannot be used, as one word; None where it can.
         detail: the reason in words.
+        threshold: below this probability of the most probable class it is none of the classes.
     """
 
     source: str
@@ -51,15 +52,16 @@ class Prediction:
     probabilities: tuple[float, ...]
     reason: Reason | None = None
     detail: str = ""
+    threshold: float = 0.0
 
     @property
     def label(self) -> str | None:
-        """The most probable class."""
-        return self.labels[0] if self.labels else None
+        """The most probable class; None where its probability is below the threshold, or the clip cannot be used."""
+        return self.labels[0] if self.labels and self.probabilities[0] >= self.threshold else None
 
     @property
     def confidence(self) -> float | None:
-        """Its probability."""
+        """The probability of the most probable class, whatever the threshold."""
         return self.probabilities[0] if self.probabilities else None
 
     def top(self, k: int) -> tuple[tuple[str, float], ...]:
@@ -67,7 +69,10 @@ class Prediction:
         return tuple(zip(self.labels[:k], self.probabilities[:k], strict=True))
 
     def as_dict(self, k: int) -> dict[str, Any]:
-        """For JSON: source, label, confidence and the `k` most probable, or the reason why there are none."""
+        """For JSON: source, label, confidence and the `k` most probable, or the reason why there are none.
+
+        The label is None where it is none of the classes.
+        """
         if self.reason is not None:
             return {"source": self.source, "reason": self.reason, "detail": self.detail}
         return {
@@ -76,6 +81,16 @@ class Prediction:
             "confidence": self.confidence,
             "top": [[label, probability] for label, probability in self.top(k)],
         }
+
+
+def prediction_of(
+    source: str, labels: Sequence[str], probabilities: Sequence[float], *, threshold: float = 0.0
+) -> Prediction:
+    """Return the prediction of a clip whose probabilities are known, in the order of the model's labels."""
+    order = ranked(labels, probabilities)
+    return Prediction(
+        source, tuple(label for label, _ in order), tuple(share for _, share in order), threshold=threshold
+    )
 
 
 class Predictor:
@@ -128,6 +143,7 @@ class Predictor:
         sources: Source | Iterable[Source],
         *,
         frame_rate: float | None = None,
+        threshold: float = 0.0,
         on_progress: Callable[[Progress], None] | None = None,
     ) -> list[Prediction]:
         """Label clips.
@@ -136,6 +152,7 @@ class Predictor:
             sources: one or several files, folders, glob patterns, or arrays of frames: uint8 RGB, (T, H, W, 3) or
                 (T, 3, H, W).
             frame_rate: of arrays, in frames per second.
+            threshold: below this probability of the most probable class it is none of the classes: the label is None.
             on_progress: called after each file.
 
         Returns:
@@ -143,9 +160,11 @@ class Predictor:
             `reason`.
 
         Raises:
-            UsageError: an array of another shape, or no frame rate for one.
+            UsageError: an array of another shape, no frame rate for one, or a threshold that is no probability.
             DatasetError: a folder without videos, or a pattern that matches nothing.
         """
+        if not 0 <= threshold <= 1:
+            raise UsageError(f"threshold={threshold:g}: a probability lies from 0 to 1")
         several = [sources] if isinstance(sources, str | Path | np.ndarray | torch.Tensor) else list(sources)
         given: list[Clip | npt.NDArray[np.uint8] | torch.Tensor] = []
         named: set[Path] = set()
@@ -163,10 +182,11 @@ class Predictor:
         arrays = 0
         for what in given:
             if isinstance(what, Clip):
-                predictions.append(self._prediction(what.id, next(results)))
+                predictions.append(self._prediction(what.id, next(results), threshold))
             else:
                 arrays += 1
-                predictions.append(self._prediction(f"array {arrays}", self._of_array(what, frame_rate or 0.0)))
+                found = self._of_array(what, frame_rate or 0.0)
+                predictions.append(self._prediction(f"array {arrays}", found, threshold))
         return predictions
 
     def probabilities(
@@ -305,11 +325,10 @@ class Predictor:
             return error
         return mean_of_views(found)
 
-    def _prediction(self, source: str, result: tuple[float, ...] | VideoError) -> Prediction:
+    def _prediction(self, source: str, result: tuple[float, ...] | VideoError, threshold: float) -> Prediction:
         if isinstance(result, VideoError):
             return Prediction(source, (), (), result.reason, result.detail)
-        order = ranked(self.labels, result)
-        return Prediction(source, tuple(label for label, _ in order), tuple(share for _, share in order))
+        return prediction_of(source, self.labels, result, threshold=threshold)
 
 
 def mean_of_views(probabilities: Sequence[tuple[float, ...]]) -> tuple[float, ...]:

@@ -12,7 +12,8 @@ from marey.reports.annotation import (
 )
 from marey.reports.chronophotograph import chronophotograph, contact_sheet
 from marey.reports.comparison import SURE, Cost, Entry, TrainingTime, answer_of, comparison_table, write_comparison
-from marey.reports.overlay import Caption, draw_caption
+from marey.reports.confidence import confidence_text, percent_text
+from marey.reports.overlay import NONE, Caption, draw_caption
 from marey.reports.page import Plate, write_report
 from marey.reports.picture_files import save_picture
 from marey.reports.plots import History, plot_confusion, plot_curves, plot_per_class, plot_reliability
@@ -31,6 +32,7 @@ from marey.reports.untrimmed_page import (
 )
 
 __all__ = [
+    "NONE",
     "SEGMENT_SUFFIXES",
     "SURE",
     "Caption",
@@ -50,10 +52,12 @@ __all__ = [
     "check_table_path",
     "chronophotograph",
     "comparison_table",
+    "confidence_text",
     "contact_sheet",
     "draw_caption",
     "frame_order",
     "metrics_table",
+    "percent_text",
     "plate_of",
     "plot_confusion",
     "plot_curves",

@@ -30,14 +30,15 @@ CaptionAt = Callable[[float], Caption]
 """What to say at a time, in seconds from the first frame."""
 
 
-def caption_of_clip(top: Classes, duration: float) -> CaptionAt:
+def caption_of_clip(top: Classes, duration: float, *, label: str | None) -> CaptionAt:
     """One answer at all times.
 
     Args:
         top: the classes to show with their probabilities, most probable first.
         duration: of the clip, seconds.
+        label: the most probable class; None where it is none of them.
     """
-    label, confidence = top[0]
+    confidence = None if label is None else dict(top)[label]
     return lambda time: Caption(label, confidence, tuple(top), time, duration)
 
 

@@ -13,6 +13,7 @@ from PIL import Image, ImageDraw
 
 from marey.errors import UsageError
 from marey.reports import style
+from marey.reports.confidence import confidence_text
 from marey.reports.lettering import Weight, measure, one_line, shape, shorten
 
 Colour = tuple[int, int, int]
@@ -224,7 +225,7 @@ def _draw_list(picture: npt.NDArray[np.uint8], layout: _Layout, caption: Caption
     plate = _plate(picture, layout, layout.height - layout.margin - height, height)
     _write_heading(plate, layout, caption, padding + _cap(layout.heading))
 
-    values = measure("0.00", layout.small)
+    values = measure(confidence_text(1.0), layout.small)  # the widest
     gap = round(0.8 * layout.text)
     names = round(0.45 * (width - 2 * padding))
     thickness = max(3, round(0.42 * layout.text))
@@ -237,7 +238,7 @@ def _draw_list(picture: npt.NDArray[np.uint8], layout: _Layout, caption: Caption
         middle = baseline - _cap(layout.small) // 2
         plate.bar(start, middle - thickness // 2, length, thickness, value, _ACCENT if chosen else _OTHER)
         colour = _TEXT if chosen else _QUIET
-        plate.write(f"{value:.2f}", width - padding, baseline, layout.small, colour, side="right")
+        plate.write(confidence_text(value), width - padding, baseline, layout.small, colour, side="right")
         baseline += pitch
     plate.close()
 
@@ -272,9 +273,11 @@ def _write_heading(plate: _Plate, layout: _Layout, caption: Caption, baseline: i
     right = layout.card_width - padding
     room = right - padding
     if caption.confidence is not None:
-        value = f"{caption.confidence:.2f}"
-        taken = measure(value, size) + round(0.7 * layout.text)
-        if room > 3 * taken:  # else there is room for the label alone, and the bar says how sure it is
+        value = confidence_text(caption.confidence)
+        gap = round(0.7 * layout.text)
+        taken = measure(value, size) + gap
+        # Else there is room for the label alone, and the bar says how sure it is: on all frames of a video, or on none.
+        if room > 3 * (measure("0.00", size) + gap):
             plate.write(value, right, baseline, size, _TEXT, side="right")
             room -= taken
     if caption.label is None:

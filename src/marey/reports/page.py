@@ -16,6 +16,7 @@ from PIL import Image
 
 from marey.evaluation import Evaluation, Metrics, OrderEffect, Row, reliability
 from marey.reports import sentences
+from marey.reports.confidence import confidence_text
 from marey.reports.picture_files import save_picture
 from marey.reports.plots import History, plot_confusion, plot_curves, plot_per_class, plot_reliability
 from marey.reports.style import save_png
@@ -184,6 +185,7 @@ def environment() -> jinja2.Environment:
     )
     environment.filters |= {
         "answer": sentences.answer,
+        "confidence": confidence_text,
         "count": sentences.count,
         "frame_order": sentences.frame_order,
         "share": sentences.share,

@@ -19,6 +19,7 @@ from marey.errors import UsageError
 from marey.prediction import Timeline
 from marey.reports import style
 from marey.reports.chronophotograph import plate
+from marey.reports.confidence import confidence_text
 from marey.reports.picture_files import label_name, reduced_size, save_picture, time_name
 from marey.video import Limits, decode
 from marey.whole_file import whole_folder, write_whole
@@ -148,9 +149,10 @@ def _subtitles(segments: Sequence[Segment]) -> str:
         start = round(1000 * segment.start)
         end = max(start + 1, round(1000 * segment.end))  # a cue has to last
         label = " ".join(style.plot_text(segment.label, longest=len(segment.label)).split())
+        text = f"{label} {confidence_text(segment.confidence)}"
         for sign, escape in (("&", "&amp;"), ("<", "&lt;"), (">", "&gt;")):
-            label = label.replace(sign, escape)
-        parts.append(f"{number}\n{_stamp(start)} --> {_stamp(end)}\n{label} {segment.confidence:.2f}\n")
+            text = text.replace(sign, escape)
+        parts.append(f"{number}\n{_stamp(start)} --> {_stamp(end)}\n{text}\n")
     return "\n".join(parts)
 
 

@@ -5,6 +5,7 @@ from __future__ import annotations
 import numpy as np
 
 from marey.evaluation import Evaluation, Metrics, OrderEffect, Resampling
+from marey.reports.confidence import confidence_text
 
 CLEAR_GAP = 0.05  # a confidence this far from the accuracy deserves a word
 
@@ -123,7 +124,9 @@ def _confidence(evaluation: Evaluation) -> str:
     verdict = "about as sure as it should be"
     if abs(said - right) > CLEAR_GAP:
         verdict = "surer than it should be" if said > right else "less sure than it could be"
-    return f"Its mean confidence is {share(said)} and {share(right)} of these clips are right: it is {verdict}."
+    return (
+        f"Its mean confidence is {confidence_text(said)} and {share(right)} of these clips are right: it is {verdict}."
+    )
 
 
 def _weakest_class(metrics: Metrics) -> str | None:

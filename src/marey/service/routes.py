@@ -10,7 +10,7 @@ from fastapi import APIRouter, Depends, Path, Query, Request, Response
 from fastapi.security import HTTPAuthorizationCredentials, HTTPBearer
 from fastapi.sse import EventSourceResponse, ServerSentEvent
 
-from marey.prediction import ranked
+from marey.prediction import prediction_of
 from marey.service.jobs import Job
 from marey.service.metrics import MEDIA_TYPE
 from marey.service.problems import Problem, documented
@@ -86,20 +86,22 @@ async def predict(
     service: Serving,
     model: ModelName = None,
     top: Annotated[int, Query(ge=1, le=1000, description="how many classes to give")] = 3,
+    threshold: Annotated[
+        float, Query(ge=0, le=1, description="below this probability it is none of the classes, and the label null")
+    ] = 0.0,
 ) -> Answer:
     """Say which action a clip shows: the video as a form's `file`, as the body itself, or where allowed by its URL."""
     asked = service.model(model)
     with service.place():
         async with service.video(request) as upload:
             found = await service.predict(request, asked, upload)
-    order = ranked(asked.predictor.labels, found)
-    likely = [Likelihood(label=label, probability=probability) for label, probability in order]
+    prediction = prediction_of(upload.name, asked.predictor.labels, found, threshold=threshold)
     return Answer(
         source=upload.name,
         model=asked.name,
-        label=likely[0].label,
-        confidence=likely[0].probability,
-        top=likely[:top],
+        label=prediction.label,
+        confidence=prediction.probabilities[0],
+        top=[Likelihood(label=label, probability=probability) for label, probability in prediction.top(top)],
     )
 
 

@@ -55,8 +55,8 @@ class Answer(BaseModel):
 
     source: str = Field(description="the file's name, as the caller gave it")
     model: str = Field(description="which model answered")
-    label: str = Field(description="the most probable class")
-    confidence: Probability = Field(description="its calibrated probability")
+    label: str | None = Field(description="the most probable class; null where its probability is below the threshold")
+    confidence: Probability = Field(description="the calibrated probability of the most probable class")
     top: list[Likelihood] = Field(description="the most probable classes, most probable first")
 
 

@@ -58,12 +58,11 @@ def predict_live(
         predictor: the model.
         source: number of a camera, address, or '-'.
         rule: windows, and how the label is kept steady.
-        outputs: an annotated recording, and the segments.
+        outputs: an annotated recording, and the segments; they have been checked.
         seconds: None for no end.
     """
     if seconds is not None and not seconds > 0:
         raise UsageError(f"seconds={seconds:g}: watching has to last")
-    outputs.check_live()
     paths: list[Path] = []
     failed: list[Unwritten] = []
 

@@ -61,7 +61,7 @@ class Saying:
     def of_clip(cls, prediction: Prediction, top: int) -> Self:
         """One label for the whole clip."""
         duration = probe(prediction.source).duration
-        return cls(caption_of_clip(prediction.top(top), duration), duration)
+        return cls(caption_of_clip(prediction.top(top), duration, label=prediction.label), duration)
 
     @classmethod
     def of_timeline(cls, timeline: Timeline, top: int, *, steady: bool) -> Self:

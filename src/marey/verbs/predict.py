@@ -107,7 +107,8 @@ def predict(
             at most 2.
         stride: seconds from one window to the next; each frame is encoded once whatever the stride.
         smooth: seconds over which probabilities are averaged.
-        threshold: below this probability it is none of the classes.
+        threshold: below this probability it is none of the classes; by default 0.5 over windows and for live sources,
+            and 0 for whole clips.
         min_duration: seconds that a segment has to last.
         annotate: writes the video with label, confidence, bars and time on its frames, as .mp4; of several, a folder.
         frames: a new folder for labelled frames as pictures; of several videos, with a folder a video.
@@ -148,20 +149,22 @@ def predict(
     if seconds is not None and not live:
         raise UsageError(f"seconds={seconds:g} ends a live source, and '{sources[0]}' is a file, which ends by itself")
     rule = segmentation_of(given)
-    predictor = Predictor(model, device=pick_device(device), engine=engine)
     if live:
+        outputs.check_live()
+        predictor = Predictor(model, device=pick_device(device), engine=engine)
         return predict_live(predictor, live[0], rule=rule, outputs=outputs, seconds=seconds)
     clips = find_clips(sources)
     outputs.check(clips)
+    predictor = Predictor(model, device=pick_device(device), engine=engine)
     hear = on_answer or (lambda answer: None)
     if over == "clip":
-        return _label_clips(predictor, clips, outputs, hear, reporter)
+        return _label_clips(predictor, clips, threshold or 0.0, outputs, hear, reporter)
     return _watch(predictor, clips, rule, over, outputs, hear, reporter)
 
 
 def _check_clip_options(given: dict[str, float | None], outputs: Outputs) -> None:
     """A label for the whole clip has no windows, and no segments."""
-    named = [name for name, value in given.items() if value is not None]
+    named = [name for name, value in given.items() if value is not None and name != "threshold"]
     named += [name for name in ("segments", "timeline", "thumbnails") if getattr(outputs, name) is not None]
     if named:
         option = f"--{named[0].replace('_', '-')}"
@@ -171,6 +174,7 @@ def _check_clip_options(given: dict[str, float | None], outputs: Outputs) -> Non
 def _label_clips(
     predictor: Predictor,
     clips: list[Clip],
+    threshold: float,
     outputs: Outputs,
     hear: Callable[[Predictions], None],
     reporter: Reporter,
@@ -180,7 +184,7 @@ def _label_clips(
     from marey.verbs.written import Written
 
     with watched(reporter, "reading clips", len(clips)) as watch:
-        found = predictor.predict([clip.path for clip in clips], on_progress=watch)
+        found = predictor.predict([clip.path for clip in clips], threshold=threshold, on_progress=watch)
     answer = Predictions(tuple(found), outputs.top)
     hear(answer)
     result = Written()
