@@ -9,7 +9,9 @@ from typing import Final
 _WATCH: Final = """
 import os, signal, sys, time
 def watch(event, arguments):
-    if event == "open" and str(arguments[0]).endswith({suffix!r}):
+    # What is written whole is opened under another name, and gets its own when it is done.
+    place = {{"open": 0, "os.rename": 1}}.get(event)
+    if place is not None and str(arguments[place]).endswith({suffix!r}):
         {then}
 sys.addaudithook(watch)
 """
