@@ -116,6 +116,16 @@ def test_a_folder_of_one_of_several_videos_that_is_there_already_is_refused_befo
         verbs.predict(no_model, [str(twin), videos[1]], annotate=tmp_path)
 
 
+def test_a_source_that_leads_in_a_circle_is_missing_and_the_others_are_written(
+    small_run: Path, videos: list[str], tmp_path: Path
+) -> None:
+    (tmp_path / "loop.mp4").symlink_to(tmp_path / "loop.mp4")
+    answer = verbs.predict(small_run, [str(tmp_path / "loop.mp4"), videos[0]], plate=tmp_path / "plates")
+    assert isinstance(answer, Predictions)
+    assert [prediction.reason for prediction in answer.predictions] == ["missing", None]
+    assert (names(tmp_path / "plates"), answer.unwritten) == ({f"{Path(videos[0]).stem}.png"}, ())
+
+
 def test_a_live_source_is_not_watched_for_a_file_that_could_not_be_written(tmp_path: Path) -> None:
     no_model = tmp_path / "no-model"
     (tmp_path / "file").touch()

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import os
 from collections import Counter
 from collections.abc import Callable, Iterator, Sequence
 from contextlib import contextmanager
@@ -121,20 +122,20 @@ class Outputs:
             name, number = names.most_common(1)[0]
             if number > 1:
                 raise UsageError(f"{number} videos are called '{name}', and their files would take each other's place")
-        owners: dict[Path, str] = {clip.path.resolve(): "a video that is read" for clip in clips}
-        folders: list[Path] = []
+        owners = {_real(clip.path): "a video that is read" for clip in clips}
+        folders: set[Path] = set()
         for clip in clips:
             for name, path in self.places(clip.path, several=several).items():
                 self._check_place(name, path, owners)
                 if not _SUFFIXES[name]:
-                    folders.append(path.resolve())
+                    folders.add(_real(path))
         if self.segments is not None:
             self._check_place("segments", self.segments, owners)
             if self.segments.suffix.lower() == ".csv":
                 for clip in clips:
                     check_table_path(clip.path, self.segments)
         for path, owner in owners.items():
-            inside = next((folder for folder in folders if folder in path.parents), None)
+            inside = next((folder for folder in path.parents if folder in folders), None)
             if inside is not None:
                 raise UsageError(f"{path} ({owner}) would lie in {inside}, a new folder of {owners[inside]} alone")
 
@@ -204,7 +205,7 @@ class Outputs:
             check_writable(path, folder=not _SUFFIXES.get(name, ("file",)))
         except UsageError as error:
             raise UsageError(f"--{name}: {error}") from error
-        owner = owners.setdefault(path.resolve(), f"--{name}")
+        owner = owners.setdefault(_real(path), f"--{name}")
         if owner != f"--{name}":
             raise UsageError(f"--{name} {path} would take the place of {owner}: name another one")
 
@@ -243,6 +244,11 @@ _WRITERS: Final[dict[str, Callable[[Path, Path, Saying, Reporter], None]]] = {
     "timeline": _write_timeline,
     "thumbnails": _write_thumbnails,
 }
+
+
+def _real(path: Path) -> Path:
+    """Return where a path leads; Path.resolve raises where links lead in a circle."""
+    return Path(os.path.realpath(path))
 
 
 @contextmanager
