@@ -114,7 +114,8 @@ def compare(
     }
     manifest, _ = load_labelled(data, group_regex=group_regex, exclude=exclude, reporter=reporter)
     hashed = data_hash(manifest)
-    claim_folder(out, marks=("comparison.json", "compare.json"), what="a comparison")
+    if not _holds_runs_alone(out):  # of an earlier version, or put together by hand
+        claim_folder(out, marks=("comparison.json", "compare.json"), what="a comparison")
     out.mkdir(parents=True, exist_ok=True)
     write_whole(out / "comparison.json", json.dumps({"command": command}, indent=1) + "\n", alone=True)
     protocols: dict[str, list[Protocol]] = {}
@@ -197,6 +198,14 @@ def _named(recipes: str) -> dict[str, str]:
     if not named:
         raise UsageError("no recipe is named; write --recipes default,order-blind")
     return named
+
+
+def _holds_runs_alone(out: Path) -> bool:
+    """Return whether a folder has nothing in it but runs where a comparison has them, RECIPE/seed-N."""
+    if not out.is_dir():
+        return False
+    folders = [path for path in out.iterdir() if not path.name.startswith(".")]
+    return bool(folders) and all(any(folder.glob("seed-*/run.json")) for folder in folders)
 
 
 def _place(out: Path, name: str, seed: int) -> Path:
