@@ -318,13 +318,3 @@ def small_run(tmp_path_factory: pytest.TempPathFactory, small_set: Path, small_c
     out = tmp_path_factory.mktemp("runs") / "small"
     verbs.train(str(small_set), out=out, set=small_changes)
     return out
-
-
-@pytest.fixture(scope="session")
-def four_actors(tmp_path_factory: pytest.TempPathFactory) -> Path:
-    """Twenty-four drawn clips, four people in six actions; not to be changed."""
-    from marey.data.figures import make
-
-    folder = tmp_path_factory.mktemp("four-actors")
-    make(folder, actors=4, scenarios=["d1"], workers=1)
-    return folder

@@ -89,6 +89,7 @@ def test_a_text_that_is_called_a_video_shows_its_reason(page: Page, tmp_path: Pa
     assert "not_video" in alert.inner_text()
 
 
+@pytest.mark.long
 def test_of_several_clips_the_good_ones_are_recognised(page: Page, small_set: Path, tmp_path: Path) -> None:
     (tmp_path / "empty.mp4").write_bytes(b"")
     upload(page, small_set / "walking" / "person01_walking_d1_uncomp.mp4", tmp_path / "empty.mp4")
@@ -96,6 +97,7 @@ def test_of_several_clips_the_good_ones_are_recognised(page: Page, small_set: Pa
     page.get_by_test_id("stDataFrame").wait_for()
 
 
+@pytest.mark.long
 def test_the_camera_is_recorded_in_the_browser_and_recognised(page: Page) -> None:
     page.get_by_role("tab", name="Camera").click()
     page.get_by_role("button", name="Record").click()
@@ -136,6 +138,7 @@ def test_a_cell_of_the_confusion_matrix_opens_its_clips(page: Page) -> None:
     page.locator("[data-testid=stVegaLiteChart]").first.wait_for()
 
 
+@pytest.mark.long
 def test_a_model_is_taught_from_a_zip_survives_a_reload_and_is_used_at_once(
     page: Page, small_set: Path, small_changes: list[str], folders: tuple[Path, Path], tmp_path: Path
 ) -> None:
@@ -165,6 +168,7 @@ def test_a_model_is_taught_from_a_zip_survives_a_reload_and_is_used_at_once(
     page.locator(".marey-answer strong").wait_for()
 
 
+@pytest.mark.long
 def test_a_long_video_is_looked_at_over_time(page: Page, tmp_path: Path) -> None:
     path = tmp_path / "afternoon.mp4"
     pieces = [draw(action, actor=1, duration=5.0) for action in ("boxing", "walking", "boxing")]
@@ -180,6 +184,7 @@ def test_a_long_video_is_looked_at_over_time(page: Page, tmp_path: Path) -> None
     page.locator(".marey-answer strong").wait_for()
 
 
+@pytest.mark.long
 def test_two_people_at_once_see_their_own_clips(browser: Browser, address: str, small_set: Path) -> None:
     first, second = open_page(browser, address), open_page(browser, address, width=390, height=800)
     upload(first, small_set / "boxing" / "person01_boxing_d1_uncomp.mp4")

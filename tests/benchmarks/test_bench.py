@@ -116,6 +116,7 @@ def test_copies_have_the_same_pictures_and_another_content(tmp_path: Path) -> No
         assert all(np.array_equal(decode(path, [0.0, 0.2, 0.3]).data, expected) for path in made)
 
 
+@pytest.mark.long
 def test_the_process_that_is_measured_says_what_each_manifest_took_and_its_peak_of_memory(
     tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:

@@ -234,6 +234,7 @@ def test_a_fault_of_marey_ends_with_1_and_shows_where(call_marey: Call, monkeypa
     assert "this is a fault of marey" in ended.err
 
 
+@pytest.mark.long
 def test_ctrl_c_says_that_the_same_command_goes_on_and_it_does(
     small_set: Path, small_changes: list[str], tmp_path: Path
 ) -> None:

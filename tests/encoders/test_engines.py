@@ -113,6 +113,7 @@ def test_the_default_encoder_gives_the_same_on_every_engine(engine: str) -> None
     assert error(load_frame_encoder(spec, engine=engine).encode(noise(2, (3, 224, 224))), expected(spec, 2)) < 1e-4
 
 
+@pytest.mark.long
 @each_other
 def test_every_engine_runs_networks_for_clips(engine: str) -> None:
     spec = EncoderSpec(name="r2plus1d-18", weights="random", size=32)
@@ -180,6 +181,7 @@ def test_a_picture_is_encoded_alike_in_any_batch_to_the_last_bit(engine: str) ->
     assert torch.equal(encoder.encode(pictures), alone)
 
 
+@pytest.mark.long
 @pytest.mark.skipif(find_spec("openvino") is None, reason="openvino is not installed")
 def test_two_threads_that_are_the_first_to_use_openvino_do_not_wait_for_ever(tmp_path: Path) -> None:
     code = """
@@ -231,9 +233,11 @@ def test_what_is_remembered_decides_and_not_the_order_of_names() -> None:
 
 
 @with_another
-@pytest.mark.parametrize(
-    "damaged",
-    [
+def test_a_damaged_memory_is_measured_again(tmp_path: Path) -> None:
+    first = load_encoder(SMALL)
+    (memory,) = (tmp_path / "cache" / "engines").glob("*.json")
+    network = load_frame_network(SMALL)
+    for damaged in (
         b"",
         b"{",
         b"\xff\xfe",
@@ -242,13 +246,9 @@ def test_what_is_remembered_decides_and_not_the_order_of_names() -> None:
         b'{"engines": {"pytorch": {"rate": "fast"}}}',
         b'{"engines": {"pytorch": {"rate": NaN, "error": 0}}}',
         b'{"engines": {"pytorch": {"speed": 1}}}',
-    ],
-)
-def test_a_damaged_memory_is_measured_again(tmp_path: Path, damaged: bytes) -> None:
-    first = load_encoder(SMALL)
-    (memory,) = (tmp_path / "cache" / "engines").glob("*.json")
-    memory.write_bytes(damaged)
-    assert recall(load_frame_network(SMALL)) == {}
+    ):
+        memory.write_bytes(damaged)
+        assert recall(network) == {}
     again = load_encoder(SMALL)
     assert set(again.trial) == set(first.trial)
     assert json.loads(memory.read_text())["engines"].keys() == first.trial.keys()

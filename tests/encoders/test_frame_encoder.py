@@ -87,14 +87,19 @@ def test_encoded_pictures_are_counted() -> None:
 @pytest.mark.parametrize(
     "name",
     [
-        "resnet18",
         "mobilenetv3_small_050",
-        "convnext_atto",
-        "vit_tiny_patch16_224",
-        "swin_tiny_patch4_window7_224",  # its feature maps have the channels last
         "test_byobnet",
         "test_mambaout",
         "test_vit4",
+        *(
+            pytest.param(name, marks=pytest.mark.long)
+            for name in (
+                "resnet18",
+                "convnext_atto",
+                "vit_tiny_patch16_224",
+                "swin_tiny_patch4_window7_224",  # its feature maps have the channels last
+            )
+        ),
     ],
 )
 def test_any_network_of_timm_gives_a_vector_a_picture_or_one_a_cell(name: str) -> None:

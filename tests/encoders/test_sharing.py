@@ -81,12 +81,14 @@ def test_a_clip_in_another_process_hands_is_left_to_it_and_taken_over_when_that_
 ) -> None:
     encoder = load_frame_encoder(SPEC)
     how = contract(encoder)
-    script = (
-        "import sys; from marey.encoders import FeatureCache\n"
-        "assert FeatureCache(sys.argv[1]).claim(sys.argv[2]) is not None\n"
+    claim = FeatureCache(tmp_path).claim(key_of(clips[1], how))
+    assert claim is not None
+    claim.release()
+    script = (  # as `FeatureCache.claim` does it
+        "import sys, filelock; filelock.FileLock(sys.argv[1]).acquire(timeout=0)\n"
         "print('claimed', flush=True); sys.stdin.read()"
     )
-    command = [sys.executable, "-c", script, str(tmp_path), key_of(clips[1], how)]
+    command = [sys.executable, "-c", script, claim.lock_file]
     with subprocess.Popen(command, stdin=subprocess.PIPE, stdout=subprocess.PIPE, text=True) as other:  # noqa: S603
         assert other.stdout is not None
         assert other.stdout.readline() == "claimed\n"

@@ -12,6 +12,8 @@ from marey.models.head import Dropout
 
 DIM, CLASSES = 12, 5
 
+OPTIONS = {"lstm-dense": {"hidden": 48, "dense": 40}}  # by default it has 1,200 and 1,200
+
 every_head = pytest.mark.parametrize("name", head_names("features"))
 
 
@@ -19,7 +21,7 @@ def trained(name: str, *, seed: int = 0) -> Head:
     """A head in evaluation mode, none of whose parameters is where it began."""
     with torch.random.fork_rng():
         torch.manual_seed(seed)
-        head = create_head(name, (DIM,), CLASSES)
+        head = create_head(name, (DIM,), CLASSES, OPTIONS.get(name, {}))
         with torch.no_grad():
             for parameter in head.parameters():
                 parameter.add_(torch.randn_like(parameter) * 0.2)
@@ -112,7 +114,7 @@ def test_every_parameter_learns(name: str) -> None:
 @every_head
 def test_a_new_head_can_begin_to_learn(name: str) -> None:
     torch.manual_seed(0)
-    head = create_head(name, (DIM,), CLASSES, {"dropout": 0})
+    head = create_head(name, (DIM,), CLASSES, {"dropout": 0, **OPTIONS.get(name, {})})
     features = clips(CLASSES, 6)
     head.prepare(features)
     optimiser = torch.optim.Adam(head.parameters(), lr=0.01)

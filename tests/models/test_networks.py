@@ -36,9 +36,16 @@ SMALL: dict[str, tuple[int, int, int, int]] = {
     "r2plus1d-18": (4, 3, 32, 32),
 }
 LIGHT = tuple(name for name in head_names("pictures") if name not in ("s3d", "mvit-v2-s"))
+SLOW = ("s3d", "mvit-v2-s", "swin3d-t", "r2plus1d-18")
 
-every_network = pytest.mark.parametrize("name", head_names("pictures"))
-every_light_network = pytest.mark.parametrize("name", LIGHT)
+
+def of(name: str, *further: str) -> object:
+    """The parameters of a test of a network; those of large ones are long."""
+    return pytest.param(name, *further, marks=[pytest.mark.long] if name in SLOW else [])
+
+
+every_network = pytest.mark.parametrize("name", [of(name) for name in head_names("pictures")])
+every_light_network = pytest.mark.parametrize("name", [of(name) for name in LIGHT])
 
 
 def shape_of(name: str) -> tuple[int, int, int, int]:
@@ -110,7 +117,7 @@ def test_the_order_of_the_frames_counts(name: str) -> None:
 
 @pytest.mark.parametrize(
     ("name", "fusion"),
-    [*((name, "late") for name in LIGHT), *((name, "early") for name in LIGHT if name not in SMALL)],
+    [*(of(name, "late") for name in LIGHT), *(of(name, "early") for name in LIGHT if name not in SMALL)],
 )
 def test_a_network_that_was_saved_answers_the_same(tmp_path: Path, name: str, fusion: Literal["late", "early"]) -> None:
     frames, _, height, width = shape_of(name)

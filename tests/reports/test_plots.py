@@ -38,7 +38,7 @@ def history(epochs: int) -> dict[str, list[float]]:
     return {"train_loss": fall, "val_loss": fall, "val_macro_f1": [1 - value for value in fall]}
 
 
-@pytest.mark.parametrize("classes", [2, 6, 101])
+@pytest.mark.parametrize("classes", [2, 6, pytest.param(101, marks=pytest.mark.long)])
 def test_the_plots_of_few_and_of_many_classes_are_drawn_without_a_warning(classes: int, tmp_path: Path) -> None:
     metrics = measured(classes, failed=2)
     save_png(plot_confusion(metrics), tmp_path / "confusion.png")
@@ -58,7 +58,7 @@ def test_the_matrix_grows_with_its_classes_and_leaves_out_numbers_too_small_to_r
     assert not many.axes[0].texts
 
 
-@pytest.mark.parametrize("classes", [3, 10, 30, 101])
+@pytest.mark.parametrize("classes", [3, 30, pytest.param(101, marks=pytest.mark.long)])
 def test_the_labels_of_the_matrix_do_not_overlap(classes: int) -> None:
     figure = plot_confusion(measured(classes))
     figure.canvas.draw()

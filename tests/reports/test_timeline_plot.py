@@ -47,7 +47,7 @@ def faces(axes: Axes) -> list[str]:
     return [to_hex((red, green, blue)) for red, green, blue, _ in colours.tolist()]
 
 
-@pytest.mark.parametrize("classes", [2, 30, 101])
+@pytest.mark.parametrize("classes", [2, 30, pytest.param(101, marks=pytest.mark.long)])
 @pytest.mark.parametrize(("duration", "count"), [(0.8, 1), (10.0, 3), (10_800.0, 500)])
 def test_few_and_many_classes_over_seconds_and_hours_are_drawn_whole(
     classes: int, duration: float, count: int, tmp_path: Path

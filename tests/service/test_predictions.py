@@ -19,7 +19,7 @@ Ask = Callable[..., httpx.Response]
 
 @pytest.fixture(scope="module")
 def expected(small_run: Path, small_set: Path) -> dict[Path, dict[str, float]]:
-    clips = sorted(small_set.rglob("*.mp4"))
+    clips = sorted(small_set.rglob("*.mp4"))[::2]
     found = Predictor(small_run).predict(clips)
     return {
         clip: dict(zip(each.labels, each.probabilities, strict=True)) for clip, each in zip(clips, found, strict=True)

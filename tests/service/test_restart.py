@@ -15,6 +15,7 @@ from waiting import PATIENCE
 pytest_plugins = ["service_fixtures"]
 
 
+@pytest.mark.long
 def test_after_a_kill_in_the_middle_every_accepted_job_ends(
     start_program: Any, small_run: Path, make_video: Any, tmp_path: Path
 ) -> None:

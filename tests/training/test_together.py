@@ -67,7 +67,7 @@ def assert_alike(left: Sequence[Fit], right: Sequence[Fit], *, within: float = 2
 
 
 @every_head
-@pytest.mark.parametrize("training", [PLAIN, LIVELY], ids=["plain", "lively"])
+@pytest.mark.parametrize("training", [PLAIN, pytest.param(LIVELY, marks=pytest.mark.long)], ids=["plain", "lively"])
 def test_a_head_becomes_beside_others_what_it_becomes_alone(head: str, training: Training) -> None:
     beside = list(fit_many([task(head, number) for number in range(3)], training))
     by_itself = alone([task(head, number) for number in range(3)], training)
@@ -246,6 +246,7 @@ def test_a_checkpoint_that_is_damaged_or_anothers_is_not_taken_up(
     assert (again.history == whole.history) == (damage != "other")
 
 
+@pytest.mark.long
 def test_heads_on_features_are_trained_without_lightning(tmp_path: Path) -> None:
     code = (
         f"import sys; sys.path.insert(0, {str(Path(__file__).parent)!r})\n"

@@ -68,7 +68,9 @@ def test_options_that_a_recipe_leaves_out_are_first_tried_as_the_head_takes_them
         }
 
 
-@pytest.mark.parametrize("sampler", ["tpe", "random", "grid"])
+@pytest.mark.parametrize(
+    "sampler", ["tpe", *(pytest.param(name, marks=pytest.mark.long) for name in ("random", "grid"))]
+)
 def test_the_same_seed_gives_the_same_trials_stopped_or_not(tmp_path: Path, sampler: Sampler) -> None:
     (tmp_path / "whole").mkdir()
     (tmp_path / "stopped").mkdir()
@@ -118,6 +120,7 @@ def test_a_trial_that_cannot_be_run_has_its_reason_and_the_search_goes_on(tmp_pa
         assert found.trials[1].parameters != found.trials[2].parameters
 
 
+@pytest.mark.long
 def test_a_trial_that_was_killed_is_marked_failed_and_its_values_are_tried_again(tmp_path: Path) -> None:
     script = (
         "import os, sys; sys.path.insert(0, sys.argv[2]); from pathlib import Path; import test_tune as t\n"
@@ -192,12 +195,13 @@ def test_a_recipe_that_says_nothing_of_a_search_is_refused_with_an_example(tmp_p
 
 def test_two_at_once_are_refused_and_a_lock_ends_with_its_process(tmp_path: Path) -> None:
     hold = (
-        "import sys, time; from pathlib import Path; from marey.training.tune import sole_use\n"
-        "with sole_use(Path(sys.argv[1])):\n"
-        "    print('held', flush=True); time.sleep(3600)\n"
+        "import sqlite3, sys; table = sqlite3.connect(sys.argv[1], isolation_level=None)\n"
+        "table.execute('BEGIN EXCLUSIVE')\n"  # as `sole_use` does it
+        "print('held', flush=True); sys.stdin.read()\n"
     )
     lock = tmp_path / "study.lock"
-    with subprocess.Popen([sys.executable, "-c", hold, str(lock)], stdout=subprocess.PIPE, text=True) as other:  # noqa: S603
+    command = [sys.executable, "-c", hold, str(lock)]
+    with subprocess.Popen(command, stdin=subprocess.PIPE, stdout=subprocess.PIPE, text=True) as other:  # noqa: S603
         assert other.stdout is not None
         assert other.stdout.readline() == "held\n"
         with pytest.raises(UsageError, match="another search is at work"), sole_use(lock):

@@ -16,14 +16,14 @@ SMALL = ["sampling.count=3", "encoder.size=64", "training.epochs=3", "training.r
 
 
 def test_exported_features_train_the_model_that_their_clips_train(
-    four_actors: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+    small_set: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     monkeypatch.setenv("MAREY_CACHE", str(tmp_path / "cache"))
-    of_clips = verbs.train(str(four_actors), out=tmp_path / "clips", set=SMALL)
-    verbs.exchange.export(str(four_actors), out=tmp_path / "features", set=SMALL)
+    of_clips = verbs.train(str(small_set), out=tmp_path / "clips", set=SMALL)
+    verbs.exchange.export(str(small_set), out=tmp_path / "features", set=SMALL)
     of_features = verbs.train(str(tmp_path / "features"), out=tmp_path / "run", set=SMALL)
     assert of_features.metrics.accuracy == of_clips.metrics.accuracy
-    clip = next(four_actors.rglob("*walking*.mp4"))
+    clip = next(small_set.rglob("*walking*.mp4"))
     one, other = (marey.Predictor(tmp_path / run).predict(clip)[0] for run in ("clips", "run"))
     assert one.labels == other.labels
     assert one.probabilities == pytest.approx(other.probabilities, abs=1e-6)

@@ -92,7 +92,11 @@ def test_a_container_may_claim_a_frame_or_two_too_many(
 
 
 @pytest.mark.parametrize(
-    ("name", "codec", "b_frames"), [("a.mp4", "libx264", 2), ("a.avi", "mpeg4", 0), ("a.mkv", "libx264", 0)]
+    ("name", "codec", "b_frames"),
+    [
+        ("a.mp4", "libx264", 2),
+        *(pytest.param(*kind, marks=pytest.mark.long) for kind in (("a.avi", "mpeg4", 0), ("a.mkv", "libx264", 0))),
+    ],
 )
 def test_no_damage_ends_in_anything_but_frames_or_a_reason(
     make_video: MakeVideo, tmp_path: Path, name: str, codec: Literal["libx264", "mpeg4"], b_frames: int

@@ -218,7 +218,14 @@ def test_sound_and_pictures_lie_side_by_side_in_the_file(make_video: MakeVideo, 
 
 
 @pytest.mark.parametrize(
-    ("name", "codec"), [("a.mp4", "aac"), ("a.ts", "aac"), ("a.ts", "mp2"), ("a.mkv", "flac"), ("a.mkv", "pcm_s16le")]
+    ("name", "codec"),
+    [
+        ("a.mp4", "aac"),
+        *(
+            pytest.param(*kind, marks=pytest.mark.long)
+            for kind in (("a.ts", "aac"), ("a.ts", "mp2"), ("a.mkv", "flac"), ("a.mkv", "pcm_s16le"))
+        ),
+    ],
 )
 def test_no_damage_to_the_sound_ends_in_anything_but_a_video_or_a_reason(tmp_path: Path, name: str, codec: str) -> None:
     data = film(tmp_path / name, codec).read_bytes()
@@ -323,6 +330,7 @@ def test_what_cannot_be_written_is_said_with_its_value(tmp_path: Path) -> None:
     assert list(tmp_path.iterdir()) == []
 
 
+@pytest.mark.long
 def test_every_odd_file_keeps_its_duration_its_size_and_its_sound(shared_data: Path, tmp_path: Path) -> None:
     refused = []
     for source in sorted((shared_data / "samples" / "odd").iterdir()):

@@ -40,6 +40,7 @@ def test_every_file_is_small_video_at_25_frames_a_second(figures: Manifest) -> N
         assert info.faults == ()
 
 
+@pytest.mark.long
 def test_the_same_seed_gives_the_same_bytes_whatever_the_number_of_processes(
     figures: Manifest, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
