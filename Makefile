@@ -1,57 +1,67 @@
 # make demo    everything once, from nothing: install, draw clips, train, test, predict
-# make test    the tests (minutes); make test-all adds the long ones
+# make test    all that proves marey: at most 4 minutes on two cores; make test-all adds what takes longer
 # make check   ruff, ruff format, mypy --strict
-# make bench   measurements; ONLY=name runs one
+# make bench   measurements; ONLY=name runs one; make bench-gpu measures what a GPU brings
+# make test-gpu   the tests that need a GPU; all others hide it
 # make pictures   the pictures of the README
+# With another Python, in an environment of its own: make test PYTHON=python3.13 VENV=.venv-newest
 
 PYTHON ?= python3
-BIN := .venv/bin
+VENV ?= .venv
+BIN := $(VENV)/bin
 ONLY ?=
 INSTALLING = @echo "installing into $(BIN): minutes, and quiet until it is done. With PyTorch from PyPI on Linux $(1) GB are downloaded" \
 	"and $(2) GB lie on disk; $(3) and $(4) GB where a CPU build of it is there already (README.md, Install)"
+PYTEST := $(BIN)/python -m pytest -n auto --maxprocesses 4 --dist worksteal
 
-.PHONY: demo test test-all check bench pictures clean
+.PHONY: demo test test-all test-gpu check bench bench-gpu pictures clean
 
 $(BIN)/python:
 	$(PYTHON) -c 'import sys; sys.exit("marey needs Python 3.11 or newer, and this is " + sys.version.split()[0]) if sys.version_info < (3, 11) else None'
-	$(PYTHON) -m venv .venv
+	$(PYTHON) -m venv $(VENV)
 
-.venv/installed: pyproject.toml | $(BIN)/python
+$(VENV)/installed: pyproject.toml | $(BIN)/python
 	$(call INSTALLING,3.3,6.5,0.3,1.0)
 	$(BIN)/python -m pip install --quiet --editable .
 	touch $@
 
-.venv/installed-dev: pyproject.toml | $(BIN)/python
+$(VENV)/installed-dev: pyproject.toml | $(BIN)/python
 	$(call INSTALLING,3.5,7.2,0.5,1.7)
 	$(BIN)/python -m pip install --quiet --editable '.[dev]'
-	touch .venv/installed $@
+	touch $(VENV)/installed $@
 
-demo: .venv/installed
+demo: $(VENV)/installed
 	$(BIN)/marey demo --out runs/demo
 
-test: .venv/installed-dev
-	$(BIN)/python -m pytest -n auto --maxprocesses 4 --dist loadfile -m 'not long'
+test: $(VENV)/installed-dev
+	$(PYTEST) -m 'not long'
 
-test-all: .venv/installed-dev
-	$(BIN)/python -m pytest -n auto --maxprocesses 4 --dist loadfile
+test-all: $(VENV)/installed-dev
+	$(PYTEST)
 
-check: .venv/installed-dev
+test-gpu: $(VENV)/installed-dev
+	MAREY_TEST_GPU=1 $(BIN)/python -m pytest tests/encoders/test_engines.py -k 'gpu or cuda'
+
+check: $(VENV)/installed-dev
 	$(BIN)/ruff check .
 	$(BIN)/ruff format --check .
 	$(BIN)/mypy
 
-.venv/installed-bench: .venv/installed-dev
+$(VENV)/installed-bench: $(VENV)/installed-dev
 	$(BIN)/python -m pip install --quiet --editable '.[bench]'
 	touch $@
 
-bench: .venv/installed-bench
+bench: $(VENV)/installed-bench
 	$(BIN)/python benchmarks/bench.py $(if $(ONLY),--only $(ONLY))
 
-pictures: .venv/installed-dev
+bench-gpu: $(VENV)/installed-bench
+	$(BIN)/python benchmarks/bench.py --only gpu
+
+pictures: $(VENV)/installed-dev
 	$(BIN)/python scripts/pictures.py docs/images
 	test -d runs/demo/run || $(BIN)/marey demo --out runs/demo
 	$(BIN)/marey data make --untrimmed --actors 2 --out runs/untrimmed
 	$(BIN)/python scripts/app_pictures.py runs runs/demo/new/walking.mp4 docs/images runs/untrimmed/person02_d2_1.mp4
 
 clean:
-	rm -rf .venv .venv-keras runs build dist src/*.egg-info .pytest_cache .mypy_cache .ruff_cache
+	rm -rf .venv .venv-newest .venv-keras runs build dist src/*.egg-info .pytest_cache .mypy_cache .ruff_cache
