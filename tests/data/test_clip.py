@@ -61,11 +61,11 @@ def test_other_clips_leave_the_rest_of_the_manifest_as_it_is() -> None:
     assert some.source == "a test"
 
 
-@pytest.mark.parametrize("name", ["a.mp4", Path("a.mp4").absolute(), "./a.mp4"])
-def test_a_file_is_left_out_with_all_of_its_clips_and_that_is_said(name: str | Path) -> None:
-    rest = manifest().without([name])
-    assert [clip.id for clip in rest.clips] == ["b.mp4"]
-    assert rest.notes == ("2 of 3 clips are left out by name",)
+def test_a_file_is_left_out_with_all_of_its_clips_and_that_is_said() -> None:
+    for name in ("a.mp4", Path("a.mp4").absolute(), "./a.mp4"):
+        rest = manifest().without([name])
+        assert [clip.id for clip in rest.clips] == ["b.mp4"]
+        assert rest.notes == ("2 of 3 clips are left out by name",)
 
 
 def test_one_clip_is_left_out_by_its_id() -> None:
