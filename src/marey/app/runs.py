@@ -89,10 +89,17 @@ def _headline(metrics: dict[str, Any], entry: Entry) -> None:
     if interval:
         level = metrics.get("interval", {}).get("level", 0.95)
         said.insert(0, f"{level:.0%} interval {interval[0]:.2f} to {interval[1]:.2f}")
+    if _no_groups(metrics):
+        said.append("no groups known: this may be too high")
     words.lead("; ".join(said))
     if entry.has_model and st.button("Use this model"):
         st.session_state["use_model"] = entry.name
         st.switch_page(st.session_state["pages"]["recognise"])
+
+
+def _no_groups(metrics: dict[str, Any]) -> bool:
+    """Return whether clips, and not groups, are what the interval rests on."""
+    return str(metrics.get("interval", {}).get("method", "")).endswith("over clips")
 
 
 def _confusion(

@@ -188,6 +188,7 @@ def environment() -> jinja2.Environment:
         "confidence": confidence_text,
         "count": sentences.count,
         "frame_order": sentences.frame_order,
+        "right_clips": sentences.right_clips,
         "share": sentences.share,
         "span": sentences.span,
     }
