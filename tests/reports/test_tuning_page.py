@@ -40,7 +40,7 @@ def page(
 
 def test_the_page_says_what_the_best_values_are_and_what_they_reached(tmp_path: Path) -> None:
     text = page(tmp_path, *TRIALS, importances={"training.epochs": 0.75, "encoder.grid": 0.25})
-    assert "<strong>0.50</strong> of 12 clips right" in text
+    assert "<strong>6 of 12</strong> clips right (0.50, " in text
     assert "with the best of 3 trials, 25% of the clips held out" in text
     for part in ("<td>31</td>", "<td>(3, 2)</td>", "0.920", "0.810", "0.75", "failed: no weights", "pruned", "A note."):
         assert part in text
