@@ -12,7 +12,7 @@ BIN := $(VENV)/bin
 ONLY ?=
 INSTALLING = @echo "installing into $(BIN): minutes, and quiet until it is done. With PyTorch from PyPI on Linux $(1) GB are downloaded" \
 	"and $(2) GB lie on disk; $(3) and $(4) GB where a CPU build of it is there already (README.md, Install)"
-PYTEST := $(BIN)/python -m pytest -n auto --maxprocesses 4 --dist worksteal
+PYTEST := $(BIN)/python -m pytest -n auto --maxprocesses 4 --dist loadfile --no-loadscope-reorder
 
 .PHONY: demo test test-all test-gpu check bench bench-gpu pictures clean
 

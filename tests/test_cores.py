@@ -102,6 +102,7 @@ print(usable_cores(), default_layout("cpu").decoders)
     assert print_of(code) == "1 1"
 
 
+@pytest.mark.long
 @linux
 def test_pytorch_gets_no_more_threads_than_there_are_usable_cores() -> None:
     code = """

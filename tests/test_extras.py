@@ -107,6 +107,7 @@ NEEDS = {
 }
 
 
+@pytest.mark.long
 def test_what_needs_an_extra_says_the_line_that_installs_it(tmp_path: Path) -> None:
     hidden = ("fastapi", "httpx", "nncf", "onnxruntime", "openvino", "optuna", "transformers")
     program = f"""

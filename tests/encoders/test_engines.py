@@ -383,6 +383,7 @@ def test_conversion_leaves_the_network_as_it_was() -> None:
     assert all(torch.equal(values, before[name]) for name, values in network.state_dict().items())
 
 
+@pytest.mark.long
 def test_the_heavy_packages_are_imported_by_those_who_use_them_only() -> None:
     code = (
         "import sys, marey.encoders; print({'openvino', 'onnxruntime', 'nncf', 'onnx'} & sys.modules.keys() or 'none')"

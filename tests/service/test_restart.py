@@ -39,6 +39,7 @@ def test_after_a_kill_in_the_middle_every_accepted_job_ends(
     assert not list((jobs / "files").iterdir())
 
 
+@pytest.mark.long
 def test_ctrl_c_finishes_what_was_accepted_and_leaves_a_job_to_the_next_start(
     start_program: Any, small_run: Path, make_video: Any, clip: Path, tmp_path: Path
 ) -> None:

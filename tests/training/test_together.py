@@ -21,7 +21,12 @@ SMALL = {"hidden": 8, "dense": 8, "heads": 2}
 PLAIN = Training(epochs=4, batch_size=8, learning_rate=0.01, patience=3, warmup=0.2, weight_decay=0.1)
 LIVELY = PLAIN.model_copy(update={"mixup": 0.3, "time_jitter": 1, "frame_drop": 0.3})
 
-every_head = pytest.mark.parametrize("head", head_names("features"))
+QUICK = ("mean", "lstm", "attention")
+"""One that is trained together with others, one by itself, and one with masks; the others are long."""
+
+every_head = pytest.mark.parametrize(
+    "head", [name if name in QUICK else pytest.param(name, marks=pytest.mark.long) for name in head_names("features")]
+)
 
 
 def toy(count: int, *, seed: int, noise: float = 1.0, views: int = 2) -> FeatureSet:

@@ -141,6 +141,7 @@ def test_started_again_it_takes_all_runs_and_adds_another_recipe(
     assert found["default"].seeds[0] == next(e for e in compared.entries if e.recipe == "default").seeds[0]
 
 
+@pytest.mark.long
 def test_what_was_interrupted_goes_on_to_the_same_numbers(
     compared: Comparison, small_set: Path, changes: list[str], tmp_path: Path
 ) -> None:

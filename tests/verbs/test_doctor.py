@@ -103,6 +103,7 @@ def test_the_doctor_names_what_it_has_looked_at() -> None:
         assert (found["TorchCodec"].install is None) == (expected[0] == "ok")
 
 
+@pytest.mark.long
 def test_the_doctor_says_where_the_fault_is(monkeypatch: pytest.MonkeyPatch, tmp_path: Path) -> None:
     (tmp_path / "file").touch()
     monkeypatch.setenv("MAREY_CACHE", str(tmp_path / "file"))

@@ -13,7 +13,7 @@ from marey.encoders import FeatureCache
 from marey.training import load_recipe, recipe_names
 
 TRANSFORMERS = {"videomae", "vjepa2"}
-QUICK = {"default", "frame-average", "lrcn-small", "r2plus1d-18-frozen", "transformer", "two-stream", "videomae"}
+QUICK = {"default", "lrcn-small", "r2plus1d-18-frozen", "transformer", "videomae"}
 """One of each kind: of encoder, head and network. The others are long."""
 
 SIZES = {"pixels": 32, "grey-pixels": 32, "r2plus1d-18": 32, "swin3d-t": 32, "vgg16": None}

@@ -171,6 +171,7 @@ def test_an_evaluation_replaces_an_earlier_one(folded: Path, tmp_path: Path) -> 
         verbs.evaluate(folded / "run", out=tmp_path / "e")
 
 
+@pytest.mark.long
 def test_quantise_asks_for_nothing_that_the_run_remembers(folded: Path, tmp_path: Path) -> None:
     pytest.importorskip("nncf", reason="nncf is not installed")
     pytest.importorskip("openvino", reason="openvino is not installed")

@@ -34,6 +34,7 @@ def counts_of(row: ModelRow) -> Counts:
     return row.counts
 
 
+@pytest.mark.long
 def test_every_recipe_is_listed_and_counted_unless_its_extra_is_missing(table: ModelTable) -> None:
     rows = json.loads(json.dumps(table.as_dict()))
     assert [row["name"] for row in rows] == list(recipe_names())
@@ -54,6 +55,7 @@ def test_every_recipe_is_listed_and_counted_unless_its_extra_is_missing(table: M
             assert row["fault"].endswith(install_command("transformers"))
 
 
+@pytest.mark.long
 def test_the_tables_are_read_in_80_columns_and_in_120(table: ModelTable) -> None:
     for width in (80, 120):
         screen = Screen(quiet=True)
@@ -68,7 +70,7 @@ def test_the_tables_are_read_in_80_columns_and_in_120(table: ModelTable) -> None
         assert sum(line.endswith(install_command("transformers")) for line in lines) == 2
 
 
-@pytest.mark.parametrize("name", ["videomae", "vjepa2"])
+@pytest.mark.parametrize("name", ["vjepa2", pytest.param("videomae", marks=pytest.mark.long)])
 def test_a_recipe_whose_extra_is_there_is_counted(name: str) -> None:
     pytest.importorskip("transformers", reason="the extra 'transformers' is not installed")
     (row,) = verbs.list_models(name).rows
@@ -113,6 +115,7 @@ def test_weights_that_are_named_or_random_are_no_download(tmp_path: Path) -> Non
     assert str(file) == "kept.safetensors"
 
 
+@pytest.mark.long
 def test_sizes_of_downloads_are_those_of_the_networks_numbers() -> None:
     assert pretrained_size("efficientnet-lite0") == pytest.approx(embedded_path().stat().st_size, rel=0.01)
     library = pytest.importorskip("transformers", reason="the extra 'transformers' is not installed")

@@ -190,7 +190,8 @@ def test_a_pipe_is_watched_and_answers_come_a_line_each(small_run: Path, make_vi
     assert float(rows[-1]["end"]) <= 3.05
 
 
-@pytest.mark.parametrize("ends", [signal.SIGINT, pytest.param(signal.SIGTERM, marks=pytest.mark.long)])
+@pytest.mark.long
+@pytest.mark.parametrize("ends", [signal.SIGINT, signal.SIGTERM])
 def test_watching_that_is_ended_from_outside_keeps_its_recording(
     small_run: Path, make_video: object, tmp_path: Path, ends: signal.Signals
 ) -> None:

@@ -96,6 +96,7 @@ def test_more_trials_go_on_where_it_was_and_a_second_look_at_the_test_part_is_sa
     assert model.stat().st_mtime_ns == before
 
 
+@pytest.mark.long
 def test_trials_that_read_the_clips_in_other_ways_get_the_features_that_they_ask_for(
     small_set: Path, changes: list[str], tmp_path: Path
 ) -> None:

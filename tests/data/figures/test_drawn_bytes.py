@@ -66,6 +66,7 @@ def test_drawn_clips_have_the_same_bytes_whatever_instructions_the_encoder_uses(
         assert (tmp_path / "walking.mp4").read_bytes() == drawn, instructions
 
 
+@pytest.mark.long
 def test_drawn_clips_have_the_same_bytes_in_three_processes(one_actor: Path, tmp_path: Path) -> None:
     script = (
         "import sys; from marey.data.figures import FRAME_RATE, draw; from marey.video import write_video;"
