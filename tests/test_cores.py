@@ -90,6 +90,7 @@ def test_what_is_no_quota_limits_nothing(tmp_path: Path, content: str) -> None:
     assert usable_cores(system=root) == usable_cores(system=tmp_path / "none")
 
 
+@pytest.mark.long
 @linux
 def test_the_affinity_of_the_process_counts_whenever_it_is_set() -> None:
     code = """

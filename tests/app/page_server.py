@@ -30,13 +30,20 @@ FLAGS = (
 )
 
 
-@contextmanager
-def chromium() -> Iterator[Browser]:
-    """A headless browser; the test is skipped where there is none."""
-    api = pytest.importorskip("playwright.sync_api", reason="the page is not tested: playwright is not installed")
+def require_chromium() -> str:
+    """Return where the browser is; the test is skipped where there is none, before it begins anything."""
+    pytest.importorskip("playwright.sync_api", reason="the page is not tested: playwright is not installed")
     program = shutil.which("chromium")
     if program is None:
         pytest.skip("the page is not tested: Chromium is not installed")
+    return program
+
+
+@contextmanager
+def chromium() -> Iterator[Browser]:
+    """A headless browser; the test is skipped where there is none."""
+    program = require_chromium()
+    api = pytest.importorskip("playwright.sync_api")
     with api.sync_playwright() as playwright:
         browser = playwright.chromium.launch(executable_path=program, args=list(FLAGS))
         try:

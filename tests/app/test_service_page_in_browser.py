@@ -10,12 +10,13 @@ from collections.abc import Iterator
 from pathlib import Path
 
 import pytest
-from page_server import chromium
+from page_server import chromium, require_chromium
 
 
 @pytest.fixture
 def address(small_run: Path, tmp_path: Path) -> Iterator[str]:
     """The address of a service, as `marey serve` says it."""
+    require_chromium()
     pytest.importorskip("fastapi", reason="the service is not tested: FastAPI is not installed")
     command = [sys.executable, "-m", "marey", "serve", str(small_run), "--port", "0", "--jobs", str(tmp_path / "jobs")]
     process = subprocess.Popen(command, stderr=subprocess.PIPE, text=True, env=os.environ)  # noqa: S603 - ours

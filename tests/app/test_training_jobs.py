@@ -52,6 +52,7 @@ def test_a_training_runs_beside_the_page_and_can_be_stopped_and_gone_on_with(
     assert running(find_jobs(tmp_path / "jobs")) is None
 
 
+@pytest.mark.long
 def test_a_training_that_cannot_be_says_why(tmp_path: Path) -> None:
     (tmp_path / "clips" / "walking").mkdir(parents=True)
     job = order(new_job(tmp_path / "jobs", "clips"), tmp_path / "clips", tmp_path, [])

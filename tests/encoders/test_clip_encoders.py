@@ -106,6 +106,7 @@ def test_a_clip_encoder_is_torchvisions_network_without_its_last_layer(tmp_path:
     torch.testing.assert_close(linear, expected, rtol=1e-4, atol=1e-5)
 
 
+@pytest.mark.long
 def test_weights_come_from_a_file_where_one_is_named(tmp_path: Path) -> None:
     network = build_video_network("r2plus1d-18", frames=4, size=(32, 32), classes=0)
     save_file({name: values.contiguous() for name, values in network.state_dict().items()}, tmp_path / "w.safetensors")

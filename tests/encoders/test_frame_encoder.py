@@ -141,6 +141,7 @@ def test_another_size_of_the_input_can_be_asked_for(name: str) -> None:
     assert encoder.encode(noise(2, (96, 96))).shape == (2, encoder.dim)
 
 
+@pytest.mark.long
 def test_bfloat16_comes_close_to_float32() -> None:
     exact, fast = embedded(), load_frame_encoder(EncoderSpec(precision="bfloat16"))
     assert fast.hash == exact.hash

@@ -112,6 +112,7 @@ def test_the_doctor_says_where_the_fault_is(monkeypatch: pytest.MonkeyPatch, tmp
     assert not found.usable
 
 
+@pytest.mark.long
 def test_what_is_optional_is_no_fault_on_a_bare_machine(tmp_path: Path) -> None:
     code, found = doctor_without_extras(tmp_path)
     assert code == 0

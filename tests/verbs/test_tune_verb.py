@@ -81,6 +81,7 @@ def test_clips_that_are_tested_on_have_no_say_in_the_search(
     assert tuned.result.metrics.failed == 0
 
 
+@pytest.mark.long
 def test_more_trials_go_on_where_it_was_and_a_second_look_at_the_test_part_is_said(
     tuned: Tuning, small_set: Path, changes: list[str], tmp_path: Path
 ) -> None:

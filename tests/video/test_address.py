@@ -84,7 +84,7 @@ def test_a_stream_behind_an_address_is_live(make_video: MakeVideo, read_index: R
 
 
 def test_frames_without_timestamps_are_timed_by_their_arrival(read_index: ReadIndex) -> None:
-    here, pause = threading.Event(), 3.0  # s: at 25 frames a second it would be 0.4
+    here, pause = threading.Event(), 1.5  # s: at 25 frames a second it would be 0.4
 
     def wait() -> None:
         here.wait(PATIENCE)

@@ -182,6 +182,7 @@ def test_an_instant_that_the_video_never_reaches_is_refused(make_video: MakeVide
     assert len(decode(path, [-1e30])) == 1
 
 
+@pytest.mark.long
 def test_memory_does_not_grow_with_the_length_of_the_video(make_video: MakeVideo, tmp_path: Path) -> None:
     pytest.importorskip("resource", reason="memory is measured on Linux only, and macOS")
     short = make_video(tmp_path / "short.mp4", seconds=1.0, size=(480, 640), codec="mpeg4", gop=250)

@@ -133,6 +133,7 @@ def test_a_playback_that_is_forgotten_is_closed() -> None:
         assert camera.gone.wait(PATIENCE)
 
 
+@pytest.mark.long
 def test_ctrl_c_ends_it_at_once() -> None:
     code = (
         "import sys; from marey.video import Limits, open_live\n"
