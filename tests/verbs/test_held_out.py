@@ -105,8 +105,10 @@ def test_evaluate_without_data_is_refused_where_the_data_have_changed_or_are_not
     values = json.loads((run / "run.json").read_text())
     values["origin"]["exclude"] = None
     (run / "run.json").write_text(json.dumps(values))
-    with pytest.raises(UsageError, match="they have changed since"):
+    with pytest.raises(UsageError, match=r"they have changed since.*--part all"):
         verbs.evaluate(run, out=tmp_path / "e")
+    with pytest.raises(UsageError, match="part=test is of data that are named"):
+        verbs.evaluate(run, out=tmp_path / "e", part="test")
 
 
 def test_the_model_of_all_clips_says_that_it_learned_from_them(folded: Path, tmp_path: Path) -> None:

@@ -93,7 +93,8 @@ def evaluate(
             that were made as those were that the model was trained on; by default the held-out clips of the run.
         out: folder for metrics.json, predictions.csv or segments.json, and report.html; by default beside the run.
         over: "clips", or "windows" that slide over whole files.
-        part: which part of the data set's own split; "auto" takes the test part where there is one, else all.
+        part: which part of the data set's own split; "auto" takes the test part where there is one, else all. Of the
+            run's own data, "auto" takes what each fold has held out.
         frame_order: "shuffled" or "reversed" also hands the model the same frames in another order: what it loses is
             what it knows of time. For clips.
         window: seconds that the model looks at, at a time; by default as long as the clips were that it learned from,
@@ -139,6 +140,10 @@ def evaluate(
         raise UsageError(f"frame_order={frame_order} is for clips: leave it out with --over windows")
     if over == "windows" and data is None:
         raise UsageError("windows slide over untrimmed video: name the data, a manifest with several rows a file")
+    if data is None and part != "auto":
+        raise UsageError(
+            f"part={part} is of data that are named: without data, the held-out clips of the run are tested"
+        )
     segmentation = segmentation_of(given)
     if data is not None and is_features(data) and (over == "windows" or frame_order != "given"):
         raise UsageError(f"{data} holds features of clips: windows, and another order of frames, need the videos")

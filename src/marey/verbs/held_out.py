@@ -11,7 +11,7 @@ from marey.data import Clip, Manifest, content_hash, data_hash
 from marey.errors import DatasetError, UsageError, VideoError
 from marey.evaluation import read_predictions
 from marey.models import ActionModel, load_model
-from marey.verbs.origin import Origin
+from marey.verbs.origin import Origin, located
 from marey.verbs.prepare import load_labelled
 from marey.verbs.reporter import Reporter
 
@@ -81,11 +81,12 @@ def load_own_data(
         named, group_regex=group_regex, exclude=exclude, features="take", reporter=reporter
     )
     if data_hash(manifest) != model.config.made_with.get("data_hash"):
-        hint = (
-            "they have changed since; name the data that you want to test on"
-            if data is None
-            else "name the same data, with the same --group-regex and --exclude"
-        )
+        hint = "name the same data, with the same --group-regex and --exclude"
+        if origin is not None and located(named) == origin.data:
+            hint = (
+                "they have changed since, or are read in another way; to test its model on what is there now, call "
+                f"marey evaluate {run} {named} --part all"
+            )
         raise UsageError(f"{named} is not what {run} was trained on: {hint}")
     return manifest, excluded
 
