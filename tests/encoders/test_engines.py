@@ -174,11 +174,12 @@ def test_a_new_thread_has_the_cores_of_its_maker_and_not_an_engines_one() -> Non
 
 
 @each_other
-def test_a_picture_is_encoded_alike_in_any_batch_to_the_last_bit(engine: str) -> None:
+def test_a_picture_is_encoded_alike_in_any_batch(engine: str) -> None:
     encoder = load_frame_encoder(SMALL, engine=engine)
     pictures = noise(7, (3, 64, 64))
     alone = torch.cat([encoder.encode(picture.unsqueeze(0)) for picture in pictures])
-    assert torch.equal(encoder.encode(pictures), alone)
+    # Not to the last bit: for another batch a kernel may take other instructions, and add up in another order.
+    assert float((encoder.encode(pictures) - alone).abs().max() / alone.std()) < 1e-5
 
 
 @pytest.mark.long
