@@ -16,7 +16,8 @@ from loopback import grow, http_server, no_reader_is_left, redirect, send, snaps
 
 from conftest import MakeVideo
 from marey.errors import UnknownNameError, UsageError, VideoError
-from marey.video import is_live, open_live
+from marey.video import Playback, PlayedFrame, is_live, open_live
+from marey.video.versions import MAJOR
 from waiting import PATIENCE, wait_until
 
 ReadIndex = Callable[[torch.Tensor], int]
@@ -69,7 +70,7 @@ def test_a_file_behind_an_address_is_read_whole(make_video: MakeVideo, read_inde
         for name in ("a.mp4", "b"):
             with open_live(f"{url}/{name}") as playback:
                 assert playback.duration == pytest.approx(2.0)
-                assert [read_index(playback.picture(frame)) for frame in playback] == list(range(50))
+                assert [read_index(playback.picture(frame)) for frame in to_its_end(playback)] == list(range(50))
                 assert playback.dropped == 0
 
 
@@ -80,7 +81,16 @@ def test_a_stream_behind_an_address_is_live(make_video: MakeVideo, read_index: R
         assert [read_index(playback.picture(frame)) for frame in playback] == list(range(50))
     with http_server({"/live": grow(path, seconds=0.5)}) as url, open_live(f"{url}/live") as playback:
         wait_until(lambda: playback.dropped == 48)
-        assert [frame.number for frame in playback] == [48, 49]
+        assert [frame.number for frame in to_its_end(playback)] == [48, 49]
+
+
+def to_its_end(playback: Playback) -> Iterator[PlayedFrame]:
+    """Yield the frames of an answer in chunks, whose end FFmpeg 8.1 (PyAV 19) takes for one that broke off."""
+    try:
+        yield from playback
+    except VideoError as error:
+        if MAJOR < 19 or error.reason != "truncated":
+            raise
 
 
 def test_frames_without_timestamps_are_timed_by_their_arrival(read_index: ReadIndex) -> None:

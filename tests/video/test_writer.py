@@ -178,7 +178,7 @@ def test_the_sound_stays_in_time_with_the_pictures(
         assert [stream.codec_context.name for stream in container.streams.audio] == [kept]
         first = next(iter(container.demux(audio=0)))
         assert -0.15 < float((first.pts or 0) * first.time_base) < 0.65
-        container.seek(0)
+    with av.open(str(out)) as container:  # anew: after seeking to 0, FFmpeg 8.1 leaves out what lies before it
         heard = sum(frame.samples / frame.sample_rate for frame in container.decode(audio=0))
         assert heard == pytest.approx(2.0 - max(0.0, -options.get("ahead", 0.0)), abs=0.1)
     assert probe(out).duration == pytest.approx(probe(source).duration, abs=0.04)
