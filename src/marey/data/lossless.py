@@ -6,15 +6,14 @@ from collections.abc import Iterable
 from fractions import Fraction
 from itertools import chain
 from pathlib import Path
-from typing import Final, cast
+from typing import Final, Literal
 
 from av.video.frame import VideoFrame
 from av.video.reformatter import ColorRange
-from av.video.stream import VideoStream
 
 from marey.data.pixels import Picture
 from marey.errors import UsageError
-from marey.video.encode import X264_PARAMS, mp4_file
+from marey.video.encode import add_h264, mp4_file
 
 _LARGEST_RATE_DENOMINATOR: Final = 1001
 
@@ -42,15 +41,11 @@ def write_lossless(path: str | Path, pictures: Iterable[Picture], *, frame_rate:
     if first is None:
         raise UsageError("there are no pictures to write")
     rate = Fraction(frame_rate).limit_denominator(_LARGEST_RATE_DENOMINATOR)
-    codec, pixels = ("libx264", "gray") if first.ndim == 2 else ("libx264rgb", "rgb24")
+    height, width = first.shape[:2]
+    pixels: Literal["gray", "rgb24"] = "gray" if first.ndim == 2 else "rgb24"
     with mp4_file(path) as container:
-        options = {"crf": "0", "preset": "veryfast", "x264-params": X264_PARAMS}
-        stream = cast(VideoStream, container.add_stream(codec, rate=rate, options=options))
-        stream.height, stream.width = first.shape[:2]
-        stream.pix_fmt = pixels
+        stream = add_h264(container, size=(height, width), rate=rate, crf=0, threads=1, pixels=pixels)
         stream.codec_context.color_range = ColorRange.JPEG  # all of 0 to 255: grey would be squeezed otherwise
-        stream.codec_context.thread_count = 1  # the bytes would depend on the number of cores
-        stream.codec_context.max_b_frames = 0  # the duration that is stated would depend on the version of FFmpeg
         for index, picture in enumerate(chain([first], waiting)):
             if picture.shape != first.shape:
                 raise UsageError(f"picture {index} has the shape {picture.shape}, and the first {first.shape}")

@@ -116,7 +116,7 @@ def evaluate(
     from marey.models import load_model
     from marey.prediction import Predictor
     from marey.verbs.held_out import load_own_data, read_folds
-    from marey.verbs.origin import Mark, command_line, located
+    from marey.verbs.origin import EVALUATION, Mark, command_line, located
     from marey.verbs.prepare import load_labelled, pick_device, require_known_labels, segmentation_of
     from marey.verbs.run_folder import claim_folder, read_origin, run_of
     from marey.verbs.untrimmed import evaluate_untrimmed
@@ -149,14 +149,14 @@ def evaluate(
         raise UsageError(f"{data} holds features of clips: windows, and another order of frames, need the videos")
 
     trained, where = load_model(model), pick_device(device)
-    run, origin = run_of(Path(model)), read_origin(Path(model))
-    place = Path(out) if out is not None else _beside(run or Path(model), data, frame_order)
-    claim_folder(place, marks=("evaluation.json", "segments.json"), what="an evaluation")
+    run, origin = run_of(Path(model)) or Path(model), read_origin(Path(model))
+    place = Path(out) if out is not None else _beside(run, data, frame_order)
+    claim_folder(place, marks=(EVALUATION, "segments.json"), what="an evaluation")
     own = data is None or (part == "auto" and over == "clips" and _is_own(data, origin, group_regex, exclude))
     if own:
         source = data if data is not None else origin.data if origin is not None else ""
         manifest, excluded = load_own_data(
-            run or Path(model),
+            run,
             trained,
             data,
             origin=origin,
@@ -166,7 +166,7 @@ def evaluate(
         )
         if is_features(source) and frame_order != "given":
             raise UsageError(f"{source} holds features of clips: another order of frames needs the videos")
-        folds = read_folds(run or Path(model), trained, manifest.clips)
+        folds = read_folds(run, trained, manifest.clips)
         reporter.say("these clips are the run's own: each is tested by the model that has not seen it")
         protocol = str(trained.config.made_with.get("protocol", ""))
     else:

@@ -11,7 +11,6 @@ from typing import TYPE_CHECKING, Any, Literal
 from marey.errors import UsageError, VideoError
 from marey.verbs.data import DataSet
 from marey.verbs.reporter import SILENT, Reporter, Stage
-from marey.whole_file import check_writable
 
 if TYPE_CHECKING:
     from marey.data import ArraySet, FeatureFiles, FeatureTable, Manifest, NewClip
@@ -139,13 +138,10 @@ def export(
     from marey.verbs.prepare import pick_device, watched
     from marey.video import require_decoder
 
-    check_features_out(out)
+    check_features_out(Path(out))
     chosen = load_recipe(recipe, changes=set or ())
     require_decoder(chosen.sampling.decoder)
     where = pick_device(device)
-    check_writable(Path(out), folder=Path(out).suffix.lower() != ".npz")
-    if Path(out).is_file():
-        raise UsageError(f"{out} exists, and is left as it is; choose another --out")
     manifest = load_data(data, group_regex=group_regex)
     encoder = load_encoder(chosen.encoder, frames=chosen.sampling.count, device=where, engine=engine)
     contract = encoder.contract(sampling=chosen.sampling, streams=chosen.streams, fit=chosen.fit)

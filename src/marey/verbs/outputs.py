@@ -32,7 +32,7 @@ from marey.reports import (
 from marey.verbs.reporter import Reporter
 from marey.verbs.written import Unwritten, Written, written
 from marey.video import probe
-from marey.whole_file import check_writable, whole_file
+from marey.whole_file import check_writable
 
 _SUFFIXES: Final = {
     "annotate": (".mp4",),
@@ -228,8 +228,7 @@ def _write_plate(source: Path, out: Path, saying: Saying, reporter: Reporter) ->
 def _write_timeline(source: Path, out: Path, saying: Saying, reporter: Reporter) -> None:
     assert saying.timeline is not None  # noqa: S101 - it is asked for over windows alone
     out.parent.mkdir(parents=True, exist_ok=True)
-    with whole_file(out) as part:
-        save_png(plot_timeline(saying.timeline), part)
+    save_png(plot_timeline(saying.timeline), out)
 
 
 def _write_thumbnails(source: Path, out: Path, saying: Saying, reporter: Reporter) -> None:

@@ -14,7 +14,7 @@ import yaml
 from marey.data.hashing import values_hash
 from marey.errors import RecipeError, UsageError
 from marey.training import Protocol, Recipe, load_recipe
-from marey.verbs.origin import Origin
+from marey.verbs.origin import EVALUATION, Origin
 from marey.verbs.reporter import Reporter
 from marey.whole_file import check_writable, part_of, write_whole
 
@@ -28,7 +28,7 @@ _KINDS: Final = {
     "config.json": "a model",
     "study.db": "a search",
     "comparison.json": "a comparison",
-    "evaluation.json": "an evaluation",
+    EVALUATION: "an evaluation",
 }
 """File that only one kind of result has -> what it is called."""
 

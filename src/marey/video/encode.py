@@ -7,7 +7,7 @@ from contextlib import contextmanager
 from fractions import Fraction
 from itertools import chain
 from pathlib import Path
-from typing import Final
+from typing import Final, Literal
 
 import av
 import numpy as np
@@ -88,17 +88,24 @@ def mp4_file(path: Path) -> Iterator[OutputContainer]:
 
 
 def add_h264(
-    container: OutputContainer, *, size: tuple[int, int], rate: Fraction, crf: int, threads: int
+    container: OutputContainer,
+    *,
+    size: tuple[int, int],
+    rate: Fraction,
+    crf: int,
+    threads: int,
+    pixels: Literal["yuv420p", "gray", "rgb24"] = "yuv420p",
 ) -> VideoStream:
-    """A stream that every browser plays, of pictures of `size` (H, W), both even.
+    """A stream of pictures of `size` (H, W): by default one that every browser plays, whose sides are even.
 
     The bytes depend on the number of threads, so that it is a constant and never the number of cores. There are no
     B-frames: of a file that ends in one, and of one with a varying rate, FFmpeg states a duration that is too long, by
     a frame up to FFmpeg 8.0 and by none after it.
     """
+    codec: Literal["libx264", "libx264rgb"] = "libx264rgb" if pixels == "rgb24" else "libx264"
     options = {"crf": str(crf), "preset": "veryfast", "x264-params": X264_PARAMS}
-    stream = container.add_stream("libx264", rate=rate, options=options)
-    stream.height, stream.width, stream.pix_fmt = *size, "yuv420p"
+    stream = container.add_stream(codec, rate=rate, options=options)
+    stream.height, stream.width, stream.pix_fmt = *size, pixels
     stream.codec_context.thread_count = threads
     stream.codec_context.max_b_frames = 0
     return stream

@@ -39,7 +39,6 @@ def digest(folder: Path) -> str:
 def use_only(patch: pytest.MonkeyPatch, instructions: str) -> None:
     params = f"{encode.X264_PARAMS.partition(':asm')[0]}:asm={instructions}"
     patch.setattr(encode, "X264_PARAMS", params)
-    patch.setattr("marey.data.lossless.X264_PARAMS", params)
 
 
 @pytest.fixture(scope="module")
