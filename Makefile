@@ -1,5 +1,5 @@
 # make demo    everything once, from nothing: install, draw clips, train, test, predict
-# make test    all that proves marey, about 6 minutes on two cores; make test-all adds what takes longer
+# make test    all that proves marey, within 4 minutes on two cores; make test-all adds what takes longer
 # make check   ruff, ruff format, mypy --strict
 # make bench   measurements; ONLY=name runs one; make bench-gpu measures what a GPU brings
 # make test-gpu   the tests that need a GPU; all others hide it

@@ -6,9 +6,10 @@ decoded, whatever the size, the codec or the turn of the picture.
 
 from __future__ import annotations
 
+import gc
 import os
 
-os.environ.setdefault("OMP_NUM_THREADS", "1")  # before torch is imported: the suite shares its machine
+os.environ["OMP_NUM_THREADS"] = "1"  # before torch is imported: the suite shares its machine
 if os.environ.get("MAREY_TEST_GPU") != "1":
     os.environ["CUDA_VISIBLE_DEVICES"] = ""  # answers are compared to 1e-5, and a GPU adds up in another order
 os.environ.setdefault("MAREY_ENGINE", "pytorch")  # a trial for each small network would take longer than its tests
@@ -19,20 +20,29 @@ import wave
 from collections.abc import Callable, Iterator, Sequence
 from fractions import Fraction
 from pathlib import Path
-from typing import Any, Literal, NamedTuple, Protocol
+from typing import TYPE_CHECKING, Any, Literal, NamedTuple, Protocol
 
 import av
 import numpy as np
 import numpy.typing as npt
 import pytest
-import torch
 from av.audio.stream import AudioStream
 
 from skips import pytest_make_collect_report, pytest_runtest_makereport  # noqa: F401 - hooks
 
-torch.set_num_threads(1)
+if TYPE_CHECKING:
+    import torch  # not here: the process that hands out the tests would wait for it
+
+gc.disable()  # until all tests are imported: see pytest_collection_finish
 if signal.getsignal(signal.SIGINT) is signal.SIG_IGN:  # as a shell leaves it to what it runs in the background
     signal.signal(signal.SIGINT, signal.default_int_handler)
+
+
+def pytest_collection_finish() -> None:
+    """Spare the garbage collector what was imported: walking through it takes a second each time."""
+    gc.freeze()
+    gc.enable()
+
 
 CODE_BITS = 10
 CODE_HEIGHT = 0.25  # of the picture

@@ -7,6 +7,8 @@ import subprocess
 import sys
 from pathlib import Path
 
+import pytest
+
 TESTS = """
 import pytest
 
@@ -37,6 +39,7 @@ def run_pytest(folder: Path, *, strict: bool) -> str:
     return done.stdout
 
 
+@pytest.mark.long
 def test_a_skip_for_what_could_be_installed_is_a_failure_where_that_is_asked_for(tmp_path: Path) -> None:
     (tmp_path / "test_some.py").write_text(TESTS, encoding="utf-8")
     module = "import pytest\npytest.skip('playwright is not installed', allow_module_level=True)\n"

@@ -22,6 +22,8 @@ from waiting import PATIENCE
 if TYPE_CHECKING:
     from playwright.sync_api import Browser, Page
 
+pytestmark = pytest.mark.long  # a browser, a server and its models: a minute
+
 
 @pytest.fixture(scope="module")
 def folders(tmp_path_factory: pytest.TempPathFactory, small_run: Path) -> tuple[Path, Path]:

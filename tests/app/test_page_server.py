@@ -104,7 +104,8 @@ def test_only_who_sits_at_this_machine_may_name_its_files(
     assert [field.label for field in page.text_input] == (["Path of a video"] if local else [])
 
 
-@pytest.mark.parametrize("how", [signal.SIGINT, pytest.param(signal.SIGKILL, marks=pytest.mark.long)])
+@pytest.mark.long
+@pytest.mark.parametrize("how", [signal.SIGINT, signal.SIGKILL])
 def test_the_server_ends_with_whoever_started_it(how: signal.Signals, tmp_path: Path) -> None:
     pytest.importorskip("streamlit", reason="streamlit is not installed")
     command = [sys.executable, "-m", "marey", "app", str(tmp_path / "none"), "--data", str(tmp_path / "data")]

@@ -12,6 +12,8 @@ from pathlib import Path
 import pytest
 from page_server import chromium, require_chromium
 
+pytestmark = pytest.mark.long
+
 
 @pytest.fixture
 def address(small_run: Path, tmp_path: Path) -> Iterator[str]:

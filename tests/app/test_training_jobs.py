@@ -28,6 +28,7 @@ def order(job: Job, data: Path, tmp_path: Path, changes: list[str]) -> Job:
     return job
 
 
+@pytest.mark.long
 def test_a_training_runs_beside_the_page_and_can_be_stopped_and_gone_on_with(
     small_set: Path, small_changes: list[str], tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:

@@ -149,6 +149,7 @@ def test_a_wrong_expression_for_groups_says_why_and_can_be_put_right(open_page: 
     assert write(r"(person\d+)") == []
 
 
+@pytest.mark.long
 def test_a_wrong_change_to_the_recipe_says_why_and_trains_nothing(
     open_page: OpenPage, small_set: Path, tmp_path: Path
 ) -> None:

@@ -90,6 +90,7 @@ def test_a_clip_becomes_one_vector() -> None:
     assert not torch.allclose(features, encoder.encode_clips(clips.flip(1)))
 
 
+@pytest.mark.long
 def test_a_clip_encoder_is_torchvisions_network_without_its_last_layer(tmp_path: Path) -> None:
     torch.manual_seed(0)
     whole = build_video_network("r2plus1d-18", frames=4, size=(32, 32), classes=7).eval()

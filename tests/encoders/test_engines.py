@@ -94,8 +94,8 @@ def expected(spec: EncoderSpec, count: int) -> Tensor:
         SMALL,
         SMALL.model_copy(update={"grid": (3, 2)}),
         EncoderSpec(name="test_efficientnet", weights="random", grid=(2, 3)),  # padded as TensorFlow does
-        EncoderSpec(name="test_vit", weights="random"),
-        EncoderSpec(name="test_convnext", weights="random"),
+        pytest.param(EncoderSpec(name="test_vit", weights="random"), marks=pytest.mark.long),
+        pytest.param(EncoderSpec(name="test_convnext", weights="random"), marks=pytest.mark.long),
     ],
     ids=lambda spec: f"{spec.name}-{spec.grid}",
 )
@@ -151,7 +151,9 @@ def test_threads_that_call_at_once_get_what_each_would_get_alone(engine: str) ->
 
 
 @pytest.mark.parametrize("engine", ["pytorch", *OTHERS])
-@pytest.mark.parametrize("count", [1, 2, 5, 17])
+@pytest.mark.parametrize(
+    "count", [1, pytest.param(2, marks=pytest.mark.long), 5, pytest.param(17, marks=pytest.mark.long)]
+)
 def test_features_are_the_same_on_one_core_and_on_several(engine: str, count: int) -> None:
     encoder = load_frame_encoder(SMALL, engine=engine)
     pictures = noise(count, (3, 64, 64))

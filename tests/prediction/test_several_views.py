@@ -97,6 +97,7 @@ def test_evaluation_and_prediction_average_the_same_views(
     assert again.metrics.view_accuracy is not None
 
 
+@pytest.mark.long
 def test_frames_in_memory_are_read_in_all_ways_too(
     small_set: Path, make_video: MakeVideo, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
@@ -111,6 +112,7 @@ def test_frames_in_memory_are_read_in_all_ways_too(
     np.testing.assert_allclose(sorted(of_array.probabilities), sorted(mean_of_views(short)), atol=0.02)
 
 
+@pytest.mark.long
 def test_a_run_in_one_way_says_nothing_of_views(
     small_set: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:

@@ -161,6 +161,7 @@ def test_a_plate_holds_the_whole_clip(tmp_path: Path, make_video: MakeVideo) -> 
     assert yellow(plate) > 2.5 * yellow(single)
 
 
+@pytest.mark.long
 def test_the_plate_of_a_large_video_is_reduced(tmp_path: Path, make_video: MakeVideo) -> None:
     source = make_video(tmp_path / "source.mp4", seconds=0.2, size=(1280, 720), rotation=270)
     assert plate_of(source, instants=1).shape == (720, 405, 3)

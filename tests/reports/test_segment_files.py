@@ -120,6 +120,7 @@ def test_a_thumbnail_shows_the_middle_of_its_segment(
     assert left_in(tmp_path / "out") == [*(path.name for path in paths), "sheet_001.jpg"]
 
 
+@pytest.mark.long
 def test_many_thumbnails_are_small_and_on_several_sheets(tmp_path: Path, make_video: Callable[..., Path]) -> None:
     video = make_video(tmp_path / "video.mp4", seconds=2, size=(960, 540), rotation=90)
     segments = [Segment(number / 20, (number + 1) / 20, "walking") for number in range(27)]

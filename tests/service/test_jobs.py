@@ -212,6 +212,7 @@ def test_jobs_expire(serve: Any, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
         wait_until(lambda: httpx.get(f"{running.url}/jobs/{job.id}").status_code == 404)
 
 
+@pytest.mark.long
 def test_a_job_whose_server_stops_goes_on_with_the_next(
     serve: Any, tmp_path: Path, long_video: Path, job_gate: threading.Event
 ) -> None:

@@ -256,6 +256,7 @@ def test_a_request_that_states_no_length_has_no_body(running: Any) -> None:
     assert b'"empty"' in reply
 
 
+@pytest.mark.long
 def test_a_form_of_ten_thousand_fields_is_refused(http: httpx.Client, clip: Path) -> None:
     fields = {f"field{number}": "x" for number in range(10_000)}
     check_problem(http.post("/predict", files={"file": clip.read_bytes()}, data=fields), 400, "too_many_parts")

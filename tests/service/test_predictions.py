@@ -74,11 +74,16 @@ def test_no_more_classes_are_given_than_asked_for(http: httpx.Client, clip: Path
 @pytest.mark.parametrize(
     "layout",
     [
-        Layout(decoders=2, encoders=2, threads=1, batch=4, linger=0.0),
-        Layout(decoders=1, encoders=1, threads=1, batch=8, linger=0.05),
-        Layout(decoders=2, encoders=2, threads=1, batch=2, linger=0.0, share="stream"),
+        pytest.param(
+            Layout(decoders=2, encoders=2, threads=1, batch=4, linger=0.0), id="two encoders", marks=pytest.mark.long
+        ),
+        pytest.param(Layout(decoders=1, encoders=1, threads=1, batch=8, linger=0.05), id="one encoder that lingers"),
+        pytest.param(
+            Layout(decoders=2, encoders=2, threads=1, batch=2, linger=0.0, share="stream"),
+            id="a stream a thread",
+            marks=pytest.mark.long,
+        ),
     ],
-    ids=["two encoders", "one encoder that lingers", "a stream a thread"],
 )
 def test_of_many_callers_each_gets_the_answer_to_its_own_clip(
     serve: Any, tmp_path: Path, layout: Layout, expected: dict[Path, dict[str, float]]

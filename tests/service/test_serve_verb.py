@@ -75,6 +75,7 @@ def test_models_are_called_as_their_runs(tmp_path: Path, small_run: Path) -> Non
         find_models([tmp_path / "nothing"])
 
 
+@pytest.mark.long
 def test_the_program_serves_with_the_token_of_its_environment(
     start_program: Any, small_run: Path, clip: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:

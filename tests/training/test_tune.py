@@ -68,9 +68,8 @@ def test_options_that_a_recipe_leaves_out_are_first_tried_as_the_head_takes_them
         }
 
 
-@pytest.mark.parametrize(
-    "sampler", ["tpe", *(pytest.param(name, marks=pytest.mark.long) for name in ("random", "grid"))]
-)
+@pytest.mark.long
+@pytest.mark.parametrize("sampler", ["tpe", "random", "grid"])
 def test_the_same_seed_gives_the_same_trials_stopped_or_not(tmp_path: Path, sampler: Sampler) -> None:
     (tmp_path / "whole").mkdir()
     (tmp_path / "stopped").mkdir()
@@ -162,6 +161,7 @@ def test_choices_of_lists_come_back_as_they_were_given(tmp_path: Path) -> None:
             assert found.recipe_of(trial.parameters).encoder.grid == trial.parameters["encoder.grid"]
 
 
+@pytest.mark.long
 def test_what_the_score_depends_on_is_found(tmp_path: Path) -> None:
     def steep(recipe: Recipe, number: int) -> Iterator[float]:
         yield recipe.training.mixup

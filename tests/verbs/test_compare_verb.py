@@ -127,6 +127,7 @@ def test_times_stand_in_run_json_and_in_no_file_that_has_to_be_the_same_again(co
     assert "reading" not in (run / "metrics.json").read_text(encoding="utf-8")
 
 
+@pytest.mark.long
 def test_started_again_it_takes_all_runs_and_adds_another_recipe(
     compared: Comparison, small_set: Path, changes: list[str], tmp_path: Path
 ) -> None:
@@ -156,6 +157,7 @@ def test_what_was_interrupted_goes_on_to_the_same_numbers(
     assert accuracies(tmp_path / "out") == {name: whole[name] for name in ("default", "order-blind")}
 
 
+@pytest.mark.long
 def test_what_is_so_for_all_runs_is_said_once(small_set: Path, changes: list[str], tmp_path: Path) -> None:
     said = Said()
     options: dict[str, Any] = {"recipes": "order-blind", "out": tmp_path / "out", "seeds": 2, "set": changes}
@@ -165,6 +167,7 @@ def test_what_is_so_for_all_runs_is_said_once(small_set: Path, changes: list[str
     assert [sentence for sentence in said.sentences if sentence.startswith("order-blind, seed 1")]
 
 
+@pytest.mark.long
 def test_a_run_that_was_stopped_half_way_says_so_beside_its_time(
     small_set: Path, changes: list[str], tmp_path: Path
 ) -> None:

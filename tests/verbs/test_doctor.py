@@ -81,6 +81,7 @@ def doctor_without_extras(root: Path) -> tuple[int, dict[str, dict[str, Any]]]:
     return done.returncode, {found["name"]: found for found in json.loads(done.stdout)}
 
 
+@pytest.mark.long
 def test_the_doctor_names_what_it_has_looked_at() -> None:
     found = {finding.name: finding for finding in verbs.doctor().findings}
     assert found.keys() == NEEDED | OPTIONAL

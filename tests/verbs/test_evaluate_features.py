@@ -69,6 +69,7 @@ def test_features_of_clips_give_what_the_clips_give(
     assert note in page
 
 
+@pytest.mark.long
 def test_the_order_of_the_table_does_not_matter(small_run: Path, exported: Path, tmp_path: Path) -> None:
     shutil.copytree(exported, tmp_path / "turned")
     table = tmp_path / "turned" / "features.csv"

@@ -76,6 +76,7 @@ def test_files_are_played_whole_and_scored_against_their_rows(small_run: Path, f
     assert len(list((tmp_path / "plots").glob("timeline_*.png"))) == 2
 
 
+@pytest.mark.long
 def test_the_same_test_gives_the_same_bytes(small_run: Path, films: Path, tmp_path: Path) -> None:
     for name in ("one", "two"):
         verbs.evaluate(small_run, str(films), out=tmp_path / name, over="windows")
@@ -133,6 +134,7 @@ def test_a_test_set_of_files_that_cannot_be_used_is_worth_nothing_and_no_traceba
     assert "Video by video" not in result.report.read_text(encoding="utf-8")
 
 
+@pytest.mark.long
 def test_whole_clips_of_a_class_folder_are_one_segment_each_and_training_files_are_said(
     small_run: Path, small_set: Path, tmp_path: Path
 ) -> None:

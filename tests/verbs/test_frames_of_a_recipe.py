@@ -28,6 +28,7 @@ def four_frames(tmp_path: Path) -> list[str]:
     return ["sampling.count=4", f"encoder.weights={tmp_path / 'videomae'}", *quick]
 
 
+@pytest.mark.long
 def test_compare_builds_an_encoder_for_the_frames_of_the_recipe(
     four_frames: list[str], small_set: Path, tmp_path: Path
 ) -> None:
@@ -38,6 +39,7 @@ def test_compare_builds_an_encoder_for_the_frames_of_the_recipe(
     assert entry.cost.clips_per_second is not None
 
 
+@pytest.mark.long
 def test_tune_builds_an_encoder_for_the_frames_of_each_trial(
     four_frames: list[str], small_set: Path, tmp_path: Path
 ) -> None:

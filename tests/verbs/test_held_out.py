@@ -78,6 +78,7 @@ def test_a_shuffled_test_stands_beside_the_given_one_with_the_interval_of_the_di
     assert "leave" not in page.split("Does it know time?")[1][:30]
 
 
+@pytest.mark.long
 def test_results_that_are_given_no_place_lie_beside_the_run(folded: Path) -> None:
     run = folded / "run"
     assert verbs.evaluate(run).folder == folded / "run-held-out"
@@ -168,6 +169,7 @@ def test_results_are_never_mixed_with_a_run_or_with_other_things(folded: Path, s
     assert (tmp_path / "mine" / "metrics.json").read_text() == "mine"
 
 
+@pytest.mark.long
 def test_an_evaluation_replaces_an_earlier_one(folded: Path, tmp_path: Path) -> None:
     for _ in range(2):
         verbs.evaluate(folded / "run", out=tmp_path / "e")

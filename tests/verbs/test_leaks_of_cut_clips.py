@@ -79,6 +79,7 @@ def test_spans_of_one_film(films: Path, quick: list[str], tmp_path: Path, call_m
     assert "on both sides of the split: this number is too high for new video" in note
 
 
+@pytest.mark.long
 @pytest.mark.usefixtures("wide")
 def test_cuts_as_files_whose_names_say_the_film(
     films: Path, quick: list[str], tmp_path: Path, call_marey: Callable[..., Any]
@@ -87,6 +88,7 @@ def test_cuts_as_files_whose_names_say_the_film(
     assert "Boxing_g01" in note
 
 
+@pytest.mark.long
 @pytest.mark.usefixtures("wide")
 def test_spans_that_overlap_whatever_group_they_are_given(
     films: Path, quick: list[str], tmp_path: Path, call_marey: Callable[..., Any]

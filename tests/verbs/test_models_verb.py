@@ -70,7 +70,8 @@ def test_the_tables_are_read_in_80_columns_and_in_120(table: ModelTable) -> None
         assert sum(line.endswith(install_command("transformers")) for line in lines) == 2
 
 
-@pytest.mark.parametrize("name", ["vjepa2", pytest.param("videomae", marks=pytest.mark.long)])
+@pytest.mark.long
+@pytest.mark.parametrize("name", ["vjepa2", "videomae"])
 def test_a_recipe_whose_extra_is_there_is_counted(name: str) -> None:
     pytest.importorskip("transformers", reason="the extra 'transformers' is not installed")
     (row,) = verbs.list_models(name).rows
@@ -154,6 +155,7 @@ def test_operations_are_those_of_the_published_tables() -> None:
     assert counts_of(swin).flops == pytest.approx(2 * 43.88e9, rel=0.01)  # torchvision's table
 
 
+@pytest.mark.long
 def test_changes_of_a_recipe_are_counted() -> None:
     (one,), (two,) = (verbs.list_models("lrcn", set=[f"sampling.count={count}"]).rows for count in (8, 16))
     assert counts_of(two).flops == pytest.approx(2 * counts_of(one).flops)

@@ -31,6 +31,7 @@ def test_command_line_names_what_differs_from_the_defaults_ready_to_paste() -> N
     )
 
 
+@pytest.mark.long
 def test_the_command_in_the_report_makes_the_same_run_again(
     call_marey: object, small_set: Path, small_changes: list[str], tmp_path: Path
 ) -> None:

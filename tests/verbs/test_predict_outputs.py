@@ -186,8 +186,8 @@ def test_a_video_that_breaks_off_behind_the_sampled_frames_keeps_its_label_and_i
     assert names(tmp_path) == {"whole.avi", "cut.avi"}
 
 
-@pytest.mark.parametrize("form", ["--json", "--top=2"])
-@pytest.mark.parametrize("over", ["clip", "windows", "frames"])
+@pytest.mark.parametrize("form", ["--json", pytest.param("--top=2", marks=pytest.mark.long)])
+@pytest.mark.parametrize("over", ["clip", "windows", pytest.param("frames", marks=pytest.mark.long)])
 def test_a_full_disk_costs_no_answer(
     call_marey: Call, small_run: Path, videos: list[str], tmp_path: Path, over: str, form: str
 ) -> None:

@@ -170,6 +170,7 @@ def test_one_file_for_several_videos_is_refused(small_run: Path, small_set: Path
         verbs.predict(small_run, [videos[0], "rtsp://127.0.0.1/x"])
 
 
+@pytest.mark.long
 def test_a_pipe_is_watched_and_answers_come_a_line_each(small_run: Path, make_video: object, tmp_path: Path) -> None:
     assert callable(make_video)
     video = make_video(tmp_path / "piped.mkv", seconds=3.0)

@@ -21,9 +21,12 @@ from marey.prediction import Predictor
 from marey.verbs.held_out import read_folds
 from marey.verbs.quantise import Quantised
 
-pytestmark = pytest.mark.skipif(
-    not all(find_spec(name) for name in ("openvino", "nncf")), reason="openvino and nncf are not installed"
-)
+pytestmark = [
+    pytest.mark.long,
+    pytest.mark.skipif(
+        not all(find_spec(name) for name in ("openvino", "nncf")), reason="openvino and nncf are not installed"
+    ),
+]
 
 
 @pytest.fixture(scope="module")

@@ -85,6 +85,7 @@ def test_a_demo_of_too_few_or_of_the_newcomer_too_is_refused(tmp_path: Path, act
     assert not (tmp_path / "demo").exists()
 
 
+@pytest.mark.long
 def test_the_embedded_data_set_is_made_where_its_name_is_looked_for(
     monkeypatch: pytest.MonkeyPatch, tmp_path: Path
 ) -> None:

@@ -15,6 +15,7 @@ from marey.models import load_model
 SMALL = ["sampling.count=3", "encoder.size=64", "training.epochs=3", "training.rounds=1", "views.mirrored=none"]
 
 
+@pytest.mark.long
 def test_exported_features_train_the_model_that_their_clips_train(
     small_set: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:

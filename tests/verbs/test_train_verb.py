@@ -86,6 +86,7 @@ def test_the_same_recipe_and_seed_twice_give_the_same_bytes(
     assert outcome(tmp_path / "again") == outcome(small_run)
 
 
+@pytest.mark.long
 def test_the_same_recipe_without_what_the_cache_knows_gives_the_same_bytes(
     monkeypatch: pytest.MonkeyPatch, small_run: Path, small_set: Path, small_changes: list[str], tmp_path: Path
 ) -> None:
@@ -106,6 +107,7 @@ def test_a_finished_run_started_again_stays_as_it_is(
     assert "going on with the run" in notes
 
 
+@pytest.mark.long
 def test_a_run_whose_recipe_had_fewer_keys_when_it_was_made_goes_on(
     small_run: Path, small_set: Path, small_changes: list[str], tmp_path: Path
 ) -> None:
@@ -126,6 +128,7 @@ def test_a_run_whose_recipe_had_fewer_keys_when_it_was_made_goes_on(
     assert (run / "recipe.yaml").read_bytes() == (small_run / "recipe.yaml").read_bytes()
 
 
+@pytest.mark.long
 def test_a_run_that_was_stopped_takes_the_finished_folds_and_ends_as_if_it_had_not_been(
     small_set: Path, small_changes: list[str], tmp_path: Path
 ) -> None:
@@ -270,6 +273,7 @@ def _listing(path: Path) -> Path:
     return path
 
 
+@pytest.mark.long
 def test_groups_come_from_the_expression_that_is_given(
     small_set: Path, small_changes: list[str], tmp_path: Path
 ) -> None:
@@ -294,6 +298,7 @@ def test_nothing_is_left_to_train_on_is_an_input_error(
     assert (tmp_path / "run" / "quarantine.csv").is_file()
 
 
+@pytest.mark.long
 def test_a_list_of_what_to_leave_out_takes_spans_by_name(
     small_set: Path, small_changes: list[str], tmp_path: Path
 ) -> None:
@@ -303,6 +308,7 @@ def test_a_list_of_what_to_leave_out_takes_spans_by_name(
     assert result.metrics.excluded == (left_out.as_posix(),)
 
 
+@pytest.mark.long
 def test_a_run_that_is_stopped_at_its_very_start_can_be_started_again(
     monkeypatch: pytest.MonkeyPatch, small_set: Path, small_changes: list[str], tmp_path: Path
 ) -> None:

@@ -64,6 +64,7 @@ def test_a_search_leaves_its_trials_a_page_and_pictures(tuned: Tuning) -> None:
     assert values["test"]["accuracy"] == tuned.result.metrics.accuracy
 
 
+@pytest.mark.long
 def test_clips_that_are_tested_on_have_no_say_in_the_search(
     tuned: Tuning, small_set: Path, changes: list[str], tmp_path: Path
 ) -> None:
@@ -117,6 +118,7 @@ def test_trials_that_read_the_clips_in_other_ways_get_the_features_that_they_ask
             assert scores[count, trial.parameters["training.learning_rate"]] == trial.score
 
 
+@pytest.mark.long
 def test_values_that_cannot_be_had_are_a_trial_with_its_reason(
     small_set: Path, changes: list[str], tmp_path: Path
 ) -> None:
@@ -154,6 +156,7 @@ def test_without_optuna_the_extra_is_named(
         verbs.tune(str(small_set), out=tmp_path / "out", set=changes)
 
 
+@pytest.mark.long
 def test_the_program_prints_the_best_values_and_answers_in_json(
     call_marey: Callable[..., Any], tuned: Tuning, small_set: Path, changes: list[str]
 ) -> None:

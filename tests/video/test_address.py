@@ -143,6 +143,7 @@ def test_an_address_without_video_is_refused_with_the_reason() -> None:
             open_live(f"{scheme}://127.0.0.1:9/a")
 
 
+@pytest.mark.long
 def test_a_broadcaster_is_listened_to() -> None:
     if shutil.which("ffmpeg") is None:
         pytest.skip("no ffmpeg to send by rtmp")
@@ -222,6 +223,7 @@ def test_a_server_without_a_trusted_certificate_is_refused(
             assert len(list(playback)) == 10
 
 
+@pytest.mark.long
 def test_a_page_with_a_video_is_looked_up(make_video: MakeVideo, tmp_path: Path) -> None:
     pytest.importorskip("yt_dlp", reason="yt-dlp is not installed; it comes with the extra live")
     data = make_video(tmp_path / "a.mp4").read_bytes()

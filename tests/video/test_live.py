@@ -43,6 +43,7 @@ def test_a_camera_is_seen_as_it_films(read_index: ReadIndex) -> None:
     assert camera.gone.wait(PATIENCE)
 
 
+@pytest.mark.long
 def test_who_is_late_gets_the_newest_frames_and_the_number_of_those_that_were_dropped(read_index: ReadIndex) -> None:
     with Camera(frame_rate=50) as camera, open_live(camera.url, buffer=2) as playback:
         for delivered in range(6):

@@ -50,6 +50,7 @@ def test_the_same_seed_gives_the_same_bytes_whatever_the_number_of_processes(
     assert contents(tmp_path) == contents(figures.root)
 
 
+@pytest.mark.long
 def test_a_subset_holds_the_same_files(figures: Manifest, tmp_path: Path) -> None:
     make(tmp_path, actors=1, scenarios=("d1",), workers=1)
     whole = contents(figures.root)
@@ -57,6 +58,7 @@ def test_a_subset_holds_the_same_files(figures: Manifest, tmp_path: Path) -> Non
     assert contents(tmp_path) == {name: data for name, data in whole.items() if "person01" in name}
 
 
+@pytest.mark.long
 def test_an_interrupted_run_goes_on_where_it_was(figures: Manifest, tmp_path: Path) -> None:
     class StopError(Exception):
         pass

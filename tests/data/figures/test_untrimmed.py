@@ -127,6 +127,7 @@ def test_a_film_is_drawn_in_another_process_as_here() -> None:
     assert pickle.loads(pickle.dumps(_draw_film)) is _draw_film  # noqa: S301
 
 
+@pytest.mark.long
 def test_an_interrupted_run_goes_on_where_it_was(films: Manifest, tmp_path: Path) -> None:
     first, second = rows_of(films)
     for file in (first, films.root / "figures.json"):
