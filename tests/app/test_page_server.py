@@ -13,11 +13,11 @@ from pathlib import Path
 import pytest
 
 from marey.app import look
+from marey.app.command import app
 from marey.app.look import RULES
 from marey.app.server import Server, claimed_port, is_local
 from marey.app.settings import Settings
-from marey.cli.command import read_docstring
-from marey.commands import app
+from marey.commands.registry import read_docstring
 from marey.errors import UsageError
 from marey.extras import install_command
 from waiting import PATIENCE, wait_until

@@ -18,8 +18,8 @@ if TYPE_CHECKING:
     from marey.data import ArraySet, Manifest, NewClip
 
 _UNKNOWN_GROUPS = (
-    "who or what is in a clip is unknown, so that clips cut from one recording may lie on both sides of a split, and "
-    "figures may be too good: fill in the column 'group' of the manifest where you know it"
+    "groups are unknown: clips of one recording may be on both sides of a split, and the accuracy may be too high; "
+    "fill in the column 'group' of the manifest where you know it"
 )
 
 
@@ -95,21 +95,21 @@ def _words(text: str | None) -> tuple[str, ...]:
 
 
 def _changed(source: Path) -> float:
-    """When a file, or one of those in a folder, was changed last, in seconds since 1970."""
+    """Return the last change of a file, or of those in a folder, in seconds since 1970."""
     return max(path.stat().st_mtime for path in (source, *source.glob("*.npy")))
 
 
 def _clips_of(
     arrays: ArraySet, source: Path, channels: Literal["rgb", "bgr"], reporter: Reporter
 ) -> tuple[tuple[NewClip, ...], tuple[str, ...]]:
-    """Arrays of frames as clips to write, after a look at all of them."""
+    """Return arrays of frames as clips to write, after a survey of all of them."""
     from marey.data import NewClip, survey_pixels
 
     total = sum(len(part.items) for part in arrays.parts)
-    with reporter.stage("looking at clips", total) as stage:
+    with reporter.stage("surveying clips", total) as stage:
         survey = survey_pixels(arrays.parts, source, channels=channels, on_progress=stage.advance)
 
-    def pictures(items: Any, part: str, index: int) -> Iterator[Any]:
+    def images(items: Any, part: str, index: int) -> Iterator[Any]:
         if (part, index) in survey.faults:
             raise survey.faults[part, index]
         yield from survey.format.pictures(items[index])
@@ -121,7 +121,7 @@ def _clips_of(
             label=label,
             group=None,
             split=part.split,
-            pictures=partial(pictures, part.items, part.name, index),
+            pictures=partial(images, part.items, part.name, index),
             source=source / part.name / str(index),
             changed=changed,
         )
@@ -159,7 +159,7 @@ def _counted(stage: Stage) -> Any:
 
 
 def _notes(manifest: Manifest, notes: tuple[str, ...]) -> tuple[str, ...]:
-    """How it was read, where the groups come from, and what lies on both sides of the split."""
+    """Return notes on the reading, the groups, and leaks of the split."""
     from marey.data import find_leaks
 
     sides = [[i for i, clip in enumerate(manifest.clips) if (clip.split == "test") == test] for test in (False, True)]

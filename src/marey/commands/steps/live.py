@@ -1,4 +1,4 @@
-"""`marey predict` on a camera, an address or a pipe."""
+"""`marey predict` on a camera, a URL or a pipe."""
 
 from __future__ import annotations
 
@@ -21,16 +21,16 @@ if TYPE_CHECKING:
 
 @dataclass
 class LivePredictions:
-    """What `predict` answers to a live source: answers that come while it is watched.
+    """The answer of `predict` to a live source: predictions that come while it is read.
 
-    Iterating over `predictions` is what watches; when it ends, files that were asked for are complete.
+    Iterating over `predictions` reads the source; when it ends, requested files are complete.
 
     Attributes:
-        source: as it was named.
-        predictions: as they come.
-        top: how many classes are shown of each.
-        written: files that were asked for, once they are there.
-        unwritten: those that could not be written, each with the reason; watching goes on without them.
+        source: its name, as given.
+        predictions: an iterator of predictions.
+        top: number of classes shown of each.
+        written: requested files, once they are complete.
+        unwritten: files that could not be written, each with the reason; prediction goes on without them.
     """
 
     source: str
@@ -40,11 +40,11 @@ class LivePredictions:
     unwritten: list[Unwritten]
 
     def close(self) -> None:
-        """End the watching, wherever it is; files that were asked for are complete then."""
+        """Stop reading; requested files are complete then."""
         self.predictions.close()
 
     def lines(self) -> Iterator[dict[str, Any]]:
-        """For JSON, a line an answer."""
+        """Yield each prediction for a line of JSON."""
         for prediction in self.predictions:
             yield prediction.as_dict(self.top)
 
@@ -52,17 +52,17 @@ class LivePredictions:
 def predict_live(
     predictor: Predictor, source: str, *, rule: Segmentation, outputs: Outputs, seconds: float | None
 ) -> LivePredictions:
-    """Watch a live source until it ends, `seconds` have passed, or somebody presses Ctrl-C.
+    """Read a live source until it ends, `seconds` have passed, or Ctrl-C is pressed.
 
     Args:
         predictor: the model.
-        source: number of a camera, address, or '-'.
+        source: number of a camera, URL, or '-'.
         rule: windows, and how the label is kept steady.
         outputs: an annotated recording, and the segments; they have been checked.
-        seconds: None for no end.
+        seconds: the largest duration; None for no end.
     """
     if seconds is not None and not seconds > 0:
-        raise UsageError(f"seconds={seconds:g}: watching has to last")
+        raise UsageError(f"max_seconds={seconds:g}: it has to be more than 0")
     paths: list[Path] = []
     failed: list[Unwritten] = []
 
@@ -97,9 +97,9 @@ def _watch(
                 if seconds is not None and prediction.time >= seconds:
                     break
         except VideoError as error:
-            broken = error  # what was seen before the source broke off is kept
+            broken = error  # what was read before the source broke off is kept
         except (KeyboardInterrupt, GeneratorExit):
-            pass  # this is how watching ends
+            pass  # this is how a live source ends
     keep(recording.written)
     if outputs.segments is not None:
         timeline = spans.timeline(source, predictor.labels)
@@ -109,7 +109,7 @@ def _watch(
 
 
 class _Recording:
-    """The annotated recording of a live source, where one is asked for; where it fails, the watching goes on.
+    """The annotated recording of a live source, if requested; if it fails, prediction goes on.
 
     Args:
         playback: the source.
@@ -142,24 +142,24 @@ class _Recording:
         except (MareyError, OSError) as failure:
             self._failure = self._failure or failure  # what came first is the cause
 
-    def add(self, frame: PlayedFrame, said: StreamPrediction | None) -> None:
+    def add(self, frame: PlayedFrame, prediction: StreamPrediction | None) -> None:
         """Write a frame with the latest answer."""
         from marey.commands.steps.outputs import live_caption
         from marey.reports import draw_caption
 
         if self._writer is None:
             return
-        picture = self._playback.picture(frame, size=self._playback.size).permute(1, 2, 0).numpy()
+        image = self._playback.picture(frame, size=self._playback.size).permute(1, 2, 0).numpy()
         try:
-            caption = live_caption(said, self._top, frame.time)
-            self._writer.write(draw_caption(picture, caption), time=frame.time, end=frame.end)
+            caption = live_caption(prediction, self._top, frame.time)
+            self._writer.write(draw_caption(image, caption), time=frame.time, end=frame.end)
         except (MareyError, OSError) as failure:
             self._failure = failure
             self.__exit__(type(failure), failure, failure.__traceback__)
 
     @property
     def written(self) -> Written:
-        """What became of the file, once the recording is over."""
+        """The file, or the reason why it was not written, after the recording."""
         from marey.commands.steps.written import Unwritten, Written
 
         if self._path is None:
@@ -170,7 +170,7 @@ class _Recording:
 
 
 class _Spans:
-    """The segments of what was said so far; nothing else of it is kept."""
+    """The segments of the predictions so far; nothing else of them is kept."""
 
     def __init__(self) -> None:
         self._done: list[Segment] = []
@@ -178,14 +178,14 @@ class _Spans:
         self._start = self._end = self._sum = 0.0
         self._count = 0
 
-    def add(self, said: StreamPrediction) -> None:
-        """One answer more."""
-        if said.label != self._label:
-            self._close(said.time)
-            self._label, self._start, self._sum, self._count = said.label, said.time, 0.0, 0
-        self._sum += said.confidence
+    def add(self, prediction: StreamPrediction) -> None:
+        """Add a prediction."""
+        if prediction.label != self._label:
+            self._close(prediction.time)
+            self._label, self._start, self._sum, self._count = prediction.label, prediction.time, 0.0, 0
+        self._sum += prediction.confidence
         self._count += 1
-        self._end = said.time
+        self._end = prediction.time
 
     def _close(self, time: float) -> None:
         from marey.data import Segment
@@ -194,7 +194,7 @@ class _Spans:
             self._done.append(Segment(self._start, time, self._label, min(1.0, self._sum / self._count)))
 
     def timeline(self, source: str, labels: tuple[str, ...]) -> Timeline:
-        """All of it, as a timeline without probabilities."""
+        """Return all segments as a timeline without probabilities."""
         import numpy as np
 
         from marey.prediction import Timeline
