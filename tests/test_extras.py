@@ -98,7 +98,7 @@ def test_no_text_of_the_project_asks_pip_for_marey_by_name() -> None:
 
 NEEDS = {
     "import marey.client": "serve",
-    "from marey import verbs; verbs.serve(['x'])": "serve",
+    "from marey.service.command import serve; serve(['x'])": "serve",
     "from marey.training import tune; tune._optuna()": "tune",
     "from marey.encoders import onnxruntime_engine as e; e._open(b'', 1)": "fast",
     "from marey.encoders import openvino_engine as e; e.core()": "fast",
