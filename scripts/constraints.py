@@ -18,7 +18,7 @@ from typing import Final
 _LEFT_OUT: Final = re.compile(r"marey|pip|setuptools|wheel|triton|(nvidia|cuda)[-_].*", re.IGNORECASE)
 _HEADER: Final = """\
 # The versions that the tests ran with on Python {python} ({system}):
-# all extras but `bench`, the developers' tools, and what these need.
+# all extras but `bench` and `docs`, the developers' tools, and what these need.
 #
 #     pip install -c constraints.txt -e .
 #
