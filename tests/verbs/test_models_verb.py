@@ -13,7 +13,7 @@ from rich.console import Console
 from marey import verbs
 from marey.cli.screen import Screen
 from marey.encoders import EncoderSpec, embedded_path, weights_origin
-from marey.encoders.frame import pretrained_size
+from marey.encoders.timm_encoder import pretrained_size
 from marey.encoders.video_transformers import VIDEO_TRANSFORMERS
 from marey.errors import UnknownNameError, UsageError
 from marey.extras import install_command

@@ -100,7 +100,7 @@ def quantise(
         engine: what runs the encoder in float32: auto (the fastest here), pytorch, openvino or onnxruntime; by default
             what MAREY_ENGINE says, else auto.
     """
-    from marey.encoders import load_frame_network
+    from marey.encoders import family_of
     from marey.models import check_place, load_model, save_model
     from marey.verbs.cost import clips_per_second
     from marey.verbs.held_out import load_own_data, read_folds
@@ -118,7 +118,7 @@ def quantise(
     )
     folds = read_folds(run, model, manifest.clips)
     encoder = model.load_encoder(engine=engine)
-    network = load_frame_network(model.config.contract.encoder)
+    network = family_of(model.config.contract.encoder).backbone(model.config.contract.encoder)
     megabytes = sum(values.numel() * values.element_size() for values in network.state_dict().values()) / 1e6
     answers: list[_Answer] = []
     with reporter.stage("calibrating and testing", len(folds) + 1) as stage:
@@ -164,12 +164,12 @@ class _Answer:
 
 
 def _check_kind(run: Path, model: ActionModel) -> None:
-    from marey.encoders import GIVEN, PIXELS, VIDEO_NETWORKS, VIDEO_TRANSFORMERS
+    from marey.encoders import family_of
 
     spec = model.config.contract.encoder
     if spec.precision != "float32":
         raise UsageError(f"{run} is in {spec.precision}, and int8 is made of a run in float32")
-    if spec.name in (GIVEN, *PIXELS, *VIDEO_NETWORKS, *VIDEO_TRANSFORMERS):
+    if not family_of(spec).quantizable:
         raise UsageError(
             f"the encoder of {run} is '{spec.name}', and what is put into int8 here are encoders of single pictures: "
             "efficientnet-lite0, or any network of timm"
