@@ -95,7 +95,7 @@ def compare(
     from marey.commands.steps.results import versions
     from marey.commands.train import train
     from marey.data import data_hash
-    from marey.encoders import PIXELS
+    from marey.encoders import family_of
     from marey.reports import Entry, write_comparison
     from marey.training import load_recipe, plan
     from marey.training.origin import command_line
@@ -131,7 +131,7 @@ def compare(
         if if_exists == "resume"
     }
 
-    if any(recipe.encoder.name in PIXELS for chosen in asked.values() for recipe in chosen):
+    if any(family_of(recipe.encoder).gives == "frames" for chosen in asked.values() for recipe in chosen):
         import_module("lightning.pytorch")  # takes seconds, which are not the first recipe's
     failures: dict[str, str] = {}
     for seed in range(seeds):

@@ -134,7 +134,7 @@ def export(
     """
     from marey.commands.steps.prepare import pick_device, watched
     from marey.data import FeatureClip, FeatureTable, check_features_out, load_data
-    from marey.encoders import FeatureCache, extract, load_encoder
+    from marey.encoders import Contract, FeatureCache, extract, load_encoder
     from marey.training import load_recipe
     from marey.video import require_decoder
 
@@ -144,7 +144,7 @@ def export(
     where = pick_device(device)
     manifest = load_data(data, group_regex=group_regex)
     encoder = load_encoder(chosen.encoder, frames=chosen.sampling.count, device=where, engine=engine)
-    contract = encoder.contract(sampling=chosen.sampling, streams=chosen.streams, fit=chosen.fit)
+    contract = Contract.from_recipe(chosen, encoder, multi_view=False)
     if contract.gives_pictures:
         raise UsageError(f"the recipe '{recipe}' is trained on pictures, and has no features to export")
     cache = FeatureCache()

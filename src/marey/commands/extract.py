@@ -57,7 +57,7 @@ def extract(
     """
     from marey.commands.steps.prepare import pick_device, watched
     from marey.data import load_data
-    from marey.encoders import FeatureCache, iterate_views, load_encoder
+    from marey.encoders import Contract, FeatureCache, iterate_views, load_encoder
     from marey.errors import VideoError
     from marey.training import load_recipe
     from marey.video import require_decoder
@@ -66,9 +66,7 @@ def extract(
     require_decoder(chosen.sampling.decoder)
     manifest = load_data(data)
     encoder = load_encoder(chosen.encoder, frames=chosen.sampling.count, device=pick_device(device), engine=engine)
-    contract = encoder.contract(
-        sampling=chosen.sampling, streams=chosen.streams, fit=chosen.fit, testing=chosen.testing
-    )
+    contract = Contract.from_recipe(chosen, encoder)
     readings = [(clip, chosen.views.readings) for clip in manifest.clips]
     cache = FeatureCache()
     with watched(reporter, "reading clips", len(readings)) as watch:

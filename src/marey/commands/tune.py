@@ -200,7 +200,7 @@ class _Reader:
         """The clips with their features, ready to try a recipe on."""
         from marey.commands.steps.prepare import read_views
         from marey.data import Split
-        from marey.encoders import load_encoder
+        from marey.encoders import Contract, load_encoder
         from marey.training import Experiment, Protocol
 
         how = recipe.model_dump(mode="json", include={"sampling", "streams", "fit", "encoder", "views"})
@@ -209,7 +209,7 @@ class _Reader:
             encoder = load_encoder(
                 recipe.encoder, frames=recipe.sampling.count, device=self._device, engine=self._engine
             )
-            contract = encoder.contract(sampling=recipe.sampling, streams=recipe.streams, fit=recipe.fit)
+            contract = Contract.from_recipe(recipe, encoder, multi_view=False)
             everything = Protocol("", (Split(tuple(range(len(self._manifest.clips))), (), ()),), pooled=False)
             views = read_views(self._manifest, encoder, contract, recipe=recipe, protocol=everything, reporter=reporter)
             experiment = Experiment(

@@ -1,4 +1,4 @@
-"""A frozen network with what comes before and after it: uint8 pictures to float32 features, in one module."""
+"""A frozen network with its normalisation and pooling in one module: uint8 images to float32 features."""
 
 from __future__ import annotations
 
@@ -17,17 +17,18 @@ Read = Callable[[Any, Tensor], Tensor]
 
 
 class FrozenNetwork(nn.Module):
-    """What an engine runs: uint8 (N, *shape) to float32 (N, ...), normalised inside.
+    """The module that engines run: uint8 (N, *shape) to float32 (N, ...), normalised inside.
 
     Args:
         network: the frozen network, float32.
-        read: what is taken from it.
-        spec: the encoder that it is.
+        read: from it and normalised pixels to features.
+        spec: of the encoder.
         hash: of its weights, as they were loaded.
-        shape: of one input: (3, H, W) of a picture, (T, 3, H, W) of a clip.
+        shape: of one input: (3, H, W) of an image, (T, 3, H, W) of a clip.
         mean: of RGB in [0, 1], when the weights were trained.
         std: likewise.
-        interpolation: how pictures were resized then.
+        interpolation: how images were resized then.
+        exportable: False if it cannot be written as ONNX in reasonable time: PyTorch alone runs it.
     """
 
     def __init__(
@@ -41,6 +42,7 @@ class FrozenNetwork(nn.Module):
         mean: Colour,
         std: Colour,
         interpolation: Interpolation,
+        exportable: bool = True,
     ) -> None:
         super().__init__()
         self.network = network.requires_grad_(False)
@@ -50,8 +52,9 @@ class FrozenNetwork(nn.Module):
         self.mean = mean
         self.std = std
         self.interpolation: Interpolation = interpolation
+        self.exportable = exportable
         self._read = read
-        self.eval()  # all of it: whoever runs it for a moment in another mode puts it back into its own
+        self.eval()
 
     @property
     def size(self) -> tuple[int, int]:
@@ -59,20 +62,19 @@ class FrozenNetwork(nn.Module):
         height, width = self.shape[-2:]
         return height, width
 
-    def forward(self, pictures: Tensor) -> Tensor:
-        """Features of pictures, or of clips, in the arithmetic that the weights are kept in."""
-        mean, std = (torch.tensor(each, device=pictures.device).view(3, 1, 1) * 255 for each in (self.mean, self.std))
-        pixels = ((pictures.float() - mean) * (1 / std)).to(next(self.network.parameters()).dtype)
+    def forward(self, images: Tensor) -> Tensor:
+        """Return the features of images or clips, computed in the precision of the weights."""
+        mean, std = (torch.tensor(each, device=images.device).view(3, 1, 1) * 255 for each in (self.mean, self.std))
+        pixels = ((images.float() - mean) * (1 / std)).to(next(self.network.parameters()).dtype)
         if pixels.ndim == 4:
             pixels = pixels.contiguous(memory_format=torch.channels_last)
         return self._read(self.network, pixels).float()
 
 
 def average_over(maps: Tensor, grid: tuple[int, int]) -> Tensor:
-    """Feature maps averaged over fields of the picture: (N, C, H, W) to (N, C x rows x columns).
+    """Average feature maps over the cells of a grid: (N, C, H, W) to (N, C x rows x columns).
 
-    While a network is written out for another engine it is a product with a fixed matrix: the format knows no such
-    average where fields overlap.
+    In an ONNX export it is a product with a fixed matrix: the format has no average over cells that overlap.
     """
     if not torch.onnx.is_in_onnx_export():
         return nn.functional.adaptive_avg_pool2d(maps, grid).flatten(1)

@@ -1,4 +1,4 @@
-"""Which engines agree with PyTorch, and which is fastest here: measured once, remembered for the machine."""
+"""Benchmark of engines: agreement with PyTorch and speed, measured once a machine and kept in the cache."""
 
 from __future__ import annotations
 
@@ -18,28 +18,28 @@ from torch import Tensor
 
 from marey.cores import usable_cores
 from marey.data.hashing import values_hash
+from marey.encoders.backbone import FrozenNetwork
 from marey.encoders.cache import cache_home
 from marey.encoders.engine import Engine, one_core
-from marey.encoders.frozen import FrozenNetwork
 from marey.whole_file import write_whole
 
 TOLERANCE: Final = {"float32": 1e-3, "bfloat16": 5e-2}
-"""Largest difference from PyTorch's float32 features, in parts of their standard deviation, at which engines agree."""
+"""Largest allowed difference from PyTorch's float32 features, in parts of their standard deviation."""
 
 _PACKAGES: Final = ("torch", "timm", "openvino", "onnxruntime")
-_PICTURES: Final = 2  # a round
+_IMAGES: Final = 2  # a round
 _ROUNDS: Final = 4  # the first of which warms up
 _ENOUGH: Final = 3.0  # s after which no further round is begun
 
 
 @dataclass(frozen=True, slots=True)
-class Measured:
-    """What a trial found of an engine.
+class EngineBenchmark:
+    """Measurements of one engine.
 
     Attributes:
-        rate: inputs, pictures or clips, for each second that it kept a core busy; 0 where it was not run.
+        rate: inputs, images or clips, a second of CPU time; 0 where it was not run.
         error: largest difference from PyTorch's float32 features, in parts of their standard deviation.
-        fault: why it is no choice, whatever its figures; empty where nothing speaks against it.
+        fault: the reason why it cannot be chosen; empty where there is none.
     """
 
     rate: float = 0.0
@@ -47,35 +47,33 @@ class Measured:
     fault: str = ""
 
 
-Trial = dict[str, Measured]
-"""What was measured of each engine, by its name."""
+Benchmarks = dict[str, EngineBenchmark]
+"""Measurements by the name of the engine."""
 
 
-def agrees(found: Measured, precision: str) -> bool:
-    """Whether an engine's features may stand for PyTorch's."""
+def agrees(found: EngineBenchmark, precision: str) -> bool:
+    """Return True if an engine's features equal PyTorch's within `TOLERANCE`."""
     return not found.fault and found.error <= TOLERANCE[precision]
 
 
-def fastest(trial: Mapping[str, Measured], precision: str) -> str:
-    """The fastest engine among those that agree; PyTorch where there is no other."""
+def fastest(trial: Mapping[str, EngineBenchmark], precision: str) -> str:
+    """Return the name of the fastest engine among those that agree; PyTorch where there is no other."""
     rates = {name: found.rate for name, found in trial.items() if agrees(found, precision)}
     return max(rates, key=lambda name: rates[name], default="pytorch")
 
 
-def trial_inputs(network: FrozenNetwork) -> Tensor:
-    """What engines are tried on, uint8 (N, *shape): soft spots of colour."""
-    count = 1 if len(network.shape) == 4 else _PICTURES
+def benchmark_inputs(network: FrozenNetwork) -> Tensor:
+    """Return inputs for the benchmark, uint8 (N, *shape): smooth random colours."""
+    count = 1 if len(network.shape) == 4 else _IMAGES
     height, width = network.shape[-2:]
-    chance = torch.Generator().manual_seed(0)
-    spots = torch.rand(count * math.prod(network.shape[:-3]), 3, 6, 6, generator=chance) * 255
+    generator = torch.Generator().manual_seed(0)
+    spots = torch.rand(count * math.prod(network.shape[:-3]), 3, 6, 6, generator=generator) * 255
     soft = torch.nn.functional.interpolate(spots, size=(height, width), mode="bilinear")
     return soft.to(torch.uint8).view(count, *network.shape)
 
 
-def measure(engines: Mapping[str, Engine], inputs: Tensor, reference: Tensor) -> Trial:
-    """Run engines in turns, on one core, by the time that they keep it busy: on all cores together they do the same.
-
-    What else runs on the machine lengthens the time of the day, and this hardly.
+def measure(engines: Mapping[str, Engine], inputs: Tensor, reference: Tensor) -> Benchmarks:
+    """Run engines in turns on one core, and take their CPU time: other work on the machine hardly changes it.
 
     Args:
         engines: by name.
@@ -96,28 +94,28 @@ def measure(engines: Mapping[str, Engine], inputs: Tensor, reference: Tensor) ->
     return {name: _judged(len(inputs) / max(seconds[name], 1e-9), errors[name]) for name in engines}
 
 
-def _judged(rate: float, error: float) -> Measured:
+def _judged(rate: float, error: float) -> EngineBenchmark:
     if math.isfinite(error):
-        return Measured(rate, error)
-    return Measured(rate, fault="its features, or PyTorch's, are not finite or all the same")
+        return EngineBenchmark(rate, error)
+    return EngineBenchmark(rate, fault="its features, or PyTorch's, are not finite or all the same")
 
 
 def _error(found: Tensor, reference: Tensor) -> float:
     return float((found - reference).abs().max() / reference.std())
 
 
-def recall(network: FrozenNetwork) -> Trial:
-    """What is remembered of the engines for a network on this machine; nothing where that cannot be read."""
+def load_benchmark(network: FrozenNetwork) -> Benchmarks:
+    """Return the stored benchmark of a network on this machine; empty where there is none."""
     try:
         values = json.loads(_place(network).read_text(encoding="utf-8"))["engines"]
-        found = {name: Measured(**value) for name, value in values.items()}
+        found = {name: EngineBenchmark(**value) for name, value in values.items()}
     except (OSError, ValueError, KeyError, TypeError, AttributeError):
         return {}
     return found if all(_is_sound(measured) for measured in found.values()) else {}
 
 
-def remember(network: FrozenNetwork, trial: Trial) -> None:
-    """Write down what was measured; where nothing can be written, it is measured again next time."""
+def save_benchmark(network: FrozenNetwork, trial: Benchmarks) -> None:
+    """Store a benchmark; where nothing can be written, it is measured again next time."""
     path = _place(network)
     values = {"about": _about(network), "engines": {name: asdict(found) for name, found in trial.items()}}
     with suppress(OSError):
@@ -125,7 +123,7 @@ def remember(network: FrozenNetwork, trial: Trial) -> None:
         write_whole(path, json.dumps(values, indent=1))
 
 
-def _is_sound(found: Measured) -> bool:
+def _is_sound(found: EngineBenchmark) -> bool:
     numbers = all(isinstance(value, int | float) and value >= 0 for value in (found.rate, found.error))
     return numbers and isinstance(found.fault, str)
 
@@ -135,10 +133,10 @@ def _place(network: FrozenNetwork) -> Path:
 
 
 def _about(network: FrozenNetwork) -> dict[str, Any]:
-    """The machine, the versions and the network that a trial holds for."""
+    """Return the machine, the versions and the network that a benchmark is valid for."""
     spec = network.spec
     return {
-        "processor": processor(),
+        "processor": cpu_model(),
         "gpu": torch.cuda.get_device_name(0) if torch.cuda.is_available() else None,
         "cores": usable_cores(),
         "versions": {name: _version(name) for name in _PACKAGES},
@@ -150,8 +148,8 @@ def _about(network: FrozenNetwork) -> dict[str, Any]:
     }
 
 
-def processor() -> str:
-    """Model of the processor, and the instructions that PyTorch uses on it."""
+def cpu_model() -> str:
+    """Return the model of the CPU, and the instruction set that PyTorch uses on it."""
     names: list[str] = []
     with suppress(OSError):
         lines = Path("/proc/cpuinfo").read_text(encoding="utf-8", errors="replace").splitlines()

@@ -15,7 +15,7 @@ from torch import Tensor
 from torch.nn.functional import cosine_similarity
 
 from marey.encoders import EncoderSpec, FrameEncoder, Stream, load_encoder
-from marey.encoders.frame import load_frame_encoder
+from marey.encoders.timm_encoder import load_frame_encoder
 from marey.errors import UnknownNameError, UsageError, WeightsError
 from marey.video import Sampling, show
 

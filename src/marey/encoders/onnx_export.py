@@ -1,4 +1,4 @@
-"""A frozen network as ONNX, for engines that are not PyTorch; kept in the cache, so that it is made once."""
+"""Export of a frozen network to ONNX, for engines other than PyTorch; kept in the cache."""
 
 from __future__ import annotations
 
@@ -12,26 +12,25 @@ from typing import Final
 import torch
 
 from marey.data.hashing import bytes_hash, values_hash
+from marey.encoders.backbone import FrozenNetwork
 from marey.encoders.cache import cache_home
-from marey.encoders.frozen import FrozenNetwork
 from marey.errors import UsageError, first_line
 from marey.whole_file import write_whole
 
 _FORMAT: Final = 1  # raised when the same network comes to be written in another way
 _OPSET: Final = 18
-_TOO_LONG: Final = ("mvit-v2-s",)  # the exporter works on it for minutes, and cannot be stopped
 
 
 def onnx_bytes(network: FrozenNetwork) -> bytes:
-    """The network for one input at a time, uint8 (1, *shape), as the bytes of an ONNX file.
+    """Return the network for one input at a time, uint8 (1, *shape), as the bytes of an ONNX file.
 
     Args:
         network: float32.
 
     Raises:
-        UsageError: the format has no words for it.
+        UsageError: it cannot be exported.
     """
-    if network.spec.name in _TOO_LONG:
+    if not network.exportable:
         raise UsageError(f"converting {network.spec.name} for another engine takes too long: take --engine pytorch")
     key = _key(network)
     folder = cache_home() / "engines"
@@ -42,7 +41,7 @@ def onnx_bytes(network: FrozenNetwork) -> bytes:
                 return data
             path.unlink()  # damaged
     data = _convert(network)
-    with suppress(OSError):  # where nothing can be kept, it is made again next time
+    with suppress(OSError):  # where nothing can be stored, it is made again next time
         folder.mkdir(parents=True, exist_ok=True)
         write_whole(folder / f"{key}-{bytes_hash(data)}.onnx", data)
     return data
@@ -65,7 +64,7 @@ def _convert(network: FrozenNetwork) -> bytes:
                     input_names=["x"],
                     output_names=["y"],
                 )
-        except Exception as error:  # whatever an operator that nobody has translated ends in
+        except Exception as error:  # exporters raise anything for an unknown operator
             raise UsageError(
                 f"{network.spec.name} cannot be converted for another engine: {first_line(error)}; "
                 "take --engine pytorch"

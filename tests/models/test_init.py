@@ -7,7 +7,7 @@ import torch
 from torch import nn
 
 from marey.models import create_head
-from marey.models.start import start_as_in_keras
+from marey.models.init import start_as_in_keras
 
 
 def test_weights_and_biases_are_those_of_keras() -> None:

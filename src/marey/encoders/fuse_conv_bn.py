@@ -1,4 +1,4 @@
-"""Batch normalisation folded into the convolution before it, which leaves the answers as they were."""
+"""Fusion of batch normalisation into the convolution before it; outputs stay the same."""
 
 from __future__ import annotations
 
@@ -8,25 +8,26 @@ import torch
 from torch import Tensor, nn
 from torch.nn.utils.fusion import fuse_conv_bn_weights
 
-TOLERANCE: Final = 1e-4  # of the deviation of the features: what float32 loses by another order of its sums
+TOLERANCE: Final = 1e-4  # of the deviation of the features: the rounding of float32 sums in another order
 
 _CONVOLUTIONS: Final = (nn.Conv1d, nn.Conv2d, nn.Conv3d)
 _NORMS: Final = (nn.BatchNorm1d, nn.BatchNorm2d, nn.BatchNorm3d)
 
 
 @torch.no_grad()
-def fold_norms(module: nn.Module, example: Tensor) -> int:
-    """Fold each batch normalisation that reads what one convolution gave.
+def fuse_conv_bn(module: nn.Module, example: Tensor) -> int:
+    """Fuse each batch normalisation whose input is the output of one convolution.
 
-    Pairs are found by watching one pass, because symbolic tracing fails where padding depends on the input. Where the
-    answer to the example changes by more than `TOLERANCE`, all is left as it was: someone else reads a convolution.
+    Pairs are found with hooks in one forward pass, because symbolic tracing fails where padding depends on the input.
+    Where the output for the example changes by more than `TOLERANCE`, another layer reads a convolution, and the
+    module is left as it was.
 
     Args:
         module: in evaluation mode; changed in place.
-        example: what it can be run on.
+        example: an input.
 
     Returns:
-        How many were folded.
+        Number of fused pairs.
     """
     if not any(isinstance(part, _NORMS) for part in module.modules()):
         return 0
@@ -50,7 +51,7 @@ def fold_norms(module: nn.Module, example: Tensor) -> int:
 
 
 def _pairs(module: nn.Module, example: Tensor) -> list[tuple[Any, Any]]:
-    """Convolutions and the normalisations that read them, as one pass shows; what runs or is read twice stays."""
+    """Return convolutions with the normalisation that reads them; those that run or are read twice are left out."""
     made: dict[int, tuple[nn.Module, Tensor]] = {}  # tensors are held, so that none takes the place of another
     runs: dict[nn.Module, int] = {}
     found: list[tuple[nn.Module, nn.Module]] = []
@@ -85,6 +86,6 @@ def _places(module: nn.Module) -> list[tuple[nn.Module, str]]:
 
 
 def _after(norm: nn.Module) -> nn.Module:
-    """What is left of a normalisation: nothing, or the activation that timm keeps in it."""
+    """Return the rest of a fused normalisation: nothing, or the activation that timm keeps in it."""
     left = [part for _, part in norm.named_children() if not isinstance(part, nn.Identity)]
     return nn.Sequential(*left) if left else nn.Identity()

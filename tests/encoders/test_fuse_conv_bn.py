@@ -5,8 +5,8 @@ import torch
 from torch import Tensor, nn
 
 from marey.encoders import EncoderSpec, load_frame_network, weights_hash
-from marey.encoders.folding import fold_norms
-from marey.encoders.frame import load_frame_encoder
+from marey.encoders.fuse_conv_bn import fuse_conv_bn
+from marey.encoders.timm_encoder import load_frame_encoder
 
 
 def unlike_new(module: nn.Module) -> nn.Module:
@@ -44,7 +44,7 @@ def test_folding_leaves_the_features_as_they_were(name: str, left: int) -> None:
     pictures = torch.randint(0, 256, (3, *network.shape), dtype=torch.uint8)
     with torch.inference_mode():
         before = network(pictures)
-        folded = fold_norms(network, pictures[:1])
+        folded = fuse_conv_bn(network, pictures[:1])
         after = network(pictures)
     assert folded == had - left
     assert norms(network) == left
@@ -106,7 +106,7 @@ def test_what_is_needed_unfolded_stays_as_it_was(kind: type[nn.Module]) -> None:
     before = {name: values.clone() for name, values in module.state_dict().items()}
     with torch.inference_mode():
         answer = module(example)
-        assert fold_norms(module, example) == 0
+        assert fuse_conv_bn(module, example) == 0
         assert torch.equal(module(example), answer)
     assert module.state_dict().keys() == before.keys()
     assert all(torch.equal(values, before[name]) for name, values in module.state_dict().items())
@@ -114,7 +114,7 @@ def test_what_is_needed_unfolded_stays_as_it_was(kind: type[nn.Module]) -> None:
 
 def test_what_cannot_be_folded_keeps_nothing_else_from_it() -> None:
     module = unlike_new(OftenAndOnce())
-    assert fold_norms(module, torch.randn(2, 3, 12, 12)) == 1
+    assert fuse_conv_bn(module, torch.randn(2, 3, 12, 12)) == 1
     assert norms(module) == 2
 
 
@@ -123,7 +123,7 @@ def test_a_normalisation_after_something_else_stays() -> None:
     example = torch.randn(1, 3, 5, 9, 9)
     with torch.inference_mode():
         before = module(example)
-        assert fold_norms(module, example) == 1
+        assert fuse_conv_bn(module, example) == 1
         torch.testing.assert_close(module(example), before, rtol=1e-5, atol=1e-5)
     assert norms(module) == 1
 
