@@ -1,4 +1,4 @@
-"""Which reason code a damaged file deserves, from the bytes that its own header promises."""
+"""Checks of a file's size against its own header, to tell truncated files from corrupt ones."""
 
 from __future__ import annotations
 
@@ -12,41 +12,41 @@ _BOXES = (b"ftyp", b"moov", b"mdat", b"free", b"skip", b"wide", b"moof", b"styp"
 _EBML, _SEGMENT = b"\x1a\x45\xdf\xa3", b"\x18\x53\x80\x67"
 
 
-def damaged(path: Path, detail: str) -> VideoError:
-    """The error of a file that breaks: `truncated` where its end is missing, else `corrupt`."""
-    missing = cut_off(path)
+def damage_error(path: Path, detail: str) -> VideoError:
+    """Return the error of a damaged file: `truncated` where its end is missing, else `corrupt`."""
+    missing = find_truncation(path)
     if missing is not None:
         return VideoError(path, "truncated", f"{detail}; the file was cut off: {missing}")
     return VideoError(path, "corrupt", detail)
 
 
-def is_video_header(path: Path) -> bool:
-    """Whether the file starts as an MP4, QuickTime, AVI or Matroska file does."""
+def has_video_header(path: Path) -> bool:
+    """Return whether the file starts like MP4, QuickTime, AVI or Matroska."""
     with path.open("rb") as file:
         head = file.read(12)
     return head[4:8] in _BOXES or (head[:4] == b"RIFF" and head[8:] == b"AVI ") or head[:4] == _EBML
 
 
-def cut_off(path: Path) -> str | None:
-    """How much of the file is missing, in words, where its container states more bytes than there are."""
+def find_truncation(path: Path) -> str | None:
+    """Return how much of the file is missing, in words; None if its container states no more bytes than exist."""
     size = path.stat().st_size
     with path.open("rb") as file:
         head = file.read(12)
         if head[4:8] in _BOXES:
-            return _missing_of_boxes(file, size)
+            return _check_boxes(file, size)
         if head[:4] == b"RIFF" and len(head) == 12:
-            return _missing(int.from_bytes(head[4:8], "little") + 8, size)
+            return _compare(int.from_bytes(head[4:8], "little") + 8, size)
         if head[:4] == _EBML:
-            return _missing_of_segment(file, size)
+            return _check_segment(file, size)
     return None
 
 
-def _missing(promised: int, size: int) -> str | None:
-    return f"{size:,} of {promised:,} bytes are here" if promised > size else None
+def _compare(stated: int, size: int) -> str | None:
+    return f"{size:,} of {stated:,} bytes are here" if stated > size else None
 
 
-def _missing_of_boxes(file: BinaryIO, size: int) -> str | None:
-    """Walk the boxes of an MP4 or QuickTime file (ISO/IEC 14496-12, 4.2)."""
+def _check_boxes(file: BinaryIO, size: int) -> str | None:
+    """Check the boxes of an MP4 or QuickTime file (ISO/IEC 14496-12, 4.2)."""
     at, kinds = 0, set()
     while at + 8 <= size:
         file.seek(at)
@@ -57,16 +57,16 @@ def _missing_of_boxes(file: BinaryIO, size: int) -> str | None:
         elif length == 0:
             length = size - at
         if length < 8 or not kind.isalnum():
-            return None  # damaged, which is not the same as cut off
+            return None  # corrupt, but not truncated
         kinds.add(kind)
         if at + length > size:
-            return _missing(at + length, size)
+            return _compare(at + length, size)
         at += length
     return None if b"moov" in kinds else f"its index (moov) is missing after {size:,} bytes"
 
 
-def _missing_of_segment(file: BinaryIO, size: int) -> str | None:
-    """Compare a Matroska file's size with its segment's (RFC 9559; RFC 8794, 4)."""
+def _check_segment(file: BinaryIO, size: int) -> str | None:
+    """Compare the size of a Matroska file with that of its segment (RFC 9559; RFC 8794, 4)."""
     file.seek(4)
     header = _variable_integer(file)
     if header is None or header > size:
@@ -75,11 +75,11 @@ def _missing_of_segment(file: BinaryIO, size: int) -> str | None:
     if file.read(4) != _SEGMENT:
         return None
     segment = _variable_integer(file)
-    return None if segment is None else _missing(file.tell() + segment, size)
+    return None if segment is None else _compare(file.tell() + segment, size)
 
 
 def _variable_integer(file: BinaryIO) -> int | None:
-    """An EBML integer; None where it says 'unknown' or cannot be read."""
+    """Read an EBML integer; None if it is 'unknown' or cannot be read."""
     first = file.read(1)
     if not first or not first[0]:
         return None

@@ -54,7 +54,7 @@ def test_a_source_is_live_or_a_file(source: str, expected: bool) -> None:
 
 
 def test_what_cannot_be_meant_is_said() -> None:
-    with pytest.raises(UnknownNameError, match=r"no kind of address is called 'srt'.*rtsp"):
+    with pytest.raises(UnknownNameError, match=r"no URL scheme is called 'srt'.*rtsp"):
         open_live("srt://10.0.0.1")
     with pytest.raises(UsageError, match=r"'clip\.mp4' is neither"):
         open_live("clip.mp4")
