@@ -94,7 +94,7 @@ def test_a_model_of_features_is_tested_on_new_ones_and_knows_its_own(their_run: 
 @pytest.mark.parametrize(
     ("made", "sentence"),
     [
-        ({"length": 12}, r"features by nobody knows what, 12 x 8 here, and features by .* 16 x 8 there; they differ"),
+        ({"length": 12}, r"features by an unknown encoder, 12 x 8 here, and features by .* 16 x 8 there; they differ"),
         ({"dim": 9}, r"16 x 9 here, and .* 16 x 8 there; they differ in encoder hash, dim:"),
     ],
 )

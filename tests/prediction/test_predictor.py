@@ -78,6 +78,14 @@ def test_frames_in_memory_get_what_their_file_gets(predictor: Predictor, clip: P
         assert memory.probabilities == pytest.approx(file.probabilities, abs=0.02)  # resized on another way
 
 
+def test_a_clip_keeps_its_span_beside_its_file(predictor: Predictor, clip: Path) -> None:
+    span = Clip(clip, start=0.2, end=0.8)
+    whole, part, again = predictor.predict([clip, span, span])
+    assert (part.source, part) == (span.id, again)
+    assert part.probabilities != whole.probabilities
+    assert predictor.predict(span) == [part]
+
+
 def test_predictions_come_in_the_order_of_the_sources(predictor: Predictor, clip: Path) -> None:
     frames = frames_of(clip)
     found = predictor.predict([frames, clip, frames], frame_rate=25.0)
@@ -196,3 +204,10 @@ def test_a_prediction_as_json_has_the_agreed_keys() -> None:
     }
     failed = Prediction("b.mp4", (), (), "empty", "no bytes")
     assert failed.as_dict(2) == {"source": "b.mp4", "reason": "empty", "detail": "no bytes"}
+
+
+def test_the_text_of_a_prediction_is_short() -> None:
+    assert repr(Prediction("a.mp4", ("walk", "run"), (0.75, 0.25))) == (
+        "Prediction('a.mp4', label='walk', confidence=0.750)"
+    )
+    assert repr(Prediction("b.mp4", (), (), "empty", "no bytes")) == "Prediction('b.mp4', reason='empty')"

@@ -6,7 +6,7 @@ import numpy as np
 import pytest
 from pydantic import ValidationError
 
-from marey.prediction.segmentation import Hysteresis, Segmentation, find_segments, smooth
+from marey.prediction.segmentation import Hysteresis, Segmentation, SegmentBuilder, find_segments, smooth
 
 LABELS = ("run", "walk")
 PLAIN = Segmentation(smooth=0, threshold=0.5, release=0.3, margin=0.1, min_duration=0)
@@ -95,3 +95,14 @@ def test_smoothing_is_a_centred_mean_that_shortens_at_the_ends() -> None:
 def test_a_release_above_the_threshold_is_refused_with_both_values() -> None:
     with pytest.raises(ValidationError, match=r"release=0.6 is above threshold=0.4"):
         Segmentation(threshold=0.4, release=0.6)
+
+
+def test_a_segment_builder_joins_equal_labels_and_leaves_out_none() -> None:
+    builder = SegmentBuilder()
+    assert builder.until(5.0) == ()
+    for time, label, confidence in ((1, "run", 0.5), (2, "run", 0.7), (3, None, 0.4), (4, "walk", 0.9), (5, "run", 1)):
+        builder.add(time, label, confidence)
+    expected = [(1, 3, "run", 0.6), (4, 5, "walk", 0.9)]
+    found = [(one.start, one.end, one.label, pytest.approx(one.confidence)) for one in builder.until(builder.end)]
+    assert found == expected
+    assert [one.label for one in builder.until(6.0)] == ["run", "walk", "run"]

@@ -1,5 +1,3 @@
-"""Windows over a video: what they say, and what they cost."""
-
 from __future__ import annotations
 
 from collections.abc import Callable
@@ -12,7 +10,7 @@ import pytest
 import torch
 
 from marey.data import Clip
-from marey.encoders import Encoder, EncoderSpec, FeatureCache, Stream, load_encoder, read_clip
+from marey.encoders import Contract, Encoder, EncoderSpec, FeatureCache, Stream, load_encoder, read_clip
 from marey.errors import UsageError, VideoError
 from marey.models import ActionModel, HeadSpec, ModelConfig, new_classifier
 from marey.prediction import Predictor, Segmentation
@@ -125,7 +123,7 @@ def test_a_stream_with_a_causal_head_and_the_file_read_offline_agree(
     before = encoder.pictures
     live = list(predictor.stream(video, segmentation=Segmentation(window=1.6, smooth=0.0)))
     assert encoder.pictures - before == len(live) == 25
-    offline = predictor.timeline(video, segmentation=Segmentation(window=1.6, smooth=0.0), memory="carried")
+    offline = predictor.timeline(video, segmentation=Segmentation(window=1.6, smooth=0.0), inference="recurrent")
     assert offline.times == pytest.approx([answer.time for answer in live])
     for answer, row in zip(live, offline.probabilities, strict=True):
         said = dict(zip(answer.labels, answer.probabilities, strict=True))
@@ -142,15 +140,15 @@ def test_a_network_on_pictures_steps_too_and_reads_whole_windows_at_a_quarter_of
 ) -> None:
     predictor, _ = make_model("lrcn-small", encoder="pixels", options={"width": 4, "hidden": 8})
     carried = list(predictor.stream(video, segmentation=Segmentation(window=1.6)))
-    windows = list(predictor.stream(video, segmentation=Segmentation(window=1.6), memory="window"))
+    windows = list(predictor.stream(video, segmentation=Segmentation(window=1.6), inference="window"))
     assert len(carried) == 25
     assert [answer.time for answer in windows] == pytest.approx([1.5 + 0.4 * place for place in range(9)])
 
 
 def test_a_head_that_keeps_no_state_cannot_carry_one(make_model: MakeModel, video: Path) -> None:
     predictor, _ = make_model("pyramid")
-    with pytest.raises(UsageError, match=r"memory='carried': the head 'pyramid'"):
-        next(predictor.stream(video, memory="carried"))
+    with pytest.raises(UsageError, match=r"inference='recurrent': the head 'pyramid'"):
+        next(predictor.stream(video, inference="recurrent"))
 
 
 def test_a_video_shorter_than_a_window_is_read_as_the_clip_that_it_is(make_model: MakeModel, video: Path) -> None:
@@ -166,7 +164,7 @@ def test_a_video_shorter_than_a_window_is_read_as_the_clip_that_it_is(make_model
 def test_dense_sampling_has_its_own_window(make_model: MakeModel, video: Path) -> None:
     predictor, _ = make_model("pyramid", sampling=Sampling(kind="dense", count=8, rate=10.0))
     assert predictor.timeline(video).window == pytest.approx(0.8)
-    with pytest.raises(UsageError, match=r"window=2: this model samples 10 instants a second"):
+    with pytest.raises(UsageError, match=r"window=2: this model samples 10 frames a second"):
         predictor.timeline(video, segmentation=Segmentation(window=2.0))
 
 
@@ -212,15 +210,55 @@ def test_the_frames_of_a_file_are_encoded_together_and_handed_out_as_those_of_a_
         seen: list[str] = []
         with play(path) as playback, pytest.raises(VideoError) if cut else nullcontext():
             playback.live = live
-            for answer in predictor.stream(
-                playback,
-                segmentation=RAW,
-                on_frame=lambda frame, latest: seen.append(f"frame {frame.number}, {latest and latest.time}"),
-            ):
-                seen.append(f"answer at {answer.time}")
+            for frame, predictions in predictor.stream_frames(playback, segmentation=RAW):
+                seen += [f"prediction at {prediction.time}" for prediction in predictions]
+                seen.append(f"frame {frame.number}")
         return seen
 
     together = watch(live=False)
     assert together == watch(live=True)
     frames = sum(one.startswith("frame") for one in together)
     assert 30 < frames < 75 if cut else frames == 75
+
+
+def test_a_stream_hands_its_frames_to_the_older_on_frame_with_the_latest_prediction(
+    make_model: MakeModel, video: Path
+) -> None:
+    predictor, _ = make_model("gru")
+    seen: list[float | None] = []
+    with pytest.warns(DeprecationWarning, match="stream_frames"):
+        answers = list(predictor.stream(video, on_frame=lambda frame, latest: seen.append(latest and latest.time)))
+    assert len(seen) == 125
+    assert [time for time in dict.fromkeys(seen) if time is not None] == [answer.time for answer in answers]
+    frames = list(predictor.stream_frames(video))
+    assert len(frames) == 125
+    assert [one.probabilities for _, new in frames for one in new] == [one.probabilities for one in answers]
+
+
+def test_the_older_memory_means_inference(make_model: MakeModel, video: Path) -> None:
+    predictor, _ = make_model("gru")
+    with pytest.warns(DeprecationWarning, match="inference"):
+        older = predictor.timeline(video, memory="carried")
+    assert np.array_equal(older.probabilities, predictor.timeline(video, inference="recurrent").probabilities)
+    with (
+        pytest.warns(DeprecationWarning, match="inference"),
+        pytest.raises(UsageError, match="none of auto, carried, window"),
+    ):
+        predictor.timeline(video, memory="ring")
+
+
+def test_a_model_on_key_frames_has_no_windows() -> None:
+    contract = Contract(
+        sampling=Sampling(frames="keyframes"),
+        streams={"frame": Stream(kind="appearance")},
+        fit="stretch",
+        encoder=EncoderSpec(),
+        encoder_hash="0" * 32,
+        size=(32, 32),
+        interpolation="bicubic",
+        mean=(0.5, 0.5, 0.5),
+        std=(0.5, 0.5, 0.5),
+        dim=8,
+    )
+    with pytest.raises(UsageError, match=r"label whole clips with it, or train with sampling.frames=exact"):
+        plan_grid(contract, window=None, typical=None, stride=None, whole=False)

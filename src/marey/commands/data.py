@@ -228,7 +228,7 @@ def scan(
     from marey.data import CATALOG, load_data, write_quarantine
     from marey.data import scan as scan_files
     from marey.errors import DatasetError
-    from marey.prediction.sources import find_clips
+    from marey.prediction import find_clips
     from marey.video import Limits
 
     if quarantine is not None:

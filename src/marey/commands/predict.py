@@ -184,7 +184,7 @@ def _label_clips(
     from marey.commands.steps.written import Written
 
     with watched(reporter, "reading clips", len(clips)) as watch:
-        found = predictor.predict([clip.path for clip in clips], threshold=threshold, on_progress=watch)
+        found = predictor.predict(clips, threshold=threshold, on_progress=watch)
     answer = Predictions(tuple(found), outputs.top)
     hear(answer)
     result = Written()

@@ -1,5 +1,3 @@
-"""Testing in several ways: other moments and other parts of the picture, and what they say together."""
-
 from __future__ import annotations
 
 import csv
@@ -15,12 +13,53 @@ from conftest import MakeVideo
 from marey import commands
 from marey.data import Clip
 from marey.encoders import EncoderSpec, FeatureCache, MultiView, PixelEncoder, Stream, View, read_clip
-from marey.errors import RecipeError, UnknownNameError
-from marey.prediction import mean_of_views
+from marey.errors import DatasetError, RecipeError, UnknownNameError, UsageError
+from marey.prediction import ClipPipeline, Predictor, find_clips, mean_of_views, ranked
 from marey.training import load_recipe
 from marey.video import Sampling, decode
 
 SMALL = ["encoder.size=32", "sampling.count=3", "training.epochs=2", "training.batch_size=8"]
+
+
+@pytest.fixture(scope="module")
+def pipeline(small_run: Path) -> ClipPipeline:
+    return Predictor(small_run).pipeline
+
+
+def test_the_steps_of_the_pipeline_give_what_predict_gives(
+    pipeline: ClipPipeline, small_run: Path, small_set: Path, tmp_path: Path
+) -> None:
+    paths = sorted(small_set.rglob("*.mp4"))[:3]
+    predictor = Predictor(small_run, cache=FeatureCache(tmp_path))
+    expected = predictor.probabilities([Clip(path) for path in paths])
+    parts = [pipeline.decode(Clip(path)) for path in paths]
+    assert {frames.shape for each in parts for frames in each.values()} == {(4, 3, 64, 64)}
+    together = [mean_of_views(pipeline.classify(features)) for features in pipeline.encode(parts)]
+    for path, found, probabilities in zip(paths, together, expected, strict=True):
+        assert found == pytest.approx(probabilities, abs=1e-5)
+        assert pipeline(Clip(path)) == pytest.approx(probabilities, abs=1e-5)
+
+
+def test_the_pipeline_encodes_parts_of_clips_as_one_batch(pipeline: ClipPipeline, small_set: Path) -> None:
+    parts = pipeline.decode(Clip(min(small_set.rglob("*.mp4"))))
+    (whole,) = pipeline.encode([parts])
+    halves = pipeline.encode([{part: frames} for part, frames in parts.items()])
+    assert [list(half) for half in halves] == [[part] for part in parts]
+    for half in halves:
+        for part, features in half.items():
+            torch.testing.assert_close(features, whole[part])
+
+
+def test_features_are_classified_by_part_by_view_and_in_order_alike(pipeline: ClipPipeline, small_set: Path) -> None:
+    (features,) = pipeline.encode([pipeline.decode(Clip(min(small_set.rglob("*.mp4"))))])
+    of_view = {stream: values for (_, stream), values in features.items()}
+    without_encoder = ClipPipeline(pipeline.model)
+    assert pipeline.classify(features) == pipeline.classify({View(): of_view}) == without_encoder.classify([of_view])
+
+
+def test_the_pipeline_needs_the_rate_of_frames_in_memory(pipeline: ClipPipeline) -> None:
+    with pytest.raises(UsageError, match=r"frame_rate=25\.0"):
+        pipeline.decode(np.zeros((4, 8, 8, 3), np.uint8))
 
 
 def test_one_way_is_the_plain_one() -> None:
@@ -120,3 +159,60 @@ def test_a_run_in_one_way_says_nothing_of_views(
     result = commands.train(str(small_set), recipe="lrcn-small", out=tmp_path / "run", set=SMALL)
     assert result.metrics.view_accuracy is None
     assert "view_accuracy" not in result.metrics.as_dict()
+
+
+def test_the_most_probable_class_comes_first_and_equal_ones_stay_in_the_models_order() -> None:
+    shares = np.array([0.1, 0.4, 0.1, 0.4])
+    assert ranked(("a", "b", "c", "d"), shares) == (("b", 0.4), ("d", 0.4), ("a", 0.1), ("c", 0.1))
+
+
+def test_a_class_without_a_probability_is_no_order() -> None:
+    with pytest.raises(ValueError, match="zip"):
+        ranked(("a", "b"), (1.0,))
+
+
+def touch(path: Path) -> Path:
+    path.parent.mkdir(parents=True, exist_ok=True)
+    path.touch()
+    return path
+
+
+def names(root: Path, *sources: str | Path) -> list[str]:
+    return [clip.path.relative_to(root).as_posix() for clip in find_clips(sources)]
+
+
+def test_a_file_is_taken_whatever_it_is_called_and_whether_or_not_it_is_there(tmp_path: Path) -> None:
+    touch(tmp_path / "notes.txt")
+    assert names(tmp_path, tmp_path / "notes.txt", tmp_path / "none.mp4") == ["notes.txt", "none.mp4"]
+
+
+def test_a_folder_stands_for_the_videos_below_it_in_order(tmp_path: Path) -> None:
+    for name in ("b/2.MP4", "b/1.avi", "a.mkv", "notes.txt", ".hidden.mp4"):
+        touch(tmp_path / name)
+    assert names(tmp_path, tmp_path) == ["a.mkv", "b/1.avi", "b/2.MP4"]
+
+
+def test_a_pattern_stands_for_the_files_that_it_matches(tmp_path: Path) -> None:
+    for name in ("2.mp4", "1.mp4", "3.txt", "deep/er/4.mp4"):
+        touch(tmp_path / name)
+    assert names(tmp_path, str(tmp_path / "*.mp4")) == ["1.mp4", "2.mp4"]
+    assert names(tmp_path, str(tmp_path / "**" / "*.mp4")) == ["1.mp4", "2.mp4", "deep/er/4.mp4"]
+
+
+def test_a_file_whose_name_looks_like_a_pattern_is_that_file(tmp_path: Path) -> None:
+    touch(tmp_path / "take[1].mp4")
+    touch(tmp_path / "take1.mp4")
+    assert names(tmp_path, tmp_path / "take[1].mp4") == ["take[1].mp4"]
+
+
+def test_each_file_comes_once_in_the_order_in_which_it_was_named(tmp_path: Path) -> None:
+    second, first = touch(tmp_path / "b.mp4"), touch(tmp_path / "a.mp4")
+    assert names(tmp_path, second, tmp_path, first) == ["b.mp4", "a.mp4"]
+
+
+def test_a_folder_without_videos_and_a_pattern_without_files_are_refused(tmp_path: Path) -> None:
+    touch(tmp_path / "notes.txt")
+    with pytest.raises(DatasetError, match=r"no videos in .*ends in one of .*\.mp4"):
+        find_clips([tmp_path])
+    with pytest.raises(DatasetError, match=r"no file matches '.*\*\.mp4'"):
+        find_clips([str(tmp_path / "*.mp4")])
