@@ -12,6 +12,7 @@ from typing import Any
 import typer
 
 from marey import __version__, verbs
+from marey.app.command import app as app_command
 from marey.cli.command import command
 from marey.errors import MareyError
 
@@ -31,7 +32,7 @@ _VERBS: dict[str, Callable[..., Any]] = {
     "tune": verbs.tune,
     "quantise": verbs.quantise,
     "models": verbs.list_models,
-    "app": verbs.app,
+    "app": app_command,
     "serve": verbs.serve,
     "extract": verbs.extract,
     "doctor": verbs.doctor,

@@ -24,7 +24,7 @@ from rich.progress import (
 from rich.table import Table
 from rich.text import Text
 
-from marey.verbs.app import Served
+from marey.app.command import Served
 from marey.verbs.compare import Comparison
 from marey.verbs.data import DataSet, NamedDataSets, Scan
 from marey.verbs.demo import Demonstration
@@ -325,7 +325,7 @@ class Screen:
 
     @show.register
     def _(self, answer: Served) -> None:
-        self._print(f"the page at {answer.address} is closed")
+        self._print(f"the page at {answer.url} is closed")
 
     @show.register
     def _(self, answer: Serving) -> None:

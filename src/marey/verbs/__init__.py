@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 from marey.verbs import data, exchange
-from marey.verbs.app import app
 from marey.verbs.compare import compare
 from marey.verbs.demo import demo
 from marey.verbs.doctor import doctor
@@ -20,7 +19,6 @@ from marey.verbs.tune import tune
 __all__ = [
     "Reporter",
     "Stage",
-    "app",
     "compare",
     "data",
     "demo",
