@@ -291,3 +291,13 @@ def test_an_interval_that_means_little_says_so() -> None:
 def test_what_cannot_be_scored_is_refused(durations: dict[str, float], said: str) -> None:
     with pytest.raises(UsageError, match=said):
         score_segments({"v": [Segment(0, 1, "a")]}, {}, durations)
+
+
+def test_rows_of_segment_scores_name_each_number_once_with_its_interval() -> None:
+    scores = score_segments(SET_A["found"], SET_A["truth"], SET_A["durations"])  # type: ignore[arg-type]
+    rows = {row.title: row for row in scores.rows}
+    assert len(rows) == len(scores.rows) == 8
+    assert rows["frame accuracy"].value == pytest.approx(0.65)
+    assert rows["F1@50"].interval == scores.interval.f1
+    assert rows["mAP at tIoU 0.7"].value == scores.mean_ap[0.7]
+    assert [row.name for row in scores.rows if row.headline] == ["f1_50"]

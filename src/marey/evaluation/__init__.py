@@ -7,7 +7,8 @@ from marey.evaluation.comparison import Answers, Difference, OrderEffect, Pooled
 from marey.evaluation.cost import count_flops
 from marey.evaluation.evaluation import Evaluation, Row, leak_sentence
 from marey.evaluation.intervals import Interval, Resampling, bootstrap, macro_f1_of
-from marey.evaluation.metrics import FAILED, ClassScores, Metrics, score
+from marey.evaluation.metrics import METRICS, Metric, MetricRow, ScoredClips, metric_rows, register_metric
+from marey.evaluation.scoring import FAILED, ClassScores, Metrics, score
 from marey.evaluation.segment_counts import F1_AT, TIOU
 from marey.evaluation.segments import (
     NO_LABEL,
@@ -22,6 +23,7 @@ from marey.evaluation.tables import read_predictions, write_metrics, write_predi
 __all__ = [
     "F1_AT",
     "FAILED",
+    "METRICS",
     "NO_LABEL",
     "TIOU",
     "Answers",
@@ -29,12 +31,15 @@ __all__ = [
     "Difference",
     "Evaluation",
     "Interval",
+    "Metric",
+    "MetricRow",
     "Metrics",
     "OrderEffect",
     "Pooled",
     "Reliability",
     "Resampling",
     "Row",
+    "ScoredClips",
     "SegmentClassScores",
     "SegmentInterval",
     "SegmentScores",
@@ -47,8 +52,10 @@ __all__ = [
     "holm",
     "leak_sentence",
     "macro_f1_of",
+    "metric_rows",
     "pool",
     "read_predictions",
+    "register_metric",
     "reliability",
     "score",
     "score_segments",

@@ -11,7 +11,8 @@ import numpy.typing as npt
 
 from marey.evaluation.evaluation import Evaluation, Row
 from marey.evaluation.intervals import CHUNK, FEW, LEVEL, RESAMPLES, Interval, all_alike, macro_f1_of
-from marey.evaluation.metrics import Metrics
+from marey.evaluation.metrics import MetricRow, metric_rows
+from marey.evaluation.scoring import Metrics
 
 Counts = npt.NDArray[np.float64]
 
@@ -44,6 +45,12 @@ class Pooled:
     accuracy: float
     macro_f1: float
     interval: Interval
+
+    @property
+    def rows(self) -> list[MetricRow]:
+        """The rows of a table of these metrics."""
+        values = {"accuracy": self.accuracy, "macro_f1": self.macro_f1}
+        return metric_rows(values | {f"{name}_interval": getattr(self.interval, name) for name in values})
 
 
 @dataclass(frozen=True, slots=True)

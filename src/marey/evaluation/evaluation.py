@@ -12,7 +12,7 @@ import numpy.typing as npt
 
 from marey.data import Leak
 from marey.errors import DatasetError, Reason, did_you_mean
-from marey.evaluation.metrics import Metrics, score
+from marey.evaluation.scoring import Metrics, score
 
 SUM_TOLERANCE = 1e-3  # probabilities come from float32 or bfloat16 networks
 NAMED = 3  # how many leaking groups a sentence names

@@ -11,6 +11,7 @@ import numpy as np
 from marey.data import Segment
 from marey.errors import UsageError
 from marey.evaluation.intervals import CHUNK, FEW, LEVEL, RESAMPLES, Resampling, as_list
+from marey.evaluation.metrics import MetricRow
 from marey.evaluation.segment_counts import (
     F1_AT,
     TIOU,
@@ -112,6 +113,21 @@ class SegmentScores:
     mean_ap: dict[float, float | None]
     interval: SegmentInterval
     classes: tuple[SegmentClassScores, ...]
+
+    @property
+    def rows(self) -> list[MetricRow]:
+        """The rows of a table of these scores."""
+        span = self.interval
+        meaning = "share of all time in which the label is right, or rightly none"
+        rows = [MetricRow("frame_accuracy", "frame accuracy", self.frame_accuracy, span.frame_accuracy, meaning)]
+        for at, value in self.f1.items():
+            meaning = f"segments found and not invented, from {at}\N{NO-BREAK SPACE}% of overlap on"
+            rows.append(MetricRow(f"f1_{at}", f"F1@{at}", value, span.f1 if at == 50 else None, meaning, at == 50))
+        rows.append(MetricRow("edit", "edit score", self.edit, None, "whether the actions come in the right order"))
+        for tiou, mean in self.mean_ap.items():
+            meaning = f"from {tiou:.0%} of overlap on, the most confident segments first"
+            rows.append(MetricRow(f"map_{tiou:g}", f"mAP at tIoU {tiou:g}", mean, None, meaning))
+        return rows
 
     def as_dict(self) -> dict[str, Any]:
         """For JSON."""

@@ -8,7 +8,7 @@ from pathlib import Path
 
 from marey.errors import REASONS, DatasetError, Reason
 from marey.evaluation.evaluation import Evaluation, Row
-from marey.evaluation.metrics import Metrics
+from marey.evaluation.scoring import Metrics
 from marey.whole_file import whole_file, write_whole
 
 COLUMNS = (
