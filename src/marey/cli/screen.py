@@ -325,7 +325,7 @@ class Screen:
 
     @show.register
     def _(self, answer: Served) -> None:
-        self._print(f"the page at {answer.address} is closed")
+        self._print(f"the page at {answer.url} is closed")
 
     @show.register
     def _(self, answer: Serving) -> None:

@@ -293,7 +293,7 @@ def _protocol(protocols: Sequence[Protocol]) -> str:
 def _notes(entries: Sequence[Entry], seeds: int, protocols: dict[str, list[Protocol]]) -> list[str]:
     """What the numbers do not say by themselves, a sentence each."""
     from marey.reports import SURE
-    from marey.reports.sentences import sentence
+    from marey.reports.phrases import sentence
 
     ran = [entry for entry in entries if entry.pooled is not None]
     notes = []

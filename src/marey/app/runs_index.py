@@ -1,4 +1,4 @@
-"""The runs and models below a folder."""
+"""Index of the runs and models below a folder."""
 
 from __future__ import annotations
 
@@ -13,14 +13,14 @@ _INSIDE_RUNS: Final = frozenset(("folds", "plots", "model"))
 
 @dataclass(frozen=True, slots=True)
 class Entry:
-    """A folder with a model, with the results of a test, or with both.
+    """A folder with a model, with test results, or with both.
 
     Attributes:
-        name: its path below the folder that was looked through.
-        folder: the folder.
-        has_model: whether it can recognise.
-        has_results: whether it holds metrics and predictions.
-        changed: when, in seconds since 1970.
+        name: path below the folder that was searched.
+        folder: path.
+        has_model: it can predict.
+        has_results: it has metrics and predictions.
+        changed: time of the last change, in seconds since 1970.
     """
 
     name: str
@@ -30,8 +30,8 @@ class Entry:
     changed: float
 
 
-def find_entries(folder: Path) -> list[Entry]:
-    """Runs and models below a folder, the latest first; hidden folders, links and folds are passed over."""
+def find_runs(folder: Path) -> list[Entry]:
+    """Return the runs and models below a folder, newest first; hidden folders, links and folds are skipped."""
     found: list[Entry] = []
     for place, folders, _ in os.walk(folder):
         here = Path(place)
@@ -39,11 +39,11 @@ def find_entries(folder: Path) -> list[Entry]:
         if entry is not None:
             found.append(entry)
         deep = len(here.relative_to(folder).parts) >= _DEPTH
-        folders[:] = [] if deep else sorted(name for name in folders if not _passed_over(name, entry))
+        folders[:] = [] if deep else sorted(name for name in folders if not _is_skipped(name, entry))
     return sorted(found, key=lambda entry: (-entry.changed, entry.name))
 
 
-def _passed_over(name: str, entry: Entry | None) -> bool:
+def _is_skipped(name: str, entry: Entry | None) -> bool:
     return name.startswith(".") or (entry is not None and name in _INSIDE_RUNS)
 
 

@@ -8,8 +8,8 @@ import pytest
 
 from marey.errors import UsageError
 from marey.reports import Caption, draw_caption
-from marey.reports.lettering import measure, shorten
 from marey.reports.style import contrast
+from marey.reports.text_rendering import measure, shorten
 
 Picture = npt.NDArray[np.uint8]
 

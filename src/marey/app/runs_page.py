@@ -1,4 +1,4 @@
-"""The page that looks at a run: how good it is, where it errs, and the clips themselves."""
+"""Page \"Runs\": metrics of a run, its confusion matrix, its mistakes, and the clips themselves."""
 
 from __future__ import annotations
 
@@ -10,13 +10,13 @@ from typing import Any, Final
 import numpy as np
 import streamlit as st
 
-from marey.app import charts, words
+from marey.app import charts, text
 from marey.app.components import matrix
-from marey.app.films import film_of_clip
-from marey.app.finding import progress
-from marey.app.library import Entry, find_entries
-from marey.app.recognise import clip_of
+from marey.app.predict_page import clip_of
+from marey.app.result_view import progress
+from marey.app.runs_index import Entry, find_runs
 from marey.app.settings import Settings
+from marey.app.video_cache import annotated_clip
 from marey.errors import DatasetError, MareyError
 from marey.evaluation import FAILED, Row, read_predictions, reliability
 from marey.prediction import ranked
@@ -27,24 +27,24 @@ _MISTAKES: Final = 24
 
 
 def page() -> None:
-    """Show it."""
+    """Show the page."""
     settings = Settings.from_environment()
-    entries = {entry.name: entry for entry in find_entries(settings.models) if entry.has_results}
-    st.title("How good is it?")
+    entries = {entry.name: entry for entry in find_runs(settings.models) if entry.has_results}
+    st.title("Test results of a run")
     if not entries:
-        words.lead("No run has been tested yet.")
-        st.page_link(st.session_state["pages"]["teach"], label="Train one from a folder of clips")
+        text.lead("No run has been tested yet.")
+        st.page_link(st.session_state["pages"]["train"], label="Train one from a folder of clips")
         return
-    wanted = st.session_state.pop("look_at_run", None)
-    if wanted in entries:
-        st.session_state["run"] = wanted
+    selected = st.session_state.pop("look_at_run", None)
+    if selected in entries:
+        st.session_state["run"] = selected
     elif st.session_state.get("run") not in entries:
         st.session_state["run"] = next(iter(entries))
     entry = entries[st.selectbox("Run", list(entries), key="run", width=420)]
     try:
         metrics, labels, rows = _read(str(entry.folder), entry.changed)
     except MareyError as error:
-        st.error(words.plain(str(error)))
+        st.error(text.escape(str(error)))
         return
     _headline(metrics, entry)
     parts: dict[str, Callable[[], None]] = {
@@ -68,7 +68,7 @@ def _read(folder: str, changed: float) -> tuple[dict[str, Any], tuple[str, ...],
         raise DatasetError(f"metrics.json of this run cannot be read: {error}") from error
     needed = {"accuracy", "macro_f1", "per_class", "confusion_matrix", "clips", "chance", "protocol"}
     if not isinstance(metrics, dict) or needed - metrics.keys():
-        raise DatasetError("metrics.json of this run is not as marey writes it")
+        raise DatasetError("metrics.json of this run has another format than marey writes")
     labels, rows = read_predictions(Path(folder) / "predictions.csv")
     return metrics, labels, rows
 
@@ -76,7 +76,7 @@ def _read(folder: str, changed: float) -> tuple[dict[str, Any], tuple[str, ...],
 def _headline(metrics: dict[str, Any], entry: Entry) -> None:
     leak = metrics.get("leaks", {}).get("note")
     if leak:
-        st.warning(f"This split leaks: {words.plain(leak)}.", icon=":material/warning:")
+        st.warning(f"This split leaks: {text.escape(leak)}.", icon=":material/warning:")
     with st.container(horizontal=True):
         interval = metrics.get("accuracy_interval")
         st.metric("right", f"{metrics['accuracy']:.2f}", border=True, help="share of the clips", width=190)
@@ -91,14 +91,14 @@ def _headline(metrics: dict[str, Any], entry: Entry) -> None:
         said.insert(0, f"{level:.0%} interval {interval[0]:.2f} to {interval[1]:.2f}")
     if _no_groups(metrics):
         said.append("no groups known: this may be too high")
-    words.lead("; ".join(said))
+    text.lead("; ".join(said))
     if entry.has_model and st.button("Use this model"):
         st.session_state["use_model"] = entry.name
-        st.switch_page(st.session_state["pages"]["recognise"])
+        st.switch_page(st.session_state["pages"]["predict"])
 
 
 def _no_groups(metrics: dict[str, Any]) -> bool:
-    """Return whether clips, and not groups, are what the interval rests on."""
+    """Return True if the interval resamples clips, not groups."""
     return str(metrics.get("interval", {}).get("method", "")).endswith("over clips")
 
 
@@ -114,8 +114,8 @@ def _confusion(
         return
     true, predicted = labels[cell[0]], columns[cell[1]]
     found = [row for row in rows if row.label == true and _predicted(row, labels) == predicted]
-    right = "recognised" if true == predicted else f"taken for {words.plain(predicted)}"
-    st.subheader(f"{words.plain(true)}, {right}", anchor=False)
+    outcome = "correct" if true == predicted else f"predicted as {text.escape(predicted)}"
+    st.subheader(f"{text.escape(true)}, {outcome}", anchor=False)
     _clips(found, labels, settings, key="cell")
 
 
@@ -136,35 +136,37 @@ def _mistakes(labels: tuple[str, ...], rows: tuple[Row, ...], settings: Settings
     wrong = [row for row in rows if row.probabilities is not None and _predicted(row, labels) != row.label]
     wrong.sort(key=lambda row: -(row.confidence or 0.0))
     if not wrong:
-        words.lead("It made none.")
+        text.lead("All clips are correct.")
         return
-    words.lead(f"{len(wrong)} of {len(rows)} clips; those come first of which it was surest.")
+    text.lead(f"{len(wrong)} of {len(rows)} clips, the most confident mistakes first.")
     _clips(wrong[:_MISTAKES], labels, settings, key="mistake")
 
 
 def _confidence(labels: tuple[str, ...], rows: tuple[Row, ...]) -> None:
     scored = [row for row in rows if row.confidence is not None]
     if not scored:
-        words.lead("No clip could be read.")
+        text.lead("No clip could be decoded.")
         return
     confidence = [row.confidence or 0.0 for row in scored]
-    right = [_predicted(row, labels) == row.label for row in scored]
-    words.lead("On the dashed line it is as often right as it says; above it more often, below it less.")
-    charts.reliability(reliability(confidence, right))
+    correct = [_predicted(row, labels) == row.label for row in scored]
+    text.lead(
+        "Confidence equals accuracy on the dashed line; above it the model is underconfident, below it overconfident."
+    )
+    charts.reliability(reliability(confidence, correct))
 
 
 def _curves(entry: Entry) -> None:
     histories = charts.read_histories(entry.folder)
     if not any(history.get("train_loss") for history in histories):
-        words.lead("This run keeps no curves.")
+        text.lead("This run has no training curves.")
         return
     trainings = "training" if len(histories) == 1 else f"{len(histories)} trainings, a line each"
-    words.lead(trainings)
+    text.lead(trainings)
     charts.curves(histories)
 
 
 def _clips(rows: list[Row], labels: tuple[str, ...], settings: Settings, *, key: str) -> None:
-    """Clips that play, a few at a time."""
+    """Show clips that play, a few at a time."""
     pages = -(-len(rows) // _CLIPS)
     first = 0
     if pages > 1:
@@ -184,24 +186,24 @@ def _clips(rows: list[Row], labels: tuple[str, ...], settings: Settings, *, key:
 
 
 def _clip(row: Row, labels: tuple[str, ...], settings: Settings) -> None:
-    name = words.plain(Path(row.path).name)
+    name = text.escape(Path(row.path).name)
     if row.probabilities is None:
-        st.error(f"**{name}**: {words.plain(row.detail)} (`{row.reason}`)")
+        st.error(f"**{name}**: {text.escape(row.detail)} (`{row.reason}`)")
         return
     clip = clip_of(row.clip, row.path, row.label, row.group)
     top = ranked(labels, row.probabilities)
     try:
-        with progress("Making the film") as advance:
-            film = film_of_clip(clip.path, top, settings.films, on_progress=advance)
+        with progress("Annotating the clip") as advance:
+            video = annotated_clip(clip.path, top, settings.video_cache, on_progress=advance)
     except MareyError as error:
-        st.warning(words.fault(error, Path(row.path).name))
+        st.warning(text.fault(error, Path(row.path).name))
         return
     st.video(
-        film, loop=True, autoplay=True, muted=True, start_time=clip.start or 0, end_time=clip.end,
+        video, loop=True, autoplay=True, muted=True, start_time=clip.start or 0, end_time=clip.end,
         alt=Path(row.path).name,
     )  # fmt: skip
-    found = f"{words.plain(top[0][0])} ({words.plain(percent_text(top[0][1]))})"
-    st.caption(f"{words.plain(row.label)}, said to be {found}. {name}")
+    predicted = f"{text.escape(top[0][0])} ({text.escape(percent_text(top[0][1]))})"
+    st.caption(f"{text.escape(row.label)}, predicted {predicted}. {name}")
 
 
 def _predicted(row: Row, labels: tuple[str, ...]) -> str:

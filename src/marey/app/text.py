@@ -1,4 +1,4 @@
-"""Words of strangers on the page: file names, labels and messages are shown as they are, and never as markup."""
+"""Texts on the page: file names, labels and messages from users are escaped, never read as markup."""
 
 from __future__ import annotations
 
@@ -15,43 +15,43 @@ _REASONS = {
     "missing": "there is no such file",
     "empty": "the file is empty",
     "not_video": "it is not a video",
-    "no_video_stream": "it holds no pictures",
-    "no_frames": "none of its pictures can be read",
+    "no_video_stream": "it has no video stream",
+    "no_frames": "none of its frames can be decoded",
     "truncated": "it is cut off",
     "corrupt": "it is damaged",
     "too_short": "it is too short",
     "too_large": "it is too large",
-    "timeout": "reading it takes too long",
+    "timeout": "decoding it takes too long",
 }
 
 
-def plain(text: str) -> str:
-    """Text for a place where Streamlit expects Markdown."""
+def escape(text: str) -> str:
+    """Return a text escaped for Markdown."""
     return re.sub(r"([\\`*_{}\[\]()<>#+\-.!|~$:&^=])", r"\\\1", " ".join(text.split()))
 
 
-def sentence(error: MareyError | OSError) -> str:
-    """Return what an error says that is not marey's fault; a full disk is none, nor a folder that may not be read."""
+def message(error: MareyError | OSError) -> str:
+    """Return the message of an expected error: one of marey, or of the file system (a full disk, no permission)."""
     if isinstance(error, OSError) and error.strerror:
         return f"{error.filename}: {error.strerror}" if error.filename else error.strerror
     return str(error)
 
 
 def fault(error: MareyError, name: str) -> str:
-    """Why a file cannot be used, in a sentence, as Markdown; `name` is what its owner calls it."""
+    """Return why a file cannot be used, as Markdown; `name` is its name on the user's machine."""
     if not isinstance(error, VideoError):
-        return plain(str(error))
+        return escape(str(error))
     why = _REASONS.get(error.reason, error.reason)
-    return f"**{plain(name)}** cannot be used: {why}. {plain(error.detail)} (`{error.reason}`)"
+    return f"**{escape(name)}** cannot be used: {why}. {escape(error.detail)} (`{error.reason}`)"
 
 
 def without_folders(error: MareyError | OSError, folder: str) -> str:
-    """A message about a set, without the place where the page keeps it."""
-    return plain(sentence(error).replace(f"{folder}/", "").replace(folder, "the set"))
+    """Return the message of an error about a set, without the path of the app's folder."""
+    return escape(message(error).replace(f"{folder}/", "").replace(folder, "the set"))
 
 
 def bars(top: Sequence[tuple[str, float]], *, most: int = 5) -> None:
-    """The most probable classes, each with its probability as a bar."""
+    """Show the most probable classes, each with its probability as a bar."""
     rows = "".join(
         f'<li><span class="name">{html.escape(label)}</span>'
         f'<span class="value">{html.escape(percent_text(share))}</span>'
@@ -62,11 +62,11 @@ def bars(top: Sequence[tuple[str, float]], *, most: int = 5) -> None:
 
 
 def answer(label: str, confidence: float) -> None:
-    """The answer in large letters."""
-    sure = html.escape(f"{percent_text(confidence)} sure")
-    st.html(f'<p class="marey-answer"><strong>{html.escape(label)}</strong><span>{sure}</span></p>')
+    """Show the predicted label in large letters, with its confidence."""
+    detail = html.escape(f"confidence {percent_text(confidence)}")
+    st.html(f'<p class="marey-answer"><strong>{html.escape(label)}</strong><span>{detail}</span></p>')
 
 
 def lead(text: str) -> None:
-    """A quiet sentence under a heading."""
+    """Show a muted sentence under a heading."""
     st.html(f'<p class="marey-lead">{html.escape(text)}</p>')

@@ -13,8 +13,8 @@ from PIL import Image, ImageDraw
 
 from marey.errors import UsageError
 from marey.reports import style
-from marey.reports.confidence import confidence_text
-from marey.reports.lettering import Weight, measure, one_line, shape, shorten
+from marey.reports.phrases import confidence_text
+from marey.reports.text_rendering import Weight, measure, one_line, shape, shorten
 
 Colour = tuple[int, int, int]
 

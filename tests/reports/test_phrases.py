@@ -5,7 +5,7 @@ import pytest
 
 from marey.evaluation import Evaluation, Row
 from marey.reports import answer
-from marey.reports.sentences import mistaken_for, remarks, share
+from marey.reports.phrases import mistaken_for, remarks, share
 
 
 @pytest.mark.parametrize(

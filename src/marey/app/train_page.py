@@ -1,4 +1,4 @@
-"""The page that teaches: clips come in by class, a model goes out."""
+"""Page \"Train\": the user brings clips by class, and trains a model on them."""
 
 from __future__ import annotations
 
@@ -9,14 +9,14 @@ from typing import Final
 
 import streamlit as st
 
-from marey.app import words
-from marey.app.clip_sets import OnProgress, Survey, keep_folder, survey, unpack_archive, write_set
-from marey.app.corrections import Corrections
-from marey.app.finding import progress
+from marey.app import text
+from marey.app.clip_sets import Corrections, OnProgress, Survey, save_folder, survey, unpack_archive, write_set
 from marey.app.jobs import Job, Order, State, find_jobs, new_job, running, trainings_done
+from marey.app.result_view import progress
 from marey.app.settings import Settings
 from marey.app.storage import new_folder, safe_name, typed_path
 from marey.errors import DatasetError, MareyError, UsageError
+from marey.reports import phrases
 from marey.training import load_recipe, recipe_names
 
 _TESTS: Final = {
@@ -28,20 +28,20 @@ _SHOWN_FAULTS: Final = 50
 
 
 def page() -> None:
-    """Show it."""
+    """Show the page."""
     settings = Settings.from_environment()
-    st.title("Teach it your actions")
-    words.lead("Bring clips, one folder a class. A few dozen clips of several people are enough to begin with.")
+    st.title("Train a model on your clips")
+    text.lead("Bring one folder of clips for each class. A few dozen clips of several people are enough to begin with.")
     jobs = find_jobs(settings.jobs)
     if jobs:
         _watch(jobs[0], settings)
-    _bring(settings)
+    _inputs(settings)
     folder = st.session_state.get("set")
     if folder is not None:
         _offer(Path(folder), settings)
 
 
-def _bring(settings: Settings) -> None:
+def _inputs(settings: Settings) -> None:
     names = ["Zip file", "Folder", *(["Folder on this machine"] if settings.local else [])]
     tabs = st.tabs(names)
     with tabs[0], st.form("zip", border=False, clear_on_submit=True):
@@ -50,23 +50,23 @@ def _bring(settings: Settings) -> None:
             _take(lambda advance: unpack_archive(archive, archive.name, settings.sets, on_progress=advance), settings)
     with tabs[1], st.form("folder", border=False, clear_on_submit=True):
         files = st.file_uploader("A folder of class folders", accept_multiple_files="directory", key="folder")
-        if st.form_submit_button("Take it") and files:
+        if st.form_submit_button("Upload") and files:
             given = [(file.name, file) for file in files]
-            _take(lambda advance: keep_folder(given, settings.sets, on_progress=advance), settings)
+            _take(lambda advance: save_folder(given, settings.sets, on_progress=advance), settings)
     if settings.local:
         with tabs[2], st.form("place", border=False):
             place = st.text_input("Path of a folder", placeholder="/home/me/clips")
-            if st.form_submit_button("Look through it") and place.strip():
-                _look_through(place)
+            if st.form_submit_button("Open") and place.strip():
+                _open(place)
 
 
-def _look_through(place: str) -> None:
+def _open(place: str) -> None:
     st.session_state.pop("set", None)
-    st.session_state.pop("survey", None)  # it may have changed since
+    st.session_state.pop("survey", None)  # the folder may have changed
     try:
         st.session_state["set"] = str(typed_path(place))
     except UsageError as error:
-        st.error(words.plain(str(error)))
+        st.error(text.escape(str(error)))
 
 
 def _take(bring: Callable[[OnProgress], Path], settings: Settings) -> None:
@@ -74,21 +74,21 @@ def _take(bring: Callable[[OnProgress], Path], settings: Settings) -> None:
         with progress("Unpacking") as advance:
             folder = bring(lambda done, total: advance(done / max(1, total)))
     except (MareyError, OSError) as error:
-        st.error(words.without_folders(error, str(settings.sets)))
+        st.error(text.without_folders(error, str(settings.sets)))
         return
     st.session_state["set"] = str(folder)
 
 
 def _offer(folder: Path, settings: Settings) -> None:
-    """What was found in a set, and the way to train on it."""
+    """Show the clips of a set, and the form that trains on them."""
     st.divider()
     own = folder.is_relative_to(settings.sets)
-    st.header(words.plain(folder.name), anchor=False)
+    st.header(text.escape(folder.name), anchor=False)
     regex = st.session_state.get("group_regex", "").strip()
     try:
         found = _survey(folder, own, regex)
     except MareyError as error:
-        st.error(words.without_folders(error, str(folder)) if own else words.plain(str(error)))
+        st.error(text.without_folders(error, str(folder)) if own else text.escape(str(error)))
         if regex:
             _ask_for_groups()
         return
@@ -102,7 +102,7 @@ def _survey(folder: Path, own: bool, regex: str) -> Survey:
     known: tuple[object, Survey] | None = st.session_state.get("survey")
     if known is not None and known[0] == key:
         return known[1]
-    with progress("Looking at every clip") as advance:
+    with progress("Scanning all clips") as advance:
         found = survey(
             folder,
             within=folder if own else None,
@@ -118,30 +118,30 @@ def _show_survey(found: Survey, folder: Path) -> None:
     usable = found.usable
     with st.container(horizontal=True):
         st.metric("classes", len(usable), border=True, width=170)
-        st.metric("clips that can be used", sum(usable.values()), border=True, width=230)
+        st.metric("usable clips", sum(usable.values()), border=True, width=230)
         st.metric("groups", len(manifest.groups), border=True, width=170, help="people, or source videos")
-        st.metric("cannot be used", len(found.faults), border=True, width=190)
-    words.lead(manifest.grouping)
+        st.metric("unusable files", len(found.faults), border=True, width=190)
+    text.lead(manifest.grouping)
     for note in manifest.notes:
-        st.caption(words.plain(note))
+        st.caption(text.escape(note))
     rows = [{"class": label, "clips": count} for label, count in usable.items()]
     most = max(usable.values(), default=1) or 1
     column = st.column_config.ProgressColumn(format="%d", min_value=0, max_value=most)
     st.dataframe(rows, column_config={"clips": column}, hide_index=True, width=520)
     if found.faults:
-        with st.expander(f"Why {len(found.faults)} cannot be used"):
+        with st.expander(f"Reasons of the {phrases.count(len(found.faults), 'unusable file')}"):
             for row in found.faults[:_SHOWN_FAULTS]:
                 name = Path(row.name).relative_to(folder) if Path(row.name).is_relative_to(folder) else row.name
-                st.markdown(f"**{words.plain(str(name))}**: {words.plain(row.detail)} (`{row.reason}`)")
+                st.markdown(f"**{text.escape(str(name))}**: {text.escape(row.detail)} (`{row.reason}`)")
             if len(found.faults) > _SHOWN_FAULTS:
                 st.caption(f"and {len(found.faults) - _SHOWN_FAULTS} more")
 
 
 def _ask_for_groups() -> None:
-    with st.expander("Who is in the clips?"):
+    with st.expander("Groups: who is in the clips?"):
         st.markdown(
-            "A model that is tested on people it was trained on looks better than it is. Say how a file's path "
-            "names the person or the source video: the first pair of parentheses is the group."
+            "A model that is tested on people from its training set looks better than it is. Enter a regular "
+            "expression whose first group finds the person or the source video in the path of a file."
         )
         st.text_input("Regular expression", placeholder=r"(\w+)_\d+", key="group_regex")
 
@@ -151,22 +151,22 @@ def _order(found: Survey, folder: Path, settings: Settings) -> None:
         waiting = Corrections(settings.corrections).clips()
     except DatasetError as error:
         waiting = ()
-        st.warning(words.plain(str(error)))
+        st.warning(text.escape(str(error)))
     names = recipe_names()
     with st.form("order"):
         left, right = st.columns(2)
         name = left.text_input("Name of the model", value=safe_name(folder.name), max_chars=60)
-        tested = right.selectbox("Test it on", list(_TESTS), help="A group is tested by a model that never saw it.")
+        tested = right.selectbox("Test on", list(_TESTS), help="No group is in both the training and the test part.")
         recipe = left.selectbox("Recipe", names, index=names.index("default"))
-        added = bool(waiting) and right.checkbox(f"Add {_counted(len(waiting), 'corrected clip')}", value=True)
+        added = bool(waiting) and right.checkbox(f"Add {phrases.count(len(waiting), 'corrected clip')}", value=True)
         with st.expander("Change the recipe"):
-            text = st.text_area(
+            typed = st.text_area(
                 "One change a line", placeholder="training.epochs=100\nviews.mirrored=none", key="changes", height=150
             )
         sent = st.form_submit_button("Train", type="primary")
     if not sent:
         return
-    changes = tuple(line.strip() for line in text.splitlines() if line.strip())
+    changes = tuple(line.strip() for line in typed.splitlines() if line.strip())
     try:
         load_recipe(recipe, changes=changes)
         busy = running(find_jobs(settings.jobs))
@@ -175,20 +175,16 @@ def _order(found: Survey, folder: Path, settings: Settings) -> None:
         job = new_job(settings.jobs, safe_name(name))
         manifest, exclude = write_set(found, waiting if added else (), job.folder)
         out = new_folder(settings.models, job.name)
-        job.give(Order(manifest, out, recipe, changes, _TESTS[tested], exclude))
+        job.write_order(Order(manifest, out, recipe, changes, _TESTS[tested], exclude))
         job.start()
     except (MareyError, OSError) as error:
-        st.error(words.plain(words.sentence(error)))
+        st.error(text.escape(text.message(error)))
         return
     st.rerun()
 
 
-def _counted(number: int, noun: str) -> str:
-    return f"{number} {noun if number == 1 else noun + 's'}"
-
-
 def _watch(job: Job, settings: Settings) -> None:
-    """How far a training is; it asks again each second while it runs."""
+    """Show the state of a training; it is read again each second while it runs."""
     running_now = job.state().kind in ("waiting", "running")
 
     @st.fragment(run_every=1.0 if running_now else None)
@@ -203,15 +199,15 @@ def _watch(job: Job, settings: Settings) -> None:
 
 
 def _show_running(job: Job, state: State, settings: Settings) -> None:
-    st.subheader(f"Training {words.plain(job.name)}", anchor=False)
+    st.subheader(f"Training {text.escape(job.name)}", anchor=False)
     order = job.order()
     done, total = state.done, state.total
     if state.stage == "training":
         done, total = trainings_done(order), _trainings(order, state.total)
     count = f": {min(done, total)} of {total}" if total else ""
-    st.progress(min(1.0, done / total) if total else 0.0, text=words.plain(f"{state.stage}{count} {state.note}"))
-    for sentence in state.sentences[-4:]:
-        st.caption(words.plain(sentence))
+    st.progress(min(1.0, done / total) if total else 0.0, text=text.escape(f"{state.stage}{count} {state.note}"))
+    for message in state.messages[-4:]:
+        st.caption(text.escape(message))
     if st.button("Stop", key=f"stop-{job.name}"):
         job.stop()
 
@@ -224,39 +220,39 @@ def _trainings(order: Order, stages: int) -> int:
 
 def _show_done(job: Job, state: State, settings: Settings) -> None:
     order = job.order()
-    st.subheader(f"{words.plain(job.name)} is ready", anchor=False)
+    st.subheader(f"{text.escape(job.name)} is ready", anchor=False)
     try:
         metrics = json.loads((order.out / "metrics.json").read_text(encoding="utf-8"))
         low, high = metrics["accuracy_interval"] or (None, None)
         span = "" if low is None else f" ({low:.2f} to {high:.2f})"
-        st.markdown(f"**{metrics['accuracy']:.2f}**{span} of {metrics['clips']} clips right; {metrics['protocol']}.")
+        st.markdown(f"**{metrics['accuracy']:.2f}**{span} of {metrics['clips']} clips correct; {metrics['protocol']}.")
         if metrics["leaks"]["note"]:
-            st.warning(f"This split leaks: {words.plain(metrics['leaks']['note'])}.")
+            st.warning(f"This split leaks: {text.escape(metrics['leaks']['note'])}.")
     except (OSError, ValueError, KeyError, TypeError):
-        st.caption("Its folder is not there any more.")
+        st.caption("Its folder no longer exists.")
     for note in state.notes:
-        st.caption(words.plain(note))
+        st.caption(text.escape(note))
     name = order.out.name
     pages = st.session_state["pages"]
     with st.container(horizontal=True):
         if st.button("Use it now", type="primary"):
             st.session_state["use_model"] = name
-            st.switch_page(pages["recognise"])
-        if st.button("Look at the run"):
+            st.switch_page(pages["predict"])
+        if st.button("Show the run"):
             st.session_state["look_at_run"] = name
             st.switch_page(pages["runs"])
         _dismiss(job)
 
 
 def _show_stopped(job: Job, state: State, settings: Settings) -> None:
-    st.subheader(f"{words.plain(job.name)} was stopped", anchor=False)
-    st.caption("What was finished is kept.")
-    _again(job, "Go on", settings)
+    st.subheader(f"{text.escape(job.name)} was stopped", anchor=False)
+    st.caption("Finished parts are kept.")
+    _again(job, "Resume", settings)
 
 
 def _show_failed(job: Job, state: State, settings: Settings) -> None:
-    st.subheader(f"{words.plain(job.name)} failed", anchor=False)
-    st.error(words.plain(state.message))
+    st.subheader(f"{text.escape(job.name)} failed", anchor=False)
+    st.error(text.escape(state.error))
     _again(job, "Try again", settings)
 
 

@@ -24,21 +24,21 @@ def ended(state: State) -> bool:
 
 
 def order(job: Job, data: Path, tmp_path: Path, changes: list[str]) -> Job:
-    job.give(Order(data, tmp_path / "runs" / job.name, changes=tuple(changes)))
+    job.write_order(Order(data, tmp_path / "runs" / job.name, changes=tuple(changes)))
     return job
 
 
 @pytest.mark.long
-def test_a_training_runs_beside_the_page_and_can_be_stopped_and_gone_on_with(
+def test_a_job_runs_in_its_own_process_and_can_be_stopped_and_resumed(
     small_set: Path, small_changes: list[str], tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     for name, value in held_while(tmp_path / "held", at="person04_boxing_d1_uncomp.mp4").items():
         monkeypatch.setenv(name, value)
     job = order(new_job(tmp_path / "jobs", "clips"), small_set, tmp_path, small_changes)
     job.start()
-    with pytest.raises(UsageError, match="at work already"):
+    with pytest.raises(UsageError, match="already running"):
         job.start()
-    wait_for(job, lambda state: bool(state.sentences))
+    wait_for(job, lambda state: bool(state.messages))
     assert running(find_jobs(tmp_path / "jobs")) is not None
     job.stop()
     (tmp_path / "held" / "hold").unlink()
@@ -54,29 +54,29 @@ def test_a_training_runs_beside_the_page_and_can_be_stopped_and_gone_on_with(
 
 
 @pytest.mark.long
-def test_a_training_that_cannot_be_says_why(tmp_path: Path) -> None:
+def test_a_job_that_fails_says_why(tmp_path: Path) -> None:
     (tmp_path / "clips" / "walking").mkdir(parents=True)
     job = order(new_job(tmp_path / "jobs", "clips"), tmp_path / "clips", tmp_path, [])
     job.start()
     state = wait_for(job, ended)
     assert state.kind == "failed"
-    assert "no videos" in state.message
+    assert "no videos" in state.error
 
 
-def test_a_job_whose_process_is_gone_is_stopped(tmp_path: Path) -> None:
+def test_a_job_without_its_process_is_stopped(tmp_path: Path) -> None:
     job = new_job(tmp_path, "clips")
     job.write(State("running", stage="training", done=1, total=2))
     assert job.state().kind == "stopped"
     assert job.state().stage == "training"
 
 
-def test_a_damaged_state_is_that_of_a_stopped_job(tmp_path: Path) -> None:
+def test_a_job_with_a_damaged_state_is_stopped(tmp_path: Path) -> None:
     job = new_job(tmp_path, "clips")
     (job.folder / "state.json").write_text('{"kind": "run', encoding="utf-8")
     assert job.state() == State("stopped")
 
 
-def test_jobs_of_one_name_have_folders_of_their_own_and_closed_ones_are_not_shown(tmp_path: Path) -> None:
+def test_jobs_of_one_name_get_different_folders_and_closed_ones_are_hidden(tmp_path: Path) -> None:
     jobs = [order(new_job(tmp_path, "clips"), tmp_path, tmp_path, ["seed=1"]) for _ in range(2)]
     assert {job.name for job in find_jobs(tmp_path)} == {"clips", "clips-2"}
     assert jobs[1].order() == Order(tmp_path, tmp_path / "runs" / "clips-2", changes=("seed=1",))

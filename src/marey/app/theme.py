@@ -1,4 +1,4 @@
-"""How the page looks: one theme in a light and a dark form, and the few rules that a theme cannot say."""
+"""Theme of the page, light and dark, and a style sheet for what a theme cannot set."""
 
 from __future__ import annotations
 
@@ -29,9 +29,9 @@ THEME: Final = {
     "theme.headingFontSizes": '["2rem","1.5rem","1.2rem","1.1rem","1rem","1rem"]',
     "theme.showWidgetBorder": "true",
 }
-"""Options of Streamlit, by their full names."""
+"""Options of Streamlit."""
 
-RULES: Final = """
+CSS: Final = """
 .stMainBlockContainer { max-width: 72rem; padding-top: 4.5rem; }
 [data-testid="stVideo"] { max-height: 62vh; object-fit: contain; border-radius: 8px; }
 [data-testid="stImage"] img { border-radius: 8px; }

@@ -1,4 +1,4 @@
-"""The page that recognises: a clip comes in, the answer is seen on it."""
+"""Page \"Predict\": the user brings clips, the page shows the predictions."""
 
 from __future__ import annotations
 
@@ -9,12 +9,12 @@ from typing import BinaryIO, Final
 
 import streamlit as st
 
-from marey.app import charts, words
+from marey.app import charts, text
 from marey.app.components import recorder
-from marey.app.finding import read, show_finding
-from marey.app.library import Entry, find_entries
+from marey.app.result_view import read, show_result
+from marey.app.runs_index import Entry, find_runs
 from marey.app.settings import Settings
-from marey.app.storage import keep, typed_path
+from marey.app.storage import save_upload, typed_path
 from marey.data import Clip
 from marey.errors import MareyError, UsageError
 from marey.evaluation import read_predictions
@@ -24,51 +24,51 @@ _MOST_EXAMPLES: Final = 200
 
 
 @dataclass(frozen=True, slots=True)
-class Given:
-    """A clip that somebody brought, and what they call it."""
+class Input:
+    """A clip that a user brought, and its name on their machine."""
 
     clip: Clip
     name: str
 
 
 def page() -> None:
-    """Show it."""
+    """Show the page."""
     settings = Settings.from_environment()
-    entries = [entry for entry in find_entries(settings.models) if entry.has_model]
-    st.title("What happens in this clip?")
+    entries = [entry for entry in find_runs(settings.models) if entry.has_model]
+    st.title("Predict the action in a clip")
     if not entries:
-        _no_model(settings)
+        _show_no_model(settings)
         return
     entry = _choose_model(entries)
-    _bring(entry, settings)
-    given: list[Given] = st.session_state.get("given", [])
+    _inputs(entry, settings)
+    given: list[Input] = st.session_state.get("given", [])
     if not given:
         return
     st.divider()
     chosen = given[0] if len(given) == 1 else _choose_clip(given, entry)
     if chosen is not None:
-        show_finding(chosen.clip, chosen.name, entry, settings)
+        show_result(chosen.clip, chosen.name, entry, settings)
 
 
-def _no_model(settings: Settings) -> None:
+def _show_no_model(settings: Settings) -> None:
     where = f" in {settings.models}" if settings.local else ""
-    words.lead(f"There is no trained model{where} yet.")
-    st.page_link(st.session_state["pages"]["teach"], label="Teach one from a folder of clips")
-    st.markdown("Or let marey make everything once, from drawn clips, in a terminal:")
+    text.lead(f"There is no trained model{where} yet.")
+    st.page_link(st.session_state["pages"]["train"], label="Train one from a folder of clips")
+    st.markdown("Or run the demo in a terminal; it draws its own clips:")
     st.code("marey demo", language="bash")
 
 
 def _choose_model(entries: list[Entry]) -> Entry:
     by_name = {entry.name: entry for entry in entries}
-    wanted = st.session_state.pop("use_model", None)
-    if wanted in by_name:
-        st.session_state["model"] = wanted
+    selected = st.session_state.pop("use_model", None)
+    if selected in by_name:
+        st.session_state["model"] = selected
     elif st.session_state.get("model") not in by_name:
         st.session_state["model"] = entries[0].name
     return by_name[st.selectbox("Model", list(by_name), key="model", width=420)]
 
 
-def _bring(entry: Entry, settings: Settings) -> None:
+def _inputs(entry: Entry, settings: Settings) -> None:
     names = ["Video file", "Camera", "Example", *(["File on this machine"] if settings.local else [])]
     tabs = st.tabs(names)
     with tabs[0]:
@@ -90,15 +90,15 @@ def _bring(entry: Entry, settings: Settings) -> None:
                 _open(path)
 
 
-def _open(text: str) -> None:
+def _open(typed: str) -> None:
     st.session_state["given"] = []
     try:
-        file = typed_path(text)
+        file = typed_path(typed)
         if not file.exists():
             raise UsageError(f"there is no file {file}: check the spelling")
-        st.session_state["given"] = [Given(Clip(file), file.name or str(file))]
+        st.session_state["given"] = [Input(Clip(file), file.name or str(file))]
     except (UsageError, OSError) as error:
-        st.error(words.plain(words.sentence(error)))
+        st.error(text.escape(text.message(error)))
 
 
 def _uploaded(settings: Settings) -> None:
@@ -112,21 +112,23 @@ def _recorded(data: bytes, name: str, settings: Settings) -> None:
 def _keep(files: list[tuple[BinaryIO, str]], settings: Settings) -> None:
     st.session_state["given"] = []
     try:
-        st.session_state["given"] = [Given(Clip(keep(file, name, settings.uploads)), name) for file, name in files]
-    except OSError as error:  # a full disk, for one
-        st.error(words.plain(words.sentence(error)))
+        st.session_state["given"] = [
+            Input(Clip(save_upload(file, name, settings.uploads)), name) for file, name in files
+        ]
+    except OSError as error:  # such as a full disk
+        st.error(text.escape(text.message(error)))
 
 
 def _examples(entry: Entry) -> None:
     examples = _tested_on(entry) if entry.has_results else []
     if not examples:
-        words.lead("The clips that this model was tested on are not here.")
+        text.lead("The test clips of this model are not on this machine.")
         return
-    by_name: dict[str, Given] = {}
+    by_name: dict[str, Input] = {}
     for given in examples:
         by_name.setdefault(f"{given.clip.label}: {given.name}", given)
     chosen = st.selectbox(
-        "A clip that this model was tested on", list(by_name), index=None, placeholder="choose one", key="example"
+        "A test clip of this model", list(by_name), index=None, placeholder="select one", key="example"
     )
     if chosen is not None and st.session_state.get("example_shown") != (entry.name, chosen):
         st.session_state["example_shown"] = (entry.name, chosen)
@@ -134,12 +136,12 @@ def _examples(entry: Entry) -> None:
 
 
 @st.cache_data(max_entries=16, show_spinner=False)
-def _rows(path: str, changed: float) -> list[Given]:
+def _rows(path: str, changed: float) -> list[Input]:
     _, rows = read_predictions(path)
-    return [Given(clip_of(row.clip, row.path, row.label, row.group), Path(row.path).name) for row in rows]
+    return [Input(clip_of(row.clip, row.path, row.label, row.group), Path(row.path).name) for row in rows]
 
 
-def _tested_on(entry: Entry) -> list[Given]:
+def _tested_on(entry: Entry) -> list[Input]:
     try:
         rows = _rows(str(entry.folder / "predictions.csv"), entry.changed)
     except MareyError:
@@ -148,20 +150,20 @@ def _tested_on(entry: Entry) -> list[Given]:
 
 
 def clip_of(name: str, path: str, label: str | None, group: str | None) -> Clip:
-    """The clip of a row of predictions: its span stands at the end of its name."""
+    """Return the clip of a row of predictions.csv; its span is the end of its name."""
     start, _, end = name.removeprefix(path).removeprefix("@").partition("-")
     return Clip(Path(path), label, group, float(start) if start else None, float(end) if end else None)
 
 
-def _choose_clip(given: list[Given], entry: Entry) -> Given | None:
+def _choose_clip(given: list[Input], entry: Entry) -> Input | None:
     rows = []
-    with st.spinner(f"Reading {len(given)} clips"):
+    with st.spinner(f"Predicting {len(given)} clips"):
         for one in given:
             try:
                 label, share = read(entry, one.clip).top[0]
-                rows.append({"clip": one.name, "label": label, **charts.confidence_cells(share), "why not": ""})
+                rows.append({"clip": one.name, "label": label, **charts.confidence_cells(share), "error": ""})
             except MareyError as error:
                 why = str(getattr(error, "detail", error))
-                rows.append({"clip": one.name, "label": "", **charts.confidence_cells(None), "why not": why})
+                rows.append({"clip": one.name, "label": "", **charts.confidence_cells(None), "error": why})
     st.dataframe(rows, column_config=charts.confidence_columns(), hide_index=True)
-    return st.selectbox("Look at", given, format_func=lambda one: one.name)
+    return st.selectbox("Show", given, format_func=lambda one: one.name)

@@ -5,8 +5,8 @@ import base64
 import pytest
 
 from marey.app.components import decode_recording
-from marey.app.recognise import clip_of
-from marey.app.words import fault, plain
+from marey.app.predict_page import clip_of
+from marey.app.text import escape, fault
 from marey.errors import VideoError
 
 
@@ -14,8 +14,8 @@ from marey.errors import VideoError
     "text",
     ["![x](http://evil/x.png)", "<img src=x>", "# a", ":red[a]", "$x$", "a_b_c", "`x`", "[a](javascript:b)", "1. a"],
 )
-def test_no_sign_of_markdown_is_left_alone(text: str) -> None:
-    escaped = plain(text)
+def test_all_signs_of_markdown_are_escaped(text: str) -> None:
+    escaped = escape(text)
     signs = [sign for place, sign in enumerate(escaped) if sign in "![](<>#:$_`*" and escaped[place - 1] != "\\"]
     assert not signs
     assert escaped.replace("\\", "") == text
@@ -23,18 +23,18 @@ def test_no_sign_of_markdown_is_left_alone(text: str) -> None:
 
 def test_a_fault_names_the_file_as_its_owner_does() -> None:
     error = VideoError("/data/uploads/0123.mp4", "not_video", "no video format starts like this file")
-    said = fault(error, "notes.mp4")
-    assert said.startswith("**notes\\.mp4** cannot be used: it is not a video.")
-    assert "uploads" not in said
+    shown = fault(error, "notes.mp4")
+    assert shown.startswith("**notes\\.mp4** cannot be used: it is not a video.")
+    assert "uploads" not in shown
 
 
 def test_a_recording_is_decoded() -> None:
-    value = {"type": "video/webm;codecs=vp9", "data": base64.b64encode(b"film").decode()}
-    assert decode_recording(value) == (b"film", "recording.webm")
+    value = {"type": "video/webm;codecs=vp9", "data": base64.b64encode(b"video").decode()}
+    assert decode_recording(value) == (b"video", "recording.webm")
 
 
 @pytest.mark.parametrize("value", [None, "x", {}, {"data": 1}, {"data": "not base64!"}, {"data": "A" * (100 << 20)}])
-def test_what_is_no_recording_is_none(value: object) -> None:
+def test_an_invalid_recording_is_none(value: object) -> None:
     assert decode_recording(value) is None
 
 
