@@ -12,9 +12,9 @@ from typing import Final
 
 from marey.data import Clip, content_hash
 from marey.encoders import FeatureCache
+from marey.evaluation import Cost
 from marey.models import ActionModel, load_model
 from marey.prediction import Predictor
-from marey.reports import Cost
 from marey.training import load_recipe
 from marey.verbs.models import count_recipe
 from marey.whole_file import write_whole
