@@ -13,12 +13,12 @@ from typing import Final
 
 import torch
 
+from marey.commands import train
+from marey.commands.quantise import quantise
 from marey.data.figures import make
 from marey.encoders import load_encoder
 from marey.errors import UsageError
 from marey.training import load_recipe
-from marey.verbs import train
-from marey.verbs.quantise import quantise
 from measure import Line, Setting, cache_in
 
 _LONGEST: Final = 3600.0  # s: what would take longer is left out

@@ -25,7 +25,7 @@ STATED: dict[str, list[str]] = tomllib.loads((PROJECT / "pyproject.toml").read_t
 
 
 def test_every_extra_of_users_has_a_purpose() -> None:
-    assert set(EXTRAS) == set(PURPOSE) == STATED.keys() - {"dev", "bench"}
+    assert set(EXTRAS) == set(PURPOSE) == STATED.keys() - {"bench", "dev", "docs"}
 
 
 def test_the_readme_has_the_line_of_every_extra() -> None:
@@ -98,7 +98,7 @@ def test_no_text_of_the_project_asks_pip_for_marey_by_name() -> None:
 
 NEEDS = {
     "import marey.client": "serve",
-    "from marey import verbs; verbs.serve(['x'])": "serve",
+    "from marey.service.command import serve; serve(['x'])": "serve",
     "from marey.training import tune; tune._optuna()": "tune",
     "from marey.encoders import onnxruntime_engine as e; e._open(b'', 1)": "fast",
     "from marey.encoders import openvino_engine as e; e.core()": "fast",

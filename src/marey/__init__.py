@@ -1,6 +1,6 @@
 """marey: from a folder of clips to an action model one can trust.
 
-The verbs of the command line are functions here (those of `marey data` in `marey.verbs.data`); what they are made
+The verbs of the command line are functions here (those of `marey data` in `marey.commands.data`); what they are made
 of lies in the rooms, `marey.video` to `marey.reports`.
 """
 
@@ -12,8 +12,8 @@ from typing import TYPE_CHECKING, Any, Final
 from marey.version import __version__
 
 if TYPE_CHECKING:
+    from marey.commands import compare, demo, doctor, evaluate, extract, list_models, predict, quantise, train, tune
     from marey.prediction import Predictor
-    from marey.verbs import compare, demo, doctor, evaluate, extract, list_models, predict, quantise, train, tune
 
 __all__ = [
     "Predictor",
@@ -30,7 +30,7 @@ __all__ = [
     "tune",
 ]
 
-_ROOMS: Final = dict.fromkeys(__all__, "marey.verbs") | {"Predictor": "marey.prediction"}
+_ROOMS: Final = dict.fromkeys(__all__, "marey.commands") | {"Predictor": "marey.prediction"}
 
 
 def __getattr__(name: str) -> Any:

@@ -11,9 +11,11 @@ from typing import Any
 
 import typer
 
-from marey import __version__, verbs
+from marey import __version__, commands
+from marey.app.command import app as app_command
 from marey.cli.command import command
 from marey.errors import MareyError
+from marey.service.command import serve
 
 app = typer.Typer(
     help="Recognise human actions in video: from a folder of clips to a model one can trust.",
@@ -24,27 +26,27 @@ app = typer.Typer(
 data = typer.Typer(help="List, get, make, import, export, scan and split data sets.", no_args_is_help=True)
 
 _VERBS: dict[str, Callable[..., Any]] = {
-    "train": verbs.train,
-    "evaluate": verbs.evaluate,
-    "predict": verbs.predict,
-    "compare": verbs.compare,
-    "tune": verbs.tune,
-    "quantise": verbs.quantise,
-    "models": verbs.list_models,
-    "app": verbs.app,
-    "serve": verbs.serve,
-    "extract": verbs.extract,
-    "doctor": verbs.doctor,
-    "demo": verbs.demo,
+    "train": commands.train,
+    "evaluate": commands.evaluate,
+    "predict": commands.predict,
+    "compare": commands.compare,
+    "tune": commands.tune,
+    "quantise": commands.quantise,
+    "models": commands.list_models,
+    "app": app_command,
+    "serve": serve,
+    "extract": commands.extract,
+    "doctor": commands.doctor,
+    "demo": commands.demo,
 }
 _DATA_VERBS: dict[str, Callable[..., Any]] = {
-    "list": verbs.data.list_data,
-    "get": verbs.data.get,
-    "make": verbs.data.make,
-    "import": verbs.exchange.import_data,
-    "export": verbs.exchange.export,
-    "scan": verbs.data.scan,
-    "split": verbs.data.split,
+    "list": commands.data.list_data,
+    "get": commands.data.get,
+    "make": commands.data.make,
+    "import": commands.exchange.import_data,
+    "export": commands.exchange.export,
+    "scan": commands.data.scan,
+    "split": commands.data.split,
 }
 for name, verb in _VERBS.items():
     app.command(name)(command(verb))

@@ -24,21 +24,21 @@ from rich.progress import (
 from rich.table import Table
 from rich.text import Text
 
-from marey.verbs.app import Served
-from marey.verbs.compare import Comparison
-from marey.verbs.data import DataSet, NamedDataSets, Scan
-from marey.verbs.demo import Demonstration
-from marey.verbs.doctor import Health
-from marey.verbs.exchange import Exported
-from marey.verbs.extract import Extraction
-from marey.verbs.live import LivePredictions
-from marey.verbs.models import ModelRow, ModelTable
-from marey.verbs.predict import Predictions, Timelines
-from marey.verbs.quantise import Quantised
-from marey.verbs.reporter import SILENT, Reporter, Stage
-from marey.verbs.serve import Serving
-from marey.verbs.tune import Tuning
-from marey.verbs.untrimmed import UntrimmedResult
+from marey.app.command import Served
+from marey.commands.compare import Comparison
+from marey.commands.data import DataSet, NamedDataSets, Scan
+from marey.commands.demo import Demonstration
+from marey.commands.doctor import Health
+from marey.commands.exchange import Exported
+from marey.commands.extract import Extraction
+from marey.commands.models import ModelRow, ModelTable
+from marey.commands.predict import Predictions, Timelines
+from marey.commands.quantise import Quantised
+from marey.commands.steps.live import LivePredictions
+from marey.commands.steps.untrimmed import UntrimmedResult
+from marey.commands.tune import Tuning
+from marey.progress import SILENT, Reporter, Stage
+from marey.service.command import Serving
 
 
 class _RateColumn(ProgressColumn):
@@ -325,7 +325,7 @@ class Screen:
 
     @show.register
     def _(self, answer: Served) -> None:
-        self._print(f"the page at {answer.address} is closed")
+        self._print(f"the page at {answer.url} is closed")
 
     @show.register
     def _(self, answer: Serving) -> None:

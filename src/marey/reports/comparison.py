@@ -13,7 +13,7 @@ from rich.table import Table
 from rich.text import Text
 
 from marey.evaluation import Cost, Difference, Pooled
-from marey.reports import sentences
+from marey.reports import phrases
 from marey.reports.comparison_plot import Mark, plot_comparison
 from marey.reports.page import embedded, environment
 from marey.whole_file import whole_file, write_whole
@@ -156,8 +156,8 @@ def comparison_table(entries: Sequence[Entry]) -> Table:
         rate = cost.clips_per_second if cost is not None else None
         table.add_row(
             Text(entry.recipe),
-            Text(f"{sentences.share(pooled.accuracy, 3)} {sentences.span(pooled.interval.accuracy)}"),
-            Text(f"{sentences.share(pooled.macro_f1, 3)} {sentences.span(pooled.interval.macro_f1)}"),
+            Text(f"{phrases.share(pooled.accuracy, 3)} {phrases.span(pooled.interval.accuracy)}"),
+            Text(f"{phrases.share(pooled.macro_f1, 3)} {phrases.span(pooled.interval.macro_f1)}"),
             signed(-behind.accuracy, 3) if behind is not None and behind.accuracy is not None else "",
             Text(f"{entry.p:.2g}", style="bold" if entry.p < SURE else "") if entry.p is not None else "",
             short(cost.trained if cost is not None else None),
@@ -228,7 +228,7 @@ def _mark(entry: Entry) -> Mark:
 
 
 def _describe(ran: Sequence[Entry]) -> str:
-    parts = [f"{entry.recipe} {sentences.share(entry.pooled.accuracy)}" for entry in ran if entry.pooled is not None]
+    parts = [f"{entry.recipe} {phrases.share(entry.pooled.accuracy)}" for entry in ran if entry.pooled is not None]
     return f"Accuracy with intervals against floating-point operations a clip: {', '.join(parts)}."
 
 

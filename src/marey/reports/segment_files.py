@@ -19,8 +19,8 @@ from marey.errors import UsageError
 from marey.prediction import Timeline
 from marey.reports import style
 from marey.reports.chronophotograph import plate
-from marey.reports.confidence import confidence_text
-from marey.reports.picture_files import label_name, reduced_size, save_picture, time_name
+from marey.reports.image_io import label_name, reduced_size, save_picture, time_name
+from marey.reports.phrases import confidence_text
 from marey.video import Limits, decode
 from marey.whole_file import whole_folder, write_whole
 

@@ -14,7 +14,7 @@ from rich.text import Text
 
 from marey.evaluation import F1_AT, TIOU, PlayedVideo, SegmentScores, UntrimmedEvaluation
 from marey.prediction import Timeline
-from marey.reports import sentences
+from marey.reports import phrases
 from marey.reports.page import Picture, embedded, environment
 from marey.reports.style import clock_text
 from marey.reports.timeline_plot import plot_timeline
@@ -87,8 +87,8 @@ def write_untrimmed(
 def untrimmed_answer(evaluation: UntrimmedEvaluation) -> str:
     """The result in one sentence: "F1@50 0.91 [0.85, 0.96] over 64 segments in 9 videos, ..."."""
     scores = evaluation.scores
-    value = f"F1@50 {sentences.share(scores.f1[50])} {sentences.span(scores.interval.f1)}".strip()
-    what = f"{sentences.count(scores.segments, 'segment')} in {sentences.count(len(scores.videos), 'video')}"
+    value = f"F1@50 {phrases.share(scores.f1[50])} {phrases.span(scores.interval.f1)}".strip()
+    what = f"{phrases.count(scores.segments, 'segment')} in {phrases.count(len(scores.videos), 'video')}"
     return f"{value} over {what}, {evaluation.protocol}"
 
 
@@ -100,7 +100,7 @@ def untrimmed_table(evaluation: UntrimmedEvaluation) -> Table:
     table.add_column("value", justify="right")
     table.add_column(f"{scores.interval.level:.0%} interval")
     for name, value, ends, _ in numbers(scores):
-        table.add_row(name, sentences.share(value, 3), sentences.span(ends, 3))
+        table.add_row(name, phrases.share(value, 3), phrases.span(ends, 3))
         if evaluation.leak and name == "F1@50":
             table.add_row("", "", Text(f"leak: {evaluation.leak}", style="bold red"))
     table.add_row("segments, true and found", f"{scores.segments:,} and {scores.found:,}", "")
@@ -146,17 +146,17 @@ def remarks(evaluation: UntrimmedEvaluation) -> list[str]:
     """What one should know before believing the answer, a sentence each."""
     scores = evaluation.scores
     span = scores.interval
-    said = [f"Always saying the most frequent thing would be right in {sentences.share(scores.majority)} of the time."]
+    said = [f"Always saying the most frequent thing would be right in {phrases.share(scores.majority)} of the time."]
     if scores.unlabelled:
-        said.append(f"In {sentences.share(scores.unlabelled)} of the time there is none of the classes.")
-    said += sentences.about_intervals(span, there=span.f1 is not None)
+        said.append(f"In {phrases.share(scores.unlabelled)} of the time there is none of the classes.")
+    said += phrases.about_intervals(span, there=span.f1 is not None)
     if span.unit == "videos":
         said.append("No groups are known. If several videos show one person, the intervals are too narrow.")
     if scores.found > 1.5 * scores.segments:
         said.append("Many more segments are found than there are: a longer min_duration or smooth may join them.")
     value, label = min(((f1, row.label) for row in scores.classes if (f1 := row.f1[50]) is not None), default=(1.0, ""))
     if value < 1:
-        said.append(f"The weakest class is “{label}” with an F1@50 of {sentences.share(value)}.")
+        said.append(f"The weakest class is “{label}” with an F1@50 of {phrases.share(value)}.")
     return [*said, *evaluation.notes]
 
 
@@ -166,7 +166,7 @@ def _picture(video: PlayedVideo, timeline: Timeline, path: Path) -> Picture:
         or "nothing"
     )
     more = f" and {len(video.found) - 6} more" if len(video.found) > 6 else ""
-    alt = f"Timeline of {video.name}. Found: {found}{more}. True: {sentences.count(len(video.truth), 'segment')}."
+    alt = f"Timeline of {video.name}. Found: {found}{more}. True: {phrases.count(len(video.truth), 'segment')}."
     return embedded(plot_timeline(timeline, truth=video.truth), path, alt)
 
 
