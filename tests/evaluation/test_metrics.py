@@ -62,3 +62,7 @@ def test_rows_of_a_file_without_a_metric_leave_it_out() -> None:
 def test_the_text_of_metrics_is_short() -> None:
     text = repr(evaluation().metrics)
     assert re.fullmatch(r"Metrics\(accuracy=0.500, macro_f1=0.\d+, ece=0.\d+, clips=4, failed=1, leak=False\)", text)
+
+
+def test_the_text_of_an_evaluation_is_short_and_counts_leaks_and_notes() -> None:
+    assert repr(evaluation()) == ("Evaluation(protocol='one split', clips=4, failed=1, labels=3, leaks=0, notes=0)")

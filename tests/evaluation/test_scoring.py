@@ -8,7 +8,7 @@ import pytest
 
 from marey.data import Leak
 from marey.errors import DatasetError
-from marey.evaluation import Evaluation, Row, leak_sentence, write_metrics
+from marey.evaluation import Evaluation, Row, leak_warning, write_metrics
 
 ABC = ("a", "b", "c")
 
@@ -53,8 +53,8 @@ def test_the_metrics_of_five_clips_are_those_computed_by_hand() -> None:
     assert metrics.macro_f1 == pytest.approx((1 / 2 + 2 / 3) / 3)
     assert metrics.nll == pytest.approx(-math.log(0.8 * 0.3 * 0.7 * 0.2) / 4)
     assert metrics.ece == pytest.approx((0.2 + 0.6 + 0.3 + 0.5) / 4)  # each clip alone in its bin
-    assert metrics.chance == pytest.approx(1 / 3)
-    assert metrics.majority == pytest.approx(2 / 5)
+    assert metrics.chance_level == pytest.approx(1 / 3)
+    assert metrics.majority_baseline == pytest.approx(2 / 5)
 
 
 def test_a_failed_clip_counts_as_wrong_and_has_a_column_of_its_own() -> None:
@@ -94,7 +94,7 @@ def test_equal_probabilities_give_the_first_label_everywhere() -> None:
     assert evaluation.metrics.top_k == {1: 0.0, 2: 1.0}
 
 
-def test_the_most_confident_mistakes_come_surest_first_and_without_failed_clips() -> None:
+def test_the_most_confident_mistakes_come_first_and_without_failed_clips() -> None:
     assert [wrong.clip for wrong in evaluate(*SMALL).most_confident_mistakes(5)] == ["2", "4"]
     assert [wrong.clip for wrong in evaluate(*SMALL).most_confident_mistakes(1)] == ["2"]
 
@@ -111,7 +111,7 @@ def test_metrics_json_is_the_same_twice_and_holds_no_invalid_number(tmp_path: Pa
     assert read["accuracy_interval"] == list(evaluate(*SMALL).metrics.interval.accuracy or ())
 
 
-def test_a_leaking_split_is_said_beside_the_number() -> None:
+def test_a_leaking_split_has_a_warning_beside_its_metrics() -> None:
     leaks = (
         Leak("group", "person02", ("a.avi",), ("b.avi",)),
         Leak("group", "person01", ("c.avi",), ("d.avi",)),
@@ -120,8 +120,8 @@ def test_a_leaking_split_is_said_beside_the_number() -> None:
     leak = evaluate(*SMALL, leaks=leaks).metrics.as_dict()["leaks"]
     assert leak["count"] == 3
     assert leak["note"].startswith("2 groups (person01, person02) and 1 identical file are on both sides")
-    assert leak_sentence(()) is None
-    assert str(leak_sentence(leaks[:1])).startswith("1 group (person02) is on both sides")
+    assert leak_warning(()) is None
+    assert str(leak_warning(leaks[:1])).startswith("1 group (person02) is on both sides")
 
 
 def test_a_label_that_the_model_does_not_have_is_named() -> None:
@@ -135,7 +135,7 @@ def test_an_evaluation_without_clips_is_refused() -> None:
 
 
 @pytest.mark.parametrize("given", [(0.5, 0.5), (0.5, 0.6, 0.1), (float("nan"), 0.5, 0.5), (-0.5, 1.0, 0.5)], ids=str)
-def test_numbers_that_are_no_probabilities_are_refused(given: tuple[float, ...]) -> None:
+def test_numbers_that_are_not_probabilities_are_refused(given: tuple[float, ...]) -> None:
     with pytest.raises(ValueError, match="are not the probabilities of 3 labels"):
         evaluate(row("1", "a", *given))
 

@@ -62,7 +62,7 @@ def test_the_pipeline_needs_the_rate_of_frames_in_memory(pipeline: ClipPipeline)
         pipeline.decode(np.zeros((4, 8, 8, 3), np.uint8))
 
 
-def test_one_way_is_the_plain_one() -> None:
+def test_one_view_is_the_plain_one() -> None:
     assert MultiView().views == (View(),)
 
 
@@ -73,7 +73,7 @@ def test_three_crops_of_two_clips_are_six_views() -> None:
     assert {view.part for view in views} == {(0, 2), (1, 2)}
 
 
-def test_a_crop_looks_at_either_end(make_video, tmp_path: Path) -> None:  # type: ignore[no-untyped-def]
+def test_an_anchored_crop_reads_one_end_of_the_image(make_video, tmp_path: Path) -> None:  # type: ignore[no-untyped-def]
     path = make_video(tmp_path / "wide.mp4", size=(60, 160))
     whole = decode(path, [0.0], size=(60, 160)).data
     for anchor, left in (("first", 0), ("middle", 50), ("last", 100)):
@@ -83,7 +83,7 @@ def test_a_crop_looks_at_either_end(make_video, tmp_path: Path) -> None:  # type
         decode(path, [0.0], size=(60, 60), fit="crop", anchor="centre")  # type: ignore[arg-type]
 
 
-def test_a_clip_is_read_as_the_view_says(make_video, tmp_path: Path) -> None:  # type: ignore[no-untyped-def]
+def test_a_clip_is_read_at_the_part_and_the_anchor_of_its_view(make_video, tmp_path: Path) -> None:  # type: ignore[no-untyped-def]
     path = make_video(tmp_path / "wide.mp4", seconds=2.0, size=(60, 160))
     encoder = PixelEncoder(EncoderSpec(name="pixels", size=60))
     contract = encoder.contract(
@@ -93,17 +93,17 @@ def test_a_clip_is_read_as_the_view_says(make_video, tmp_path: Path) -> None:  #
         testing=MultiView(clips=2, crops=3),
     )
     late_right = read_clip(Clip(path), contract, view=View(part=(1, 2), anchor="last"))["seen"]
-    instants = contract.sampling.instants(0.0, 2.0, part=(1, 2))
-    expected = decode(path, instants, size=(60, 60), fit="crop", anchor="last", interpolation="area").data
+    timestamps = contract.sampling.instants(0.0, 2.0, part=(1, 2))
+    expected = decode(path, timestamps, size=(60, 60), fit="crop", anchor="last", interpolation="area").data
     assert torch.equal(late_right, expected)
 
 
-def test_crops_need_something_to_cut_off() -> None:
+def test_testing_crops_need_fit_crop() -> None:
     with pytest.raises(RecipeError, match="needs fit: crop"):
         load_recipe("default", changes=["testing.crops=3"])
 
 
-def test_the_views_of_a_clip_speak_with_their_mean() -> None:
+def test_mean_of_views_is_the_mean_of_their_probabilities() -> None:
     assert mean_of_views([(0.2, 0.8), (0.6, 0.4)]) == pytest.approx((0.4, 0.6))
     assert mean_of_views([(0.25, 0.75)]) == (0.25, 0.75)
 
@@ -137,7 +137,7 @@ def test_evaluation_and_prediction_average_the_same_views(
 
 
 @pytest.mark.long
-def test_frames_in_memory_are_read_in_all_ways_too(
+def test_frames_in_memory_are_read_in_all_views_too(
     small_set: Path, make_video: MakeVideo, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     monkeypatch.setenv("MAREY_CACHE", str(tmp_path / "cache"))
@@ -152,7 +152,7 @@ def test_frames_in_memory_are_read_in_all_ways_too(
 
 
 @pytest.mark.long
-def test_a_run_in_one_way_says_nothing_of_views(
+def test_a_run_with_one_view_has_no_view_accuracy(
     small_set: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     monkeypatch.setenv("MAREY_CACHE", str(tmp_path / "cache"))
@@ -166,7 +166,7 @@ def test_the_most_probable_class_comes_first_and_equal_ones_stay_in_the_models_o
     assert ranked(("a", "b", "c", "d"), shares) == (("b", 0.4), ("d", 0.4), ("a", 0.1), ("c", 0.1))
 
 
-def test_a_class_without_a_probability_is_no_order() -> None:
+def test_a_class_without_a_probability_cannot_be_ranked() -> None:
     with pytest.raises(ValueError, match="zip"):
         ranked(("a", "b"), (1.0,))
 
@@ -181,36 +181,36 @@ def names(root: Path, *sources: str | Path) -> list[str]:
     return [clip.path.relative_to(root).as_posix() for clip in find_clips(sources)]
 
 
-def test_a_file_is_taken_whatever_it_is_called_and_whether_or_not_it_is_there(tmp_path: Path) -> None:
+def test_find_clips_takes_a_named_file_whatever_its_suffix_even_if_it_is_missing(tmp_path: Path) -> None:
     touch(tmp_path / "notes.txt")
     assert names(tmp_path, tmp_path / "notes.txt", tmp_path / "none.mp4") == ["notes.txt", "none.mp4"]
 
 
-def test_a_folder_stands_for_the_videos_below_it_in_order(tmp_path: Path) -> None:
+def test_find_clips_expands_a_folder_to_the_videos_below_it_in_order(tmp_path: Path) -> None:
     for name in ("b/2.MP4", "b/1.avi", "a.mkv", "notes.txt", ".hidden.mp4"):
         touch(tmp_path / name)
     assert names(tmp_path, tmp_path) == ["a.mkv", "b/1.avi", "b/2.MP4"]
 
 
-def test_a_pattern_stands_for_the_files_that_it_matches(tmp_path: Path) -> None:
+def test_find_clips_expands_a_pattern_to_the_files_that_match(tmp_path: Path) -> None:
     for name in ("2.mp4", "1.mp4", "3.txt", "deep/er/4.mp4"):
         touch(tmp_path / name)
     assert names(tmp_path, str(tmp_path / "*.mp4")) == ["1.mp4", "2.mp4"]
     assert names(tmp_path, str(tmp_path / "**" / "*.mp4")) == ["1.mp4", "2.mp4", "deep/er/4.mp4"]
 
 
-def test_a_file_whose_name_looks_like_a_pattern_is_that_file(tmp_path: Path) -> None:
+def test_find_clips_takes_a_file_whose_name_looks_like_a_pattern(tmp_path: Path) -> None:
     touch(tmp_path / "take[1].mp4")
     touch(tmp_path / "take1.mp4")
     assert names(tmp_path, tmp_path / "take[1].mp4") == ["take[1].mp4"]
 
 
-def test_each_file_comes_once_in_the_order_in_which_it_was_named(tmp_path: Path) -> None:
+def test_find_clips_returns_each_file_once_in_the_order_of_the_sources(tmp_path: Path) -> None:
     second, first = touch(tmp_path / "b.mp4"), touch(tmp_path / "a.mp4")
     assert names(tmp_path, second, tmp_path, first) == ["b.mp4", "a.mp4"]
 
 
-def test_a_folder_without_videos_and_a_pattern_without_files_are_refused(tmp_path: Path) -> None:
+def test_find_clips_refuses_a_folder_without_videos_and_a_pattern_without_files(tmp_path: Path) -> None:
     touch(tmp_path / "notes.txt")
     with pytest.raises(DatasetError, match=r"no videos in .*ends in one of .*\.mp4"):
         find_clips([tmp_path])

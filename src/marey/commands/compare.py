@@ -262,25 +262,11 @@ def _entry(
 
 
 def _ranked(ran: dict[str, tuple[Entry, Answers]]) -> list[Entry]:
-    """The best recipe first, and how far each other one is behind it."""
-    from marey.evaluation import difference, holm
+    """Return the best recipe first, and how far each other one is behind it."""
+    from marey.evaluation import rank_recipes
 
-    def worth(name: str) -> tuple[float, float, str]:
-        pooled = ran[name][0].pooled
-        assert pooled is not None  # noqa: S101 - it ran
-        return -pooled.accuracy, -pooled.macro_f1, name
-
-    order = sorted(ran, key=worth)
-    if not order:
-        return []
-    best, *others = order
-    behind = {name: difference(ran[best][1], ran[name][1], seed=0) for name in others}
-    tested = [name for name in others if behind[name].p is not None]
-    corrected = dict(zip(tested, holm([behind[name].p or 0.0 for name in tested]), strict=True))
-    return [
-        ran[best][0],
-        *(replace(ran[name][0], behind=behind[name], p=corrected.get(name)) for name in others),
-    ]
+    recipes = {name: (entry.pooled, answers) for name, (entry, answers) in ran.items() if entry.pooled is not None}
+    return [replace(ran[place.name][0], behind=place.behind, p=place.p) for place in rank_recipes(recipes, seed=0)]
 
 
 def _protocol(protocols: Sequence[Protocol]) -> str:

@@ -35,7 +35,7 @@ class Timeline:
         probabilities: float32 (N, classes), the weighted mean of all windows around a timestamp, smoothed.
         segments: ascending and without overlap; between them it is none of the classes.
         window: seconds of a window.
-        pictures: number of images that were encoded.
+        images: number of images that were encoded.
     """
 
     source: str
@@ -45,7 +45,7 @@ class Timeline:
     probabilities: npt.NDArray[np.float32]
     segments: tuple[Segment, ...]
     window: float
-    pictures: int = 0
+    images: int = 0
 
     def __repr__(self) -> str:
         """Show source, duration and the number of segments."""
@@ -123,7 +123,7 @@ def read_timeline(
         probabilities=probabilities.astype(np.float32),
         segments=find_segments(probabilities, times, model.labels, duration=last.end, rule=rule),
         window=grid.window,
-        pictures=encoder.pictures - before,
+        images=encoder.pictures - before,
     )
 
 
@@ -150,7 +150,7 @@ def timeline_of_clip(
         probabilities=rows.astype(np.float32),
         segments=find_segments(rows, times, model.labels, duration=duration, rule=rule),
         window=duration,
-        pictures=count * len(model.config.contract.streams),
+        images=count * len(model.config.contract.streams),
     )
 
 

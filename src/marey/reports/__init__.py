@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from marey.evaluation import Cost, PlayedVideo, UntrimmedEvaluation
 from marey.reports.annotation import (
     CaptionAt,
     annotate_video,
@@ -12,7 +13,7 @@ from marey.reports.annotation import (
 )
 from marey.reports.caption import NONE, Caption, draw_caption
 from marey.reports.chronophotograph import chronophotograph, contact_sheet
-from marey.reports.comparison import SURE, Cost, Entry, TrainingTime, answer_of, comparison_table, write_comparison
+from marey.reports.comparison import SURE, Entry, TrainingTime, answer_of, comparison_table, write_comparison
 from marey.reports.image_io import save_picture
 from marey.reports.page import Plate, write_report
 from marey.reports.phrases import answer, confidence_text, frame_order, percent_text
@@ -23,8 +24,6 @@ from marey.reports.table import metrics_table
 from marey.reports.timeline_plot import plot_timeline
 from marey.reports.tuning import plot_history, plot_importances, write_tuning
 from marey.reports.untrimmed_page import (
-    PlayedVideo,
-    UntrimmedEvaluation,
     untrimmed_answer,
     untrimmed_table,
     write_untrimmed,

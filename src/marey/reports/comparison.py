@@ -13,7 +13,7 @@ from rich.table import Table
 from rich.text import Text
 
 from marey.atomic import whole_file, write_whole
-from marey.evaluation import Difference, Pooled
+from marey.evaluation import Cost, Difference, Pooled
 from marey.reports import phrases
 from marey.reports.comparison_plot import Mark, plot_comparison
 from marey.reports.page import embedded, environment
@@ -22,27 +22,6 @@ SURE: Final = 0.05
 """A corrected p-value below which a difference is called more than chance."""
 
 _STEPS: Final = ((1e12, "T"), (1e9, "G"), (1e6, "M"), (1e3, "k"))
-
-
-@dataclass(frozen=True, slots=True)
-class Cost:
-    """What a recipe costs.
-
-    Attributes:
-        trained: parameters that training changes.
-        frozen: parameters that it does not.
-        flops: floating-point operations a clip: encoder and classifier, two for each multiplication and addition.
-        clips_per_second: from file to probabilities, measured; None where it could not be.
-        measured_on: how many clips.
-        device: where.
-    """
-
-    trained: int
-    frozen: int
-    flops: int
-    clips_per_second: float | None
-    measured_on: int
-    device: str
 
 
 @dataclass(frozen=True, slots=True)

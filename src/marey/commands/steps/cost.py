@@ -14,9 +14,9 @@ from marey.atomic import write_whole
 from marey.commands.models import count_recipe
 from marey.data import Clip, content_hash
 from marey.encoders import FeatureCache
+from marey.evaluation import Cost
 from marey.models import ActionModel, load_model
 from marey.prediction import Predictor
-from marey.reports import Cost
 from marey.training import load_recipe
 
 _MEASURED: Final = 8  # clips; enough for two digits

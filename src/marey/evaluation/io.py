@@ -1,4 +1,4 @@
-"""The files of an evaluation: `predictions.csv`, a row a clip, and `metrics.json`."""
+"""Files of an evaluation: `predictions.csv`, a row a clip, and `metrics.json`."""
 
 from __future__ import annotations
 
@@ -27,14 +27,14 @@ PROBABILITY = "p_"
 
 
 def write_metrics(metrics: Metrics, path: str | Path) -> None:
-    """Writes `metrics.json`; the same metrics give the same bytes."""
+    """Write `metrics.json`; the same metrics give the same bytes."""
     text = json.dumps(metrics.as_dict(), ensure_ascii=False, allow_nan=False, indent=2)
     # a file name that is not valid text becomes a \udcXX escape, which JSON can read back
     write_whole(Path(path), text.encode("utf-8", "backslashreplace") + b"\n")
 
 
 def write_predictions(evaluation: Evaluation, path: str | Path) -> None:
-    """Writes `predictions.csv`: the columns of `COLUMNS`, then `p_<label>` for each label.
+    """Write `predictions.csv`: the columns of `COLUMNS`, then `p_<label>` for each label.
 
     Probabilities read back to the last bit; a clip that failed has a reason and no numbers.
     """
@@ -68,7 +68,7 @@ def write_predictions(evaluation: Evaluation, path: str | Path) -> None:
 
 
 def read_predictions(path: str | Path) -> tuple[tuple[str, ...], tuple[Row, ...]]:
-    """Reads `predictions.csv`: the labels, and a row a clip.
+    """Read `predictions.csv`: the labels, and a row a clip.
 
     Raises:
         DatasetError: the file is missing, or a line of it is not what `write_predictions` writes.
@@ -115,4 +115,4 @@ def _reason(word: str) -> Reason | None:
     for reason in REASONS:
         if word == reason:
             return reason
-    raise ValueError(f"'{word}' is no reason code; known are {', '.join(REASONS)}")
+    raise ValueError(f"'{word}' is not a reason code; known are {', '.join(REASONS)}")

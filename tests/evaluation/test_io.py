@@ -39,20 +39,20 @@ def test_predictions_read_back_to_the_last_bit(tmp_path: Path) -> None:
     assert rows == evaluation().rows
 
 
-def test_the_table_has_a_row_a_clip_with_its_answer(tmp_path: Path) -> None:
+def test_the_table_has_a_row_a_clip_with_its_prediction(tmp_path: Path) -> None:
     write_predictions(evaluation(), tmp_path / "predictions.csv")
     with (tmp_path / "predictions.csv").open(newline="", encoding="utf-8", errors="surrogateescape") as file:
         rows = list(csv.DictReader(file))
     assert len(rows) == 21
-    for said, row in zip(rows, evaluation().rows, strict=True):
-        assert said["predicted"] == (evaluation().predicted(row) or "")
-        assert said["correct"] == ("true" if evaluation().predicted(row) == row.label else "false")
+    for written, row in zip(rows, evaluation().rows, strict=True):
+        assert written["predicted"] == (evaluation().predicted(row) or "")
+        assert written["correct"] == ("true" if evaluation().predicted(row) == row.label else "false")
     assert rows[-1]["reason"] == "truncated"
     assert rows[-1]["confidence"] == ""
     assert float(rows[0]["confidence"]) == max(float(rows[0]["p_" + label]) for label in LABELS)
 
 
-def test_a_table_that_is_no_table_of_predictions_is_refused_with_its_row(tmp_path: Path) -> None:
+def test_a_table_that_does_not_hold_predictions_is_refused_with_its_row(tmp_path: Path) -> None:
     path = tmp_path / "predictions.csv"
     with pytest.raises(DatasetError, match="cannot be read"):
         read_predictions(path)
@@ -62,7 +62,7 @@ def test_a_table_that_is_no_table_of_predictions_is_refused_with_its_row(tmp_pat
     write_predictions(evaluation(), path)
     text = path.read_text(encoding="utf-8", errors="surrogateescape")
     path.write_text(text.replace("truncated", "tired"), encoding="utf-8", errors="surrogateescape")
-    with pytest.raises(DatasetError, match=r"row 22: 'tired' is no reason code"):
+    with pytest.raises(DatasetError, match=r"row 22: 'tired' is not a reason code"):
         read_predictions(path)
     path.write_text(text + "one,two\n", encoding="utf-8", errors="surrogateescape")
     with pytest.raises(DatasetError, match=r"row 23: 2 values in 13 columns"):
