@@ -12,10 +12,10 @@ import marey
 
 SOURCE = Path(marey.__file__).parent
 RANK = {
+    "atomic": 0,
     "cores": 0,
     "errors": 0,
     "extras": 0,
-    "whole_file": 0,
     "video": 1,
     "data": 2,
     "encoders": 3,
@@ -62,7 +62,7 @@ def test_every_public_name_can_be_had() -> None:
 
 
 @pytest.mark.parametrize(
-    "room", sorted(RANK.keys() - {"cores", "errors", "extras", "whole_file", "cli"} | {"data.figures"})
+    "room", sorted(RANK.keys() - {"atomic", "cores", "errors", "extras", "cli"} | {"data.figures"})
 )
 def test_a_rooms_public_names_are_there(room: str) -> None:
     module = import_module(f"marey.{room}")

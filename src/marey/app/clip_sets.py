@@ -9,6 +9,7 @@ from pathlib import Path
 from typing import BinaryIO, Final
 
 from marey.app.storage import keep, new_folder, safe_name
+from marey.atomic import whole_folder
 from marey.data import (
     VIDEO_SUFFIXES,
     Clip,
@@ -22,7 +23,6 @@ from marey.data import (
 )
 from marey.data.unpack import unpack
 from marey.errors import DatasetError, VideoError
-from marey.whole_file import whole_folder
 
 _JUNK: Final = "__MACOSX"  # beside the files that a Mac packed
 _MANIFESTS: Final = ("manifest.csv", "manifest.parquet")

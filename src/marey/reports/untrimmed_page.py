@@ -13,6 +13,7 @@ from typing import Any, Final
 from rich.table import Table
 from rich.text import Text
 
+from marey.atomic import write_whole
 from marey.data import Leak, Segment
 from marey.errors import Reason
 from marey.evaluation import F1_AT, TIOU, SegmentScores, leak_sentence, score_segments
@@ -21,7 +22,6 @@ from marey.reports import sentences
 from marey.reports.page import Picture, embedded, environment
 from marey.reports.style import clock_text
 from marey.reports.timeline_plot import plot_timeline
-from marey.whole_file import write_whole
 
 SHOWN: Final = 24
 """Timelines on the page, those of the lowest F1@50."""

@@ -10,9 +10,9 @@ from importlib import import_module
 from pathlib import Path
 from typing import TYPE_CHECKING, Any, Literal
 
+from marey.atomic import write_whole
 from marey.errors import MareyError, UsageError
 from marey.verbs.reporter import SILENT, Once, Reporter
-from marey.whole_file import write_whole
 
 if TYPE_CHECKING:
     from marey.data import Manifest

@@ -10,10 +10,10 @@ from pathlib import Path
 from types import TracebackType
 from typing import TYPE_CHECKING, Any, Final, Literal
 
+from marey.atomic import check_writable
 from marey.errors import UsageError
 from marey.verbs.reporter import SILENT, Reporter, Stage
 from marey.verbs.written import Unwritten, written
-from marey.whole_file import check_writable
 
 if TYPE_CHECKING:
     from marey.data import Manifest, NamedData, Part, ScanRow

@@ -100,12 +100,12 @@ def quantise(
         engine: what runs the encoder in float32: auto (the fastest here), pytorch, openvino or onnxruntime; by default
             what MAREY_ENGINE says, else auto.
     """
+    from marey.atomic import check_writable
     from marey.encoders import load_frame_network
     from marey.models import check_place, load_model, save_model
     from marey.verbs.cost import clips_per_second
     from marey.verbs.held_out import load_own_data, read_folds
     from marey.verbs.run_folder import read_origin
-    from marey.whole_file import check_writable
 
     run = Path(run)
     place = Path(out) if out is not None else run.with_name(f"{run.resolve().name}-int8")

@@ -8,9 +8,9 @@ from dataclasses import asdict, dataclass
 from pathlib import Path
 from typing import TYPE_CHECKING, Any, Literal
 
+from marey.atomic import write_whole
 from marey.errors import DatasetError, MareyError, UsageError
 from marey.verbs.reporter import SILENT, Reporter
-from marey.whole_file import write_whole
 
 if TYPE_CHECKING:
     from marey.data import Manifest, Split
