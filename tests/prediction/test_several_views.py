@@ -12,7 +12,7 @@ import torch
 
 import marey
 from conftest import MakeVideo
-from marey import verbs
+from marey import commands
 from marey.data import Clip
 from marey.encoders import EncoderSpec, FeatureCache, MultiView, PixelEncoder, Stream, View, read_clip
 from marey.errors import RecipeError, UnknownNameError
@@ -74,7 +74,7 @@ def test_evaluation_and_prediction_average_the_same_views(
 ) -> None:
     monkeypatch.setenv("MAREY_CACHE", str(tmp_path / "cache"))
     changes = [*SMALL, "fit=crop", "testing.clips=2", "testing.crops=3"]
-    verbs.train(str(small_set), recipe="lrcn-small", out=tmp_path / "run", set=changes)
+    commands.train(str(small_set), recipe="lrcn-small", out=tmp_path / "run", set=changes)
     with (tmp_path / "run" / "predictions.csv").open(newline="") as file:
         rows = list(csv.DictReader(file))
     model = marey.Predictor(tmp_path / "run", cache=FeatureCache(tmp_path / "other"))
@@ -93,7 +93,7 @@ def test_evaluation_and_prediction_average_the_same_views(
     assert metrics["view_accuracy"] == pytest.approx(sum(right) / len(right))
     page = (tmp_path / "run" / "report.html").read_text()
     assert "accuracy of single views" in page
-    again = verbs.evaluate(tmp_path / "run", str(small_set), out=tmp_path / "again", part="all")
+    again = commands.evaluate(tmp_path / "run", str(small_set), out=tmp_path / "again", part="all")
     assert again.metrics.view_accuracy is not None
 
 
@@ -102,7 +102,7 @@ def test_frames_in_memory_are_read_in_all_ways_too(
     small_set: Path, make_video: MakeVideo, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     monkeypatch.setenv("MAREY_CACHE", str(tmp_path / "cache"))
-    verbs.train(str(small_set), recipe="lrcn-small", out=tmp_path / "run", set=[*SMALL, "testing.clips=3"])
+    commands.train(str(small_set), recipe="lrcn-small", out=tmp_path / "run", set=[*SMALL, "testing.clips=3"])
     model = marey.Predictor(tmp_path / "run")
     path = make_video(tmp_path / "a.mp4", seconds=4.0)
     frames = decode(path, np.arange(100) / 25.0 + 0.02).data
@@ -117,6 +117,6 @@ def test_a_run_in_one_way_says_nothing_of_views(
     small_set: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     monkeypatch.setenv("MAREY_CACHE", str(tmp_path / "cache"))
-    result = verbs.train(str(small_set), recipe="lrcn-small", out=tmp_path / "run", set=SMALL)
+    result = commands.train(str(small_set), recipe="lrcn-small", out=tmp_path / "run", set=SMALL)
     assert result.metrics.view_accuracy is None
     assert "view_accuracy" not in result.metrics.as_dict()

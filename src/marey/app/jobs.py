@@ -137,7 +137,7 @@ class Job:
         self.write(State("waiting", stage="starting"))
         with self.log.open("ab") as log:
             _STARTED[self.folder] = subprocess.Popen(  # noqa: S603 - our own module, in the same Python
-                [sys.executable, "-m", "marey.verbs.training_job", str(self.folder)],
+                [sys.executable, "-m", "marey.app.training_job", str(self.folder)],
                 stdin=subprocess.PIPE,
                 stdout=log,
                 stderr=subprocess.STDOUT,
