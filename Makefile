@@ -73,10 +73,10 @@ bench-gpu: $(VENV)/installed-bench
 	$(BIN)/python benchmarks/bench.py --only gpu
 
 pictures: $(VENV)/installed-dev
-	$(BIN)/python scripts/pictures.py docs/images
+	$(BIN)/python scripts/readme_images.py docs/images
 	test -d runs/demo/run || $(BIN)/marey demo --out runs/demo
 	$(BIN)/marey data make --untrimmed --actors 2 --out runs/untrimmed
-	$(BIN)/python scripts/app_pictures.py runs runs/demo/new/walking.mp4 docs/images runs/untrimmed/person02_d2_1.mp4
+	$(BIN)/python scripts/app_screenshots.py runs runs/demo/new/walking.mp4 docs/images runs/untrimmed/person02_d2_1.mp4
 
 clean:
 	rm -rf .venv .venv-newest .venv-keras runs build dist site .coverage coverage.xml src/*.egg-info .pytest_cache .mypy_cache .ruff_cache

@@ -94,7 +94,7 @@ def test_a_model_of_features_is_tested_on_new_ones_and_knows_its_own(their_run: 
 @pytest.mark.parametrize(
     ("made", "sentence"),
     [
-        ({"length": 12}, r"features by nobody knows what, 12 x 8 here, and features by .* 16 x 8 there; they differ"),
+        ({"length": 12}, r"features by an unknown encoder, 12 x 8 here, and features by .* 16 x 8 there; they differ"),
         ({"dim": 9}, r"16 x 9 here, and .* 16 x 8 there; they differ in encoder hash, dim:"),
     ],
 )
@@ -112,9 +112,9 @@ def test_features_that_were_made_in_another_way_are_refused(
     commands.extract(str(small_set), out=tmp_path / "five", set=[*small_changes, "sampling.count=5"])
     with pytest.raises(DatasetError, match=r"5 x \d+ here, and .* 4 x \d+ there; they differ in sampling:"):
         commands.evaluate(small_run, str(tmp_path / "five"), out=tmp_path / "e")
-    with pytest.raises(DatasetError, match=r"features by nobody knows what, .* by mobilenetv3_small_050, .* there"):
+    with pytest.raises(DatasetError, match=r"features by an unknown encoder, .* by mobilenetv3_small_050, .* there"):
         commands.evaluate(small_run, str(theirs(tmp_path)), out=tmp_path / "e")
-    with pytest.raises(DatasetError, match=r"by mobilenetv3_small_050, .* here, and features by nobody knows what"):
+    with pytest.raises(DatasetError, match=r"by mobilenetv3_small_050, .* here, and features by an unknown encoder"):
         commands.evaluate(their_run, str(exported), out=tmp_path / "e")
 
 

@@ -14,7 +14,7 @@ from marey import commands
 from marey.cli.screen import Screen
 from marey.commands.models import Counts, ModelRow, ModelTable
 from marey.encoders import EncoderSpec, embedded_path, weights_origin
-from marey.encoders.frame import pretrained_size
+from marey.encoders.timm_encoder import pretrained_size
 from marey.encoders.video_transformers import VIDEO_TRANSFORMERS
 from marey.errors import UnknownNameError, UsageError
 from marey.extras import install_command

@@ -15,7 +15,7 @@ from marey.data import Segment
 from marey.evaluation import Evaluation, Row
 from marey.prediction import Prediction, Timeline
 from marey.reports import Caption, confidence_text, draw_caption, percent_text, write_report, write_segments
-from marey.reports.sentences import remarks
+from marey.reports.phrases import remarks
 
 SURE = 0.9999999
 

@@ -1,4 +1,4 @@
-"""`marey app`: the page in the browser."""
+"""Command `marey app`."""
 
 from __future__ import annotations
 
@@ -14,17 +14,17 @@ from marey.progress import AUTO, Reporter
 
 @dataclass(frozen=True)
 class Served:
-    """What `app` answers when the page has been closed.
+    """Result of `app`.
 
     Attributes:
-        address: where it was.
+        url: of the page, which is closed.
     """
 
-    address: str
+    url: str
 
     def as_dict(self) -> dict[str, Any]:
-        """For JSON."""
-        return {"address": self.address}
+        """Return plain values for JSON."""
+        return {"url": self.url}
 
 
 @command(
@@ -42,17 +42,17 @@ def app(
     browser: Literal["open", "none"] = "open",
     reporter: Reporter = AUTO,
 ) -> Served:
-    """Open the page in the browser: recognise clips, look at runs, teach new models.
+    """Open the app in the browser: predict clips, inspect runs, train new models.
 
-    It runs until Ctrl-C. On the default address only this machine reaches it. On any other, whoever reaches the page
-    can upload clips and start trainings, but names no files of this machine.
+    It runs until Ctrl-C. With the default host, only this machine can reach it. With another host, anyone who reaches
+    it can upload clips and start trainings, but cannot name files of this machine.
 
     Args:
-        models: runs and models are looked for below this folder, and new runs are put there.
-        data: folder for uploads, clips by class and corrections; by default `app` where named data sets lie.
-        host: address to listen on; 0.0.0.0 for every network of this machine.
-        port: where to listen; where it is taken, the next free one.
-        browser: "open" the page in one, or "none" to only say where it is.
+        models: folder that is searched for runs and models; new runs are written to it.
+        data: folder for uploads, training sets and corrections; by default `app` in the folder of named data sets.
+        host: network address to listen on; 0.0.0.0 for all networks of this machine.
+        port: port to listen on; the next free one is used if it is taken.
+        browser: "open" the page in the browser, or "none" to print its URL only.
     """
     from marey.app.server import Server, claimed_port, is_local
     from marey.app.settings import Settings
@@ -61,21 +61,21 @@ def app(
     if browser not in ("open", "none"):
         raise UsageError(f"browser='{browser}' is neither 'open' nor 'none'")
     if models.exists() and not models.is_dir():
-        raise UsageError(f"{models} is a file; name the folder that holds your runs, or shall hold them")
+        raise UsageError(f"{models} is a file; name the folder of your runs")
     settings = Settings(models, data or data_home() / "app", is_local(host))
     with claimed_port(host, port) as found:
         if found != port:
             reporter.say(f"port {port} is taken")
         with Server(settings, host=host, port=found) as server:
-            reporter.say(f"the page is at {server.address} (Ctrl-C ends it)")
+            reporter.say(f"the page is at {server.url} (Ctrl-C ends it)")
             if not settings.local:
-                reporter.say(f"whoever reaches {host} can use it: it has no password")
+                reporter.say(f"anyone who reaches {host} can use it: it has no password")
             if browser == "open":
-                webbrowser.open(server.address)
+                webbrowser.open(server.url)
             try:
                 status = server.wait()
             except KeyboardInterrupt:
                 status = 0
     if status:
         raise UsageError(f"Streamlit's server ended with status {status}")
-    return Served(server.address)
+    return Served(server.url)

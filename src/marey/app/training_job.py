@@ -1,14 +1,10 @@
-"""One training in a process of its own, which the page starts, watches and stops.
-
-Run as `python -m marey.app.training_job JOB`.
-"""
+"""Process of one training job, which the page starts, watches and stops: `python -m marey.app.training_job JOB`."""
 
 from __future__ import annotations
 
 import _thread
 import os
 import sys
-import threading
 import time
 import traceback
 from collections.abc import Iterator
@@ -18,18 +14,18 @@ from typing import Final
 
 import filelock
 
-from marey.app.jobs import Job, State
+from marey.app.jobs import Job, State, call_at_parent_exit
 from marey.commands.train import train
 from marey.errors import MareyError
 from marey.progress import Reporter, Stage
 
-_EVERY: Final = 0.2  # s between two notes of how far it is
+_INTERVAL: Final = 0.2  # s between two states on disk
 _GRACE: Final = 20.0  # s for an orderly end
-_MOST_SENTENCES: Final = 40
+_MOST_MESSAGES: Final = 40
 
 
-class _Written(Reporter):
-    """A reporter that keeps the job's state on disk."""
+class _StateWriter(Reporter):
+    """Reporter that writes the state of the job to disk."""
 
     def __init__(self, job: Job) -> None:
         self._job = job
@@ -37,23 +33,22 @@ class _Written(Reporter):
         self.state = State("running", stage="starting")
 
     def say(self, sentence: str) -> None:
-        sentences = (*self.state.sentences, sentence)[-_MOST_SENTENCES:]
-        self.note(self.state.changed(sentences=sentences))
+        self.note(self.state.changed(messages=(*self.state.messages, sentence)[-_MOST_MESSAGES:]))
 
     @contextmanager
     def stage(self, title: str, total: int) -> Iterator[Stage]:
         self.note(self.state.changed(stage=title, done=0, total=total, note=""))
-        yield _Counted(self)
+        yield _StageWriter(self)
 
     def note(self, state: State, *, at_once: bool = True) -> None:
         self.state = state
-        if at_once or time.monotonic() - self._noted > _EVERY:
+        if at_once or time.monotonic() - self._noted > _INTERVAL:
             self._noted = time.monotonic()
             self._job.write(state)
 
 
-class _Counted(Stage):
-    def __init__(self, reporter: _Written) -> None:
+class _StageWriter(Stage):
+    def __init__(self, reporter: _StateWriter) -> None:
         self._reporter = reporter
 
     def advance(self, done: int, note: str = "") -> None:
@@ -62,9 +57,9 @@ class _Counted(Stage):
 
 
 def run(job: Job) -> State:
-    """Train as the job's order says, and write down how it ends."""
+    """Train as the order says, and write the final state."""
     order = job.order()
-    reporter = _Written(job)
+    reporter = _StateWriter(job)
     reporter.note(reporter.state)
     try:
         result = train(
@@ -79,34 +74,32 @@ def run(job: Job) -> State:
     except KeyboardInterrupt:
         ended = reporter.state.changed(kind="stopped")
     except (MareyError, OSError) as error:
-        ended = reporter.state.changed(kind="failed", message=str(error))
+        ended = reporter.state.changed(kind="failed", error=str(error))
     except Exception as error:
         traceback.print_exc()
-        ended = reporter.state.changed(kind="failed", message=f"a fault of marey: {error!r}; see {job.log}")
+        ended = reporter.state.changed(kind="failed", error=f"a bug in marey: {error!r}; see {job.log}")
     else:
         ended = reporter.state.changed(kind="done", notes=result.notes)
     reporter.note(ended)
     return ended
 
 
-def _end_with_parent() -> None:
-    """Stop when the page closes our standard input, or is no more."""
-    while os.read(sys.stdin.fileno(), 1):  # no buffer, whose lock would be held when Python ends
-        pass
+def _stop() -> None:
+    """Interrupt the training, and exit if that takes too long."""
     _thread.interrupt_main()
     time.sleep(_GRACE)
     os._exit(130)
 
 
 def main() -> None:
-    """Run the job whose folder is the argument, unless another process does."""
+    """Run the job in the folder of the first argument, unless another process runs it."""
     job = Job(Path(sys.argv[1]))
-    threading.Thread(target=_end_with_parent, daemon=True).start()
+    call_at_parent_exit(_stop)
     try:
         with filelock.FileLock(job.lock, timeout=0):
             run(job)
     except filelock.Timeout:
-        sys.exit(f"{job.folder} is at work already")
+        sys.exit(f"{job.folder} is already running")
 
 
 if __name__ == "__main__":

@@ -10,6 +10,7 @@ from importlib import import_module
 from pathlib import Path
 from typing import TYPE_CHECKING, Annotated, Any
 
+from marey.atomic import write_whole
 from marey.commands.options import (
     Changes,
     Data,
@@ -26,7 +27,6 @@ from marey.commands.options import (
 from marey.commands.registry import Help, Line, command
 from marey.errors import MareyError, UsageError
 from marey.progress import AUTO, Once, Reporter
-from marey.whole_file import write_whole
 
 if TYPE_CHECKING:
     from marey.data import Manifest
@@ -121,7 +121,7 @@ def compare(
     from marey.commands.steps.results import versions
     from marey.commands.train import train
     from marey.data import data_hash
-    from marey.encoders import PIXELS
+    from marey.encoders import family_of
     from marey.reports import Entry, write_comparison
     from marey.training import load_recipe, plan
     from marey.training.origin import command_line
@@ -160,7 +160,7 @@ def compare(
         if if_exists == "resume"
     }
 
-    if any(recipe.encoder.name in PIXELS for chosen in asked.values() for recipe in chosen):
+    if any(family_of(recipe.encoder).gives == "frames" for chosen in asked.values() for recipe in chosen):
         import_module("lightning.pytorch")  # takes seconds, which are not the first recipe's
     failures: dict[str, str] = {}
     for seed in range(seeds):
@@ -292,24 +292,10 @@ def _entry(
 
 def _ranked(ran: dict[str, tuple[Entry, Answers]]) -> list[Entry]:
     """Return the entries, the best recipe first, with the distance of each other one from it."""
-    from marey.evaluation import difference, holm
+    from marey.evaluation import rank_recipes
 
-    def worth(name: str) -> tuple[float, float, str]:
-        pooled = ran[name][0].pooled
-        assert pooled is not None  # noqa: S101 - it ran
-        return -pooled.accuracy, -pooled.macro_f1, name
-
-    order = sorted(ran, key=worth)
-    if not order:
-        return []
-    best, *others = order
-    behind = {name: difference(ran[best][1], ran[name][1], seed=0) for name in others}
-    tested = [name for name in others if behind[name].p is not None]
-    corrected = dict(zip(tested, holm([behind[name].p or 0.0 for name in tested]), strict=True))
-    return [
-        ran[best][0],
-        *(replace(ran[name][0], behind=behind[name], p=corrected.get(name)) for name in others),
-    ]
+    recipes = {name: (entry.pooled, answers) for name, (entry, answers) in ran.items() if entry.pooled is not None}
+    return [replace(ran[place.name][0], behind=place.behind, p=place.p) for place in rank_recipes(recipes, seed=0)]
 
 
 def _protocol(protocols: Sequence[Protocol]) -> str:
@@ -322,7 +308,7 @@ def _protocol(protocols: Sequence[Protocol]) -> str:
 def _notes(entries: Sequence[Entry], seeds: int, protocols: dict[str, list[Protocol]]) -> list[str]:
     """Return caveats about the numbers, a sentence each."""
     from marey.reports import SURE
-    from marey.reports.sentences import sentence
+    from marey.reports.phrases import sentence
 
     ran = [entry for entry in entries if entry.pooled is not None]
     notes = []

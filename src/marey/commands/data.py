@@ -12,12 +12,12 @@ from pathlib import Path
 from types import TracebackType
 from typing import TYPE_CHECKING, Annotated, Any, Final, Literal
 
+from marey.atomic import check_writable
 from marey.commands.options import Data, GroupRegex, StrPath
 from marey.commands.registry import Help, Line, Table, command
 from marey.commands.steps.written import Unwritten, written
 from marey.errors import UsageError
 from marey.progress import AUTO, Reporter, Stage
-from marey.whole_file import check_writable
 
 if TYPE_CHECKING:
     from marey.data import Manifest, NamedData, Part, ScanRow
@@ -291,7 +291,7 @@ def scan(
     from marey.data import CATALOG, load_data, write_quarantine
     from marey.data import scan as scan_files
     from marey.errors import DatasetError
-    from marey.prediction.sources import find_clips
+    from marey.prediction import find_clips
     from marey.video import Limits
 
     data, listed_in = str(data), None if quarantine is None else Path(quarantine)

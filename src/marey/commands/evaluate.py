@@ -261,11 +261,11 @@ def _evaluate_clips(
     made_by: Mark,
     reporter: Reporter,
 ) -> EvaluationResult:
+    from marey.atomic import write_whole
     from marey.commands.steps.results import EvaluationResult, leaks_from_training, write_results
     from marey.data import data_hash
     from marey.encoders import GIVEN
     from marey.evaluation import Evaluation, OrderEffect
-    from marey.whole_file import write_whole
 
     clips = [clip for fold in folds for clip in fold.test]
     leaks = [leak for fold in folds for leak in leaks_from_training(fold.model.config, fold.test)]

@@ -130,7 +130,7 @@ def extract(
     """
     from marey.commands.steps.prepare import pick_device, watched
     from marey.data import check_features_out, load_data
-    from marey.encoders import FeatureCache, iterate_views, load_encoder
+    from marey.encoders import Contract, FeatureCache, iterate_views, load_encoder
     from marey.training import load_recipe
     from marey.video import require_decoder
 
@@ -143,11 +143,8 @@ def extract(
     where = pick_device(device)
     manifest = load_data(data, group_regex=group_regex)
     encoder = load_encoder(chosen.encoder, frames=chosen.sampling.count, device=where, engine=engine)
-    contract = encoder.contract(
-        sampling=chosen.sampling, streams=chosen.streams, fit=chosen.fit, testing=chosen.testing
-    )
+    contract = Contract.from_recipe(chosen, encoder, multi_view=out is None)
     if out is not None:
-        contract = encoder.contract(sampling=chosen.sampling, streams=chosen.streams, fit=chosen.fit)
         if contract.gives_pictures:
             raise UsageError(f"the recipe '{recipe}' is trained on images, and has no features to export")
         return _export(manifest, encoder, contract, Path(out), on_error=on_error, reporter=reporter)

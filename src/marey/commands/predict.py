@@ -10,12 +10,12 @@ from functools import partial
 from pathlib import Path
 from typing import TYPE_CHECKING, Annotated, Any, Literal
 
+from marey.atomic import write_whole
 from marey.commands.options import Device, Engine, MinDuration, Smooth, Stride, StrPath, Window
 from marey.commands.registry import Help, Line, Table, command
 from marey.commands.steps.live import LivePredictions, predict_live
 from marey.errors import UnknownNameError, UsageError
 from marey.progress import AUTO, Reporter
-from marey.whole_file import write_whole
 
 if TYPE_CHECKING:
     from marey.commands.steps.outputs import Outputs
@@ -259,7 +259,7 @@ def _label_clips(
     from marey.commands.steps.written import Written, written
 
     with watched(reporter, "reading clips", len(clips)) as watch:
-        found = predictor.predict([clip.path for clip in clips], threshold=threshold, on_progress=watch)
+        found = predictor.predict(clips, threshold=threshold, on_progress=watch)
     answer = Predictions(tuple(found), outputs.top)
     hear(answer)
     result = Written()

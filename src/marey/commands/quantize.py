@@ -124,12 +124,12 @@ def quantize(
             by default the value of MAREY_ENGINE, else auto.
         reporter: receives the progress; by default progress bars in a terminal or a notebook.
     """
+    from marey.atomic import check_writable
     from marey.commands.steps.cost import clips_per_second
     from marey.commands.steps.held_out import load_own_data, read_folds
-    from marey.encoders import load_frame_network
+    from marey.encoders import family_of
     from marey.models import check_place, load_model, save_model
     from marey.training.run_folder import read_origin
-    from marey.whole_file import check_writable
 
     run, data = Path(run), None if data is None else str(data)
     place = Path(out) if out is not None else run.with_name(f"{run.resolve().name}-int8")
@@ -148,7 +148,7 @@ def quantize(
     )
     folds = read_folds(run, model, manifest.clips)
     encoder = model.load_encoder(engine=engine)
-    network = load_frame_network(model.config.contract.encoder)
+    network = family_of(model.config.contract.encoder).backbone(model.config.contract.encoder)
     megabytes = sum(values.numel() * values.element_size() for values in network.state_dict().values()) / 1e6
     answers: list[_Answer] = []
     with reporter.stage("calibrating and testing", len(folds) + 1) as stage:
@@ -194,12 +194,12 @@ class _Answer:
 
 
 def _check_kind(run: Path, model: ActionModel) -> None:
-    from marey.encoders import GIVEN, PIXELS, VIDEO_NETWORKS, VIDEO_TRANSFORMERS
+    from marey.encoders import family_of
 
     spec = model.config.contract.encoder
     if spec.precision != "float32":
         raise UsageError(f"{run} is in {spec.precision}, and int8 is made of a run in float32")
-    if spec.name in (GIVEN, *PIXELS, *VIDEO_NETWORKS, *VIDEO_TRANSFORMERS):
+    if not family_of(spec).quantizable:
         raise UsageError(
             f"the encoder of {run} is '{spec.name}', and what is put into int8 here are encoders of single pictures: "
             "efficientnet-lite0, or any network of timm"

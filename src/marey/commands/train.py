@@ -85,7 +85,7 @@ def train(
     from marey.commands.steps.prepare import load_labelled, name_unusable, pick_device, read_tests, read_views
     from marey.commands.steps.results import EvaluationResult, tested, versions, write_results
     from marey.data import data_hash, is_features
-    from marey.encoders import load_encoder
+    from marey.encoders import Contract, load_encoder
     from marey.evaluation import Evaluation
     from marey.models import save_model
     from marey.training import Experiment, load_recipe, plan, run_protocol
@@ -128,9 +128,7 @@ def train(
     asked, pictures = time.monotonic(), 0
     if given is None:
         encoder = load_encoder(chosen.encoder, frames=chosen.sampling.count, device=where, engine=engine)
-        contract = encoder.contract(
-            sampling=chosen.sampling, streams=chosen.streams, fit=chosen.fit, testing=chosen.testing
-        )
+        contract = Contract.from_recipe(chosen, encoder)
         views = read_views(manifest, encoder, contract, recipe=chosen, protocol=protocol, reporter=reporter)
         pictures = encoder.pictures
     read = time.monotonic()

@@ -8,6 +8,7 @@ from dataclasses import asdict, dataclass
 from pathlib import Path
 from typing import TYPE_CHECKING, Annotated, Any, Literal
 
+from marey.atomic import write_whole
 from marey.commands.options import (
     Changes,
     Data,
@@ -24,7 +25,6 @@ from marey.commands.registry import Help, Line, Table, command
 from marey.commands.train import show_result
 from marey.errors import DatasetError, MareyError, UsageError
 from marey.progress import AUTO, SILENT, Reporter
-from marey.whole_file import write_whole
 
 if TYPE_CHECKING:
     from marey.commands.steps.results import EvaluationResult
@@ -231,7 +231,7 @@ class _Reader:
         """The clips with their features, ready to try a recipe on."""
         from marey.commands.steps.prepare import read_views
         from marey.data import Split
-        from marey.encoders import load_encoder
+        from marey.encoders import Contract, load_encoder
         from marey.training import Experiment, Protocol
 
         how = recipe.model_dump(mode="json", include={"sampling", "streams", "fit", "encoder", "views"})
@@ -240,7 +240,7 @@ class _Reader:
             encoder = load_encoder(
                 recipe.encoder, frames=recipe.sampling.count, device=self._device, engine=self._engine
             )
-            contract = encoder.contract(sampling=recipe.sampling, streams=recipe.streams, fit=recipe.fit)
+            contract = Contract.from_recipe(recipe, encoder, multi_view=False)
             everything = Protocol("", (Split(tuple(range(len(self._manifest.clips))), (), ()),), pooled=False)
             views = read_views(self._manifest, encoder, contract, recipe=recipe, protocol=everything, reporter=reporter)
             experiment = Experiment(

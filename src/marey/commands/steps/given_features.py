@@ -1,4 +1,4 @@
-"""Features that come as files stand in for what an encoder would have said of the clips."""
+"""Precomputed features: a folder of feature files in place of an encoder."""
 
 from __future__ import annotations
 
@@ -13,6 +13,7 @@ from marey.data.hashing import values_hash
 from marey.encoders import GIVEN, Contract, EncoderSpec, Features, MultiView, Stream
 from marey.errors import DatasetError, VideoError, inner_sentence
 from marey.models import ActionModel
+from marey.prediction import ClipPipeline, Probabilities
 from marey.training import Recipe
 from marey.training.recipe import Views
 from marey.video import Sampling
@@ -21,13 +22,13 @@ from marey.video import Sampling
 def given_features(
     root: Path, manifest: Manifest, recipe: Recipe
 ) -> tuple[Recipe, Contract, list[list[Features | VideoError]]]:
-    """The features of a folder, their contract, and the recipe as it can be followed with them.
+    """Return the recipe as it can be followed with the features of a folder, their contract, and the features.
 
-    Sampling, streams, fit and encoder are those that the features were made with, whatever the recipe asks for; there
-    is one reading of a clip. A contract that came with the features makes a model that also labels video.
+    Sampling, streams, fit and encoder are those that the features were made with, whatever the recipe says; a clip has
+    one view. With a contract beside the features, the model also labels video.
 
     Raises:
-        DatasetError: clips differ in size, or the contract is none, or of other features.
+        DatasetError: clips differ in size, or the contract is invalid, or belongs to other features.
     """
     table = read_feature_folder(root)
     found = list(_read(root, table, manifest.clips))
@@ -50,8 +51,8 @@ def given_features(
 
 def given_probabilities(
     root: Path, clips: Sequence[Clip], model: ActionModel
-) -> list[list[tuple[float, ...]] | VideoError]:
-    """What a model says of clips whose features are in a folder; one clip's are in memory at a time.
+) -> list[list[Probabilities] | VideoError]:
+    """Predict clips whose features are in a folder; one clip is in memory at a time.
 
     Args:
         root: the folder.
@@ -59,25 +60,26 @@ def given_probabilities(
         model: one that was trained on features that were made in the same way.
 
     Returns:
-        For each clip the probabilities of its one reading, or why there are none.
+        For each clip the probabilities of its one view, or why there are none.
 
     Raises:
         DatasetError: the features were made in another way than those that the model was trained on.
     """
     table = read_feature_folder(root)
-    results: list[list[tuple[float, ...]] | VideoError] = []
+    pipeline = ClipPipeline(model)
+    results: list[list[Probabilities] | VideoError] = []
     for clip, features in zip(clips, _read(root, table, clips), strict=True):
         if isinstance(features, VideoError):
             results.append(features)
             continue
         length, dims = _sizes(table, [features])
         _require_same(clip.path, _contract(table, length, dims), model.config.contract)
-        results.append([tuple(model.probabilities(features).tolist())])
+        results.append(pipeline.classify([features]))
     return results
 
 
 def _read(root: Path, table: FeatureTable, clips: Sequence[Clip]) -> Iterator[Features | VideoError]:
-    """The features of some clips of a folder, in their order, one after another."""
+    """Yield the features of some clips of a folder, in their order."""
     by_name = {given.name: given for given in table.clips}
     for clip in clips:
         given = by_name[clip.path.relative_to(root / table.streams[0]).with_suffix("").as_posix()]
@@ -91,10 +93,10 @@ def _read(root: Path, table: FeatureTable, clips: Sequence[Clip]) -> Iterator[Fe
 
 
 def _sizes(table: FeatureTable, found: Sequence[Features]) -> tuple[int, dict[str, int]]:
-    """T and, for each stream, D, which all clips share.
+    """Return T and, for each stream, D, which all clips share.
 
     Raises:
-        DatasetError: they do not.
+        DatasetError: they differ.
     """
     shapes = {stream: {tuple(features[stream].shape) for features in found} for stream in table.streams}
     lengths = {length for of_stream in shapes.values() for length, _ in of_stream}
@@ -104,7 +106,7 @@ def _sizes(table: FeatureTable, found: Sequence[Features]) -> tuple[int, dict[st
 
 
 def _contract(table: FeatureTable, length: int, dims: Mapping[str, int]) -> Contract:
-    """How the features were made: as the folder says, or else all that can be seen of them."""
+    """Return the contract of the folder, or one that holds what can be seen of the features."""
     if table.contract is not None:
         return _stated(table, dims)
     if len(set(dims.values())) > 1:
@@ -152,5 +154,5 @@ def _require_same(path: Path, made: Contract, wanted: Contract) -> None:
 
 
 def _words(contract: Contract) -> str:
-    maker = "nobody knows what" if contract.encoder.name == GIVEN else contract.encoder.name
+    maker = "an unknown encoder" if contract.encoder.name == GIVEN else contract.encoder.name
     return f"{', '.join(contract.streams)} by {maker}, {contract.sampling.count} x {contract.dim}"

@@ -14,8 +14,7 @@ from marey.errors import MareyError, UsageError
 if TYPE_CHECKING:
     from marey.commands.steps.outputs import Outputs
     from marey.commands.steps.written import Unwritten, Written
-    from marey.data import Segment
-    from marey.prediction import Predictor, Segmentation, StreamPrediction, Timeline
+    from marey.prediction import Predictor, Segmentation, SegmentBuilder, StreamPrediction, Timeline
     from marey.video import Playback, PlayedFrame, VideoWriter
 
 
@@ -84,25 +83,29 @@ def _watch(
 ) -> Generator[StreamPrediction, None, None]:
     from marey.commands.steps.written import written
     from marey.errors import VideoError
+    from marey.prediction import SegmentBuilder
     from marey.reports import write_segments
     from marey.video import open_live
 
-    spans = _Spans()
+    segments = SegmentBuilder()
     broken: VideoError | None = None
     with open_live(source) as playback, _Recording(playback, outputs) as recording:
         try:
-            for prediction in predictor.stream(playback, segmentation=rule, on_frame=recording.add):
-                spans.add(prediction)
-                yield prediction
-                if seconds is not None and prediction.time >= seconds:
+            latest: StreamPrediction | None = None
+            for frame, predictions in predictor.stream_frames(playback, segmentation=rule):
+                for latest in predictions:
+                    segments.add(latest.time, latest.label, latest.confidence)
+                    yield latest
+                if seconds is not None and latest is not None and latest.time >= seconds:
                     break
+                recording.add(frame, latest)
         except VideoError as error:
             broken = error  # what was seen before the source broke off is kept
         except (KeyboardInterrupt, GeneratorExit):
             pass  # this is how watching ends
     keep(recording.written)
     if outputs.segments is not None:
-        timeline = spans.timeline(source, predictor.labels)
+        timeline = _without_probabilities(source, predictor.labels, segments)
         keep(written(outputs.segments, partial(write_segments, [timeline], outputs.segments)))
     if broken is not None:
         raise broken
@@ -169,44 +172,18 @@ class _Recording:
         return Written((self._path,))
 
 
-class _Spans:
-    """The segments of what was said so far; nothing else of it is kept."""
+def _without_probabilities(source: str, labels: tuple[str, ...], segments: SegmentBuilder) -> Timeline:
+    """Return the segments of a stream as a timeline."""
+    import numpy as np
 
-    def __init__(self) -> None:
-        self._done: list[Segment] = []
-        self._label: str | None = None
-        self._start = self._end = self._sum = 0.0
-        self._count = 0
+    from marey.prediction import Timeline
 
-    def add(self, said: StreamPrediction) -> None:
-        """One answer more."""
-        if said.label != self._label:
-            self._close(said.time)
-            self._label, self._start, self._sum, self._count = said.label, said.time, 0.0, 0
-        self._sum += said.confidence
-        self._count += 1
-        self._end = said.time
-
-    def _close(self, time: float) -> None:
-        from marey.data import Segment
-
-        if self._label is not None and time > self._start:
-            self._done.append(Segment(self._start, time, self._label, min(1.0, self._sum / self._count)))
-
-    def timeline(self, source: str, labels: tuple[str, ...]) -> Timeline:
-        """All of it, as a timeline without probabilities."""
-        import numpy as np
-
-        from marey.prediction import Timeline
-
-        self._close(self._end)
-        self._label = None
-        return Timeline(
-            source=source,
-            duration=self._end,
-            labels=labels,
-            times=np.zeros(0),
-            probabilities=np.zeros((0, len(labels)), np.float32),
-            segments=tuple(self._done),
-            window=0.0,
-        )
+    return Timeline(
+        source=source,
+        duration=segments.end,
+        labels=labels,
+        times=np.zeros(0),
+        probabilities=np.zeros((0, len(labels)), np.float32),
+        segments=segments.until(segments.end),
+        window=0.0,
+    )

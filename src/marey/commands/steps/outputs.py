@@ -11,6 +11,7 @@ from functools import partial
 from pathlib import Path
 from typing import Final, Self
 
+from marey.atomic import check_writable
 from marey.commands.steps.written import Unwritten, Written, written
 from marey.data import Clip
 from marey.errors import MareyError, UsageError
@@ -32,7 +33,6 @@ from marey.reports import (
     write_thumbnails,
 )
 from marey.video import probe
-from marey.whole_file import check_writable
 
 _SUFFIXES: Final = {
     "annotate": (".mp4",),

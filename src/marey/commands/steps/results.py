@@ -1,4 +1,4 @@
-"""What an evaluation leaves on disk, alike for `train` and `evaluate`."""
+"""Results of `train` and `evaluate`: rows, leaks, and the files that they write."""
 
 from __future__ import annotations
 
@@ -18,7 +18,7 @@ from marey.encoders import Features, clip_span
 from marey.errors import VideoError
 from marey.evaluation import Evaluation, Metrics, OrderEffect, Row, write_metrics, write_predictions
 from marey.models import ModelConfig
-from marey.prediction import mean_of_views
+from marey.prediction import ClipPipeline, Probabilities, mean_of_views
 from marey.reports import History, chronophotograph, write_report
 from marey.video import Sampling, decode
 
@@ -31,15 +31,15 @@ _PLATE = Sampling(count=10)
 
 @dataclass(frozen=True)
 class EvaluationResult:
-    """What `train` and `evaluate` answer.
+    """The result of `train` and `evaluate`.
 
     Attributes:
-        metrics: every number.
+        metrics: all metrics.
         folder: where metrics.json, predictions.csv and report.html lie.
         report: the page.
         model: the model folder.
-        notes: what the person should know beside the numbers.
-        frame_order: what another order of the frames changed, where that was tested.
+        notes: what a reader should know beside the metrics.
+        frame_order: the effect of another order of the frames, where that was tested.
     """
 
     metrics: Metrics
@@ -49,8 +49,13 @@ class EvaluationResult:
     notes: tuple[str, ...] = ()
     frame_order: OrderEffect | None = None
 
+    @property
+    def leak(self) -> str | None:
+        """The warning to show beside the metrics of a split that leaks; None where it does not."""
+        return self.metrics.leak
+
     def as_dict(self) -> dict[str, Any]:
-        """For JSON."""
+        """Return for JSON."""
         return {
             "folder": str(self.folder),
             "model": str(self.model),
@@ -62,9 +67,9 @@ class EvaluationResult:
 
 
 def to_row(
-    clip: Clip, result: Sequence[tuple[float, ...]] | VideoError, labels: Sequence[str], *, fold: int | None = None
+    clip: Clip, result: Sequence[Probabilities] | VideoError, labels: Sequence[str], *, fold: int | None = None
 ) -> Row:
-    """The row of a labelled clip: its probabilities over all readings, or why there are none."""
+    """Return the row of a labelled clip: the mean probabilities of its views, or why there are none."""
     path, label = clip.path.as_posix(), clip.label or ""
     if isinstance(result, VideoError):
         return Row(clip.id, path, label, clip.group, fold, reason=result.reason, detail=result.detail)
@@ -81,24 +86,28 @@ def tested(
     protocol: Protocol,
     trained: Sequence[Trained],
 ) -> tuple[tuple[Row, ...], tuple[Leak, ...]]:
-    """What the model of each split says to its test clips, and what is on both sides of any split."""
+    """Return the rows of the test clips of each split, by the model of that split, and the leaks of all splits.
+
+    Args:
+        clips: all clips.
+        readings: for each clip the features of its views, in the order of the contract, or why there are none.
+        protocol: the splits.
+        trained: the model of each split.
+    """
     rows: list[Row] = []
     leaks: list[Leak] = []
     for number, (split, fold) in enumerate(zip(protocol.splits, trained, strict=True), start=1):
         leaks += find_leaks(clips, (*split.train, *split.val), split.test)
+        pipeline = ClipPipeline(fold.model)
         for index in split.test:
             found = readings[index]
-            result: Sequence[tuple[float, ...]] | VideoError
-            if isinstance(found, VideoError):
-                result = found
-            else:
-                result = [tuple(fold.model.probabilities(one).tolist()) for one in found]
+            result = found if isinstance(found, VideoError) else pipeline.classify(found)
             rows.append(to_row(clips[index], result, fold.model.labels, fold=number if protocol.pooled else None))
     return tuple(rows), tuple(dict.fromkeys(leaks))
 
 
 def leaks_from_training(config: ModelConfig, clips: Sequence[Clip]) -> tuple[Leak, ...]:
-    """The clips among these whose file a model was trained on, whatever it is called now, or a group of that name."""
+    """Return the clips whose file a model was trained on, whatever its name now, and groups of the same name."""
     trained_on, trained_groups = (set(config.made_with.get(name, ())) for name in ("trained_on", "groups"))
     leaks = []
     for path, clip in {clip.path: clip for clip in reversed(clips)}.items():
@@ -125,7 +134,7 @@ def write_results(
     facts: Mapping[str, str] | None = None,
     frame_order: OrderEffect | None = None,
 ) -> Path:
-    """Write metrics.json, predictions.csv and report.html with its pictures; returns the page."""
+    """Write metrics.json, predictions.csv and report.html with its images; return the path of the page."""
     folder.mkdir(parents=True, exist_ok=True)
     write_metrics(evaluation.metrics, folder / "metrics.json")
     write_predictions(evaluation, folder / "predictions.csv")
@@ -143,7 +152,7 @@ def write_results(
 
 
 def versions() -> dict[str, str]:
-    """Versions and machine, for whoever wants the numbers again."""
+    """Return the versions and the machine that the results were made with."""
     packages = ("marey", "torch", "timm", "av", "lightning")
     return {
         "versions": ", ".join(f"{name} {version(name)}" for name in packages) + f", Python {platform.python_version()}",
@@ -156,5 +165,5 @@ def _plate(clip: Clip) -> npt.NDArray[np.uint8] | None:
         instants = _PLATE.instants(*clip_span(clip))
         frames = decode(clip.path, instants)
     except VideoError:
-        return None  # a file that has gone since: the report stands without its picture
+        return None  # the file is gone by now: the report has no image of it
     return chronophotograph(frames.data)

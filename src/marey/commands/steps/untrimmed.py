@@ -13,9 +13,8 @@ from marey.progress import Reporter
 
 if TYPE_CHECKING:
     from marey.data import Clip, Manifest, Segment
-    from marey.evaluation import SegmentScores
-    from marey.prediction import Predictor, Segmentation
-    from marey.reports import PlayedVideo, UntrimmedEvaluation
+    from marey.evaluation import PlayedVideo, SegmentScores, UntrimmedEvaluation
+    from marey.prediction import Predictor, Segmentation, Timeline
     from marey.training.origin import Mark
 
 _UNKNOWN_END: Final = 1.0  # s that a row without an end takes of a file whose length cannot be read
@@ -89,10 +88,11 @@ def evaluate_untrimmed(
     """
     from marey.commands.steps.results import leaks_from_training, versions
     from marey.data import data_hash
-    from marey.reports import UntrimmedEvaluation, write_untrimmed
+    from marey.evaluation import UntrimmedEvaluation
+    from marey.reports import write_untrimmed
 
     rows = _rows_of_files(manifest, clips, part)
-    videos = _play(predictor, rows, segmentation, reporter)
+    videos, timelines = _play(predictor, rows, segmentation, reporter)
     late = sum(one.start >= video.duration for video in videos if video.reason is None for one in video.truth)
     evaluation = UntrimmedEvaluation(
         videos=videos,
@@ -106,7 +106,7 @@ def evaluate_untrimmed(
     )
     facts = {**versions(), "command": made_by.command, "groups": manifest.grouping, "data": manifest.source}
     made_by.write(out)
-    page = write_untrimmed(evaluation, out, title=title, facts=facts)
+    page = write_untrimmed(evaluation, out, title=title, timelines=timelines, facts=facts)
     return UntrimmedResult(evaluation, out, page, model)
 
 
@@ -133,10 +133,10 @@ def _rows_of_files(manifest: Manifest, clips: Sequence[Clip], part: str) -> dict
 
 def _play(
     predictor: Predictor, rows: dict[Path, list[Clip]], segmentation: Segmentation, reporter: Reporter
-) -> tuple[PlayedVideo, ...]:
-    from marey.reports import PlayedVideo
+) -> tuple[tuple[PlayedVideo, ...], dict[str, Timeline]]:
+    from marey.evaluation import PlayedVideo
 
-    videos = []
+    videos, timelines = [], {}
     with reporter.stage("playing videos", len(rows) * _PARTS) as stage:
         for number, (path, of_file) in enumerate(rows.items()):
             groups = sorted({clip.group for clip in of_file if clip.group is not None})
@@ -153,10 +153,11 @@ def _play(
                 video = PlayedVideo(path.as_posix(), duration, truth, group, reason=error.reason, detail=error.detail)
             else:
                 duration, truth = _length_and_truth(of_file, timeline.duration)
-                video = PlayedVideo(path.as_posix(), duration, truth, group, timeline)
+                video = PlayedVideo(path.as_posix(), duration, truth, group, timeline.segments)
+                timelines[video.name] = timeline
             videos.append(video)
             stage.advance((number + 1) * _PARTS)
-    return tuple(videos)
+    return tuple(videos), timelines
 
 
 def _length_and_truth(clips: Sequence[Clip], duration: float | None) -> tuple[float, tuple[Segment, ...]]:
