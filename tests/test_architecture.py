@@ -15,7 +15,7 @@ import marey
 SOURCE = Path(marey.__file__).parent
 LAYERS = (
     ("errors", "version"),
-    ("cores", "extras", "progress", "whole_file"),
+    ("cores", "extras", "progress", "atomic"),
     ("client", "video"),
     ("data",),
     ("encoders",),

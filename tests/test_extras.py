@@ -45,7 +45,7 @@ def test_in_a_checkout_the_line_installs_the_checkout_again_with_the_extra(
 
 def test_beside_an_installed_wheel_the_line_names_the_packages_of_the_extra(tmp_path: Path) -> None:
     (tmp_path / "marey").mkdir()
-    for name in ("__init__.py", "extras.py", "version.py"):
+    for name in ("__init__.py", "errors.py", "extras.py", "progress.py", "version.py"):
         shutil.copy(SOURCE / name, tmp_path / "marey" / name)
     lines = [f'Requires-Dist: {each}; extra == "{extra}"' for extra, stated in STATED.items() for each in stated]
     (tmp_path / "marey-0.1.0.dist-info").mkdir()
@@ -102,7 +102,7 @@ NEEDS = {
     "from marey.training import tune; tune._optuna()": "tune",
     "from marey.encoders import onnxruntime_engine as e; e._open(b'', 1)": "fast",
     "from marey.encoders import openvino_engine as e; e.core()": "fast",
-    "from marey.encoders import quantised as q; q._nncf()": "fast",
+    "from marey.encoders import quantized as q; q._nncf()": "fast",
     "from marey.encoders import *; load_encoder(EncoderSpec(name='vjepa2'))": "transformers",
 }
 

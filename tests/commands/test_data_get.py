@@ -62,7 +62,7 @@ def brought(tmp_path: Path, small_set: Path) -> Path:
 
 def test_a_data_set_is_got_and_then_goes_by_its_name(home: Path, brought: Path) -> None:
     heard = Heard()
-    got = commands.data.get("ut-interaction-set1", from_=brought, reporter=heard)
+    got = commands.data.get("ut-interaction-set1", source_dir=brought, reporter=heard)
     assert got.path == home / "ut-interaction-set1" / "manifest.csv"
     assert got.as_dict()["labels"] == dict.fromkeys(("handshake", "hug", "kick", "point", "punch", "push"), 4)
     assert "leave one sequence out" in got.notes[-1]
@@ -80,7 +80,7 @@ def test_a_data_set_is_got_and_then_goes_by_its_name(home: Path, brought: Path) 
 
 
 def test_a_random_split_by_clip_is_there_and_said_to_leak(home: Path, brought: Path, tmp_path: Path) -> None:
-    commands.data.get("ut-interaction-set1", from_=brought)
+    commands.data.get("ut-interaction-set1", source_dir=brought)
     eighty = commands.data.split("ut-interaction-set1", out=tmp_path / "80.csv", by="clip", test=0.25)
     assert eighty.as_dict()["splits"] == {"train": 18, "test": 6}
     assert any("this split leaks: 4 groups and 0 identical files are on both sides" in note for note in eighty.notes)
@@ -92,7 +92,7 @@ def test_a_random_split_by_clip_is_there_and_said_to_leak(home: Path, brought: P
 
 
 def test_the_same_seed_gives_the_same_split_by_clip(home: Path, brought: Path, tmp_path: Path) -> None:
-    commands.data.get("ut-interaction-set1", from_=brought)
+    commands.data.get("ut-interaction-set1", source_dir=brought)
     splits = [
         commands.data.split("ut-interaction-set1", out=tmp_path / f"{number}.csv", by="clip", seed=seed).manifest.clips
         for number, seed in enumerate((0, 0, 1))
@@ -136,11 +136,11 @@ def test_what_cannot_be_got_ends_in_one_sentence(
 
 
 def test_an_installed_data_set_is_shown_and_got_no_second_time(call_marey: Call, home: Path, brought: Path) -> None:
-    commands.data.get("ut-interaction-set1", from_=brought)
+    commands.data.get("ut-interaction-set1", source_dir=brought)
     shutil.rmtree(brought)
     again = call_marey("data", "get", "ut-interaction-set1")
     assert again.code == 0
     assert "handshake" in again.out
     assert "it is here already" in again.out
     with pytest.raises(UsageError, match="is made from"):
-        commands.data.get("ucf101-25", from_=home)
+        commands.data.get("ucf101-25", source_dir=home)

@@ -140,5 +140,5 @@ def test_a_gpu_that_this_build_of_pytorch_cannot_use_is_named(monkeypatch: pytes
 def test_lines_that_install_are_printed_in_one_piece(capsys: pytest.CaptureFixture[str]) -> None:
     line = install_command("fast") + " and more" * 20
     findings = (Finding("video", "ok", "reads"), Finding("engines", "missing", "pytorch alone", line))
-    Screen(quiet=True).show(Health(findings))
+    Screen(quiet=True).show(commands.COMMANDS["doctor"].show(Health(findings)))
     assert any(printed.endswith(f"engines       {line}") for printed in capsys.readouterr().out.splitlines())

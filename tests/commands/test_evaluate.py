@@ -49,8 +49,8 @@ def test_frames_in_another_order_are_said_in_the_protocol_and_give_other_numbers
     small_run: Path, small_set: Path, tmp_path: Path
 ) -> None:
     given, turned = (
-        commands.evaluate(small_run, str(small_set), out=tmp_path / order, frame_order=order, part="all")
-        for order in ("given", "reversed")
+        commands.evaluate(small_run, str(small_set), out=tmp_path / order, frame_order=order, split="all")
+        for order in ("original", "reversed")
     )
     assert given.metrics.protocol == "all clips of the data"
     assert turned.metrics.protocol == "all clips of the data, frames reversed"
@@ -61,10 +61,10 @@ def test_frames_in_another_order_are_said_in_the_protocol_and_give_other_numbers
 
 def test_a_part_that_the_data_does_not_name_is_refused(small_run: Path, small_set: Path, tmp_path: Path) -> None:
     with pytest.raises(DatasetError, match=r"no clip .* is in the part 'val'; the parts it names: none"):
-        commands.evaluate(small_run, str(small_set), out=tmp_path / "e", part="val")
+        commands.evaluate(small_run, str(small_set), out=tmp_path / "e", split="val")
     listed = manifest_of_tested(small_run, tmp_path / "m.csv", split="train")
     with pytest.raises(DatasetError, match=r"the parts it names: train"):
-        commands.evaluate(small_run, str(listed), out=tmp_path / "e", part="test")
+        commands.evaluate(small_run, str(listed), out=tmp_path / "e", split="test")
     assert commands.evaluate(small_run, str(listed), out=tmp_path / "e").metrics.clips >= 2
 
 

@@ -22,7 +22,7 @@ SMALL = ["training.epochs=3", "training.rounds=1", "views.mirrored=none"]
 def exported(tmp_path_factory: pytest.TempPathFactory, small_set: Path, small_changes: list[str]) -> Path:
     """The features of `small_set`, as `small_run` saw its clips; not to be changed."""
     out = tmp_path_factory.mktemp("features") / "out"
-    commands.exchange.export(str(small_set), out=out, set=small_changes)
+    commands.extract(str(small_set), out=out, set=small_changes)
     return out
 
 
@@ -57,7 +57,7 @@ def answers(folder: Path) -> list[tuple[float, ...] | None]:
 def test_features_of_clips_give_what_the_clips_give(
     small_run: Path, small_set: Path, exported: Path, tmp_path: Path
 ) -> None:
-    of_clips = commands.evaluate(small_run, str(small_set), out=tmp_path / "clips", part="all")
+    of_clips = commands.evaluate(small_run, str(small_set), out=tmp_path / "clips", split="all")
     of_features = commands.evaluate(small_run, str(exported), out=tmp_path / "features")
     for one, other in zip(answers(tmp_path / "clips"), answers(tmp_path / "features"), strict=True):
         assert one == pytest.approx(other, abs=1e-6)
@@ -85,7 +85,7 @@ def test_a_model_of_features_is_tested_on_new_ones_and_knows_its_own(their_run: 
     new = commands.evaluate(their_run, str(theirs(tmp_path, seed=1)), out=tmp_path / "new")
     assert (new.metrics.clips, new.metrics.leaks, new.notes) == (24, 0, ())
     assert new.metrics.accuracy > 0.9
-    own = commands.evaluate(their_run, str(their_run.parent / "ours"), out=tmp_path / "own", part="all")
+    own = commands.evaluate(their_run, str(their_run.parent / "ours"), out=tmp_path / "own", split="all")
     tested = len(answers(their_run))
     assert own.metrics.leaks == 24 - tested
     assert "identical files" in (own.metrics.leak or "")
@@ -109,7 +109,7 @@ def test_features_of_another_size_are_refused(
 def test_features_that_were_made_in_another_way_are_refused(
     small_run: Path, their_run: Path, small_set: Path, small_changes: list[str], exported: Path, tmp_path: Path
 ) -> None:
-    commands.exchange.export(str(small_set), out=tmp_path / "five", set=[*small_changes, "sampling.count=5"])
+    commands.extract(str(small_set), out=tmp_path / "five", set=[*small_changes, "sampling.count=5"])
     with pytest.raises(DatasetError, match=r"5 x \d+ here, and .* 4 x \d+ there; they differ in sampling:"):
         commands.evaluate(small_run, str(tmp_path / "five"), out=tmp_path / "e")
     with pytest.raises(DatasetError, match=r"features by an unknown encoder, .* by mobilenetv3_small_050, .* there"):
@@ -161,4 +161,4 @@ def test_what_needs_the_videos_is_refused(small_run: Path, exported: Path, tmp_p
     with pytest.raises(UsageError, match="holds features of clips: windows, and another order of frames, need the vid"):
         commands.evaluate(small_run, str(exported), out=tmp_path / "e", frame_order="reversed")
     with pytest.raises(UsageError, match="holds features of clips"):
-        commands.evaluate(small_run, str(exported), out=tmp_path / "e", over="windows")
+        commands.evaluate(small_run, str(exported), out=tmp_path / "e", mode="window")

@@ -44,7 +44,7 @@ def read(path: Path) -> Any:
 
 
 def test_files_are_played_whole_and_scored_against_their_rows(small_run: Path, films: Path, tmp_path: Path) -> None:
-    result = commands.evaluate(small_run, str(films), out=tmp_path, over="windows")
+    result = commands.evaluate(small_run, str(films), out=tmp_path, mode="window")
     assert result.evaluation.protocol == "the test videos of the data"
     assert result.scores.segments == 6
     assert result.scores.seconds == pytest.approx(16.0, abs=0.1)
@@ -79,13 +79,13 @@ def test_files_are_played_whole_and_scored_against_their_rows(small_run: Path, f
 @pytest.mark.long
 def test_the_same_test_gives_the_same_bytes(small_run: Path, films: Path, tmp_path: Path) -> None:
     for name in ("one", "two"):
-        commands.evaluate(small_run, str(films), out=tmp_path / name, over="windows")
+        commands.evaluate(small_run, str(films), out=tmp_path / name, mode="window")
     for file in ("metrics.json", "segments.json"):
         assert (tmp_path / "one" / file).read_bytes() == (tmp_path / "two" / file).read_bytes()
 
 
 def test_the_page_is_one_file_with_a_timeline_of_each_video(small_run: Path, films: Path, tmp_path: Path) -> None:
-    result = commands.evaluate(small_run, str(films), out=tmp_path, over="windows")
+    result = commands.evaluate(small_run, str(films), out=tmp_path, mode="window")
     text = result.report.read_text(encoding="utf-8")
     page = Page(text)
     assert not {"script", "link"} & set(page.tags)
@@ -106,7 +106,7 @@ def test_a_video_that_cannot_be_used_has_no_segments_and_is_named(small_run: Pat
     (tmp_path / "data" / "none.mp4").touch()
     rows += ["<b>cut.mp4,boxing,p2,0,2,test", "<b>cut.mp4,walking,p2,2,4.5,test", "none.mp4,walking,p3,,,test"]
     (tmp_path / "data" / "manifest.csv").write_text("\n".join(["path,label,group,start,end,split", *rows]) + "\n")
-    result = commands.evaluate(small_run, str(tmp_path / "data"), out=tmp_path / "out", over="windows")
+    result = commands.evaluate(small_run, str(tmp_path / "data"), out=tmp_path / "out", mode="window")
     assert result.scores.segments == 3 + 2 + 1
     good, cut, none = result.evaluation.videos
     assert (good.reason, none.reason) == (None, "empty")
@@ -129,7 +129,7 @@ def test_a_test_set_of_files_that_cannot_be_used_is_worth_nothing_and_no_traceba
 ) -> None:
     (tmp_path / "data" / "boxing").mkdir(parents=True)
     (tmp_path / "data" / "boxing" / "a.mp4").touch()
-    result = commands.evaluate(small_run, str(tmp_path / "data"), out=tmp_path / "out", over="windows")
+    result = commands.evaluate(small_run, str(tmp_path / "data"), out=tmp_path / "out", mode="window")
     assert (result.scores.frame_accuracy, result.scores.f1[50], result.scores.mean_ap[0.5]) == (0.0, 0.0, 0.0)
     assert "Video by video" not in result.report.read_text(encoding="utf-8")
 
@@ -138,7 +138,7 @@ def test_a_test_set_of_files_that_cannot_be_used_is_worth_nothing_and_no_traceba
 def test_whole_clips_of_a_class_folder_are_one_segment_each_and_training_files_are_said(
     small_run: Path, small_set: Path, tmp_path: Path
 ) -> None:
-    result = commands.evaluate(small_run, str(small_set), out=tmp_path, over="windows")
+    result = commands.evaluate(small_run, str(small_set), out=tmp_path, mode="window")
     assert result.scores.segments == 12
     assert result.evaluation.protocol == "all videos of the data"
     assert "identical files are on both sides" in str(result.evaluation.leak)
@@ -155,14 +155,14 @@ def test_rows_of_one_file_in_two_parts_are_refused(small_run: Path, films: Path,
     lines[1] = lines[1].replace(",test", ",train")
     (tmp_path / "m.csv").write_text("\n".join(lines) + "\n")
     with pytest.raises(DatasetError, match=r"11\.mp4 has rows in the part 'test' and in 'train'"):
-        commands.evaluate(small_run, str(tmp_path / "m.csv"), out=tmp_path / "out", over="windows")
-    whole = commands.evaluate(small_run, str(tmp_path / "m.csv"), out=tmp_path / "out", over="windows", part="all")
+        commands.evaluate(small_run, str(tmp_path / "m.csv"), out=tmp_path / "out", mode="window")
+    whole = commands.evaluate(small_run, str(tmp_path / "m.csv"), out=tmp_path / "out", mode="window", split="all")
     assert whole.scores.segments == 6
 
 
 def test_a_segment_after_the_end_of_its_video_is_missed_and_said(small_run: Path, films: Path, tmp_path: Path) -> None:
     (tmp_path / "m.csv").write_text(f"path,label,start,end\n{films}/11.mp4,boxing,0,2\n{films}/11.mp4,boxing,90,95\n")
-    result = commands.evaluate(small_run, str(tmp_path / "m.csv"), out=tmp_path / "out", over="windows")
+    result = commands.evaluate(small_run, str(tmp_path / "m.csv"), out=tmp_path / "out", mode="window")
     assert result.evaluation.notes == ("1 true segment begins after the end of its video, and counts as not found.",)
     assert result.scores.segments == 2
     assert result.scores.seconds == pytest.approx(8.0, abs=0.1)
@@ -171,12 +171,12 @@ def test_a_segment_after_the_end_of_its_video_is_missed_and_said(small_run: Path
 def test_a_label_that_the_model_has_not_is_refused(small_run: Path, films: Path, tmp_path: Path) -> None:
     (tmp_path / "m.csv").write_text(f"path,label,start,end\n{films}/11.mp4,boxxing,0,2\n")
     with pytest.raises(DatasetError, match=r"the model has no label 'boxxing'; did you mean 'boxing'\?"):
-        commands.evaluate(small_run, str(tmp_path / "m.csv"), out=tmp_path / "out", over="windows")
+        commands.evaluate(small_run, str(tmp_path / "m.csv"), out=tmp_path / "out", mode="window")
 
 
 def test_how_segments_are_found_can_be_changed(small_run: Path, films: Path, tmp_path: Path) -> None:
     result = commands.evaluate(
-        small_run, str(films), out=tmp_path, over="windows", threshold=0.2, smooth=0, min_duration=100, stride=0.5
+        small_run, str(films), out=tmp_path, mode="window", threshold=0.2, smooth=0, min_duration=100, stride=0.5
     )
     assert result.scores.found <= 2  # what is shorter than the video goes to its neighbour
     said = read(tmp_path / "metrics.json")["segmentation"]
@@ -187,27 +187,27 @@ def test_how_segments_are_found_can_be_changed(small_run: Path, films: Path, tmp
 def test_options_of_the_other_way_are_refused_and_not_passed_over(small_run: Path, films: Path, tmp_path: Path) -> None:
     evaluate: Any = commands.evaluate
     for options, said in (
-        ({"threshold": 0.5}, "threshold is for windows: add --over windows"),
-        ({"over": "windows", "frame_order": "reversed"}, "frame_order=reversed is for clips"),
-        ({"over": "windows", "threshold": 2.0}, r"threshold=2\.0: .* less than or equal to 1"),
-        ({"over": "windows", "window": 0.0}, r"window=0\.0: .* greater than 0"),
-        ({"over": "windows", "smooth": float("nan")}, "smooth=nan"),
+        ({"threshold": 0.5}, "threshold is for windows: add --mode window"),
+        ({"mode": "window", "frame_order": "reversed"}, "frame_order=reversed is for clips"),
+        ({"mode": "window", "threshold": 2.0}, r"threshold=2\.0: .* less than or equal to 1"),
+        ({"mode": "window", "window": 0.0}, r"window=0\.0: .* greater than 0"),
+        ({"mode": "window", "smooth": float("nan")}, "smooth=nan"),
     ):
         with pytest.raises(UsageError, match=said):
             evaluate(small_run, str(films), out=tmp_path / "out", **options)
-    with pytest.raises(UnknownNameError, match="did you mean 'windows'"):
-        evaluate(small_run, str(films), out=tmp_path / "out", over="window")
+    with pytest.raises(UnknownNameError, match=r"did you mean .window."):
+        evaluate(small_run, str(films), out=tmp_path / "out", mode="windowed")
     assert not (tmp_path / "out").exists()
 
 
 def test_the_command_prints_a_table_or_json(
     small_run: Path, films: Path, tmp_path: Path, call_marey: Callable[..., Any]
 ) -> None:
-    done = call_marey("evaluate", small_run, films, "--over", "windows", "-o", tmp_path)
+    done = call_marey("evaluate", small_run, films, "--mode", "window", "-o", tmp_path)
     assert done.code == 0
     for words in ("F1@50", "mAP at tIoU 0.5", "edit score", "6 and", "over 6 segments in 2 videos, the test videos"):
         assert words in done.out
     assert str(tmp_path / "report.html") in done.out
-    answer = json.loads(call_marey("evaluate", small_run, films, "--over", "windows", "-o", tmp_path, "--json").out)
+    answer = json.loads(call_marey("evaluate", small_run, films, "--mode", "window", "-o", tmp_path, "--json").out)
     assert answer["metrics"]["segments"] == 6
     assert set(answer["metrics"]["mean_ap"]) == {"0.3", "0.5", "0.7"}

@@ -87,7 +87,7 @@ def test_what_was_taken_for_granted_is_said(tmp_path: Path, drawn: dict[str, Any
         "classes are called by their numbers",
         "are taken as 0 to 1",
         "colours are taken as RGB",
-        "50 frames a second are taken for granted",
+        "50 frames a second are assumed",
         "no groups known: every file is its own group",
         "who or what is in a clip is unknown",
     ):
@@ -112,7 +112,7 @@ def test_a_clip_that_is_no_number_is_named_or_left_out(tmp_path: Path, drawn: di
     np.savez(tmp_path / "a.npz", X=bad, y=drawn["y_train"])
     with pytest.raises(DatasetError, match=r"a\.npz/clips/3: corrupt: 1 value in it are NaN"):
         commands.exchange.import_data(tmp_path / "a.npz", out=tmp_path / "out")
-    made = commands.exchange.import_data(tmp_path / "a.npz", out=tmp_path / "out", unusable="leave-out")
+    made = commands.exchange.import_data(tmp_path / "a.npz", out=tmp_path / "out", on_error="skip")
     assert len(made.manifest.clips) == 7
     assert "clips/3" in (tmp_path / "out" / "left_out.csv").read_text()
 
@@ -139,7 +139,7 @@ def test_exported_features_are_those_that_training_sees(
     small_set: Path, small_changes: list[str], tmp_path: Path, name: str
 ) -> None:
     commands.extract(str(small_set), set=small_changes)
-    made = commands.exchange.export(str(small_set), out=tmp_path / name, set=small_changes)
+    made = commands.extract(str(small_set), out=tmp_path / name, set=small_changes)
     found = (read_feature_file if name.endswith("npz") else read_feature_folder)(tmp_path / name)
     recipe = load_recipe("default", changes=small_changes)
     encoder = load_encoder(recipe.encoder)
@@ -158,7 +158,7 @@ def test_exported_features_are_those_that_training_sees(
 
 
 def test_exported_features_are_imported_elsewhere(small_set: Path, small_changes: list[str], tmp_path: Path) -> None:
-    commands.exchange.export(str(small_set), out=tmp_path / "f.npz", set=small_changes)
+    commands.extract(str(small_set), out=tmp_path / "f.npz", set=small_changes)
     made = commands.exchange.import_data(tmp_path / "f.npz", out=tmp_path / "out")
     assert made.path == tmp_path / "out" / "features.csv"
     assert made.manifest.grouping == "groups from the column 'group': 6 groups"
@@ -176,10 +176,8 @@ def test_a_file_that_cannot_be_read_stops_an_export_or_is_left_out(
         (tmp_path / "clips" / label / "a.mp4").write_bytes(source.read_bytes())
     (tmp_path / "clips" / "walking" / "bad.mp4").write_bytes(b"")
     with pytest.raises(DatasetError, match=r"1 clip of 3 cannot be used: .*bad\.mp4: empty"):
-        commands.exchange.export(str(tmp_path / "clips"), out=tmp_path / "f", set=small_changes)
-    made = commands.exchange.export(
-        str(tmp_path / "clips"), out=tmp_path / "f", set=small_changes, unusable="leave-out"
-    )
+        commands.extract(str(tmp_path / "clips"), out=tmp_path / "f", set=small_changes)
+    made = commands.extract(str(tmp_path / "clips"), out=tmp_path / "f", set=small_changes, on_error="skip")
     assert len(made.files.manifest.clips) == 2
     assert "bad.mp4" in (tmp_path / "f" / "left_out.csv").read_text()
 
@@ -217,11 +215,11 @@ def test_the_program_imports_and_exports(
     call_marey: Call, imported: Path, small_changes: list[str], tmp_path: Path
 ) -> None:
     words = [word for change in small_changes for word in ("--set", change)]
-    shown = call_marey("data", "export", imported, "--out", tmp_path / "f.npz", *words)
+    shown = call_marey("extract", imported, "--out", tmp_path / "f.npz", *words)
     assert (shown.code, str(tmp_path / "f.npz") in shown.out) == (0, True)
     answer = json.loads(call_marey("data", "import", tmp_path / "f.npz", "--out", tmp_path / "f", "--json").out)
     assert (answer["clips"], answer["splits"]) == (12, {"train": 8, "val": 2, "test": 2})
-    again = call_marey("data", "export", imported, "--out", tmp_path / "f.npz", *words)
+    again = call_marey("extract", imported, "--out", tmp_path / "f.npz", *words)
     assert again.code == 2
     assert "exists, and is left as it is" in again.err
     wrong = call_marey("data", "import", tmp_path / "f.npz", "--out", tmp_path / "g", "--unusable", "ignore")

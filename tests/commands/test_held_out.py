@@ -108,8 +108,8 @@ def test_evaluate_without_data_is_refused_where_the_data_have_changed_or_are_not
     (run / "run.json").write_text(json.dumps(values))
     with pytest.raises(UsageError, match=r"they have changed since.*--part all"):
         commands.evaluate(run, out=tmp_path / "e")
-    with pytest.raises(UsageError, match="part=test is of data that are named"):
-        commands.evaluate(run, out=tmp_path / "e", part="test")
+    with pytest.raises(UsageError, match="split=test needs data"):
+        commands.evaluate(run, out=tmp_path / "e", split="test")
 
 
 def test_the_model_of_all_clips_says_that_it_learned_from_them(folded: Path, tmp_path: Path) -> None:
@@ -136,7 +136,7 @@ def test_other_video_of_people_whom_the_model_knows_is_said_to_be_so(
     )
     table = tmp_path / "untrimmed.csv"
     table.write_text(f"path,label,group,start,end\n{clip},boxing,p03,0,0.5\n{clip},walking,p03,0.5,1\n")
-    untrimmed = commands.evaluate(folded / "run", str(table), over="windows", out=tmp_path / "w")
+    untrimmed = commands.evaluate(folded / "run", str(table), mode="window", out=tmp_path / "w")
     assert [leak.value for leak in untrimmed.evaluation.leaks] == ["p03"]
     assert "called as in the training (p03)" in (tmp_path / "w" / "report.html").read_text(encoding="utf-8")
 
@@ -146,10 +146,10 @@ def test_labels_that_the_model_does_not_have_are_refused_before_any_clip_is_read
     clip = next((folded / "clips").rglob("*.mp4"))
     table.write_text(f"path,label\n{clip},boxing\n{tmp_path / 'none.mp4'},bowing\n")
     (tmp_path / "none.mp4").write_bytes(b"is never opened")
-    for over in ("clips", "windows"):
+    for mode in ("clip", "window"):
         with pytest.raises(DatasetError, match="the model has no label 'bowing'; did you mean 'boxing'"):
-            commands.evaluate(folded / "run", str(table), over=over, out=tmp_path / over)
-        assert not (tmp_path / over).exists()
+            commands.evaluate(folded / "run", str(table), mode=mode, out=tmp_path / mode)
+        assert not (tmp_path / mode).exists()
 
 
 def test_results_are_never_mixed_with_a_run_or_with_other_things(folded: Path, small_run: Path, tmp_path: Path) -> None:
@@ -176,7 +176,7 @@ def test_an_evaluation_replaces_an_earlier_one(folded: Path, tmp_path: Path) -> 
 
 
 @pytest.mark.long
-def test_quantise_asks_for_nothing_that_the_run_remembers(folded: Path, tmp_path: Path) -> None:
+def test_quantize_asks_for_nothing_that_the_run_remembers(folded: Path, tmp_path: Path) -> None:
     pytest.importorskip("nncf", reason="nncf is not installed")
     pytest.importorskip("openvino", reason="openvino is not installed")
-    assert commands.quantise(folded / "run", out=tmp_path / "int8", engine="pytorch").clips == 12
+    assert commands.quantize(folded / "run", out=tmp_path / "int8", engine="pytorch").clips == 12

@@ -61,7 +61,7 @@ def test_the_tables_are_read_in_80_columns_and_in_120(table: ModelTable) -> None
         screen = Screen(quiet=True)
         screen._out = Console(width=width, force_terminal=True, highlight=False, color_system=None)
         with screen._out.capture() as captured:
-            screen.show(table)
+            screen.show(commands.COMMANDS["models"].show(table))
         lines = captured.get().splitlines()
         assert max(len(line) for line in lines if line[0] in "│┃") <= width
         for row in table.rows:

@@ -17,6 +17,8 @@ def test_command_line_names_what_differs_from_the_defaults_ready_to_paste() -> N
         "out": Path("runs/a b"),
         "folds": "group",
         "set": ["training.epochs=5", "seed=1"],
+        "epochs": None,
+        "seed": None,
         "group_regex": r"(\w+)_\d+",
         "exclude": None,
         "device": "auto",

@@ -31,15 +31,17 @@ def pictures_of(path: Path) -> int:
 
 
 def test_a_clip_is_annotated_with_its_label_and_keeps_its_frames(small_run: Path, clip: Path, tmp_path: Path) -> None:
-    answer = commands.predict(small_run, [str(clip)], annotate=tmp_path / "out" / "a.mp4", plate=tmp_path / "plate.png")
+    answer = commands.predict(
+        small_run, [str(clip)], annotate=tmp_path / "out" / "a.mp4", chronophotograph=tmp_path / "c.png"
+    )
     assert isinstance(answer, Predictions)
-    assert answer.written == (tmp_path / "out" / "a.mp4", tmp_path / "plate.png")
+    assert answer.written == (tmp_path / "out" / "a.mp4", tmp_path / "c.png")
     given, made = probe(clip), probe(tmp_path / "out" / "a.mp4")
     assert pictures_of(tmp_path / "out" / "a.mp4") == pictures_of(clip)
     assert (made.width, made.height) == (given.width, given.height)
     assert made.duration == pytest.approx(given.duration, abs=1 / given.frame_rate)
-    with Image.open(tmp_path / "plate.png") as plate:
-        assert plate.size == (given.width, given.height)
+    with Image.open(tmp_path / "c.png") as image:
+        assert image.size == (given.width, given.height)
 
 
 def test_windows_give_segments_as_a_table_subtitles_a_timeline_and_thumbnails(
@@ -48,7 +50,7 @@ def test_windows_give_segments_as_a_table_subtitles_a_timeline_and_thumbnails(
     answer = commands.predict(
         small_run,
         [str(clip)],
-        over="windows",
+        mode="window",
         window=0.4,
         threshold=0.0,
         annotate=tmp_path / "a.mp4",
@@ -64,19 +66,19 @@ def test_windows_give_segments_as_a_table_subtitles_a_timeline_and_thumbnails(
     assert len(list((tmp_path / "thumbs").glob("0*.jpg"))) == len(timeline.segments)
     with Image.open(tmp_path / "t.png") as picture:
         assert picture.width > 500
-    commands.predict(small_run, [str(clip)], over="windows", window=0.4, threshold=0.0, segments=tmp_path / "s.csv")
+    commands.predict(small_run, [str(clip)], mode="window", window=0.4, threshold=0.0, segments=tmp_path / "s.csv")
     assert [found.label for found in read_manifest(tmp_path / "s.csv").clips] == [s.label for s in timeline.segments]
 
 
 def test_no_probability_reaches_the_threshold_and_it_is_none_of_the_classes(small_run: Path, clip: Path) -> None:
-    answer = commands.predict(small_run, [str(clip)], over="windows", window=0.4, threshold=1.0)
+    answer = commands.predict(small_run, [str(clip)], mode="window", window=0.4, threshold=1.0)
     assert isinstance(answer, Timelines)
     assert answer.timelines[0].segments == ()
     assert answer.usable
 
 
 def test_frames_get_an_answer_each(small_run: Path, clip: Path, tmp_path: Path) -> None:
-    answer = commands.predict(small_run, [str(clip)], over="frames", window=0.4, frames=tmp_path / "frames")
+    answer = commands.predict(small_run, [str(clip)], mode="frame", window=0.4, frames=tmp_path / "frames")
     assert isinstance(answer, Timelines)
     assert len(answer.timelines[0].times) == pytest.approx(pictures_of(clip), abs=3)
     assert len(list((tmp_path / "frames").iterdir())) == pictures_of(clip)
@@ -92,7 +94,7 @@ def test_several_videos_go_into_a_folder_and_one_that_cannot_be_used_is_named(
     assert [path.name for path in answer.written] == [f"{clip.stem}.mp4"]
     assert answer.predictions[1].reason == "not_video"
     timelines = commands.predict(
-        small_run, [str(clip), str(fake)], over="windows", window=0.4, segments=tmp_path / "all.json"
+        small_run, [str(clip), str(fake)], mode="window", window=0.4, segments=tmp_path / "all.json"
     )
     assert isinstance(timelines, Timelines)
     assert [failed.reason for failed in timelines.failed] == ["not_video"]
@@ -144,12 +146,12 @@ def test_a_clip_below_the_threshold_is_none_of_the_classes_wherever_it_is_shown(
         ({"min_duration": 0.5}, r"--min-duration is about"),
         ({"segments": Path("s.vtt")}, r"--segments is about"),
         ({"annotate": Path("a.avi")}, r"--annotate writes .mp4, not 'a.avi'"),
-        ({"plate": Path("a.gif")}, r"--plate writes .png or .jpg or .jpeg, not 'a.gif'"),
-        ({"over": "windows", "segments": Path("s.txt")}, r"--segments writes .json, .csv, .vtt, not 's.txt'"),
-        ({"over": "windows", "window": -1.0}, r"window=-1.0: Input should be greater than 0"),
-        ({"over": "windows", "threshold": 2.0}, r"threshold=2.0: Input should be less than or equal to 1"),
-        ({"over": "sideways"}, r"over='sideways' is neither"),
-        ({"seconds": 3.0}, r"seconds=3 ends a live source"),
+        ({"chronophotograph": Path("a.gif")}, r"--chronophotograph writes .png or .jpg or .jpeg, not 'a.gif'"),
+        ({"mode": "window", "segments": Path("s.txt")}, r"--segments writes .json, .csv, .vtt, not 's.txt'"),
+        ({"mode": "window", "window": -1.0}, r"window=-1.0: Input should be greater than 0"),
+        ({"mode": "window", "threshold": 2.0}, r"threshold=2.0: Input should be less than or equal to 1"),
+        ({"mode": "sideways"}, r"no mode is called .sideways."),
+        ({"max_seconds": 3.0}, r"max_seconds=3 ends a live source"),
         ({"top": 0}, r"top=0"),
     ],
 )
@@ -165,7 +167,7 @@ def test_one_file_for_several_videos_is_refused(small_run: Path, small_set: Path
     with pytest.raises(UsageError, match=r"--annotate .* is one file, and there are 2 videos"):
         commands.predict(small_run, videos, annotate=tmp_path / "a.mp4")
     with pytest.raises(UsageError, match=r"subtitles belong to one video"):
-        commands.predict(small_run, videos, over="windows", segments=tmp_path / "a.vtt")
+        commands.predict(small_run, videos, mode="window", segments=tmp_path / "a.vtt")
     with pytest.raises(UsageError, match=r"which is watched alone; 2 sources"):
         commands.predict(small_run, [videos[0], "rtsp://127.0.0.1/x"])
 

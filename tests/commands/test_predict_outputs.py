@@ -54,14 +54,20 @@ def test_labelled_frames_of_several_videos_have_a_folder_each(
 
 
 def test_thumbnails_of_several_videos_have_a_folder_each(small_run: Path, videos: list[str], tmp_path: Path) -> None:
-    outputs: Any = {name: tmp_path / name for name in ("annotate", "frames", "plate", "timeline", "thumbnails")}
-    answer = commands.predict(small_run, videos, over="windows", window=0.4, threshold=0.0, **outputs)
+    outputs: Any = {
+        name: tmp_path / name for name in ("annotate", "frames", "chronophotograph", "timeline", "thumbnails")
+    }
+    answer = commands.predict(small_run, videos, mode="window", window=0.4, threshold=0.0, **outputs)
     assert isinstance(answer, Timelines)
     assert answer.unwritten == ()
     assert names(tmp_path / "thumbnails") == names(tmp_path / "frames") == stems(videos)
     assert all((tmp_path / "thumbnails" / stem).glob("0001_*.jpg") for stem in stems(videos))
     assert names(tmp_path / "annotate") == {f"{stem}.mp4" for stem in stems(videos)}
-    assert names(tmp_path / "plate") == names(tmp_path / "timeline") == {f"{stem}.png" for stem in stems(videos)}
+    assert (
+        names(tmp_path / "chronophotograph")
+        == names(tmp_path / "timeline")
+        == {f"{stem}.png" for stem in stems(videos)}
+    )
 
 
 def full(path: Path) -> Path:
@@ -77,9 +83,12 @@ def full(path: Path) -> Path:
         (lambda at: {"thumbnails": full(at / "t")}, r"--thumbnails: .*t is there already"),
         (lambda at: {"annotate": at / "file" / "a.mp4"}, r"--annotate: .*a\.mp4 cannot be written: .*file is a file"),
         (lambda at: {"segments": at / "file" / "b" / "s.csv"}, r"--segments: .* cannot be written: .*file is a file"),
-        (lambda at: {"plate": at / "folder.png"}, r"--plate: .*folder\.png is a folder"),
-        (lambda at: {"plate": at / ("p" * 300 + ".png")}, r"--plate: .*File name too long"),
-        (lambda at: {"plate": at / "p.png", "timeline": at / "p.png"}, r"--timeline .* take the place of --plate"),
+        (lambda at: {"chronophotograph": at / "folder.png"}, r"--chronophotograph: .*folder\.png is a folder"),
+        (lambda at: {"chronophotograph": at / ("p" * 300 + ".png")}, r"--chronophotograph: .*File name too long"),
+        (
+            lambda at: {"chronophotograph": at / "p.png", "timeline": at / "p.png"},
+            r"--timeline .* take the place of --chronophotograph",
+        ),
         (lambda at: {"frames": at / "f", "thumbnails": at / "f"}, r"--thumbnails .* take the place of --frames"),
         (lambda at: {"frames": at / "f", "annotate": at / "f" / "a.mp4"}, r"a\.mp4 \(--annotate\) would lie in .*f, a"),
         (
@@ -98,7 +107,7 @@ def test_an_output_that_could_not_be_written_is_refused_before_any_work(
     asked = outputs(tmp_path)
     before = sorted(tmp_path.rglob("*"))
     with pytest.raises(UsageError, match=sentence):  # the model is not even looked for
-        commands.predict(tmp_path / "no-model", [str(tmp_path / "own.mp4")], over="windows", **asked)
+        commands.predict(tmp_path / "no-model", [str(tmp_path / "own.mp4")], mode="window", **asked)
     assert sorted(tmp_path.rglob("*")) == before
 
 
@@ -111,7 +120,7 @@ def test_a_folder_of_one_of_several_videos_that_is_there_already_is_refused_befo
         commands.predict(no_model, videos, frames=tmp_path / "frames")
     twin = shutil.copy(videos[0], tmp_path / Path(videos[0]).name)
     with pytest.raises(UsageError, match=r"2 videos are called"):
-        commands.predict(no_model, [videos[0], str(twin)], thumbnails=tmp_path / "t", over="windows")
+        commands.predict(no_model, [videos[0], str(twin)], thumbnails=tmp_path / "t", mode="window")
     with pytest.raises(UsageError, match=r"--annotate .* would take the place of a video that is read"):
         commands.predict(no_model, [str(twin), videos[1]], annotate=tmp_path)
 
@@ -120,10 +129,10 @@ def test_a_source_that_leads_in_a_circle_is_missing_and_the_others_are_written(
     small_run: Path, videos: list[str], tmp_path: Path
 ) -> None:
     (tmp_path / "loop.mp4").symlink_to(tmp_path / "loop.mp4")
-    answer = commands.predict(small_run, [str(tmp_path / "loop.mp4"), videos[0]], plate=tmp_path / "plates")
+    answer = commands.predict(small_run, [str(tmp_path / "loop.mp4"), videos[0]], chronophotograph=tmp_path / "all")
     assert isinstance(answer, Predictions)
     assert [prediction.reason for prediction in answer.predictions] == ["missing", None]
-    assert (names(tmp_path / "plates"), answer.unwritten) == ({f"{Path(videos[0]).stem}.png"}, ())
+    assert (names(tmp_path / "all"), answer.unwritten) == ({f"{Path(videos[0]).stem}.png"}, ())
 
 
 def test_a_live_source_is_not_watched_for_a_file_that_could_not_be_written(tmp_path: Path) -> None:
@@ -141,14 +150,14 @@ def test_the_answer_is_known_before_a_file_is_written(small_run: Path, videos: l
     def hear(answer: Any) -> None:
         seen.append((answer, list(tmp_path.iterdir())))
 
-    clips = commands.predict(small_run, videos, plate=tmp_path / "p", on_answer=hear)
+    clips = commands.predict(small_run, videos, chronophotograph=tmp_path / "p", on_answer=hear)
     assert isinstance(clips, Predictions)
     ((heard, files),) = seen
     assert (heard.predictions, heard.written, files) == (clips.predictions, (), [])
     assert len(clips.written) == 2
     seen.clear()
     shutil.rmtree(tmp_path / "p")
-    windows = commands.predict(small_run, videos, over="windows", segments=tmp_path / "s.csv", on_answer=hear)
+    windows = commands.predict(small_run, videos, mode="window", segments=tmp_path / "s.csv", on_answer=hear)
     assert isinstance(windows, Timelines)
     ((heard, files),) = seen
     assert (heard.timelines, files) == (windows.timelines, [])
@@ -162,7 +171,7 @@ def test_what_cannot_be_written_is_named_and_the_others_go_on(
         (tmp_path / "frames" / Path(videos[0]).stem / "somebody's").mkdir(parents=True)
 
     answer = commands.predict(
-        small_run, videos, annotate=tmp_path / "annotate", frames=tmp_path / "frames", plate=tmp_path / "p",
+        small_run, videos, annotate=tmp_path / "annotate", frames=tmp_path / "frames", chronophotograph=tmp_path / "p",
         on_answer=spoil,
     )  # fmt: skip
     assert isinstance(answer, Predictions)
@@ -187,12 +196,16 @@ def test_a_video_that_breaks_off_behind_the_sampled_frames_keeps_its_label_and_i
 
 
 @pytest.mark.parametrize("form", ["--json", pytest.param("--top=2", marks=pytest.mark.long)])
-@pytest.mark.parametrize("over", ["clip", "windows", pytest.param("frames", marks=pytest.mark.long)])
+@pytest.mark.parametrize("mode", ["clip", "window", pytest.param("frame", marks=pytest.mark.long)])
 def test_a_full_disk_costs_no_answer(
-    call_marey: Call, small_run: Path, videos: list[str], tmp_path: Path, over: str, form: str
+    call_marey: Call, small_run: Path, videos: list[str], tmp_path: Path, mode: str, form: str
 ) -> None:
-    asked: list[Any] = ["predict", small_run, *videos, "--over", over, form, "--annotate", tmp_path / "a"]
-    asked += ["--plate", tmp_path] if over == "clip" else ["--plate", tmp_path, "--segments", tmp_path / "s.json"]
+    asked: list[Any] = ["predict", small_run, *videos, "--mode", mode, form, "--annotate", tmp_path / "a"]
+    asked += (
+        ["--chronophotograph", tmp_path]
+        if mode == "clip"
+        else ["--chronophotograph", tmp_path, "--segments", tmp_path / "s.json"]
+    )
     assert call_marey("predict", small_run, *videos).code == 0  # features are in the cache
     with files_of_at_most(2_000):
         ended = call_marey(*asked)
@@ -202,7 +215,7 @@ def test_a_full_disk_costs_no_answer(
         assert [answer["source"] for answer in json.loads(ended.out)] == videos
     else:
         assert all(video in ended.out for video in videos)
-        assert ("written   " in ended.out) == (over != "clip")
+        assert ("written   " in ended.out) == (mode != "clip")
     said = [line.split(": ", 1)[1] for line in ended.err.splitlines() if line.startswith("marey: ")]
     assert said == [
         f"{path} was not written: File too large{why}"
@@ -212,7 +225,7 @@ def test_a_full_disk_costs_no_answer(
             (tmp_path / f"{stem}.png", ""),
         )
     ]
-    assert names(tmp_path) == ({"a"} if over == "clip" else {"a", "s.json"})
+    assert names(tmp_path) == ({"a"} if mode == "clip" else {"a", "s.json"})
     assert names(tmp_path / "a") == set()
 
 
@@ -255,10 +268,10 @@ def test_a_list_or_features_that_could_not_be_written_are_refused_before_any_wor
         commands.data.scan(str(small_set), quarantine=tmp_path / "file" / "bad.csv", reporter=reporter)
     for name in ("features", "features.npz"):
         with pytest.raises(UsageError, match=r"cannot be written: .*file is a file"):
-            commands.exchange.export(str(small_set), out=tmp_path / "file" / name, set=small_changes, reporter=reporter)
+            commands.extract(str(small_set), out=tmp_path / "file" / name, set=small_changes, reporter=reporter)
     (tmp_path / "f.npz").touch()
     with pytest.raises(UsageError, match=r"f\.npz exists, and is left as it is"):
-        commands.exchange.export(str(small_set), out=tmp_path / "f.npz", set=small_changes, reporter=reporter)
+        commands.extract(str(small_set), out=tmp_path / "f.npz", set=small_changes, reporter=reporter)
     assert reporter.begun == []
 
 

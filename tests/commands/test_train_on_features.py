@@ -21,7 +21,7 @@ def test_exported_features_train_the_model_that_their_clips_train(
 ) -> None:
     monkeypatch.setenv("MAREY_CACHE", str(tmp_path / "cache"))
     of_clips = commands.train(str(small_set), out=tmp_path / "clips", set=SMALL)
-    commands.exchange.export(str(small_set), out=tmp_path / "features", set=SMALL)
+    commands.extract(str(small_set), out=tmp_path / "features", set=SMALL)
     of_features = commands.train(str(tmp_path / "features"), out=tmp_path / "run", set=SMALL)
     assert of_features.metrics.accuracy == of_clips.metrics.accuracy
     clip = next(small_set.rglob("*walking*.mp4"))

@@ -11,6 +11,7 @@ from typing import BinaryIO, Final
 import filelock
 
 from marey.app.storage import copy_whole, new_folder, safe_name, safe_suffix, save_upload
+from marey.atomic import whole_folder
 from marey.data import (
     VIDEO_SUFFIXES,
     Clip,
@@ -28,7 +29,6 @@ from marey.data.labels import check_labels, clean_label
 from marey.data.manifest import MANIFEST_SUFFIXES
 from marey.data.unpack import unpack
 from marey.errors import DatasetError, UsageError, VideoError
-from marey.whole_file import whole_folder
 
 _JUNK: Final = "__MACOSX"  # beside the files that a Mac packed
 _MANIFESTS: Final = tuple(f"manifest{suffix}" for suffix in MANIFEST_SUFFIXES)

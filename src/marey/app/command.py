@@ -7,8 +7,9 @@ from dataclasses import dataclass
 from pathlib import Path
 from typing import Any, Literal
 
+from marey.commands.registry import command
 from marey.errors import UsageError
-from marey.progress import SILENT, Reporter
+from marey.progress import AUTO, Reporter
 
 
 @dataclass(frozen=True)
@@ -26,6 +27,12 @@ class Served:
         return {"url": self.url}
 
 
+@command(
+    "app",
+    panel="Predict",
+    examples=("app", "app runs/ --port 8600 --browser none"),
+    show=lambda answer: [f"the page at {answer.address} is closed"],
+)
 def app(
     models: Path = Path("runs"),
     *,
@@ -33,7 +40,7 @@ def app(
     host: str = "127.0.0.1",
     port: int = 8501,
     browser: Literal["open", "none"] = "open",
-    reporter: Reporter = SILENT,
+    reporter: Reporter = AUTO,
 ) -> Served:
     """Open the app in the browser: predict clips, inspect runs, train new models.
 

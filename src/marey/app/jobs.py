@@ -16,8 +16,8 @@ from typing import Any, Final, Literal, Self
 import filelock
 
 from marey.app.storage import new_folder
+from marey.atomic import write_whole
 from marey.errors import UsageError
-from marey.whole_file import write_whole
 
 Kind = Literal["waiting", "running", "stopped", "failed", "done"]
 

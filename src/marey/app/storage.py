@@ -11,9 +11,9 @@ import unicodedata
 from pathlib import Path
 from typing import BinaryIO, Final
 
+from marey.atomic import whole_file
 from marey.data import expand_home
 from marey.errors import UsageError
-from marey.whole_file import whole_file
 
 _BLOCK: Final = 1 << 20
 _MOST_KEPT: Final = 8 << 30  # bytes a folder

@@ -4,15 +4,29 @@ from __future__ import annotations
 
 import json
 import statistics
-from collections.abc import Sequence
+from collections.abc import Iterator, Sequence
 from dataclasses import dataclass, replace
 from importlib import import_module
 from pathlib import Path
-from typing import TYPE_CHECKING, Any, Literal
+from typing import TYPE_CHECKING, Annotated, Any
 
+from marey.atomic import write_whole
+from marey.commands.options import (
+    Changes,
+    Data,
+    Device,
+    Engine,
+    Epochs,
+    Exclude,
+    Folds,
+    GroupRegex,
+    IfExists,
+    StrPath,
+    changes_of,
+)
+from marey.commands.registry import Help, Line, command
 from marey.errors import MareyError, UsageError
-from marey.progress import SILENT, Once, Reporter
-from marey.whole_file import write_whole
+from marey.progress import AUTO, Once, Reporter
 
 if TYPE_CHECKING:
     from marey.data import Manifest
@@ -23,7 +37,7 @@ if TYPE_CHECKING:
 
 @dataclass(frozen=True)
 class Comparison:
-    """What `compare` answers.
+    """The answer of `compare`.
 
     Attributes:
         entries: a recipe each, the best first, those that could not be run last.
@@ -52,40 +66,52 @@ class Comparison:
         }
 
 
-def compare(
-    data: str,
-    *,
-    recipes: str,
-    out: Path,
-    seeds: int = 3,
-    folds: str | None = None,
-    set: list[str] | None = None,
-    group_regex: str | None = None,
-    exclude: Path | None = None,
-    device: str = "auto",
-    engine: str | None = None,
-    if_exists: Literal["resume", "restart"] = "resume",
-    reporter: Reporter = SILENT,
-) -> Comparison:
-    """Train several recipes on the same clips, and say which is best, by how much, and at what cost.
+def _show(answer: Comparison) -> Iterator[Any]:
+    from marey.reports import answer_of
 
-    Each recipe is run with the seeds 0, 1, ...; a run is that of `marey train`, in OUT/RECIPE/seed-N. Runs that are
-    there already are taken as they are, so that a comparison that is started again goes on, and more recipes or seeds
-    can be added to it. A recipe that cannot be run is named with the reason, and the others go on.
+    yield answer.entries
+    for entry in answer.entries:
+        if entry.failure is not None:
+            yield Line(f"{entry.recipe}: {entry.failure}", "fault")
+    yield Line(answer_of([entry for entry in answer.entries if entry.failure is None]), "strong")
+    for note in answer.notes:
+        yield Line(note, "note")
+    yield f"page   {answer.page}"
+
+
+@command(
+    "compare",
+    panel="Train and test",
+    examples=("compare clips/ --recipes default,order-blind --out runs/comparison --folds group",),
+    show=_show,
+)
+def compare(
+    data: Data,
+    *,
+    recipes: Annotated[str | Sequence[StrPath], Help("", cli=str)],
+    out: StrPath,
+    seeds: int = 3,
+    folds: Folds = None,
+    set: Changes = None,
+    epochs: Epochs = None,
+    group_regex: GroupRegex = None,
+    exclude: Exclude = None,
+    device: Device = "auto",
+    engine: Engine = None,
+    if_exists: IfExists = "resume",
+    reporter: Reporter = AUTO,
+) -> Comparison:
+    """Train several recipes on the same clips and compare their accuracy and cost.
+
+    Each recipe is trained with the seeds 0, 1, ..., as by `marey train`, in OUT/RECIPE/seed-N. Finished runs are kept:
+    the same command continues a comparison, and more recipes or seeds can be added. A recipe that fails is listed with
+    the reason, and the others are still run.
 
     Args:
-        data: a folder of class folders, a manifest (CSV or Parquet), or the name of a data set.
-        recipes: names of recipes that come with marey, or YAML files, with commas.
+        recipes: built-in recipes or YAML files, separated by commas; in Python, a list works too.
         out: the folder of the comparison: compare.html, compare.json, compare.csv, and the runs.
-        seeds: how many runs of each recipe; each seed draws its own split, alike for all recipes.
-        folds: "group" tests on each group once, a number makes so many folds by group; by default one split.
-        set: key=value, changes a key of all recipes, as in training.epochs=100; may be repeated.
-        group_regex: takes the group of a clip from the first capture in its path, or names a known pattern.
-        exclude: a quarantine list, as `marey data scan` writes it: these clips are left out, and counted.
-        device: where to run: auto, cpu or cuda.
-        engine: what runs the encoder: auto (the fastest here), pytorch, openvino, onnxruntime or cuda; by default what
-            MAREY_ENGINE says, else auto.
-        if_exists: what to do with runs in `out`: "resume" takes them as they are, "restart" makes them anew.
+        seeds: number of runs of each recipe; each seed draws its own split, the same for all recipes.
+        reporter: receives the progress; by default progress bars in a terminal or a notebook.
     """
     call = dict(locals())
 
@@ -101,23 +127,26 @@ def compare(
     from marey.training.origin import command_line
     from marey.training.run_folder import claim_folder, run_state
 
-    out, reporter = Path(out), Once(reporter)
+    data, out, reporter = str(data), Path(out), Once(reporter)
+    changes = changes_of(set, training__epochs=epochs)
+    call |= {"set": changes_of(set), "recipes": recipes if isinstance(recipes, str) else ",".join(map(str, recipes))}
+    folds = None if folds is None else str(folds)
     if seeds < 1:
         raise UsageError(f"seeds={seeds}: at least one run of each recipe is needed")
     if if_exists not in ("resume", "restart"):
         raise UsageError(f"if_exists='{if_exists}' is neither 'resume' nor 'restart'")
-    command = command_line("compare", compare, call)
+    written_as = command_line("compare", compare, call)
     where = pick_device(device)
     asked = {
-        name: [load_recipe(file, changes=[*(set or ()), f"seed={seed}"]) for seed in range(seeds)]
-        for name, file in _named(recipes).items()
+        name: [load_recipe(file, changes=[*changes, f"seed={seed}"]) for seed in range(seeds)]
+        for name, file in _named(call["recipes"]).items()
     }
     manifest, _ = load_labelled(data, group_regex=group_regex, exclude=exclude, reporter=reporter)
     hashed = data_hash(manifest)
     if not _holds_runs_alone(out):  # of an earlier version, or put together by hand
         claim_folder(out, marks=("comparison.json", "compare.json"), what="a comparison")
     out.mkdir(parents=True, exist_ok=True)
-    write_whole(out / "comparison.json", json.dumps({"command": command}, indent=1) + "\n", alone=True)
+    write_whole(out / "comparison.json", json.dumps({"command": written_as}, indent=1) + "\n", alone=True)
     protocols: dict[str, list[Protocol]] = {}
     for name, chosen in asked.items():
         protocols[name] = [plan(manifest, folds=folds, test=each.test, seed=each.seed) for each in chosen]
@@ -135,7 +164,7 @@ def compare(
         import_module("lightning.pytorch")  # takes seconds, which are not the first recipe's
     failures: dict[str, str] = {}
     for seed in range(seeds):
-        for name, file in _named(recipes).items():
+        for name, file in _named(call["recipes"]).items():
             if name in failures or finished.get((name, seed)):
                 continue
             reporter.say(f"{name}, seed {seed} ({seed + 1} of {seeds})")
@@ -145,7 +174,7 @@ def compare(
                     recipe=file,
                     out=_place(out, name, seed),
                     folds=folds,
-                    set=[*(set or ()), f"seed={seed}"],
+                    set=[*changes, f"seed={seed}"],
                     group_regex=group_regex,
                     exclude=exclude,
                     device=device,
@@ -172,12 +201,12 @@ def compare(
         protocol=_protocol(next(iter(protocols.values()))),
         notes=notes,
         facts={
-            "command": command,
+            "command": written_as,
             "data": manifest.source,
             "groups": manifest.grouping,
             "data hash": hashed,
             "seeds": ", ".join(map(str, range(seeds))),
-            **({"changes": ", ".join(set)} if set else {}),
+            **({"changes": ", ".join(changes)} if changes else {}),
             "device": where,
             **versions(),
         },
@@ -186,7 +215,7 @@ def compare(
 
 
 def _named(recipes: str) -> dict[str, str]:
-    """The name of each recipe's folder, and the recipe as `load_recipe` takes it."""
+    """Return the name of each recipe's folder -> the recipe as `load_recipe` takes it."""
     named: dict[str, str] = {}
     for file in (part.strip() for part in recipes.split(",")):
         if not file:
@@ -215,7 +244,7 @@ def _place(out: Path, name: str, seed: int) -> Path:
 def _entry(
     name: str, chosen: Sequence[Recipe], out: Path, manifest: Manifest, *, device: str, engine: str | None
 ) -> tuple[Entry, Answers]:
-    """What the runs of a recipe have left, and what it costs."""
+    """Return the scores of the runs of a recipe, its cost, and its answers."""
     from marey.commands.steps.cost import kept_cost
     from marey.evaluation import Answers, pool, read_predictions
     from marey.reports import Entry, TrainingTime
@@ -262,7 +291,7 @@ def _entry(
 
 
 def _ranked(ran: dict[str, tuple[Entry, Answers]]) -> list[Entry]:
-    """Return the best recipe first, and how far each other one is behind it."""
+    """Return the entries, the best recipe first, with the distance of each other one from it."""
     from marey.evaluation import rank_recipes
 
     recipes = {name: (entry.pooled, answers) for name, (entry, answers) in ran.items() if entry.pooled is not None}
@@ -270,14 +299,14 @@ def _ranked(ran: dict[str, tuple[Entry, Answers]]) -> list[Entry]:
 
 
 def _protocol(protocols: Sequence[Protocol]) -> str:
-    """How the clips were split, in words, for all seeds."""
+    """Return the protocol of all seeds in words."""
     first, *others = protocols
     again = any(other.splits != first.splits for other in others)
     return f"{first.name}; for each further seed another split" if again else first.name
 
 
 def _notes(entries: Sequence[Entry], seeds: int, protocols: dict[str, list[Protocol]]) -> list[str]:
-    """What the numbers do not say by themselves, a sentence each."""
+    """Return caveats about the numbers, a sentence each."""
     from marey.reports import SURE
     from marey.reports.phrases import sentence
 
@@ -306,7 +335,7 @@ def _notes(entries: Sequence[Entry], seeds: int, protocols: dict[str, list[Proto
             "the more recipes are compared, the more."
         )
     if seeds == 1:
-        notes.append("One seed: how much chance in training changes the numbers is not in the intervals.")
+        notes.append("One seed: the intervals do not include how much the random seed changes the numbers.")
     for name, found in protocols.items():
         first_found = next(iter(protocols.values()))
         if [each.splits for each in found] != [each.splits for each in first_found]:

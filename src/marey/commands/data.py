@@ -2,18 +2,22 @@
 
 from __future__ import annotations
 
+import shlex
 from collections import Counter
+from collections.abc import Iterator
 from contextlib import ExitStack
 from dataclasses import dataclass
 from functools import partial
 from pathlib import Path
 from types import TracebackType
-from typing import TYPE_CHECKING, Any, Final, Literal
+from typing import TYPE_CHECKING, Annotated, Any, Final, Literal
 
+from marey.atomic import check_writable
+from marey.commands.options import Data, GroupRegex, StrPath
+from marey.commands.registry import Help, Line, Table, command
 from marey.commands.steps.written import Unwritten, written
 from marey.errors import UsageError
-from marey.progress import SILENT, Reporter, Stage
-from marey.whole_file import check_writable
+from marey.progress import AUTO, Reporter, Stage
 
 if TYPE_CHECKING:
     from marey.data import Manifest, NamedData, Part, ScanRow
@@ -23,7 +27,7 @@ _MEGABYTE: Final = 1_000_000
 
 @dataclass(frozen=True)
 class NamedDataSets:
-    """What `data list` answers: the data sets that have a name."""
+    """The answer of `data list`: the data sets that have a name."""
 
     sets: tuple[NamedData, ...]
 
@@ -44,12 +48,12 @@ class NamedDataSets:
 
 @dataclass(frozen=True)
 class DataSet:
-    """What `data get`, `data make` and `data split` answer.
+    """The answer of `data get`, `make`, `import` and `split`.
 
     Attributes:
         manifest: the clips.
         path: the manifest file that was written.
-        notes: what differs from what was asked.
+        notes: remarks, a sentence each.
     """
 
     manifest: Manifest
@@ -63,12 +67,12 @@ class DataSet:
 
 @dataclass(frozen=True)
 class Scan:
-    """What `data scan` answers.
+    """The answer of `data scan`.
 
     Attributes:
         rows: one a file, and one for each span that is not in its file.
-        quarantine: the list that was written, where one was asked for.
-        unwritten: the list, where it could not be written.
+        quarantine: the list that was written; None without one.
+        unwritten: the list, if it could not be written.
     """
 
     rows: tuple[ScanRow, ...]
@@ -77,12 +81,12 @@ class Scan:
 
     @property
     def usable(self) -> bool:
-        """Whether any file could be used."""
+        """True if any file can be used."""
         return any(row.ok for row in self.rows)
 
     @property
     def reasons(self) -> dict[str, int]:
-        """Reason code to number of files."""
+        """Reason code -> number of files."""
         return dict(Counter(str(row.reason) for row in self.rows if row.reason is not None))
 
     def as_dict(self) -> dict[str, Any]:
@@ -110,33 +114,79 @@ class Scan:
         }
 
 
+def _show_names(answer: NamedDataSets) -> Iterator[Any]:
+    table = Table(("name", "here", "what", "folder, or how to get it"))
+    for named in answer.sets:
+        place = str(named.folder) if named.is_here else named.way_to_get
+        table.add(named.name, "yes" if named.is_here else "no", named.summary, place)
+    yield table
+
+
+def show_clips(answer: DataSet) -> Iterator[Any]:
+    """Show the number of clips per class and part of the split."""
+    clips = answer.manifest.clips
+    table = Table(("class", "clips", "train", "val", "test"))
+    for label in answer.manifest.labels:
+        of_label = [clip for clip in clips if clip.label == label]
+        parts = [str(sum(clip.split == part for clip in of_label) or "") for part in ("train", "val", "test")]
+        table.add(label, str(len(of_label)), *parts)
+    yield table
+    for note in answer.notes:
+        yield Line(note, "warning" if "leak" in note else "note")
+    yield f"manifest   {answer.path}"
+    yield f"next       marey train {shlex.quote(str(answer.path))} --out runs/first"
+
+
+def _show_scan(answer: Scan) -> Iterator[Any]:
+    table = Table(("file", "reason", "detail"), whole=("reason",), path="file")
+    for row in answer.rows:
+        if not row.ok:
+            table.add(row.name, Line(str(row.reason), "fault"), row.detail)
+    if table.rows:
+        yield table
+    for row in answer.rows:
+        if row.ok and row.info is not None and row.info.faults:
+            yield Line(f"{row.name}: usable, but {'; '.join(row.info.faults)}", "note")
+    yield f"{sum(row.ok for row in answer.rows)} of {len(answer.rows)} usable"
+    if answer.quarantine is not None:
+        yield f"quarantine list   {answer.quarantine}"
+        yield f"next              marey train DATA --exclude {shlex.quote(str(answer.quarantine))} --out runs/first"
+
+
+@command("data list", show=_show_names)
 def list_data() -> NamedDataSets:
-    """List the data sets that have a name, and whether they are here."""
+    """List the data sets that have a name, and where they are or how to get them."""
     from marey.data import CATALOG
 
     return NamedDataSets(tuple(CATALOG.values()))
 
 
-def get(name: str, *, from_: Path | None = None, reporter: Reporter = SILENT) -> DataSet:
-    """Get a data set by its name: download, check and unpack it, and write its manifest.
+@command(
+    "data get",
+    examples=("data get kth", "data get ucf101 --source-dir ~/Downloads"),
+    show=show_clips,
+    renamed={"from_": "source_dir"},
+)
+def get(name: str, *, source_dir: StrPath | None = None, reporter: Reporter = AUTO) -> DataSet:
+    """Download, check and unpack a data set by its name, and write its manifest.
 
-    Interrupted, the same command goes on. The manifest has the split of the literature; what is called ucf101-2 or
-    hmdb51-3 has the second or third official one, and comes with the first. ucf-hmdb-10 and ucf101-25 are made from
-    data sets that are here already.
+    The same command continues an interrupted download. The manifest has the official split: ucf101-2 or hmdb51-3 have
+    the second or third one, and come with the first. ucf-hmdb-10 and ucf101-25 are made of installed data sets.
 
     Args:
-        name: one of the names that `marey data list` shows.
-        from_: a folder that holds the archives, or the files that were in them; it is only read.
+        name: a name from `marey data list`.
+        source_dir: a folder with the archives, or with the files in them; it is only read.
+        reporter: receives the progress; by default progress bars in a terminal or a notebook.
     """
     from marey.data import CATALOG, install
 
     with _Steps(reporter) as steps:
-        manifest = install(name, source=from_, on_progress=steps.hear)
+        manifest = install(name, source=None if source_dir is None else Path(source_dir), on_progress=steps.hear)
     return DataSet(manifest, CATALOG[name].manifest, (manifest.grouping, *manifest.notes))
 
 
 class _Steps:
-    """Work whose steps are not known beforehand, as one stage of a reporter after the other; counted in megabytes."""
+    """Progress of steps that are not known beforehand, in megabytes."""
 
     def __init__(self, reporter: Reporter) -> None:
         self._reporter = reporter
@@ -153,7 +203,7 @@ class _Steps:
         self._open.close()
 
     def hear(self, title: str, done: int, total: int) -> None:
-        """So many bytes of a step are done."""
+        """Report how many bytes of a step are done."""
         if title != self._title:
             self._open.close()
             self._title = title
@@ -161,8 +211,13 @@ class _Steps:
         self._stage.advance(-(-done // _MEGABYTE))
 
 
+@command(
+    "data make",
+    examples=("data make clips/ --actors 12 --scenarios d1", "data make long/ --untrimmed --rest 0.3"),
+    show=show_clips,
+)
 def make(
-    out: Path | None = None,
+    out: StrPath | None = None,
     *,
     actors: int = 25,
     scenarios: str = "d1,d2,d3,d4",
@@ -170,20 +225,22 @@ def make(
     rest: float = 0.0,
     seed: int = 0,
     workers: int | None = None,
-    reporter: Reporter = SILENT,
+    reporter: Reporter = AUTO,
 ) -> DataSet:
-    """Draw the embedded data set: figures in the six KTH actions, as real video with KTH's file names.
+    """Draw the embedded data set: figures in the six KTH actions, as video with KTH's file names.
 
-    Interrupted, it goes on where it was. With all 25 actors, 16 are for training and KTH's nine for testing.
+    The same command continues an interrupted drawing. With all 25 actors, 16 are for training and KTH's nine for
+    testing.
 
     Args:
-        out: the folder to fill; by default where `embedded`, or `embedded-untrimmed`, is looked for by its name.
-        actors: how many people, 1 to 25.
-        scenarios: which of d1 (outdoors), d2 (scale changes), d3 (other clothes), d4 (indoors), with commas.
-        untrimmed: two long videos of each actor instead, of several actions one after the other.
-        rest: of untrimmed video, the share of the spans in which nothing happens, up to 0.5; they have no label.
-        seed: of every drawing.
-        workers: processes that draw; by default one a processor.
+        out: the folder to fill; by default that of the data set `embedded`, or `embedded-untrimmed`.
+        actors: number of people, 1 to 25.
+        scenarios: some of d1 (outdoors), d2 (scale changes), d3 (other clothes), d4 (indoors), separated by commas.
+        untrimmed: draw two long videos of each actor instead, each of several actions.
+        rest: for untrimmed video, the share of spans without action, up to 0.5; they have no label.
+        seed: the random seed of the drawings.
+        workers: processes that draw; by default one per CPU core.
+        reporter: receives the progress; by default progress bars in a terminal or a notebook.
     """
     from marey.data import CATALOG
     from marey.data.figures import VIDEOS, make_untrimmed
@@ -192,7 +249,7 @@ def make(
     if rest and not untrimmed:
         raise UsageError(f"rest={rest:g} is for untrimmed video: add --untrimmed, or leave it out")
     chosen = [name.strip() for name in scenarios.split(",") if name.strip()]
-    folder = out or CATALOG["embedded-untrimmed" if untrimmed else "embedded"].folder
+    folder = Path(out) if out is not None else CATALOG["embedded-untrimmed" if untrimmed else "embedded"].folder
     title, total = ("drawing videos", actors * VIDEOS) if untrimmed else ("drawing clips", actors * len(chosen) * 6)
     with reporter.stage(title, total) as stage:
         draw = partial(make_untrimmed, rest=rest) if untrimmed else make_clips
@@ -207,23 +264,29 @@ def make(
     return DataSet(manifest, folder / "manifest.csv")
 
 
+@command(
+    "data scan",
+    examples=("data scan clips/", "data scan clips/ --quarantine unusable.csv"),
+    show=_show_scan,
+)
 def scan(
-    data: str,
+    data: Annotated[StrPath, Help("", cli=str)],
     *,
-    quarantine: Path | None = None,
+    quarantine: StrPath | None = None,
     timeout: float = 60.0,
     min_duration: float = 0.0,
     workers: int | None = None,
-    reporter: Reporter = SILENT,
+    reporter: Reporter = AUTO,
 ) -> Scan:
-    """Look at every file of a data set, and name those that cannot be used, each with a reason.
+    """Check every file of a data set, and list the unusable ones with a reason.
 
     Args:
         data: a folder of class folders, any folder of videos, a manifest, a file, or the name of a data set.
-        quarantine: write the unusable ones to this CSV file, which `--exclude` of other commands takes.
-        timeout: seconds that a file may take before it counts as hanging.
-        min_duration: seconds below which a clip is too short.
-        workers: files looked at side by side; by default one a processor.
+        quarantine: write the unusable files to this CSV file, for `--exclude` of other commands.
+        timeout: seconds after which a file counts as hanging.
+        min_duration: shortest usable clip in seconds.
+        workers: files checked in parallel; by default one per CPU core.
+        reporter: receives the progress; by default progress bars in a terminal or a notebook.
     """
     from marey.data import CATALOG, load_data, write_quarantine
     from marey.data import scan as scan_files
@@ -231,8 +294,9 @@ def scan(
     from marey.prediction import find_clips
     from marey.video import Limits
 
-    if quarantine is not None:
-        check_writable(quarantine)
+    data, listed_in = str(data), None if quarantine is None else Path(quarantine)
+    if listed_in is not None:
+        check_writable(listed_in)
     source: Any
     try:
         source = load_data(data, missing="keep")
@@ -251,40 +315,44 @@ def scan(
             min_duration=min_duration,
             on_progress=lambda done, _: stage.advance(done),
         )
-    if quarantine is None:
+    if listed_in is None:
         return Scan(tuple(rows), None)
-    listed = written(quarantine, partial(write_quarantine, rows, quarantine))
-    return Scan(tuple(rows), None if listed.failed else quarantine, listed.failed)
+    listed = written(listed_in, partial(write_quarantine, rows, listed_in))
+    return Scan(tuple(rows), None if listed.failed else listed_in, listed.failed)
 
 
+@command(
+    "data split",
+    examples=("data split clips/ --out split.csv --test 0.3", "data split clips/ --out random.csv --by clip"),
+    show=show_clips,
+)
 def split(
-    data: str,
+    data: Data,
     *,
-    out: Path,
+    out: StrPath,
     test: float = 0.25,
     val: float = 0.0,
     seed: int = 0,
     by: Literal["group", "clip"] = "group",
-    group_regex: str | None = None,
+    group_regex: GroupRegex = None,
 ) -> DataSet:
-    """Split a data set into train, val and test, and write it down as a manifest.
+    """Split a data set into train, val and test parts, and write them as a manifest.
 
-    Groups stay whole. A random split by clip, as in `--by clip --test 0.2` or `--by clip --test 0.1 --val 0.1`, gives
-    the numbers of earlier work again; where it leaks, it is said here and beside every number.
+    Groups are kept whole. A random split by clip, `--by clip --test 0.2`, reproduces the numbers of earlier work; its
+    leaks are reported here and beside every number.
 
     Args:
-        data: a folder of class folders, a manifest, or the name of a data set.
         out: the manifest to write, .csv or .parquet.
         test: share of the clips to test on.
         val: share of the clips to validate on.
-        seed: of the choice.
-        by: "group", or "clip" for each clip by itself.
-        group_regex: takes the group of a clip from the first capture in its path, or names a known pattern.
+        seed: the random seed of the split.
+        by: "group" keeps groups whole, "clip" does not.
     """
     from dataclasses import replace
 
     from marey.data import find_leaks, holdout, load_data, write_manifest
 
+    out = Path(out)
     if out.exists():
         raise UsageError(f"{out} exists, and is left as it is; choose another --out")
     check_writable(out)

@@ -1,12 +1,15 @@
-"""`marey demo`: everything once, from nothing."""
+"""`marey demo`: drawn clips, a training, and predictions for new clips."""
 
 from __future__ import annotations
 
+from collections.abc import Iterator
 from dataclasses import dataclass
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
-from marey.progress import SILENT, Reporter
+from marey.commands.options import StrPath
+from marey.commands.registry import command
+from marey.progress import AUTO, Reporter
 
 if TYPE_CHECKING:
     from marey.commands.predict import Predictions
@@ -14,19 +17,19 @@ if TYPE_CHECKING:
     from marey.commands.steps.written import Unwritten
 
 NEWCOMER = 25
-"""The actor of the clips that are predicted at the end: the last one, so that no smaller set holds him."""
+"""The actor of the new clips: the last one, who is in no smaller set."""
 
 FOLDS = 4
-"""Everyone is tested once: of a dozen people, the three that one split would hold out say little of the others."""
+"""Folds of the cross-validation: with a dozen people, the three of one split say little of the others."""
 
 
 @dataclass(frozen=True)
 class Demonstration:
-    """What `demo` answers.
+    """The answer of `demo`.
 
     Attributes:
         result: of the training.
-        new_clips: predictions for clips of someone the model has never seen, drawn afresh.
+        new_clips: predictions for new clips of a person that is not in the training data.
     """
 
     result: EvaluationResult
@@ -42,21 +45,32 @@ class Demonstration:
         return {"training": self.result.as_dict(), "new_clips": self.new_clips.as_dict()}
 
 
+def _show(answer: Demonstration) -> Iterator[Any]:
+    from marey.commands.predict import show_labels
+    from marey.commands.train import show_result
+
+    yield from show_result(answer.result)
+    yield "\nNew clips of a person that is not in the training data:"
+    yield from show_labels(answer.new_clips)
+
+
+@command("demo", examples=("demo", "demo --out runs/demo --actors 24"), show=_show)
 def demo(
     *,
-    out: Path = Path("runs/demo"),
+    out: StrPath = Path("runs/demo"),
     actors: int = 12,
     scenarios: str = "d1",
     seed: int = 0,
-    reporter: Reporter = SILENT,
+    reporter: Reporter = AUTO,
 ) -> Demonstration:
-    """Draw a small data set, train on it, test everyone by a model that did not see them, and label new clips.
+    """Draw a small data set, train and cross-validate a model on it, and label new clips.
 
     Args:
         out: folder for the clips, the run and the new clips.
-        actors: how many people to draw, 4 to 24.
-        scenarios: which of d1, d2, d3, d4, with commas.
-        seed: of the drawings and of the training.
+        actors: number of people to draw, 4 to 24.
+        scenarios: some of d1, d2, d3, d4, separated by commas.
+        seed: the random seed of the drawings and the training.
+        reporter: receives the progress; by default progress bars in a terminal or a notebook.
     """
     from marey.commands.data import make
     from marey.commands.predict import Predictions, predict
@@ -65,6 +79,7 @@ def demo(
     from marey.errors import UsageError
     from marey.video import write_video
 
+    out = Path(out)
     if not 4 <= actors < NEWCOMER:
         raise UsageError(f"actors={actors}: the demo needs 4 to {NEWCOMER - 1}, and keeps actor {NEWCOMER} for the end")
     made = make(out / "clips", actors=actors, scenarios=scenarios, seed=seed, reporter=reporter)

@@ -1,4 +1,4 @@
-"""`marey doctor`: whether all that marey needs is here and works."""
+"""`marey doctor`: a check of the installation."""
 
 from __future__ import annotations
 
@@ -9,8 +9,10 @@ from pathlib import Path
 from tempfile import TemporaryDirectory
 from typing import TYPE_CHECKING, Any, Final, Literal
 
+from marey.commands.registry import Line, Table, command
+
 if TYPE_CHECKING:
-    from collections.abc import Callable
+    from collections.abc import Callable, Iterator
 
     from marey.extras import Extra
     from marey.video import Decoder
@@ -22,10 +24,10 @@ _SYSTEM: Final = {"apt": "apt install", "brew": "brew install", "conda": "conda 
 
 @dataclass(frozen=True)
 class Finding:
-    """One thing that was looked at.
+    """The finding of one check.
 
     Attributes:
-        name: what.
+        name: the part of the installation.
         state: "ok"; "missing": an optional part that is not here, and marey works without it; "fault".
         detail: what was found.
         install: the line that installs what is missing; None where there is none.
@@ -39,13 +41,13 @@ class Finding:
 
 @dataclass(frozen=True)
 class Health:
-    """What `doctor` answers."""
+    """The answer of `doctor`."""
 
     findings: tuple[Finding, ...]
 
     @property
     def usable(self) -> bool:
-        """Whether nothing is at fault; optional parts may be missing."""
+        """True if nothing is at fault; optional parts may be missing."""
         return all(finding.state != "fault" for finding in self.findings)
 
     def as_dict(self) -> list[dict[str, Any]]:
@@ -61,10 +63,24 @@ class _MissingError(Exception):
         self.install = install
 
 
-def doctor() -> Health:
-    """Check the installation: packages, CPU, GPU, video, encoder, cache; says what to do about a fault.
+def _show(answer: Health) -> Iterator[Any]:
+    table = Table(("part", "", "found"))
+    styles: dict[State, Any] = {"ok": "good", "missing": "warning", "fault": "fault"}
+    for finding in answer.findings:
+        table.add(finding.name, Line(finding.state, styles[finding.state]), finding.detail)
+    yield table
+    lines = [(finding.name, finding.install) for finding in answer.findings if finding.install is not None]
+    if lines:
+        yield "What is missing is optional. To install it:"
+    for name, line in lines:
+        yield f"  {name:<12}  {line}"
 
-    A part that is optional and not here is no fault: it is named with the line that installs it.
+
+@command("doctor", examples=("doctor", "doctor --json"), show=_show)
+def doctor() -> Health:
+    """Check the installation: packages, CPU, GPU, video, encoder and cache.
+
+    A missing optional part is not a fault: it is listed with the line that installs it.
     """
     looks: list[tuple[str, Callable[[], str]]] = [
         ("packages", _packages),

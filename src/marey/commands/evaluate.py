@@ -1,113 +1,146 @@
-"""`marey evaluate`: what a model is worth on a test set, of clips or of untrimmed video."""
+"""`marey evaluate`: the quality of a model on a test set of clips, or of untrimmed video."""
 
 from __future__ import annotations
 
 import json
-from collections.abc import Sequence
+from collections.abc import Iterator, Sequence
 from dataclasses import replace
 from pathlib import Path
-from typing import TYPE_CHECKING, Literal, overload
+from typing import TYPE_CHECKING, Any, Literal, get_args, overload
 
+from marey.commands.options import (
+    OLD_FRAME_ORDER,
+    Device,
+    Engine,
+    Exclude,
+    FrameOrder,
+    GroupRegex,
+    MinDuration,
+    Smooth,
+    Stride,
+    StrPath,
+    Window,
+)
+from marey.commands.registry import Line, command
 from marey.commands.steps.untrimmed import UntrimmedResult
+from marey.commands.train import show_result
 from marey.errors import DatasetError, UnknownNameError, UsageError
-from marey.progress import SILENT, Reporter
+from marey.progress import AUTO, Reporter
 
 if TYPE_CHECKING:
     from marey.commands.steps.held_out import Fold
     from marey.commands.steps.results import EvaluationResult
     from marey.data import Manifest
-    from marey.encoders import Encoder, FrameOrder
+    from marey.encoders import Encoder
+    from marey.encoders import FrameOrder as Order
     from marey.evaluation import Row
     from marey.models import ActionModel
     from marey.training.origin import Mark, Origin
 
 
+def _show(answer: EvaluationResult | UntrimmedResult) -> Iterator[Any]:
+    if not isinstance(answer, UntrimmedResult):
+        yield from show_result(answer)
+        return
+    from marey.reports import untrimmed_answer
+
+    yield answer.evaluation
+    yield Line(untrimmed_answer(answer.evaluation), "strong")
+    for note in answer.evaluation.notes:
+        yield Line(note, "note")
+    yield f"model   {answer.model}"
+    yield f"report  {answer.report}"
+
+
 @overload
 def evaluate(
-    model: Path,
-    data: str | None = None,
+    model: StrPath,
+    data: StrPath | None = None,
     *,
-    out: Path | None = None,
-    over: Literal["clips"] = "clips",
-    part: Literal["auto", "train", "val", "test", "all"] = "auto",
-    frame_order: Literal["given", "reversed", "shuffled"] = "given",
-    group_regex: str | None = None,
-    exclude: Path | None = None,
-    device: str = "auto",
-    engine: str | None = None,
-    reporter: Reporter = SILENT,
+    out: StrPath | None = None,
+    mode: Literal["clip"] = "clip",
+    split: Literal["auto", "train", "val", "test", "all"] = "auto",
+    frame_order: FrameOrder = "original",
+    group_regex: GroupRegex = None,
+    exclude: Exclude = None,
+    device: Device = "auto",
+    engine: Engine = None,
+    reporter: Reporter = AUTO,
 ) -> EvaluationResult: ...
 
 
 @overload
 def evaluate(
-    model: Path,
-    data: str | None = None,
+    model: StrPath,
+    data: StrPath | None = None,
     *,
-    out: Path | None = None,
-    over: Literal["windows"],
-    part: Literal["auto", "train", "val", "test", "all"] = "auto",
-    window: float | None = None,
-    stride: float | None = None,
-    smooth: float | None = None,
+    out: StrPath | None = None,
+    mode: Literal["window"],
+    split: Literal["auto", "train", "val", "test", "all"] = "auto",
+    window: Window = None,
+    stride: Stride = None,
+    smooth: Smooth = None,
     threshold: float | None = None,
-    min_duration: float | None = None,
-    group_regex: str | None = None,
-    exclude: Path | None = None,
-    device: str = "auto",
-    engine: str | None = None,
-    reporter: Reporter = SILENT,
+    min_duration: MinDuration = None,
+    group_regex: GroupRegex = None,
+    exclude: Exclude = None,
+    device: Device = "auto",
+    engine: Engine = None,
+    reporter: Reporter = AUTO,
 ) -> UntrimmedResult: ...
 
 
+@command(
+    "evaluate",
+    panel="Train and test",
+    examples=(
+        "evaluate runs/first",
+        "evaluate runs/first other-clips/ --split all",
+        "evaluate runs/first untrimmed.csv --mode window --threshold 0.6",
+    ),
+    show=_show,
+    renamed={"over": "mode", "part": "split"},
+    values={"mode": {"clips": "clip", "windows": "window"}, **OLD_FRAME_ORDER},
+)
 def evaluate(
-    model: Path,
-    data: str | None = None,
+    model: StrPath,
+    data: StrPath | None = None,
     *,
-    out: Path | None = None,
-    over: Literal["clips", "windows"] = "clips",
-    part: Literal["auto", "train", "val", "test", "all"] = "auto",
-    frame_order: Literal["given", "reversed", "shuffled"] = "given",
-    window: float | None = None,
-    stride: float | None = None,
-    smooth: float | None = None,
+    out: StrPath | None = None,
+    mode: Literal["clip", "window"] = "clip",
+    split: Literal["auto", "train", "val", "test", "all"] = "auto",
+    frame_order: FrameOrder = "original",
+    window: Window = None,
+    stride: Stride = None,
+    smooth: Smooth = None,
     threshold: float | None = None,
-    min_duration: float | None = None,
-    group_regex: str | None = None,
-    exclude: Path | None = None,
-    device: str = "auto",
-    engine: str | None = None,
-    reporter: Reporter = SILENT,
+    min_duration: MinDuration = None,
+    group_regex: GroupRegex = None,
+    exclude: Exclude = None,
+    device: Device = "auto",
+    engine: Engine = None,
+    reporter: Reporter = AUTO,
 ) -> EvaluationResult | UntrimmedResult:
-    """Test a model on labelled clips, or on untrimmed video: metrics, predictions and a report.
+    """Test a model on labelled clips, or on untrimmed video.
 
-    Without data, and on the data of the run itself, each clip is tested by the model of its fold, which has not seen
-    it. Over clips, each clip gets one label. Over windows, each file is played whole, and the segments that are found
-    are scored against the spans that the data give: frame accuracy, F1 at 10, 25 and 50 % of overlap, edit score, mean
-    average precision. What the model was trained on is found by its content and by the names of groups, and said
-    beside the numbers.
+    Writes metrics, predictions and a report. Without data, and on the data of the run itself, each clip is tested by
+    the model of its fold, which was not trained on it. With --mode window each file is read whole, and the segments
+    found are compared with the labelled spans: frame accuracy, F1 at 10, 25 and 50 % overlap, edit score, mean average
+    precision. Test clips that the model was trained on are detected by content and group, and reported with the
+    numbers.
 
     Args:
         model: a run, or a model folder.
         data: a folder of class folders, a manifest (CSV or Parquet), the name of a data set, or a folder of features
-            that were made as those were that the model was trained on; by default the held-out clips of the run.
+            made as those that the model was trained on; by default the held-out clips of the run.
         out: folder for metrics.json, predictions.csv or segments.json, and report.html; by default beside the run.
-        over: "clips", or "windows" that slide over whole files.
-        part: which part of the data set's own split; "auto" takes the test part where there is one, else all. Of the
-            run's own data, "auto" takes what each fold has held out.
-        frame_order: "shuffled" or "reversed" also hands the model the same frames in another order: what it loses is
-            what it knows of time. For clips.
-        window: seconds that the model looks at, at a time; by default as long as the clips were that it learned from,
-            at most 2. This and the next four are for windows, as in `marey predict`.
-        stride: seconds from one window to the next.
-        smooth: seconds over which probabilities are averaged.
-        threshold: below this probability it is none of the classes.
-        min_duration: seconds that a segment has to last.
-        group_regex: takes the group of a clip from the first capture in its path, or names a known pattern.
-        exclude: a quarantine list, as `marey data scan` writes it: these clips are left out, and counted.
-        device: where to run: auto, cpu or cuda.
-        engine: what runs the encoder: auto (the fastest here), pytorch, openvino, onnxruntime or cuda; by default what
-            MAREY_ENGINE says, else auto.
+        mode: "clip" tests one label a clip; "window" slides over whole files and tests the segments found.
+        split: the part of the data set's own split; "auto" takes the test part if there is one, else all. On the run's
+            own data, "auto" takes what each fold has held out.
+        frame_order: "shuffled" or "reversed" also tests with the frames in that order; the drop in accuracy shows how
+            much the model uses temporal order. For clips only.
+        threshold: segments below this probability are none of the classes.
+        reporter: receives the progress; by default progress bars in a terminal or a notebook.
     """
     call = dict(locals())
 
@@ -115,17 +148,18 @@ def evaluate(
     from marey.commands.steps.prepare import load_labelled, pick_device, require_known_labels, segmentation_of
     from marey.commands.steps.untrimmed import evaluate_untrimmed
     from marey.data import is_features
-    from marey.encoders import FRAME_ORDERS
     from marey.models import load_model
     from marey.prediction import Predictor
     from marey.training.origin import EVALUATION, Mark, command_line, located
     from marey.training.run_folder import claim_folder, read_origin, run_of
 
-    command = command_line("evaluate", evaluate, call)
-    if over not in ("clips", "windows"):
-        raise UnknownNameError("way to evaluate", over, ("clips", "windows"))
-    if frame_order not in FRAME_ORDERS:
-        raise UnknownNameError("frame order", frame_order, FRAME_ORDERS)
+    written_as = command_line("evaluate", evaluate, call)
+    if mode not in ("clip", "window"):
+        raise UnknownNameError("mode", mode, ("clip", "window"))
+    if frame_order not in get_args(FrameOrder):
+        raise UnknownNameError("frame order", frame_order, get_args(FrameOrder))
+    data = None if data is None else str(data)
+    order: Order = "given" if frame_order == "original" else frame_order
     given = {
         "window": window,
         "stride": stride,
@@ -134,25 +168,23 @@ def evaluate(
         "min_duration": min_duration,
     }
     named = [name for name, value in given.items() if value is not None]
-    if over == "clips" and named:
-        raise UsageError(f"{named[0]} is for windows: add --over windows, or leave it out")
-    if over == "windows" and frame_order != "given":
-        raise UsageError(f"frame_order={frame_order} is for clips: leave it out with --over windows")
-    if over == "windows" and data is None:
+    if mode == "clip" and named:
+        raise UsageError(f"{named[0]} is for windows: add --mode window, or leave it out")
+    if mode == "window" and order != "given":
+        raise UsageError(f"frame_order={frame_order} is for clips: leave it out with --mode window")
+    if mode == "window" and data is None:
         raise UsageError("windows slide over untrimmed video: name the data, a manifest with several rows a file")
-    if data is None and part != "auto":
-        raise UsageError(
-            f"part={part} is of data that are named: without data, the held-out clips of the run are tested"
-        )
+    if data is None and split != "auto":
+        raise UsageError(f"split={split} needs data: without data, the held-out clips of the run are tested")
     segmentation = segmentation_of(given)
-    if data is not None and is_features(data) and (over == "windows" or frame_order != "given"):
+    if data is not None and is_features(data) and (mode == "window" or order != "given"):
         raise UsageError(f"{data} holds features of clips: windows, and another order of frames, need the videos")
 
     trained, where = load_model(model), pick_device(device)
     run, origin = run_of(Path(model)) or Path(model), read_origin(Path(model))
-    place = Path(out) if out is not None else _beside(run, data, frame_order)
+    place = Path(out) if out is not None else _beside(run, data, order)
     claim_folder(place, marks=(EVALUATION, "segments.json"), what="an evaluation")
-    own = data is None or (part == "auto" and over == "clips" and _is_own(data, origin, group_regex, exclude))
+    own = data is None or (split == "auto" and mode == "clip" and _is_own(data, origin, group_regex, exclude))
     if own:
         source = data if data is not None else origin.data if origin is not None else ""
         manifest, excluded = load_own_data(
@@ -164,7 +196,7 @@ def evaluate(
             exclude=exclude,
             reporter=reporter,
         )
-        if is_features(source) and frame_order != "given":
+        if is_features(source) and order != "given":
             raise UsageError(f"{source} holds features of clips: another order of frames needs the videos")
         folds = read_folds(run, trained, manifest.clips)
         reporter.say("these clips are the run's own: each is tested by the model that has not seen it")
@@ -175,13 +207,13 @@ def evaluate(
         manifest, excluded = load_labelled(
             data, group_regex=group_regex, exclude=exclude, features="take", reporter=reporter
         )
-        wanted, folds = _part_of(manifest, trained, part)
+        wanted, folds = _part_of(manifest, trained, split)
         protocol = f"{'all' if wanted == 'all' else f'the {wanted}'} clips of the data"
     if not is_features(source):
         require_known_labels([clip for fold in folds for clip in fold.test], trained.labels)
     title = f"{Path(model).resolve().name} on {Path(source).name}"
-    made_by = Mark(str(Path(model).absolute()), located(source), command)
-    if over == "windows":
+    made_by = Mark(str(Path(model).absolute()), located(source), written_as)
+    if mode == "window":
         return evaluate_untrimmed(
             Path(model),
             Predictor(trained, device=where, engine=engine),
@@ -203,7 +235,7 @@ def evaluate(
         manifest,
         source=source,
         encoder=encoder,
-        order=frame_order,
+        order=order,
         protocol=protocol,
         excluded=excluded,
         out=place,
@@ -221,7 +253,7 @@ def _evaluate_clips(
     *,
     source: str,
     encoder: Encoder | None,
-    order: FrameOrder,
+    order: Order,
     protocol: str,
     excluded: tuple[str, ...],
     out: Path,
@@ -229,11 +261,11 @@ def _evaluate_clips(
     made_by: Mark,
     reporter: Reporter,
 ) -> EvaluationResult:
+    from marey.atomic import write_whole
     from marey.commands.steps.results import EvaluationResult, leaks_from_training, write_results
     from marey.data import data_hash
     from marey.encoders import GIVEN
     from marey.evaluation import Evaluation, OrderEffect
-    from marey.whole_file import write_whole
 
     clips = [clip for fold in folds for clip in fold.test]
     leaks = [leak for fold in folds for leak in leaks_from_training(fold.model.config, fold.test)]
@@ -276,7 +308,7 @@ def _evaluate_clips(
 
 
 def _rows(
-    folds: Sequence[Fold], source: str, encoder: Encoder | None, order: FrameOrder, reporter: Reporter
+    folds: Sequence[Fold], source: str, encoder: Encoder | None, order: Order, reporter: Reporter
 ) -> tuple[Row, ...]:
     """Return what the model of each fold predicts for its clips, a row a clip."""
     from marey.commands.steps.given_features import given_probabilities
@@ -314,7 +346,7 @@ def _part_of(manifest: Manifest, model: ActionModel, part: str) -> tuple[str, li
     return wanted, [Fold(None, model, clips)]
 
 
-def _is_own(data: str, origin: Origin | None, group_regex: str | None, exclude: Path | None) -> bool:
+def _is_own(data: str, origin: Origin | None, group_regex: str | None, exclude: StrPath | None) -> bool:
     """Return whether the data that are named are those of the run, read in the same way."""
     from marey.training.origin import located
 

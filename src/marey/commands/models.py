@@ -1,9 +1,13 @@
-"""`marey models`: the systems that recipes build, what they are made of and what they cost."""
+"""`marey models`: the models that recipes build, their parameters, layers and cost."""
 
 from __future__ import annotations
 
+from collections.abc import Iterator
 from dataclasses import asdict, dataclass, fields
 from typing import TYPE_CHECKING, Any
+
+from marey.commands.options import Changes, StrPath, changes_of
+from marey.commands.registry import Line, Table, command
 
 if TYPE_CHECKING:
     from marey.encoders import Architecture, WeightsOrigin
@@ -13,7 +17,7 @@ if TYPE_CHECKING:
 
 @dataclass(frozen=True)
 class Counts:
-    """What a recipe's model is made of, and what a clip costs.
+    """Parameters of a recipe's model, and its operations per clip.
 
     Attributes:
         parameters: all numbers that it keeps, as Keras counts them (an LSTM's second biases left out).
@@ -21,7 +25,7 @@ class Counts:
         frozen: of those, the encoder's.
         statistics: of those, means and variances of batch normalisation.
         flops: floating-point operations for a clip, two for each multiplication and addition.
-        input: what it sees of a clip, (T, C, H, W) a stream.
+        input: its input per clip and stream, (T, C, H, W).
     """
 
     parameters: int
@@ -39,12 +43,12 @@ class ModelRow:
     Attributes:
         name: of the recipe.
         description: what it is for.
-        weights: where the weights come from that it begins from.
+        weights: the origin of its initial weights.
         streams: names of the streams.
         encoder: the frozen network; "pixels" where there is none.
-        head: what is trained.
-        counts: none where it cannot be built here.
-        fault: why it cannot, and what to do.
+        head: the network that is trained.
+        counts: None if it cannot be built here.
+        fault: the reason, and the remedy.
     """
 
     name: str
@@ -65,12 +69,12 @@ class ModelRow:
 
 @dataclass(frozen=True)
 class ModelTable:
-    """What `list_models` answers.
+    """The answer of `list_models`.
 
     Attributes:
         rows: a recipe each.
-        layers: of the one that was asked for, the encoder's first.
-        classes: outputs that were counted with.
+        layers: of the one that was named, the encoder's first.
+        classes: number of outputs.
     """
 
     rows: tuple[ModelRow, ...]
@@ -85,16 +89,54 @@ class ModelTable:
         return found
 
 
-def list_models(name: str | None = None, *, classes: int = 6, set: list[str] | None = None) -> ModelTable:
-    """List the recipes: where their weights come from, parameters, operations a clip and input; or the layers of one.
+def _show(answer: ModelTable) -> Iterator[Any]:
+    about = Table(("recipe", "weights", "description"), whole=("recipe",), widths={"weights": 18})
+    costs = Table(("recipe", "trained", "frozen", "GFLOPs a clip", "input"), whole=("recipe", "trained", "frozen"))
+    costs.right = costs.columns[1:4]
+    for row in answer.rows:
+        about.add(row.name, str(row.weights), row.description)
+        costs.add(row.name, *_costs(row))
+    if answer.layers:
+        layers = Table(("layer", "kind", "output", "parameters"), right=("parameters",))
+        for layer in answer.layers:
+            layers.add(layer.name, layer.kind, " x ".join(map(str, layer.output)), f"{layer.parameters:,}")
+        yield layers
+    yield about
+    yield costs
+    for row in answer.rows:
+        if row.counts is None:
+            yield f"{row.name} is not counted: {row.fault}"
+        elif answer.layers:
+            every, statistics = row.counts.parameters, row.counts.statistics
+            yield f"encoder {row.encoder}, head {row.head}"
+            yield f"{every:,} parameters, {statistics:,} of them statistics of batch normalisation"
+    yield "weights: with marey, downloaded once (sizes are approximate), or none: trained from scratch"
+    yield f"with {answer.classes} classes; an LSTM's second biases are not counted, as in Keras"
 
-    Nothing is fetched, and no weights are needed. A recipe whose network cannot be built here, because an extra is
-    missing, is listed without counts.
+
+def _costs(row: ModelRow) -> tuple[str | Line, ...]:
+    """Return the cells: parameters trained and frozen, operations, and input."""
+    counts = row.counts
+    if counts is None:
+        extra = row.weights.extra
+        return "", "", "", Line("not counted" if extra is None else f"needs the extra {extra}", "fault")
+    streams = f"{len(row.streams)} x " if len(row.streams) > 1 else ""
+    trained, frozen = (f"{number / 1e6:.2f} M" for number in (counts.trained, counts.frozen))
+    return trained, frozen, f"{counts.flops / 1e9:.2f}", streams + "x".join(map(str, counts.input))
+
+
+@command(
+    "models", examples=("models", "models lrcn --classes 101", "models default --set sampling.count=32"), show=_show
+)
+def list_models(name: StrPath | None = None, *, classes: int = 6, set: Changes = None) -> ModelTable:
+    """List the models of all recipes: weights, parameters, operations per clip and input; or the layers of one.
+
+    Nothing is downloaded, and no weights are needed. A model that cannot be built here, because an extra is missing,
+    is listed without counts.
 
     Args:
-        name: a recipe, or a YAML file, whose layers are listed; all that come with marey by default.
-        classes: outputs to count with.
-        set: key=value, changes a key of the recipe, as in sampling.count=32; may be repeated.
+        name: a recipe, or a YAML file, whose layers are listed; by default all built-in recipes.
+        classes: number of classes to count with.
 
     Raises:
         UsageError: the recipe that was asked for cannot be built.
@@ -105,15 +147,15 @@ def list_models(name: str | None = None, *, classes: int = 6, set: list[str] | N
     if classes < 2:
         raise UsageError(f"--classes {classes}: a model tells at least two apart")
     if name is None:
-        recipes = [load_recipe(each, changes=set or ()) for each in recipe_names()]
+        recipes = [load_recipe(each, changes=changes_of(set)) for each in recipe_names()]
         return ModelTable(tuple(_row(each, classes) for each in recipes), (), classes)
-    recipe = load_recipe(name, changes=set or ())
+    recipe = load_recipe(name, changes=changes_of(set))
     built = _build(recipe, classes)
     return ModelTable((_about(recipe, _count(*built), None),), _layers(*built), classes)
 
 
 def count_recipe(recipe: Recipe, *, classes: int) -> Counts:
-    """Return what a recipe's model for so many classes is made of.
+    """Return the counts of a recipe's model for so many classes.
 
     Raises:
         UsageError: it cannot be built here.

@@ -2,15 +2,20 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable
+import csv as csv_files
+import io
+from collections.abc import Callable, Iterable, Iterator, Sequence
 from dataclasses import dataclass, replace
 from functools import partial
 from pathlib import Path
-from typing import TYPE_CHECKING, Any, Literal
+from typing import TYPE_CHECKING, Annotated, Any, Literal
 
+from marey.atomic import write_whole
+from marey.commands.options import Device, Engine, MinDuration, Smooth, Stride, StrPath, Window
+from marey.commands.registry import Help, Line, Table, command
 from marey.commands.steps.live import LivePredictions, predict_live
-from marey.errors import UsageError
-from marey.progress import SILENT, Reporter
+from marey.errors import UnknownNameError, UsageError
+from marey.progress import AUTO, Reporter
 
 if TYPE_CHECKING:
     from marey.commands.steps.outputs import Outputs
@@ -71,58 +76,124 @@ class Timelines:
         return [timeline.as_dict() for timeline in self.timelines] + [failed.as_dict(0) for failed in self.failed]
 
 
+def show_labels(answer: Predictions) -> Iterator[Any]:
+    """Show the label of each clip, and then the files that cannot be used."""
+    from marey.reports import NONE, confidence_text
+
+    columns = ("source", "label", "confidence", "then")
+    table = Table(columns, whole=("label", "confidence"), one_line=True, path="source")
+    failed = [prediction for prediction in answer.predictions if prediction.reason is not None]
+    for prediction in answer.predictions:
+        if prediction.reason is not None:
+            continue
+        none = prediction.label is None
+        top = [(label, confidence_text(value)) for label, value in prediction.top(answer.top)]
+        label, confidence = (NONE, "") if none else top[0]
+        others = ", ".join(" ".join(pair) for pair in (top if none else top[1:]))
+        table.add(prediction.source, label, confidence, others)
+    if table.rows:
+        yield table
+    if failed:
+        files = "file" if len(failed) == 1 else "files"
+        yield Line(f"{len(failed)} {files} of {len(answer.predictions)} cannot be used:", "warning")
+    for prediction in failed:
+        yield Line(f"{prediction.source}: {prediction.reason}: {prediction.detail}", "fault")
+    yield from _show_written(answer.written)
+
+
+def _show(answer: Predictions | Timelines | LivePredictions) -> Iterator[Any]:
+    if isinstance(answer, LivePredictions):
+        yield answer
+    elif isinstance(answer, Predictions):
+        yield from show_labels(answer)
+    else:
+        yield from _show_segments(answer)
+
+
+def _show_segments(answer: Timelines) -> Iterator[Any]:
+    from marey.reports import NONE, confidence_text
+    from marey.reports.style import clock_text
+
+    columns = ("source", "from", "to", "label", "confidence")
+    table = Table(columns, whole=columns[1:], one_line=True, path="source")
+    for timeline in answer.timelines:
+        for segment in timeline.segments:
+            ends = (clock_text(segment.start), clock_text(segment.end))
+            table.add(timeline.source, *ends, segment.label, confidence_text(segment.confidence))
+        if not timeline.segments:
+            table.add(timeline.source, clock_text(0.0), clock_text(timeline.duration), NONE, "")
+    if table.rows:
+        yield table
+    for failed in answer.failed:
+        yield Line(f"{failed.source}: {failed.reason}: {failed.detail}", "fault")
+    yield from _show_written(answer.written)
+
+
+def _show_written(paths: Iterable[Path]) -> Iterator[str]:
+    for path in paths:
+        yield f"written   {path}"
+
+
+@command(
+    "predict",
+    panel="Predict",
+    examples=(
+        "predict runs/first clip.mp4",
+        "predict runs/first clips/ --csv labels.csv --annotate annotated/",
+        "predict runs/first match.mp4 --mode window --segments match.csv",
+        "predict runs/first 0 --max-seconds 60",
+    ),
+    show=_show,
+    renamed={"over": "mode", "plate": "chronophotograph", "seconds": "max_seconds"},
+    values={"mode": {"windows": "window", "frames": "frame"}},
+)
 def predict(
-    model: Path,
-    sources: list[str],
+    model: StrPath,
+    sources: Annotated[StrPath | Sequence[StrPath], Help("", cli=list[str])],
     *,
     top: int = 3,
-    over: Literal["clip", "windows", "frames"] = "clip",
-    window: float | None = None,
-    stride: float | None = None,
-    smooth: float | None = None,
+    mode: Literal["clip", "window", "frame"] = "clip",
+    window: Window = None,
+    stride: Stride = None,
+    smooth: Smooth = None,
     threshold: float | None = None,
-    min_duration: float | None = None,
-    annotate: Path | None = None,
-    frames: Path | None = None,
-    plate: Path | None = None,
-    segments: Path | None = None,
-    timeline: Path | None = None,
-    thumbnails: Path | None = None,
-    seconds: float | None = None,
-    device: str = "auto",
-    engine: str | None = None,
+    min_duration: MinDuration = None,
+    annotate: StrPath | None = None,
+    frames: StrPath | None = None,
+    chronophotograph: StrPath | None = None,
+    segments: StrPath | None = None,
+    timeline: StrPath | None = None,
+    thumbnails: StrPath | None = None,
+    csv: StrPath | None = None,
+    max_seconds: float | None = None,
+    device: Device = "auto",
+    engine: Engine = None,
     on_answer: Callable[[Predictions | Timelines], None] | None = None,
-    reporter: Reporter = SILENT,
+    reporter: Reporter = AUTO,
 ) -> Predictions | Timelines | LivePredictions:
-    """Say which action each clip shows, or what happens when in a long video or before a camera, and how sure that is.
+    """Predict the action in video clips, long videos or a live camera, each with its confidence.
 
     Args:
         model: a model folder, or a run with one in it.
         sources: video files, folders of them, or patterns such as 'clips/*.mp4'; or one live source: the number of a
             camera, rtsp://..., http(s)://..., or '-' for a pipe.
-        top: how many classes to give, the most probable first.
-        over: "clip" gives one label a file; "windows" slides over each file and gives labelled segments; "frames"
-            labels each frame by the rolling average of the windows that it lies in.
-        window: seconds that the model looks at, at a time; by default as long as the clips were that it learned from,
-            at most 2.
-        stride: seconds from one window to the next; each frame is encoded once whatever the stride.
-        smooth: seconds over which probabilities are averaged.
-        threshold: below this probability it is none of the classes; by default 0.5 over windows and for live sources,
-            and 0 for whole clips.
-        min_duration: seconds that a segment has to last.
-        annotate: writes the video with label, confidence, bars and time on its frames, as .mp4; of several, a folder.
-        frames: a new folder for labelled frames as pictures; of several videos, with a folder a video.
-        plate: writes the chronophotograph of the video as .png or .jpg; of several, a folder.
-        segments: writes what happens when as .json, .csv or .vtt (subtitles).
-        timeline: writes a picture of what happens when, as .png; of several, a folder.
-        thumbnails: a new folder for a picture of each segment; of several videos, with a folder a video.
-        seconds: ends a live source after so long.
-        device: where to run: auto, cpu or cuda.
-        engine: what runs the encoder: auto (the fastest here), pytorch, openvino, onnxruntime or cuda; by default what
-            MAREY_ENGINE says, else auto.
-        on_answer: called with the answer of files as soon as it is known, before any output is written: whatever then
-            happens to an output, the answer is not lost.
-        reporter: hears how far it is.
+        top: number of classes to give, the most probable first.
+        mode: "clip" gives one label a file; "window" slides over each file and gives labelled segments; "frame" labels
+            each frame by the average of the windows that contain it.
+        threshold: below this probability the answer is none of the classes; by default 0.5 for windows and live
+            sources, and 0 for whole clips.
+        annotate: write the video with label, confidence, bars and time on its frames, as .mp4; for several videos, a
+            folder.
+        frames: a new folder for labelled frames as images; for several videos, with a folder a video.
+        chronophotograph: write the chronophotograph of the video as .png or .jpg; for several videos, a folder.
+        segments: write the segments as .json, .csv or .vtt (subtitles).
+        timeline: write a plot of the timeline as .png; for several videos, a folder.
+        thumbnails: a new folder with an image of each segment; for several videos, with a folder a video.
+        csv: write the labels of the clips to this CSV file: source, label, confidence, and the reason where a file
+            cannot be used. For segments, --segments writes CSV.
+        max_seconds: stop a live source after so many seconds.
+        on_answer: called with the answer for files as soon as it is known, before any output is written.
+        reporter: receives the progress; by default progress bars in a terminal or a notebook.
     """
     from marey.commands.steps.outputs import Outputs
     from marey.commands.steps.prepare import pick_device, segmentation_of
@@ -131,8 +202,9 @@ def predict(
 
     if top < 1:
         raise UsageError(f"top={top}: at least one class has to be given")
-    if over not in ("clip", "windows", "frames"):
-        raise UsageError(f"over='{over}' is neither 'clip' nor 'windows' nor 'frames'")
+    if mode not in ("clip", "window", "frame"):
+        raise UnknownNameError("mode", mode, ("clip", "window", "frame"))
+    named = [str(source) for source in ([sources] if isinstance(sources, str | Path) else sources)]
     given = {
         "window": window,
         "stride": stride,
@@ -140,26 +212,29 @@ def predict(
         "threshold": threshold,
         "min_duration": min_duration,
     }
-    outputs = Outputs(annotate, frames, plate, segments, timeline, thumbnails, top)
-    live = [source for source in sources if is_live(source)]
-    if live and len(sources) > 1:
-        raise UsageError(f"'{live[0]}' is a live source, which is watched alone; {len(sources)} sources were given")
-    if over == "clip" and not live:
+    paths = (annotate, frames, chronophotograph, segments, timeline, thumbnails, csv)
+    outputs = Outputs(*(None if path is None else Path(path) for path in paths), top=top)
+    live = [source for source in named if is_live(source)]
+    if live and len(named) > 1:
+        raise UsageError(f"'{live[0]}' is a live source, which is watched alone; {len(named)} sources were given")
+    if mode == "clip" and not live:
         _check_clip_options(given, outputs)
-    if seconds is not None and not live:
-        raise UsageError(f"seconds={seconds:g} ends a live source, and '{sources[0]}' is a file, which ends by itself")
+    if csv is not None and (mode != "clip" or live):
+        raise UsageError("--csv writes the labels of whole clips: for segments, use --segments FILE.csv")
+    if max_seconds is not None and not live:
+        raise UsageError(f"max_seconds={max_seconds:g} ends a live source, and '{named[0]}' is a file")
     rule = segmentation_of(given)
     if live:
         outputs.check_live()
         predictor = Predictor(model, device=pick_device(device), engine=engine)
-        return predict_live(predictor, live[0], rule=rule, outputs=outputs, seconds=seconds)
-    clips = find_clips(sources)
+        return predict_live(predictor, live[0], rule=rule, outputs=outputs, seconds=max_seconds)
+    clips = find_clips(named)
     outputs.check(clips)
     predictor = Predictor(model, device=pick_device(device), engine=engine)
     hear = on_answer or (lambda answer: None)
-    if over == "clip":
+    if mode == "clip":
         return _label_clips(predictor, clips, threshold or 0.0, outputs, hear, reporter)
-    return _watch(predictor, clips, rule, over, outputs, hear, reporter)
+    return _watch(predictor, clips, rule, mode, outputs, hear, reporter)
 
 
 def _check_clip_options(given: dict[str, float | None], outputs: Outputs) -> None:
@@ -168,7 +243,7 @@ def _check_clip_options(given: dict[str, float | None], outputs: Outputs) -> Non
     named += [name for name in ("segments", "timeline", "thumbnails") if getattr(outputs, name) is not None]
     if named:
         option = f"--{named[0].replace('_', '-')}"
-        raise UsageError(f"{option} is about what happens when, and a whole clip has one label: add --over windows")
+        raise UsageError(f"{option} is about what happens when, and a whole clip has one label: add --mode window")
 
 
 def _label_clips(
@@ -181,7 +256,7 @@ def _label_clips(
 ) -> Predictions:
     from marey.commands.steps.outputs import Saying
     from marey.commands.steps.prepare import watched
-    from marey.commands.steps.written import Written
+    from marey.commands.steps.written import Written, written
 
     with watched(reporter, "reading clips", len(clips)) as watch:
         found = predictor.predict(clips, threshold=threshold, on_progress=watch)
@@ -192,6 +267,8 @@ def _label_clips(
         if prediction.reason is None:
             say = partial(Saying.of_clip, prediction, outputs.top)
             result += outputs.write(clip.path, say, reporter, several=len(clips) > 1)
+    if outputs.csv is not None:
+        result += written(outputs.csv, partial(_write_labels, found, outputs.csv))
     return replace(answer, written=result.paths, unwritten=result.failed)
 
 
@@ -199,7 +276,7 @@ def _watch(
     predictor: Predictor,
     clips: list[Clip],
     rule: Segmentation,
-    over: Literal["windows", "frames"],
+    mode: Literal["window", "frame"],
     outputs: Outputs,
     hear: Callable[[Timelines], None],
     reporter: Reporter,
@@ -217,7 +294,7 @@ def _watch(
     for clip in clips:
         try:
             mine = rule
-            if over == "frames" and rule.stride is None:
+            if mode == "frame" and rule.stride is None:
                 mine = rule.model_copy(update={"stride": 1 / probe(clip.path).frame_rate})
             with percent(reporter, f"watching {clip.path.name}") as on_progress:
                 found[clip.path] = predictor.timeline(clip.path, segmentation=mine, on_progress=on_progress)
@@ -229,6 +306,17 @@ def _watch(
     if outputs.segments is not None and found:  # first: it is small, and the videos may fill the disk
         result += written(outputs.segments, partial(write_segments, answer.timelines, outputs.segments))
     for path, timeline in found.items():
-        say = partial(Saying.of_timeline, timeline, outputs.top, steady=over == "windows")
+        say = partial(Saying.of_timeline, timeline, outputs.top, steady=mode == "window")
         result += outputs.write(path, say, reporter, several=len(clips) > 1)
     return replace(answer, written=result.paths, unwritten=result.failed)
+
+
+def _write_labels(predictions: Sequence[Prediction], out: Path) -> None:
+    """Write the label of each clip as CSV."""
+    table = io.StringIO()
+    rows = csv_files.writer(table, lineterminator="\n")
+    rows.writerow(("source", "label", "confidence", "reason", "detail"))
+    for each in predictions:
+        confidence = "" if each.reason is not None else f"{each.top(1)[0][1]:.6f}"
+        rows.writerow((each.source, each.label or "", confidence, each.reason or "", each.detail or ""))
+    write_whole(out, table.getvalue(), alone=True)

@@ -1,48 +1,83 @@
-"""`marey train`: from a folder of clips to a tested model."""
+"""`marey train`: a tested model from a folder of clips."""
 
 from __future__ import annotations
 
+import shlex
 import time
+from collections.abc import Iterator
 from pathlib import Path
-from typing import TYPE_CHECKING, Literal
+from typing import TYPE_CHECKING, Any
 
+from marey.commands.options import (
+    Changes,
+    Data,
+    Device,
+    Engine,
+    Epochs,
+    Exclude,
+    Folds,
+    GroupRegex,
+    IfExists,
+    RecipeName,
+    StrPath,
+    changes_of,
+)
+from marey.commands.registry import Line, command
 from marey.errors import DatasetError, VideoError
-from marey.progress import SILENT, Reporter
+from marey.progress import AUTO, Reporter
 
 if TYPE_CHECKING:
     from marey.commands.steps.results import EvaluationResult
 
 
-def train(
-    data: str,
-    *,
-    recipe: str = "default",
-    out: Path,
-    folds: str | None = None,
-    set: list[str] | None = None,
-    group_regex: str | None = None,
-    exclude: Path | None = None,
-    device: str = "auto",
-    engine: str | None = None,
-    if_exists: Literal["resume", "restart"] = "resume",
-    reporter: Reporter = SILENT,
-) -> EvaluationResult:
-    """Train a model on clips and test it on others: a model folder, metrics, predictions and a report.
+def show_result(answer: EvaluationResult) -> Iterator[Any]:
+    """Show the metrics of a training or an evaluation, and where the files are."""
+    from marey.reports import answer as sentence
+    from marey.reports import frame_order
 
-    An interrupted run that is started again goes on where it was.
+    yield answer.metrics
+    yield Line(sentence(answer.metrics), "strong")
+    if answer.frame_order is not None:
+        yield Line(frame_order(answer.frame_order), "strong")
+    yield f"model   {answer.model}"
+    yield f"report  {answer.report}"
+
+
+def _show(answer: EvaluationResult) -> Iterator[Any]:
+    yield from show_result(answer)
+    yield f"next    marey predict {shlex.quote(str(answer.folder))} VIDEO"
+
+
+@command(
+    "train",
+    panel="Train and test",
+    examples=("train clips/ --out runs/first", "train clips/ --out runs/folds --folds group --epochs 100 --seed 1"),
+    show=_show,
+)
+def train(
+    data: Data,
+    *,
+    recipe: RecipeName = "default",
+    out: StrPath,
+    folds: Folds = None,
+    set: Changes = None,
+    epochs: Epochs = None,
+    seed: int | None = None,
+    group_regex: GroupRegex = None,
+    exclude: Exclude = None,
+    device: Device = "auto",
+    engine: Engine = None,
+    if_exists: IfExists = "resume",
+    reporter: Reporter = AUTO,
+) -> EvaluationResult:
+    """Train a model on labelled clips and test it on held-out clips.
+
+    Writes a run: the model, metrics, predictions and a report. The same command continues an interrupted run.
 
     Args:
-        data: a folder of class folders, a manifest (CSV or Parquet), or the name of a data set.
-        recipe: the name of a recipe that comes with marey, or a YAML file.
-        out: the run's folder: model/, metrics.json, predictions.csv, report.html.
-        folds: "group" tests on each group once, a number makes so many folds by group; by default one split.
-        set: key=value, changes a key of the recipe, as in training.epochs=100; may be repeated.
-        group_regex: takes the group of a clip from the first capture in its path, or names a known pattern.
-        exclude: a quarantine list, as `marey data scan` writes it: these clips are left out, and counted.
-        device: where to run: auto, cpu or cuda.
-        engine: what runs the encoder: auto (the fastest here), pytorch, openvino, onnxruntime or cuda; by default what
-            MAREY_ENGINE says, else auto.
-        if_exists: what to do with a run in `out`: "resume" it, or "restart" it from nothing.
+        out: the folder of the run: model/, metrics.json, predictions.csv, report.html.
+        seed: the random seed of the split and the training; short for --set seed=N.
+        reporter: receives the progress; by default progress bars in a terminal or a notebook.
     """
     call = dict(locals())
 
@@ -59,9 +94,10 @@ def train(
     from marey.video import require_decoder
 
     began = time.monotonic()
-    command = command_line("train", train, call)
-    out = Path(out)
-    chosen = load_recipe(recipe, changes=set or ())
+    call["set"] = changes_of(set)
+    written_as = command_line("train", train, call)
+    data, out = str(data), Path(out)
+    chosen = load_recipe(recipe, changes=changes_of(set, training__epochs=epochs, seed=seed))
     require_decoder(chosen.sampling.decoder)
     where = pick_device(device)
     manifest, excluded = load_labelled(
@@ -76,9 +112,9 @@ def train(
     if given is not None:
         chosen, contract, views = given
         reporter.say("sampling, streams and encoder are those that the features were made with, one reading a clip")
-    protocol = plan(manifest, folds=folds, test=chosen.test, seed=chosen.seed)
+    protocol = plan(manifest, folds=None if folds is None else str(folds), test=chosen.test, seed=chosen.seed)
     hashed = data_hash(manifest)
-    origin = Origin.of(data, group_regex=group_regex, exclude=exclude, command=command)
+    origin = Origin.of(data, group_regex=group_regex, exclude=exclude, command=written_as)
     claim_run(
         out,
         recipe=chosen,
@@ -148,7 +184,7 @@ def train(
         recipe_text=chosen.to_yaml(),
         histories=[history for fold in trained for history in fold.histories],
         facts={
-            "command": command,
+            "command": written_as,
             "groups": manifest.grouping,
             "data": manifest.source,
             "seconds": f"{time.monotonic() - began:.1f}",

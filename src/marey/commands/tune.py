@@ -2,15 +2,29 @@
 
 from __future__ import annotations
 
-from collections.abc import Sequence
+from collections.abc import Iterator, Sequence
 from contextlib import closing
 from dataclasses import asdict, dataclass
 from pathlib import Path
-from typing import TYPE_CHECKING, Any, Literal
+from typing import TYPE_CHECKING, Annotated, Any, Literal
 
+from marey.atomic import write_whole
+from marey.commands.options import (
+    Changes,
+    Data,
+    Device,
+    Engine,
+    Epochs,
+    Exclude,
+    GroupRegex,
+    RecipeName,
+    StrPath,
+    changes_of,
+)
+from marey.commands.registry import Help, Line, Table, command
+from marey.commands.train import show_result
 from marey.errors import DatasetError, MareyError, UsageError
-from marey.progress import SILENT, Reporter
-from marey.whole_file import write_whole
+from marey.progress import AUTO, SILENT, Reporter
 
 if TYPE_CHECKING:
     from marey.commands.steps.results import EvaluationResult
@@ -21,7 +35,7 @@ if TYPE_CHECKING:
 
 @dataclass(frozen=True)
 class Tuning:
-    """What `tune` answers.
+    """The answer of `tune`.
 
     Attributes:
         trials: all of them.
@@ -57,44 +71,59 @@ class Tuning:
         }
 
 
+def _show(answer: Tuning) -> Iterator[Any]:
+    table = Table(("key", "best", "importance"))
+    for key, value in answer.best.parameters.items():
+        best = f"{value:.3g}" if isinstance(value, float) else str(value)
+        table.add(key, best, f"{answer.importances[key]:.2f}" if key in answer.importances else "")
+    yield table
+    for note in answer.notes:
+        yield Line(note, "note")
+    yield from show_result(answer.result)
+    yield f"recipe  {answer.recipe}"
+    yield f"page    {answer.page}"
+
+
+@command(
+    "tune",
+    panel="Train and test",
+    examples=(
+        "tune clips/ --out runs/search --trials 50 --set 'search={head.options.dropout: {low: 0.0, high: 0.7}}'",
+    ),
+    show=_show,
+)
 def tune(
-    data: str,
+    data: Data,
     *,
-    recipe: str = "default",
-    out: Path,
+    recipe: RecipeName = "default",
+    out: StrPath,
     trials: int = 30,
     sampler: Literal["tpe", "random", "grid"] = "tpe",
-    folds: str | None = None,
-    set: list[str] | None = None,
-    group_regex: str | None = None,
-    exclude: Path | None = None,
-    device: str = "auto",
-    engine: str | None = None,
+    folds: Annotated[str | int | None, Help("", cli=str | None)] = None,
+    set: Changes = None,
+    epochs: Epochs = None,
+    group_regex: GroupRegex = None,
+    exclude: Exclude = None,
+    device: Device = "auto",
+    engine: Engine = None,
     seed: int = 0,
-    reporter: Reporter = SILENT,
+    reporter: Reporter = AUTO,
 ) -> Tuning:
-    """Search the values that a recipe's key `search` names, and test the best ones once.
+    """Search the best values of a recipe's keys, and test them once.
 
-    The test part is set aside first, as `marey train` would. Trials are scored by macro-F1 on validation clips inside
-    the training part, by whole groups; bad ones are given up early. The best recipe is written to OUT/best.yaml, and
-    trained and tested in OUT/best. A search that was killed goes on when it is started again, and so does one that is
-    asked for more trials.
+    The recipe's key `search` names the keys and their ranges. The test part is set aside first, as by `marey train`.
+    Trials are scored by macro-F1 on validation clips inside the training part, split by group; bad trials stop early.
+    The best recipe is written to OUT/best.yaml, and trained and tested in OUT/best. The same command continues an
+    interrupted search, or adds trials.
 
     Args:
-        data: a folder of class folders, a manifest (CSV or Parquet), or the name of a data set.
-        recipe: the name of a recipe that comes with marey, or a YAML file.
         out: the folder of the search: study.db, best.yaml, tune.html, and the runs.
-        trials: how many there shall be in all.
-        sampler: how values are chosen: "tpe" learns from earlier trials, "random" does not, "grid" takes all in turn.
+        trials: number of trials in all.
+        sampler: "tpe" learns from earlier trials, "random" does not, "grid" tries all values in turn.
         folds: "group" scores a trial on each group of the training part once, a number on so many parts of it; by
-            default the data's own validation part, and else five.
-        set: key=value, changes a key of the recipe, as in training.epochs=100; may be repeated.
-        group_regex: takes the group of a clip from the first capture in its path, or names a known pattern.
-        exclude: a quarantine list, as `marey data scan` writes it: these clips are left out, and counted.
-        device: where to run: auto, cpu or cuda.
-        engine: what runs the encoder: auto (the fastest here), pytorch, openvino, onnxruntime or cuda; by default what
-            MAREY_ENGINE says, else auto.
-        seed: of the choice of values.
+            default the data's own validation part, else five.
+        seed: the random seed of the search.
+        reporter: receives the progress; by default progress bars in a terminal or a notebook.
     """
     call = dict(locals())
 
@@ -107,11 +136,13 @@ def tune(
     from marey.training.tune import Study, scores, sole_use, validation_folds
     from marey.video import require_decoder
 
-    command = command_line("tune", tune, call)
-    out = Path(out)
+    call["set"] = changes_of(set)
+    written_as = command_line("tune", tune, call)
+    data, out, changes = str(data), Path(out), changes_of(set, training__epochs=epochs)
+    folds = None if folds is None else str(folds)
     if trials < 1:
         raise UsageError(f"trials={trials}: at least one is needed")
-    chosen = load_recipe(recipe, changes=set or ())
+    chosen = load_recipe(recipe, changes=changes)
     require_decoder(chosen.sampling.decoder)
     where = pick_device(device)
     manifest, _ = load_labelled(data, group_regex=group_regex, exclude=exclude, reporter=reporter)
@@ -172,13 +203,13 @@ def tune(
             title=f"{chosen.name} on {Path(data).name}",
             notes=notes,
             facts={
-                "command": command,
+                "command": written_as,
                 "data": manifest.source,
                 "groups": manifest.grouping,
                 "data hash": identity["data"],
                 "validation": f"{len(inside)} {'fold' if len(inside) == 1 else 'folds'} inside the training part",
                 "sampler": f"{sampler}, seed {seed}",
-                **({"changes": ", ".join(set)} if set else {}),
+                **({"changes": ", ".join(changes)} if changes else {}),
                 "device": where,
                 **versions(),
             },

@@ -16,8 +16,8 @@ from importlib.metadata import version
 from pathlib import Path
 from typing import Final
 
+from marey.atomic import write_whole
 from marey.errors import DatasetError
-from marey.whole_file import write_whole
 
 OnProgress = Callable[[str, int, int], None]
 """Called with what is being done, the bytes that are done, and how many there are (0 where nobody knows)."""

@@ -11,6 +11,7 @@ from typing import Final
 
 import numpy as np
 
+from marey.atomic import check_writable, whole_file, whole_folder
 from marey.data.clip import Clip, Manifest, counted, listing
 from marey.data.features import DESCRIPTION, FORMAT, PREFIX, TABLE, FeatureClip, Features, FeatureTable
 from marey.data.groups import assign_groups
@@ -18,7 +19,6 @@ from marey.data.manifest import write_manifest
 from marey.data.scan import ScanRow, write_quarantine
 from marey.data.video_import import LEFT_OUT, Unusable, check_faults
 from marey.errors import DatasetError, UsageError, VideoError
-from marey.whole_file import check_writable, whole_file, whole_folder
 
 _NPY_VERSION: Final = {"descr": "<f4", "fortran_order": False}
 

@@ -9,10 +9,10 @@ from collections.abc import Sequence
 from pathlib import Path
 from typing import Final
 
+from marey.atomic import whole_folder
 from marey.data.download import OnProgress, in_words, require_space
 from marey.data.rar import ArchiveError, RarEntry, extract_rar, list_rar
 from marey.errors import DatasetError
-from marey.whole_file import whole_folder
 
 ARCHIVE_SUFFIXES: Final = (".zip", ".rar")
 

@@ -8,6 +8,7 @@ from dataclasses import dataclass, replace
 from pathlib import Path
 from typing import Final, Literal
 
+from marey.atomic import PART, write_whole
 from marey.data.clip import Clip, Manifest, Part, counted, listing
 from marey.data.groups import assign_groups
 from marey.data.lossless import write_lossless
@@ -15,7 +16,6 @@ from marey.data.manifest import write_manifest
 from marey.data.pixels import Picture
 from marey.data.scan import ScanRow, write_quarantine
 from marey.errors import DatasetError, UsageError, VideoError
-from marey.whole_file import PART, write_whole
 
 Unusable = Literal["stop", "leave-out"]
 """What to do about clips that cannot be used: end with their names, or go on without them and list them."""

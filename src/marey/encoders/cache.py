@@ -16,11 +16,11 @@ from safetensors import SafetensorError
 from safetensors.torch import load, load_file, save
 from torch import Tensor
 
+from marey.atomic import write_whole
 from marey.data import Clip, expand_home
 from marey.encoders.contract import Contract, FrameOrder, View
 from marey.errors import UsageError
 from marey.video import Sampling
-from marey.whole_file import write_whole
 
 _LOCK_DIGITS: Final = 3  # of a key: 4,096 files of locks at most
 _POLL: Final = 0.05  # s

@@ -16,12 +16,12 @@ from typing import Any, Final
 import torch
 from torch import Tensor
 
+from marey.atomic import write_whole
 from marey.cores import usable_cores
 from marey.data.hashing import values_hash
 from marey.encoders.backbone import FrozenNetwork
 from marey.encoders.cache import cache_home
 from marey.encoders.engine import Engine, one_core
-from marey.whole_file import write_whole
 
 TOLERANCE: Final = {"float32": 1e-3, "bfloat16": 5e-2}
 """Largest allowed difference from PyTorch's float32 features, in parts of their standard deviation."""

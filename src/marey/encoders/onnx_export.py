@@ -11,11 +11,11 @@ from typing import Final
 
 import torch
 
+from marey.atomic import write_whole
 from marey.data.hashing import bytes_hash, values_hash
 from marey.encoders.backbone import FrozenNetwork
 from marey.encoders.cache import cache_home
 from marey.errors import UsageError, first_line
-from marey.whole_file import write_whole
 
 _FORMAT: Final = 1  # raised when the same network comes to be written in another way
 _OPSET: Final = 18

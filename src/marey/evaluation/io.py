@@ -6,10 +6,10 @@ import csv
 import json
 from pathlib import Path
 
+from marey.atomic import whole_file, write_whole
 from marey.errors import REASONS, DatasetError, Reason
 from marey.evaluation.evaluation import Evaluation, Row
 from marey.evaluation.scoring import Metrics
-from marey.whole_file import whole_file, write_whole
 
 COLUMNS = (
     "clip",

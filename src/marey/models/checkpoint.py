@@ -14,6 +14,7 @@ from safetensors import SafetensorError
 from safetensors.torch import load_file, save
 from torch import Tensor
 
+from marey.atomic import whole_folder
 from marey.encoders import (
     ENCODER_FILES,
     Contract,
@@ -25,7 +26,6 @@ from marey.encoders import (
 )
 from marey.errors import ModelFormatError, UsageError
 from marey.models.classifier import Classifier, HeadSpec, States
-from marey.whole_file import whole_folder
 
 _CONFIG: Final = "config.json"
 _WEIGHTS: Final = "model.safetensors"

@@ -12,11 +12,11 @@ from typing import Any, Final
 from rich.table import Table
 from rich.text import Text
 
+from marey.atomic import whole_file, write_whole
 from marey.evaluation import Cost, Difference, Pooled
 from marey.reports import phrases
 from marey.reports.comparison_plot import Mark, plot_comparison
 from marey.reports.page import embedded, environment
-from marey.whole_file import whole_file, write_whole
 
 SURE: Final = 0.05
 """A corrected p-value below which a difference is called more than chance."""

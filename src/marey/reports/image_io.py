@@ -10,9 +10,9 @@ import numpy as np
 import numpy.typing as npt
 from PIL import Image
 
+from marey.atomic import whole_file
 from marey.errors import UsageError
 from marey.video import Limits, play
-from marey.whole_file import whole_file
 
 PICTURE_SUFFIXES: Final = (".jpg", ".jpeg", ".png")
 JPEG_QUALITY: Final = 90

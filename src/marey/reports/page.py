@@ -15,13 +15,13 @@ import numpy.typing as npt
 from matplotlib.figure import Figure
 from PIL import Image
 
+from marey.atomic import write_whole
 from marey.evaluation import Evaluation, Metrics, OrderEffect, Row, reliability
 from marey.reports import phrases
 from marey.reports.image_io import save_picture
 from marey.reports.phrases import confidence_text
 from marey.reports.plots import History, plot_confusion, plot_curves, plot_per_class, plot_reliability
 from marey.reports.style import save_png
-from marey.whole_file import write_whole
 
 MISTAKES = 12
 PLOTS = ("confusion", "per_class", "reliability", "curves")

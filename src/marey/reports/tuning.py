@@ -12,12 +12,12 @@ import numpy as np
 from matplotlib import ticker
 from matplotlib.figure import Figure
 
+from marey.atomic import write_whole
 from marey.evaluation import Metrics
 from marey.reports import phrases, style
 from marey.reports.page import embedded, environment
 from marey.reports.plots import named_bars
 from marey.training.tune import Trial
-from marey.whole_file import write_whole
 
 
 def write_tuning(

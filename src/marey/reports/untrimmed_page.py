@@ -12,13 +12,13 @@ from typing import Any, Final
 from rich.table import Table
 from rich.text import Text
 
+from marey.atomic import write_whole
 from marey.evaluation import F1_AT, TIOU, PlayedVideo, SegmentScores, UntrimmedEvaluation
 from marey.prediction import Timeline
 from marey.reports import phrases
 from marey.reports.page import Picture, embedded, environment
 from marey.reports.style import clock_text
 from marey.reports.timeline_plot import plot_timeline
-from marey.whole_file import write_whole
 
 SHOWN: Final = 24
 """Timelines on the page, those of the lowest F1@50."""

@@ -4,13 +4,16 @@ from __future__ import annotations
 
 import ipaddress
 import os
+from collections.abc import Iterator, Sequence
 from dataclasses import asdict, dataclass
 from pathlib import Path
-from typing import TYPE_CHECKING, Any, Final
+from typing import TYPE_CHECKING, Annotated, Any, Final
 
+from marey.commands.options import Device, Engine, StrPath
+from marey.commands.registry import Help, command
 from marey.errors import UsageError
 from marey.extras import install_command
-from marey.progress import SILENT, Reporter
+from marey.progress import AUTO, Reporter
 
 if TYPE_CHECKING:
     from marey.service import Served
@@ -20,10 +23,10 @@ TOKEN: Final = "MAREY_TOKEN"  # noqa: S105 - the variable's name
 
 @dataclass(frozen=True)
 class Serving:
-    """What `serve` answers when it has ended.
+    """The answer of `serve` when it has ended.
 
     Attributes:
-        served: address, requests, seconds.
+        served: URL, requests, seconds.
     """
 
     served: Served
@@ -33,12 +36,23 @@ class Serving:
         return asdict(self.served)
 
 
+def _show(answer: Serving) -> Iterator[str]:
+    served = answer.served
+    yield f"{served.address} answered {served.requests} requests in {served.seconds:.0f} s"
+
+
+@command(
+    "serve",
+    panel="Predict",
+    examples=("serve runs/first", "serve runs/ --host 0.0.0.0 --port 8080 --max-upload-mb 100"),
+    show=_show,
+)
 def serve(
-    models: list[Path],
+    models: Annotated[StrPath | Sequence[StrPath], Help("", cli=list[Path])],
     *,
     host: str = "127.0.0.1",
     port: int = 8000,
-    jobs: Path | None = None,
+    jobs: StrPath | None = None,
     max_upload_mb: int = 512,
     max_seconds: float = 600.0,
     max_job_hours: float = 6.0,
@@ -49,33 +63,31 @@ def serve(
     keep_hours: float = 24.0,
     allow_urls: bool = False,
     allow_local_urls: bool = False,
-    device: str = "auto",
-    engine: str | None = None,
-    reporter: Reporter = SILENT,
+    device: Device = "auto",
+    engine: Engine = None,
+    reporter: Reporter = AUTO,
 ) -> Serving:
-    """Answer over HTTP: labels for clips, and segments of long videos as jobs that outlive a restart.
+    """Serve models over HTTP: labels of clips, and segments of long videos as jobs that survive a restart.
 
-    Callers have to show a token where the environment has one in MAREY_TOKEN. Ctrl-C finishes what was accepted; jobs
-    go on with the next start.
+    If the environment variable MAREY_TOKEN is set, callers have to send this token. Ctrl-C finishes accepted requests;
+    jobs continue at the next start.
 
     Args:
         models: model folders, runs, or folders of runs; the first one answers where a request names none.
-        host: address to listen at; 0.0.0.0 for callers on other machines.
-        port: likewise; 0 for any that is free.
-        jobs: folder where jobs are kept; one server at a time. By default in the user's data folder.
-        max_upload_mb: size of a file.
-        max_seconds: duration of a clip; longer videos are jobs.
-        max_job_hours: duration of a job's video.
-        max_megapixels: size of a picture.
+        host: the IP address to listen on; 0.0.0.0 for callers on other machines.
+        port: the port to listen on; 0 for any free one.
+        jobs: folder of the jobs, for one server at a time; by default in the user's data folder.
+        max_upload_mb: largest file in MB.
+        max_seconds: longest clip in seconds; longer videos are jobs.
+        max_job_hours: longest video of a job in hours.
+        max_megapixels: largest frame in megapixels.
         timeout: seconds from the end of an upload to its answer.
-        max_waiting: predictions that may wait; further ones are told to come again.
+        max_waiting: predictions that may wait; further ones are asked to come again.
         max_jobs: jobs that may wait.
-        keep_hours: how long a job can be asked for after it has ended.
-        allow_urls: fetch videos from addresses of the public internet that callers name.
-        allow_local_urls: fetch them from any address, those of the local network too.
-        device: where to run: auto, cpu or cuda.
-        engine: what runs the encoder: auto (the fastest here), pytorch, openvino, onnxruntime or cuda; by default what
-            MAREY_ENGINE says, else auto.
+        keep_hours: hours for which an ended job is kept.
+        allow_urls: fetch videos from URLs of the public internet that callers name.
+        allow_local_urls: fetch them from any URL, also from the local network.
+        reporter: receives the progress; by default sentences in a terminal or a notebook.
 
     Raises:
         UsageError: a package is missing, the port or the folder of jobs is taken, or a limit is none.
@@ -104,7 +116,8 @@ def serve(
         urls="local" if allow_local_urls else "public" if allow_urls else "refuse",
     )
     picked = pick_device(device)
-    found = find_models(models)
+    named = [models] if isinstance(models, str | Path) else models
+    found = find_models([Path(each) for each in named])
     if token is None and not _is_this_machine(host):
         reporter.say(f"anyone who reaches {host} can use this service: set {TOKEN} to ask callers for a token")
 
@@ -120,7 +133,7 @@ def serve(
         engine=engine,
         settings=settings,
         layout=default_layout(picked),
-        jobs=jobs or data_home() / "jobs",
+        jobs=Path(jobs) if jobs is not None else data_home() / "jobs",
         on_listening=listening,
         on_ready=lambda: reporter.say("ready; Ctrl-C ends it"),
     )

@@ -10,8 +10,8 @@ from dataclasses import asdict, dataclass
 from pathlib import Path
 from typing import Any, Final, Self
 
+from marey.atomic import write_whole
 from marey.data import CATALOG
-from marey.whole_file import write_whole
 
 EVALUATION: Final = "evaluation.json"
 """The file by which the folder of an evaluation is known."""

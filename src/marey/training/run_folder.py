@@ -11,12 +11,12 @@ from typing import Any, Final, Literal
 
 import yaml
 
+from marey.atomic import check_writable, part_of, write_whole
 from marey.data.hashing import values_hash
 from marey.errors import RecipeError, UsageError
 from marey.progress import Reporter
 from marey.training import Protocol, Recipe, load_recipe
 from marey.training.origin import EVALUATION, Origin
-from marey.whole_file import check_writable, part_of, write_whole
 
 _RUN: Final = "run.json"
 _RECIPE: Final = "recipe.yaml"

@@ -15,9 +15,9 @@ from av.container import OutputContainer
 from av.video.frame import VideoFrame
 from av.video.stream import VideoStream
 
+from marey.atomic import whole_file
 from marey.errors import UsageError
 from marey.video.source import MAX_FRAME_RATE
-from marey.whole_file import whole_file
 
 MAX_RATE_DENOMINATOR: Final = 1001
 """Of frame rates that are written: NTSC's 30000/1001, for one."""

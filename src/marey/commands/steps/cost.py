@@ -10,6 +10,7 @@ from dataclasses import asdict
 from pathlib import Path
 from typing import Final
 
+from marey.atomic import write_whole
 from marey.commands.models import count_recipe
 from marey.data import Clip, content_hash
 from marey.encoders import FeatureCache
@@ -17,7 +18,6 @@ from marey.evaluation import Cost
 from marey.models import ActionModel, load_model
 from marey.prediction import Predictor
 from marey.training import load_recipe
-from marey.whole_file import write_whole
 
 _MEASURED: Final = 8  # clips; enough for two digits
 

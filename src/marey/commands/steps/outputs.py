@@ -11,6 +11,7 @@ from functools import partial
 from pathlib import Path
 from typing import Final, Self
 
+from marey.atomic import check_writable
 from marey.commands.steps.written import Unwritten, Written, written
 from marey.data import Clip
 from marey.errors import MareyError, UsageError
@@ -32,12 +33,11 @@ from marey.reports import (
     write_thumbnails,
 )
 from marey.video import probe
-from marey.whole_file import check_writable
 
 _SUFFIXES: Final = {
     "annotate": (".mp4",),
     "frames": (),
-    "plate": (".png", ".jpg", ".jpeg"),
+    "chronophotograph": (".png", ".jpg", ".jpeg"),
     "timeline": (".png",),
     "thumbnails": (),
 }
@@ -88,20 +88,22 @@ class Outputs:
     Attributes:
         annotate: the video with captions.
         frames: folder of labelled frames.
-        plate: the chronophotograph.
+        chronophotograph: the chronophotograph.
         segments: table or subtitles, of all videos together.
         timeline: picture of what happens when.
         thumbnails: folder with a picture of each segment.
+        csv: table of the labels, of all clips together.
         top: how many classes a caption shows.
     """
 
     annotate: Path | None
     frames: Path | None
-    plate: Path | None
+    chronophotograph: Path | None
     segments: Path | None
     timeline: Path | None
     thumbnails: Path | None
-    top: int
+    csv: Path | None = None
+    top: int = 3
 
     @property
     def any(self) -> bool:
@@ -134,6 +136,8 @@ class Outputs:
             if self.segments.suffix.lower() == ".csv":
                 for clip in clips:
                     check_table_path(clip.path, self.segments)
+        if self.csv is not None:
+            self._check_place("csv", self.csv, owners)
         for path, owner in owners.items():
             inside = next((folder for folder in path.parents if folder in folders), None)
             if inside is not None:
@@ -145,7 +149,7 @@ class Outputs:
         Raises:
             UsageError: it is asked for.
         """
-        for name in ("frames", "plate", "timeline", "thumbnails"):
+        for name in ("frames", "chronophotograph", "timeline", "thumbnails"):
             if getattr(self, name) is not None:
                 raise UsageError(
                     f"--{name} reads a video a second time, and a live source is gone: record it with --annotate"
@@ -221,7 +225,7 @@ def _write_frames(source: Path, out: Path, saying: Saying, reporter: Reporter) -
         write_labelled_frames(source, out, saying.caption_at, on_progress=on_progress)
 
 
-def _write_plate(source: Path, out: Path, saying: Saying, reporter: Reporter) -> None:
+def _write_chronophotograph(source: Path, out: Path, saying: Saying, reporter: Reporter) -> None:
     save_picture(plate_of(source), out)
 
 
@@ -239,7 +243,7 @@ def _write_thumbnails(source: Path, out: Path, saying: Saying, reporter: Reporte
 _WRITERS: Final[dict[str, Callable[[Path, Path, Saying, Reporter], None]]] = {
     "annotate": _write_annotated,
     "frames": _write_frames,
-    "plate": _write_plate,
+    "chronophotograph": _write_chronophotograph,
     "timeline": _write_timeline,
     "thumbnails": _write_thumbnails,
 }

@@ -1,16 +1,18 @@
-"""`marey quantise`: the encoder of a trained run in int8, and what that costs in accuracy."""
+"""`marey quantize`: the encoder of a trained run in int8, and its loss of accuracy."""
 
 from __future__ import annotations
 
 import tempfile
-from collections.abc import Iterable, Sequence
+from collections.abc import Iterable, Iterator, Sequence
 from contextlib import suppress
 from dataclasses import asdict, dataclass, replace
 from pathlib import Path
 from typing import TYPE_CHECKING, Any, Final
 
+from marey.commands.options import Engine, Exclude, GroupRegex, StrPath
+from marey.commands.registry import Line, Table, command
 from marey.errors import DatasetError, UsageError, VideoError
-from marey.progress import SILENT, Reporter
+from marey.progress import AUTO, Reporter
 
 if TYPE_CHECKING:
     from marey.commands.steps.held_out import Fold
@@ -25,7 +27,7 @@ _HARDLY: Final = 1.2  # times as fast
 
 @dataclass(frozen=True)
 class Figures:
-    """What a model is and does.
+    """Accuracy, speed and size of a model.
 
     Attributes:
         accuracy: share of the held-out clips that it labels rightly; one that cannot be read counts as wrong.
@@ -41,8 +43,8 @@ class Figures:
 
 
 @dataclass(frozen=True)
-class Quantised:
-    """What `quantise` answers.
+class Quantized:
+    """The answer of `quantize`.
 
     Attributes:
         model: the folder of the model in int8.
@@ -74,47 +76,75 @@ class Quantised:
         return {**asdict(self), "model": str(self.model), "difference": self.difference}
 
 
-def quantise(
-    run: Path,
-    data: str | None = None,
-    *,
-    out: Path | None = None,
-    group_regex: str | None = None,
-    exclude: Path | None = None,
-    engine: str | None = None,
-    reporter: Reporter = SILENT,
-) -> Quantised:
-    """Put the encoder of a trained run into int8, and say what that costs in accuracy and brings in speed.
+def _show(answer: Quantized) -> Iterator[Any]:
+    columns = ("encoder in", "accuracy", "clips a second", "MB", "run by")
+    table = Table(columns, right=columns[1:4])
+    for name, found in (("float32", answer.float32), ("int8", answer.int8)):
+        numbers = (f"{found.accuracy:.3f}", f"{found.clips_per_second:.2f}", f"{found.megabytes:.1f}")
+        table.add(name, *numbers, found.engine)
+    yield table
+    verdict = f"int8 changes the accuracy by {answer.difference:+.3f}: {answer.changed} of {answer.clips} held-out"
+    yield Line(f"{verdict} clips get another label", "strong")
+    for note in answer.notes:
+        yield Line(note, "note")
+    yield f"model   {answer.model}"
 
-    The ranges of the numbers are taken from the run's training clips, and both models are tested on the clips that the
-    run was tested on. After cross-validation that is done fold by fold, so that no clip is tested by a model whose
-    ranges it has set. The new model folder is used like any other.
+
+@command(
+    "quantize",
+    panel="Train and test",
+    examples=("quantize runs/first", "quantize runs/first --out runs/first-int8"),
+    show=_show,
+    aliases=("quantise",),
+)
+def quantize(
+    run: StrPath,
+    data: StrPath | None = None,
+    *,
+    out: StrPath | None = None,
+    group_regex: GroupRegex = None,
+    exclude: Exclude = None,
+    engine: Engine = None,
+    reporter: Reporter = AUTO,
+) -> Quantized:
+    """Quantize the encoder of a trained run to int8, and measure the loss of accuracy and the gain in speed.
+
+    The encoder is calibrated on the training clips of the run, and both models are tested on its test clips. After
+    cross-validation this is done fold by fold, so that no clip is tested by a model that was calibrated on it. The new
+    model folder is used like any other.
 
     Args:
-        run: the folder that `marey train` has left.
-        data: what the run was trained on, where the run does not remember it: a folder of class folders, a manifest,
-            or the name of a data set.
+        run: the folder that `marey train` wrote.
+        data: the training data, if the run does not name them: a folder of class folders, a manifest, or the name of a
+            data set.
         out: folder of the new model; by default beside the run, with -int8 after its name.
-        group_regex: as it was given to `marey train`, where the run does not remember it.
+        group_regex: as given to `marey train`, if the run does not name it.
         exclude: likewise.
-        engine: what runs the encoder in float32: auto (the fastest here), pytorch, openvino or onnxruntime; by default
-            what MAREY_ENGINE says, else auto.
+        engine: the engine that runs the encoder in float32: auto (the fastest here), pytorch, openvino or onnxruntime;
+            by default the value of MAREY_ENGINE, else auto.
+        reporter: receives the progress; by default progress bars in a terminal or a notebook.
     """
+    from marey.atomic import check_writable
     from marey.commands.steps.cost import clips_per_second
     from marey.commands.steps.held_out import load_own_data, read_folds
     from marey.encoders import family_of
     from marey.models import check_place, load_model, save_model
     from marey.training.run_folder import read_origin
-    from marey.whole_file import check_writable
 
-    run = Path(run)
+    run, data = Path(run), None if data is None else str(data)
     place = Path(out) if out is not None else run.with_name(f"{run.resolve().name}-int8")
     check_place(place)
     check_writable(place / "config.json")
     model = load_model(run)
     _check_kind(run, model)
     manifest, _ = load_own_data(
-        run, model, data, origin=read_origin(run), group_regex=group_regex, exclude=exclude, reporter=reporter
+        run,
+        model,
+        data,
+        origin=read_origin(run),
+        group_regex=group_regex,
+        exclude=None if exclude is None else Path(exclude),
+        reporter=reporter,
     )
     folds = read_folds(run, model, manifest.clips)
     encoder = model.load_encoder(engine=engine)
@@ -136,7 +166,7 @@ def quantise(
         faster = clips_per_second(small, readable, device="cpu")
         stage.advance(len(folds) + 1)
     assert small.network is not None  # noqa: S101 - it was made here
-    result = Quantised(
+    result = Quantized(
         model=place,
         clips=len(answers),
         folds=len(folds),
@@ -155,7 +185,7 @@ def quantise(
 
 @dataclass(frozen=True)
 class _Answer:
-    """A held-out clip, its label, and what it was called; None where it could not be read."""
+    """A held-out clip with its label and the labels predicted in float32 and int8; None if it cannot be read."""
 
     clip: Clip
     label: str | None
@@ -184,7 +214,7 @@ def _learnt_from(run: Path, fold: Fold, clips: Sequence[Clip]) -> tuple[Clip, ..
 
 
 def _in_int8(model: ActionModel, network: FrozenNetwork, clips: Sequence[Clip]) -> tuple[ActionModel, int]:
-    """A model with its encoder in int8, and of how many pictures of the clips its ranges come."""
+    """Return a model with its encoder in int8, and the number of images that calibrated it."""
     import torch
 
     from marey.encoders import quantise_network, read_clip
@@ -208,14 +238,16 @@ def _in_int8(model: ActionModel, network: FrozenNetwork, clips: Sequence[Clip]) 
 
 
 def _ask(fold: Fold, encoder: Encoder, small: ActionModel) -> list[_Answer]:
-    """What both models call the clips of a fold; features in int8 are of this fold alone, and not kept."""
+    """Return the labels that both models predict for a fold; int8 features belong to the fold and are not kept."""
     from marey.encoders import FeatureCache
     from marey.prediction import Predictor
 
     with tempfile.TemporaryDirectory(prefix="marey-") as folder:
         predictors = (Predictor(fold.model, encoder=encoder), Predictor(small, cache=FeatureCache(folder)))
-        said = [[_name(found, fold.model) for found in each.probabilities(fold.test)] for each in predictors]
-    return [_Answer(clip, clip.label, *both) for clip, both in zip(fold.test, zip(*said, strict=True), strict=True)]
+        predicted = [[_name(found, fold.model) for found in each.probabilities(fold.test)] for each in predictors]
+    return [
+        _Answer(clip, clip.label, *both) for clip, both in zip(fold.test, zip(*predicted, strict=True), strict=True)
+    ]
 
 
 def _name(probabilities: tuple[float, ...] | VideoError, model: ActionModel) -> str | None:
@@ -233,8 +265,8 @@ def _notes(gain: float, folds: int) -> tuple[str, ...]:
     notes = []
     if gain < _HARDLY:
         notes.append(
-            f"int8 is {gain:.2f} times as fast here, from file to label: it pays where the processor has instructions "
-            "for it (VNNI, AMX)"
+            f"int8 is {gain:.2f} times as fast here, from file to label: it pays on CPUs with int8 "
+            "instructions (VNNI, AMX)"
         )
     if folds > 1:
         notes.append(f"tested in {folds} folds, each with ranges of its own training clips; the model has those of all")

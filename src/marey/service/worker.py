@@ -1,4 +1,4 @@
-"""The thread that works through the jobs, one after another."""
+"""The thread that runs the jobs, one after another."""
 
 from __future__ import annotations
 
@@ -20,15 +20,15 @@ from marey.service.settings import Settings
 from marey.video import Limits, probe
 
 _LOG: Final = logging.getLogger("marey.service")
-_STOP_WAIT: Final = 10.0  # s: what takes longer to let go is left to the end of the process, and begun anew
+_STOP_WAIT: Final = 10.0  # s: a job that takes longer to stop ends with the process, and starts anew
 
 
 class _Interrupted(Exception):  # noqa: N818 - no error: someone wants the job to end
     """The job was cancelled, or the service stops."""
 
 
-class JobRunner:
-    """Works through the jobs of a store on a thread of its own.
+class JobWorker:
+    """Runs the jobs of a store on its own thread.
 
     Args:
         store: where jobs are.
@@ -58,21 +58,21 @@ class JobRunner:
         self._thread.start()
 
     def wake(self) -> None:
-        """There is a new job."""
+        """Wake up for a new job."""
         self._changed.set()
 
     def progress(self, job: str) -> float:
-        """How far a job has come, from 0 to 1."""
+        """Return the progress of a job from 0 to 1."""
         return self._progress if self._current == job else 0.0
 
     def cancel(self, job: str) -> None:
-        """End a job that waits or runs."""
+        """Cancel a job that waits or runs."""
         self._store.cancel(job)
         if self._current == job:
             self._unwanted.add(job)
 
     def stop(self) -> None:
-        """End soon; the job that runs waits for the next start."""
+        """Stop; the running job continues at the next start."""
         self._stopping = True
         self._changed.set()
         self._thread.join(_STOP_WAIT)

@@ -1,4 +1,4 @@
-"""Videos from addresses that callers name, and no way into the network that the service stands in."""
+"""Videos from URLs of callers, without access to the local network (SSRF guard)."""
 
 from __future__ import annotations
 
@@ -16,13 +16,13 @@ import httpcore
 
 from marey.service.problems import Problem
 from marey.service.settings import Settings
-from marey.service.uploads import Upload, shown_name
+from marey.service.uploads import Upload, display_name
 from marey.version import __version__
 
 _REDIRECTS: Final = (301, 302, 303, 307, 308)
 _MAX_REDIRECTS: Final = 5
 _TIMEOUTS: Final = {"connect": 10.0, "read": 20.0, "write": 10.0, "pool": 10.0}
-# What stands for an IPv4 address within IPv6, and would lead around the check of that address.
+# IPv6 addresses that embed an IPv4 address, and would bypass the check of that address.
 _TRANSLATED: Final = tuple(map(ipaddress.ip_network, ("64:ff9b::/96", "64:ff9b:1::/48", "2002::/16", "2001::/32")))
 
 
@@ -44,7 +44,7 @@ class Fetcher:
         self._tls = ssl.create_default_context()
 
     async def fetch(self, url: str) -> Upload:
-        """The file at an address.
+        """Fetch the file at a URL.
 
         Raises:
             Problem: 403 the address is not allowed; 413 too large; 422 it cannot be had; 504 it takes too long.
@@ -75,7 +75,7 @@ class Fetcher:
                     async with pool.stream("GET", checked, headers=headers, extensions={"timeout": _TIMEOUTS}) as reply:
                         if reply.status not in _REDIRECTS:
                             await self._write(reply, path)
-                            return shown_name(urlsplit(url).path)
+                            return display_name(urlsplit(url).path)
                         url = urljoin(url, _header(reply, b"location"))
                 except httpcore.TimeoutException as error:
                     raise Problem(504, "timeout", f"{_shown(url)} does not answer in time") from error
@@ -104,7 +104,7 @@ class Fetcher:
 
 
 class _CheckedNetwork(httpcore.AsyncNetworkBackend):
-    """Connects to addresses of the public internet, and to no others unless they are allowed."""
+    """Connects only to IP addresses of the public internet, unless others are allowed."""
 
     def __init__(self, *, local: bool) -> None:
         self._local = local
@@ -147,7 +147,7 @@ async def _resolve(host: str, port: int) -> list[str]:
 
 
 def is_public(address: str) -> bool:
-    """Whether an IP address belongs to the public internet, and stands for no other that does not."""
+    """Return true if an IP address is public, and does not embed one that is not."""
     try:
         ip = ipaddress.ip_address(address)
     except ValueError:

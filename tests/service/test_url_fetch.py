@@ -11,8 +11,8 @@ import httpx
 import pytest
 from httpcore import AnyIOBackend, ConnectError
 
-from marey.service import fetching
-from marey.service.fetching import is_public
+from marey.service import url_fetch
+from marey.service.url_fetch import is_public
 from waiting import PATIENCE
 
 pytest_plugins = ["service_fixtures"]
@@ -127,8 +127,8 @@ def test_what_is_connected_to_is_the_address_that_was_checked(
 def test_a_redirect_into_the_local_network_is_not_followed(
     public: Any, site: str, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    plain = fetching.is_public
-    monkeypatch.setattr(fetching, "is_public", lambda address: address == "127.0.0.1" or plain(address))
+    plain = url_fetch.is_public
+    monkeypatch.setattr(url_fetch, "is_public", lambda address: address == "127.0.0.1" or plain(address))
     assert ask(public, f"{site}/to?{site}/clip.mp4").status_code == 200
     reply = ask(public, f"{site}/to?http://127.0.0.2{site.removeprefix('http://127.0.0.1')}/clip.mp4")
     assert code_of(reply) == (403, "local_address")

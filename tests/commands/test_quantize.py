@@ -13,7 +13,7 @@ import pytest
 import torch
 
 from marey import commands
-from marey.commands.quantise import Quantised
+from marey.commands.quantize import Quantized
 from marey.commands.steps.held_out import read_folds
 from marey.data import Clip, content_hash, load_data
 from marey.encoders import ENCODER_FILES, FeatureCache, QuantisedEncoder
@@ -30,12 +30,12 @@ pytestmark = [
 
 
 @pytest.fixture(scope="module")
-def answer(tmp_path_factory: pytest.TempPathFactory, small_run: Path, small_set: Path) -> Quantised:
-    return commands.quantise(small_run, str(small_set), out=tmp_path_factory.mktemp("int8") / "model", engine="pytorch")
+def answer(tmp_path_factory: pytest.TempPathFactory, small_run: Path, small_set: Path) -> Quantized:
+    return commands.quantize(small_run, str(small_set), out=tmp_path_factory.mktemp("int8") / "model", engine="pytorch")
 
 
 @pytest.fixture
-def copy(tmp_path: Path, answer: Quantised) -> Path:
+def copy(tmp_path: Path, answer: Quantized) -> Path:
     """The model in int8, to be changed."""
     return Path(shutil.copytree(answer.model, tmp_path / "model"))
 
@@ -44,7 +44,7 @@ def clips(small_set: Path) -> list[Clip]:
     return [Clip(path) for path in sorted(small_set.glob("*/*.mp4"))]
 
 
-def test_the_model_folder_holds_the_encoder_in_int8(answer: Quantised, small_run: Path) -> None:
+def test_the_model_folder_holds_the_encoder_in_int8(answer: Quantized, small_run: Path) -> None:
     files = sorted(path.name for path in answer.model.iterdir())
     assert files == sorted(["config.json", "model.safetensors", *ENCODER_FILES])
     config = json.loads((answer.model / "config.json").read_text())
@@ -58,7 +58,7 @@ def test_the_model_folder_holds_the_encoder_in_int8(answer: Quantised, small_run
     assert before.network is None
 
 
-def test_the_answer_says_what_int8_costs_and_brings(answer: Quantised, small_run: Path) -> None:
+def test_the_answer_says_what_int8_costs_and_brings(answer: Quantized, small_run: Path) -> None:
     rows = (small_run / "predictions.csv").read_text().splitlines()[1:]
     assert (answer.clips, answer.folds) == (len(rows), 1)
     metrics = json.loads((small_run / "metrics.json").read_text())
@@ -74,7 +74,7 @@ def test_the_answer_says_what_int8_costs_and_brings(answer: Quantised, small_run
 
 
 def test_the_model_in_int8_predicts_and_is_evaluated_as_any_other(
-    answer: Quantised, small_run: Path, small_set: Path, tmp_path: Path
+    answer: Quantized, small_run: Path, small_set: Path, tmp_path: Path
 ) -> None:
     files = clips(small_set)
     found = Predictor(answer.model, cache=FeatureCache(tmp_path / "a")).probabilities(files)
@@ -84,14 +84,14 @@ def test_the_model_in_int8_predicts_and_is_evaluated_as_any_other(
     left, right = torch.tensor(found), torch.tensor(exact)
     assert not torch.equal(left, right)  # and they share no entries of the cache
     assert (left - right).abs().mean() < 0.25
-    result = commands.evaluate(answer.model, str(small_set), out=tmp_path / "tested", part="all")
+    result = commands.evaluate(answer.model, str(small_set), out=tmp_path / "tested", split="all")
     labels = load_model(answer.model).labels
     hits = [labels[int(row.argmax())] == file.path.parent.name for file, row in zip(files, left, strict=True)]
     assert result.metrics.accuracy == pytest.approx(sum(hits) / len(hits))
     assert result.metrics.leaks
 
 
-def test_a_model_that_was_saved_again_keeps_its_encoder(answer: Quantised, tmp_path: Path) -> None:
+def test_a_model_that_was_saved_again_keeps_its_encoder(answer: Quantized, tmp_path: Path) -> None:
     before = load_model(answer.model)
     save_model(before, tmp_path / "again")
     after = load_model(tmp_path / "again")
@@ -159,7 +159,7 @@ def test_an_encoder_for_another_size_is_refused(copy: Path) -> None:
         load_model(with_hash(copy, lambda contract: contract.update(size=[32, 32]))).load_encoder()
 
 
-def test_a_model_in_int8_runs_on_openvino_alone(answer: Quantised, monkeypatch: pytest.MonkeyPatch) -> None:
+def test_a_model_in_int8_runs_on_openvino_alone(answer: Quantized, monkeypatch: pytest.MonkeyPatch) -> None:
     model = load_model(answer.model)
     with pytest.raises(UsageError, match="a model in int8 runs on openvino, and not on pytorch"):
         model.load_encoder(engine="pytorch")
@@ -168,17 +168,17 @@ def test_a_model_in_int8_runs_on_openvino_alone(answer: Quantised, monkeypatch: 
 
 
 def test_what_cannot_be_put_into_int8_is_said(
-    answer: Quantised, small_run: Path, small_set: Path, tmp_path: Path
+    answer: Quantized, small_run: Path, small_set: Path, tmp_path: Path
 ) -> None:
     fewer = Path(shutil.copytree(small_set, tmp_path / "fewer"))
     next(fewer.rglob("*.mp4")).unlink()
     with pytest.raises(UsageError, match="is in int8, and int8 is made of a run in float32"):
-        commands.quantise(answer.model, str(small_set), out=tmp_path / "out")
+        commands.quantize(answer.model, str(small_set), out=tmp_path / "out")
     with pytest.raises(UsageError, match=r"is not what .* was trained on: name the same data"):
-        commands.quantise(small_run, str(fewer), out=tmp_path / "out")
+        commands.quantize(small_run, str(fewer), out=tmp_path / "out")
     with pytest.raises(UsageError, match="a model cannot be written to"):
-        commands.quantise(small_run, str(small_set), out=small_run)
-    with pytest.raises(UsageError, match="int8 is made of a trained run: `marey quantise RUN DATA`"):
+        commands.quantize(small_run, str(small_set), out=small_run)
+    with pytest.raises(UsageError, match="int8 is made of a trained run: `marey quantize RUN DATA`"):
         commands.train(str(small_set), out=tmp_path / "run", set=["encoder.precision=int8"])
     assert not (tmp_path / "out").exists()
 
@@ -208,14 +208,14 @@ def test_after_cross_validation_every_fold_is_calibrated_on_its_own_training_cli
     run = tmp_path / "run"
     commands.train(str(small_set), out=run, set=small_changes, folds="2")
     seen: list[set[str]] = []
-    inner = commands.quantise.__globals__["_in_int8"]
+    inner = commands.quantize.__globals__["_in_int8"]
 
     def watched(model: Any, network: Any, clips: Any) -> Any:
         seen.append({clip.id for clip in clips})
         return inner(model, network, clips)
 
-    monkeypatch.setitem(commands.quantise.__globals__, "_in_int8", watched)
-    answer = commands.quantise(run, str(small_set))
+    monkeypatch.setitem(commands.quantize.__globals__, "_in_int8", watched)
+    answer = commands.quantize(run, str(small_set))
     assert answer.model == tmp_path / "run-int8"
     assert (answer.clips, answer.folds, len(seen)) == (12, 2, 3)
     first, second, everything = seen

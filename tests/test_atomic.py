@@ -6,28 +6,28 @@ from pathlib import Path
 
 import pytest
 
+from marey.atomic import check_writable, part_of, whole_file, whole_folder, write_whole
 from marey.errors import UsageError
-from marey.whole_file import check_writable, part_of, whole_file, whole_folder, write_whole
 
 
-def test_until_it_is_whole_the_old_file_is_there(tmp_path: Path) -> None:
+def test_atomic_file_keeps_the_old_file_until_the_new_one_is_complete(tmp_path: Path) -> None:
     path = tmp_path / "a.txt"
     write_whole(path, "old")
-    with whole_file(path) as part:
-        part.write_text("new")
+    with whole_file(path) as temporary:
+        temporary.write_text("new")
         assert path.read_text() == "old"
     assert path.read_text() == "new"
     assert list(tmp_path.iterdir()) == [path]
 
 
 @pytest.mark.parametrize("alone", [False, True])
-def test_after_an_error_the_old_file_stays_and_nothing_else(tmp_path: Path, alone: bool) -> None:
+def test_atomic_file_leaves_only_the_old_file_after_an_error(tmp_path: Path, alone: bool) -> None:
     path = tmp_path / "a.txt"
     write_whole(path, "old")
 
     def interrupted() -> None:
-        with whole_file(path, alone=alone) as part:
-            part.write_text("half of it")
+        with whole_file(path, alone=alone) as temporary:
+            temporary.write_text("half of it")
             raise KeyboardInterrupt
 
     with pytest.raises(KeyboardInterrupt):
@@ -36,7 +36,7 @@ def test_after_an_error_the_old_file_stays_and_nothing_else(tmp_path: Path, alon
     assert list(tmp_path.iterdir()) == [path]
 
 
-def test_two_that_write_one_file_do_not_mix(tmp_path: Path) -> None:
+def test_two_writers_of_one_file_do_not_mix(tmp_path: Path) -> None:
     path = tmp_path / "a.txt"
     with whole_file(path) as one, whole_file(path) as other:
         assert one != other
@@ -45,7 +45,7 @@ def test_two_that_write_one_file_do_not_mix(tmp_path: Path) -> None:
     assert path.read_text() == "one"
 
 
-def test_what_a_killed_process_left_is_written_over_where_there_is_one_writer(tmp_path: Path) -> None:
+def test_a_single_writer_overwrites_what_a_killed_process_left(tmp_path: Path) -> None:
     path = tmp_path / "a.txt"
     part_of(path).write_text("half of it")
     write_whole(path, "new", alone=True)
@@ -53,13 +53,13 @@ def test_what_a_killed_process_left_is_written_over_where_there_is_one_writer(tm
     assert list(tmp_path.iterdir()) == [path]
 
 
-def test_a_name_of_full_length_leaves_room(tmp_path: Path) -> None:
+def test_a_file_name_may_have_maximum_length(tmp_path: Path) -> None:
     path = tmp_path / ("a" * 255)
     write_whole(path, b"new")
     assert path.read_bytes() == b"new"
 
 
-def test_an_error_names_the_file_and_not_its_part(tmp_path: Path) -> None:
+def test_errors_name_the_file_and_not_the_temporary_one(tmp_path: Path) -> None:
     path = tmp_path / "missing" / "a.txt"
     with pytest.raises(FileNotFoundError) as raised:
         write_whole(path, "new")
@@ -72,20 +72,20 @@ def test_an_error_names_the_file_and_not_its_part(tmp_path: Path) -> None:
     assert list(tmp_path.iterdir()) == [folder]
 
 
-def test_a_folder_is_there_once_it_is_whole(tmp_path: Path) -> None:
+def test_a_folder_appears_when_it_is_complete(tmp_path: Path) -> None:
     path = tmp_path / "new" / "a"
-    with whole_folder(path) as part:
-        (part / "b.txt").write_text("b")
+    with whole_folder(path) as temporary:
+        (temporary / "b.txt").write_text("b")
         assert not path.exists()
     assert [file.name for file in path.iterdir()] == ["b.txt"]
     assert list(path.parent.iterdir()) == [path]
 
 
-def test_an_empty_folder_is_taken_and_a_full_one_is_left_as_it_is(tmp_path: Path) -> None:
+def test_an_empty_folder_is_filled_and_a_full_one_is_refused(tmp_path: Path) -> None:
     path = tmp_path / "a"
     path.mkdir()
-    with whole_folder(path) as part:
-        (part / "b.txt").write_text("b")
+    with whole_folder(path) as temporary:
+        (temporary / "b.txt").write_text("b")
     for taken in (path, path / "b.txt"):
         with pytest.raises(UsageError, match="there already"), whole_folder(taken):
             pytest.fail("it was begun")
@@ -93,15 +93,15 @@ def test_an_empty_folder_is_taken_and_a_full_one_is_left_as_it_is(tmp_path: Path
 
 
 @pytest.mark.parametrize("replacing", [False, True])
-def test_after_an_error_the_old_folder_stays_and_nothing_else(tmp_path: Path, replacing: bool) -> None:
+def test_atomic_folder_leaves_only_the_old_folder_after_an_error(tmp_path: Path, replacing: bool) -> None:
     path = tmp_path / "a"
     path.mkdir()
     if replacing:
         (path / "b.txt").write_text("old")
 
     def interrupted() -> None:
-        with whole_folder(path, replacing=replacing) as part:
-            (part / "b.txt").write_text("half of it")
+        with whole_folder(path, replacing=replacing) as temporary:
+            (temporary / "b.txt").write_text("half of it")
             raise KeyboardInterrupt
 
     with pytest.raises(KeyboardInterrupt):
@@ -113,18 +113,18 @@ def test_after_an_error_the_old_folder_stays_and_nothing_else(tmp_path: Path, re
 def test_a_folder_is_replaced_as_a_whole(tmp_path: Path) -> None:
     path = tmp_path / "a"
     for name in ("old", "new"):
-        with whole_folder(path, replacing=True) as part:
-            (part / name).write_text(name)
+        with whole_folder(path, replacing=True) as temporary:
+            (temporary / name).write_text(name)
     assert [file.name for file in path.iterdir()] == ["new"]
     assert list(tmp_path.iterdir()) == [path]
 
 
-def test_what_another_writes_there_meanwhile_is_not_lost(tmp_path: Path) -> None:
+def test_files_of_another_process_in_the_folder_are_kept(tmp_path: Path) -> None:
     path = tmp_path / "a"
 
     def write() -> None:
-        with whole_folder(path) as part:
-            (part / "b.txt").write_text("b")
+        with whole_folder(path) as temporary:
+            (temporary / "b.txt").write_text("b")
             path.mkdir()
             (path / "other.txt").write_text("another's")
 
@@ -134,17 +134,17 @@ def test_what_another_writes_there_meanwhile_is_not_lost(tmp_path: Path) -> None
     assert list(tmp_path.iterdir()) == [path]
 
 
-def test_the_folder_of_a_killed_process_does_not_pile_up_where_there_is_one_writer(tmp_path: Path) -> None:
+def test_a_single_writer_replaces_the_folder_of_a_killed_process(tmp_path: Path) -> None:
     path = tmp_path / "a"
     part_of(path).mkdir()
     (part_of(path) / "old.txt").write_text("half of it")
-    with whole_folder(path, alone=True) as part:
-        (part / "b.txt").write_text("b")
+    with whole_folder(path, alone=True) as temporary:
+        (temporary / "b.txt").write_text("b")
     assert [file.name for file in path.iterdir()] == ["b.txt"]
     assert list(tmp_path.iterdir()) == [path]
 
 
-def test_an_error_names_the_folder_and_not_its_part(tmp_path: Path) -> None:
+def test_errors_name_the_folder_and_not_the_temporary_one(tmp_path: Path) -> None:
     (tmp_path / "file").write_text("")
     path = tmp_path / "file" / "a"
     with pytest.raises(NotADirectoryError) as raised, whole_folder(path):
@@ -154,7 +154,7 @@ def test_an_error_names_the_folder_and_not_its_part(tmp_path: Path) -> None:
 
 @pytest.mark.parametrize("folder", [False, True])
 @pytest.mark.parametrize("name", ["a", "new/folder/a", "a" * 255])
-def test_a_place_that_can_be_written_to_is_left_as_it_is(tmp_path: Path, name: str, folder: bool) -> None:
+def test_check_writable_writes_nothing(tmp_path: Path, name: str, folder: bool) -> None:
     check_writable(tmp_path / name, folder=folder)
     assert list(tmp_path.iterdir()) == []
 
@@ -162,15 +162,17 @@ def test_a_place_that_can_be_written_to_is_left_as_it_is(tmp_path: Path, name: s
 @pytest.mark.parametrize(
     ("name", "folder", "sentence"),
     [
-        ("file/a", False, r"file/a cannot be written: \S+file is a file, and no folder"),
-        ("file/new/a", True, r"file/new/a cannot be written: \S+file is a file, and no folder"),
+        ("file/a", False, r"file/a cannot be written: \S+file is a file, not a folder"),
+        ("file/new/a", True, r"file/new/a cannot be written: \S+file is a file, not a folder"),
         ("full", False, r"full is a folder: name a file"),
         ("full", True, r"full is there already, and is no empty folder"),
         ("file", True, r"file is there already, and is no empty folder"),
         ("a" * 256, False, r"a cannot be written: File name too long; name another place"),
     ],
 )
-def test_a_place_that_cannot_be_written_to_is_refused(tmp_path: Path, name: str, folder: bool, sentence: str) -> None:
+def test_check_writable_refuses_a_path_that_cannot_be_written(
+    tmp_path: Path, name: str, folder: bool, sentence: str
+) -> None:
     (tmp_path / "file").touch()
     write_whole_in(tmp_path / "full")
     with pytest.raises(UsageError, match=sentence):
@@ -189,10 +191,10 @@ def test_a_folder_without_permission_is_refused(tmp_path: Path) -> None:
         check_writable(closed / "new" / "a")
 
 
-def test_an_error_that_names_no_file_names_the_one_that_was_being_written(tmp_path: Path) -> None:
+def test_errors_without_a_file_name_get_that_of_the_written_file(tmp_path: Path) -> None:
     with pytest.raises(OSError, match="No space left") as caught, whole_file(tmp_path / "a"):
         raise OSError(errno.ENOSPC, "No space left on device")
     assert caught.value.filename == str(tmp_path / "a")
-    with pytest.raises(OSError, match="No space left") as caught, whole_folder(tmp_path / "b") as part:
-        raise OSError(errno.ENOSPC, "No space left on device", str(part / "inside"))
+    with pytest.raises(OSError, match="No space left") as caught, whole_folder(tmp_path / "b") as temporary:
+        raise OSError(errno.ENOSPC, "No space left on device", str(temporary / "inside"))
     assert caught.value.filename == str(tmp_path / "b")
