@@ -108,8 +108,9 @@ class Screen:
     @singledispatchmethod
     def show(self, answer: Any) -> None:
         """Show what a verb answered: the result of `train` and `evaluate`, which need the heavy rooms."""
+        from marey.cli.tables import metrics_table
         from marey.reports import answer as sentence
-        from marey.reports import frame_order, metrics_table
+        from marey.reports import frame_order
 
         self._print(metrics_table(answer.metrics))
         self._print(Text(sentence(answer.metrics), style="bold"))
@@ -120,7 +121,8 @@ class Screen:
 
     @show.register
     def _(self, answer: UntrimmedResult) -> None:
-        from marey.reports import untrimmed_answer, untrimmed_table
+        from marey.cli.tables import untrimmed_table
+        from marey.reports import untrimmed_answer
 
         self._print(untrimmed_table(answer.evaluation))
         self._print(Text(untrimmed_answer(answer.evaluation), style="bold"))
@@ -137,7 +139,8 @@ class Screen:
 
     @show.register
     def _(self, answer: Comparison) -> None:
-        from marey.reports import answer_of, comparison_table
+        from marey.cli.tables import comparison_table
+        from marey.reports import answer_of
 
         self._print(comparison_table(answer.entries))
         for entry in answer.entries:
