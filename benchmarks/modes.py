@@ -13,9 +13,9 @@ from typing import Final
 
 import torch
 
-from marey.data.figures import make
 from marey.encoders import load_encoder
 from marey.errors import UsageError
+from marey.synthetic import make
 from marey.training import load_recipe
 from marey.verbs import train
 from marey.verbs.quantise import quantise

@@ -10,8 +10,8 @@ import torch
 from PIL import Image
 from torch import Tensor
 
-from marey.data.figures import ACTIONS, FRAME_RATE, PASSES, SCENARIOS, draw
 from marey.reports.chronophotograph import chronophotograph, contact_sheet, plate
+from marey.synthetic import ACTIONS, FRAME_RATE, PASSES, SCENARIOS, draw
 
 EVERY = 0.28  # seconds between two exposures of a walker: the faster the gait, the wider they stand
 ACTOR = 6

@@ -20,7 +20,7 @@ from marey.data import (
     write_manifest,
     write_quarantine,
 )
-from marey.data.unpack import unpack
+from marey.data.zoo.archives import unpack
 from marey.errors import DatasetError, VideoError
 from marey.whole_file import whole_folder
 

@@ -9,7 +9,7 @@ import filelock
 
 from marey.app.storage import copy_whole, safe_name, safe_suffix
 from marey.data import Clip, Manifest, assign_groups, content_hash, read_manifest, write_manifest
-from marey.data.labels import check_labels, clean_label
+from marey.data.text import check_labels, clean_label
 from marey.errors import UsageError
 
 _LONGEST: Final = 80  # characters of a label

@@ -58,8 +58,8 @@ def demo(
         scenarios: which of d1, d2, d3, d4, with commas.
         seed: of the drawings and of the training.
     """
-    from marey.data.figures import ACTIONS, FRAME_RATE, draw
     from marey.errors import UsageError
+    from marey.synthetic import ACTIONS, FRAME_RATE, draw
     from marey.verbs.data import make
     from marey.verbs.predict import Predictions, predict
     from marey.verbs.train import train

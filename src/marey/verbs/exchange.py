@@ -2,7 +2,8 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterator
+from collections.abc import Callable, Iterator
+from contextlib import contextmanager
 from dataclasses import dataclass, replace
 from functools import partial
 from pathlib import Path
@@ -13,7 +14,7 @@ from marey.verbs.data import DataSet
 from marey.verbs.reporter import SILENT, Reporter, Stage
 
 if TYPE_CHECKING:
-    from marey.data import ArraySet, FeatureFiles, FeatureTable, Manifest, NewClip
+    from marey.data import ClipSet, FeatureFiles, FeatureTable, Manifest
     from marey.encoders import Features
 
 _UNKNOWN_GROUPS = (
@@ -70,36 +71,21 @@ def import_data(
         frame_rate: frames a second; arrays and pictures do not say it, and marey counts time in seconds.
         unusable: what to do about clips that cannot be used: stop, or leave-out, which lists them in left_out.csv.
     """
-    from marey.data import (
-        features_of,
-        form_of,
-        read_arrays,
-        read_feature_file,
-        read_feature_folder,
-        read_frame_folders,
-    )
+    from marey.data import ClipSet, ImportOptions, read_source
 
-    form = form_of(source)
-    if form == "frame folders":
-        folders = read_frame_folders(source)
-        made_from = {"source": str(source.absolute())}
+    @contextmanager
+    def watch(title: str, total: int) -> Iterator[Callable[[int], None]]:
+        with reporter.stage(title, total) as stage:
+            yield stage.advance
+
+    found = read_source(source, ImportOptions(_words(parts), _words(classes), channels, watch))
+    if isinstance(found, ClipSet):
         timed = f"{frame_rate:g} frames a second are taken for granted (--frame-rate)"
-        return _write_video(folders.clips, out, made_from, frame_rate, unusable, (*folders.notes, timed), reporter)
-    if form == "arrays":
-        arrays = read_arrays(source, parts=_words(parts), classes=_words(classes))
-        if arrays.kind == "frames":
-            clips, notes = _clips_of(arrays, source, channels, reporter)
-            made_from = {"source": str(source.absolute()), "channels": channels, "parts": parts or ""}
-            made_from |= {"classes": classes or "", "changed": f"{_changed(source):.6f}"}
-            timed = f"{frame_rate:g} frames a second are taken for granted (--frame-rate)"
-            return _write_video(clips, out, made_from, frame_rate, unusable, (*notes, timed), reporter)
-        table = features_of(arrays, source)
-    else:
-        table = read_feature_file(source) if form == "feature file" else read_feature_folder(source)
+        return _write_video(found, out, frame_rate, unusable, (*found.notes, timed), reporter)
     if out.suffix.lower() == ".npz":
         raise UsageError(f"features are imported into a folder, not into {out}")
-    files = _write_features(table, out, unusable, reporter)
-    return DataSet(files.manifest, out / "features.csv", _notes(files.manifest, (*table.notes, *files.notes)))
+    files = _write_features(found, out, unusable, reporter)
+    return DataSet(files.manifest, out / "features.csv", _notes(files.manifest, (*found.notes, *files.notes)))
 
 
 def export(
@@ -165,47 +151,9 @@ def _words(text: str | None) -> tuple[str, ...]:
     return tuple(word.strip() for word in (text or "").split(",") if word.strip())
 
 
-def _changed(source: Path) -> float:
-    """When a file, or one of those in a folder, was changed last, in seconds since 1970."""
-    return max(path.stat().st_mtime for path in (source, *source.glob("*.npy")))
-
-
-def _clips_of(
-    arrays: ArraySet, source: Path, channels: Literal["rgb", "bgr"], reporter: Reporter
-) -> tuple[tuple[NewClip, ...], tuple[str, ...]]:
-    """Arrays of frames as clips to write, after a look at all of them."""
-    from marey.data import NewClip, survey_pixels
-
-    total = sum(len(part.items) for part in arrays.parts)
-    with reporter.stage("looking at clips", total) as stage:
-        survey = survey_pixels(arrays.parts, source, channels=channels, on_progress=stage.advance)
-
-    def pictures(items: Any, part: str, index: int) -> Iterator[Any]:
-        if (part, index) in survey.faults:
-            raise survey.faults[part, index]
-        yield from survey.format.pictures(items[index])
-
-    changed = _changed(source)
-    clips = tuple(
-        NewClip(
-            name=f"{part.name}/{index:05d}",
-            label=label,
-            group=None,
-            split=part.split,
-            pictures=partial(pictures, part.items, part.name, index),
-            source=source / part.name / str(index),
-            changed=changed,
-        )
-        for part in arrays.parts
-        for index, label in enumerate(part.labels)
-    )
-    return clips, (*arrays.notes, *survey.notes)
-
-
 def _write_video(
-    clips: tuple[NewClip, ...],
+    found: ClipSet,
     out: Path,
-    made_from: dict[str, str],
     frame_rate: float,
     unusable: Literal["stop", "leave-out"],
     notes: tuple[str, ...],
@@ -213,11 +161,11 @@ def _write_video(
 ) -> DataSet:
     from marey.data import write_clips
 
-    with reporter.stage("writing clips", len(clips)) as stage:
+    with reporter.stage("writing clips", len(found.clips)) as stage:
         manifest = write_clips(
-            clips,
+            found.clips,
             out,
-            made_from=made_from,
+            made_from=found.made_from,
             frame_rate=frame_rate,
             unusable=unusable,
             on_progress=_counted(stage),
