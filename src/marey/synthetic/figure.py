@@ -103,7 +103,7 @@ class _Figure:
     def _line(
         self, start: Array, end: Array, widths: tuple[float, float], colour: Colour, *, flat: Array | None = None
     ) -> Stroke:
-        """A stroke between world points, with half-widths in metres."""
+        """Return a stroke between world points, with half-widths in metres."""
         (a, scale_a), (b, scale_b) = self.scene.camera.project(start), self.scene.camera.project(end)
         size = np.stack([scale_a, scale_b], axis=1) * self.view.zoom[:, None]
         return Stroke(

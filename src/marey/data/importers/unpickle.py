@@ -29,7 +29,7 @@ _MAX_DEPTH: Final = 16
 _MAX_NDIM: Final = 8
 _MAX_VALUES: Final = 4_000_000
 _TYPE: Final = re.compile(r"[<>|=]?(?:b1|\?|[iu][1248]|f[248]|[SU][1-9]\d{0,5})")
-_BASE_MEMORY: Final = 2**30  # bytes of address space for Python and NumPy themselves
+_SPARE_MEMORY: Final = 2**29  # bytes of address space, whatever the size of the file
 _BASE_SECONDS: Final = 60
 _BYTES_PER_SECOND: Final = 2**20  # the slowest acceptable reading
 
@@ -248,14 +248,18 @@ def _shortened(value: object) -> str:
 
 
 def limit(size: int) -> None:
-    """Limit the memory and the CPU time of this process for a file of so many bytes, where the system can."""
+    """Limit the memory and the CPU time of this process for a file of `size` bytes, if the system can."""
     try:
         import resource
     except ImportError:  # pragma: no cover - Windows
         return
     memory = os.sysconf("SC_PHYS_PAGES") * os.sysconf("SC_PAGE_SIZE")
+    try:
+        used = int(Path("/proc/self/statm").read_text(encoding="ascii").split()[0]) * os.sysconf("SC_PAGE_SIZE")
+    except OSError:  # pragma: no cover - macOS, which does not hold a process to this limit
+        used = 0
     limits = (
-        (resource.RLIMIT_AS, min(_BASE_MEMORY + 5 * size, memory + _BASE_MEMORY)),
+        (resource.RLIMIT_AS, used + min(_SPARE_MEMORY + 5 * size, memory)),
         (resource.RLIMIT_CPU, _BASE_SECONDS + size // _BYTES_PER_SECOND),
         (resource.RLIMIT_CORE, 0),
     )
