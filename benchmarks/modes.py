@@ -15,9 +15,9 @@ import torch
 
 from marey.commands import train
 from marey.commands.quantize import quantize
-from marey.data.figures import make
 from marey.encoders import load_encoder
 from marey.errors import UsageError
+from marey.synthetic import make
 from marey.training import load_recipe
 from measure import Line, Setting, cache_in
 

@@ -12,7 +12,7 @@ import torch
 from av.video.frame import VideoFrame
 from torch import Tensor, nn
 
-from marey.data.figures import make
+from marey.synthetic import make
 from marey.video import write_video
 
 ROOT: Final = Path(__file__).resolve().parents[1]

@@ -11,9 +11,9 @@ import torch
 from PIL import Image, ImageDraw
 from torch import Tensor
 
-from marey.data.figures import ACTIONS, FRAME_RATE, PASSES, SCENARIOS, draw
 from marey.reports.chronophotograph import chronophotograph, image_grid
 from marey.reports.text_rendering import measure, open_font
+from marey.synthetic import ACTIONS, FRAME_RATE, PASSES, SCENARIOS, draw
 
 EVERY = 0.28  # seconds between two exposures of a walker: the faster the gait, the wider they stand
 ACTOR = 6

@@ -310,7 +310,7 @@ def small_changes() -> list[str]:
 @pytest.fixture(scope="session")
 def small_set(tmp_path_factory: pytest.TempPathFactory) -> Path:
     """Class folders with two actions of six drawn people, a second each; not to be changed."""
-    from marey.data.figures import FRAME_RATE, draw
+    from marey.synthetic import FRAME_RATE, draw
     from marey.video import write_video
 
     root = tmp_path_factory.mktemp("clips")

@@ -15,7 +15,7 @@ import pytest
 import torch
 from page_server import chromium, open_page, served
 
-from marey.data.figures import FRAME_RATE, draw
+from marey.synthetic import FRAME_RATE, draw
 from marey.video import write_video
 from waiting import PATIENCE
 

@@ -13,7 +13,7 @@ import pytest
 
 from marey import commands
 from marey.data import read_manifest
-from marey.data.published import PUBLISHED
+from marey.data.zoo.registry import PUBLISHED
 from marey.errors import UsageError
 from marey.progress import Reporter, Stage
 

@@ -12,9 +12,9 @@ import torch
 from html_page import Page
 from marey import Predictor, commands
 from marey.data import Segment
-from marey.data.figures import FRAME_RATE, draw
 from marey.errors import DatasetError, UnknownNameError, UsageError
 from marey.evaluation import score_segments
+from marey.synthetic import FRAME_RATE, draw
 from marey.video import write_video
 
 SPANS = (("boxing", 0.0, 2.4), ("walking", 2.4, 5.2), (None, 5.2, 6.0), ("boxing", 6.0, 8.0))

@@ -25,7 +25,7 @@ Call = Callable[..., Any]
 @pytest.fixture(scope="module")
 def drawn() -> dict[str, Any]:
     """Frames (N, 25, 40, 53, 3) and labels of six arrays: people 1 to 4, 5, and 6."""
-    from marey.data.figures import draw
+    from marey.synthetic import draw
 
     def frames(action: str, actor: int) -> Any:
         pictures = draw(action, actor=actor, duration=1.0)
@@ -198,7 +198,7 @@ def test_the_program_ends_with_3_and_a_sentence_on_hostile_input(call_marey: Cal
     for name, said in (
         ("evil.pkl", "asks for 'posix.system', and nothing of it was run"),
         ("cut.pkl", "as if it was cut off"),
-        ("empty", "holds neither pictures nor .npy files"),
+        ("empty", "holds neither images nor .npy files"),
         ("notes.txt", "is no form of a data set that is imported"),
         ("none", "is not there"),
     ):

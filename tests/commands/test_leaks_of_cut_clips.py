@@ -11,7 +11,7 @@ import pytest
 import torch
 
 from marey import commands
-from marey.data.figures import FRAME_RATE, draw
+from marey.synthetic import FRAME_RATE, draw
 from marey.video import write_video
 
 ACTIONS, CUTS = ("boxing", "walking"), 4  # of each action in a film

@@ -4,7 +4,7 @@ from pathlib import Path
 
 import pytest
 
-from marey.data import Clip, Manifest, group_of
+from marey.data import Clip, Manifest, group_or_path
 
 
 @pytest.mark.parametrize(
@@ -27,8 +27,8 @@ def test_spans_a_tenth_of_a_millisecond_apart_have_names_of_their_own() -> None:
 
 def test_a_clip_without_a_group_belongs_to_its_file() -> None:
     first, second = Clip(Path("a.mp4"), start=0, end=1), Clip(Path("a.mp4"), start=1, end=2)
-    assert group_of(first) == group_of(second) == "a.mp4"
-    assert group_of(Clip(Path("a.mp4"), group="person01")) == "person01"
+    assert group_or_path(first) == group_or_path(second) == "a.mp4"
+    assert group_or_path(Clip(Path("a.mp4"), group="person01")) == "person01"
 
 
 def manifest() -> Manifest:

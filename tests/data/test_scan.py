@@ -58,7 +58,7 @@ def test_limits_hold_in_a_scan(films: Path, monkeypatch: pytest.MonkeyPatch) -> 
 def test_a_file_shorter_than_asked_for_is_too_short(films: Path) -> None:
     rows = scan([films / "good.mp4", films / "long.avi"], min_duration=4.0)
     assert [row.reason for row in rows] == ["too_short", None]
-    assert "lasts 3.000 s, and 4 s are asked for" in rows[0].detail
+    assert "lasts 3.000 s, and 4 s are required" in rows[0].detail
 
 
 def test_spans_are_held_against_their_file(films: Path) -> None:

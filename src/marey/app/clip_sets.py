@@ -25,9 +25,9 @@ from marey.data import (
     write_manifest,
     write_quarantine,
 )
-from marey.data.labels import check_labels, clean_label
 from marey.data.manifest import MANIFEST_SUFFIXES
-from marey.data.unpack import unpack
+from marey.data.text import check_labels, clean_label
+from marey.data.zoo.archives import unpack
 from marey.errors import DatasetError, UsageError, VideoError
 
 _JUNK: Final = "__MACOSX"  # beside the files that a Mac packed

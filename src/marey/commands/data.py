@@ -243,8 +243,8 @@ def make(
         reporter: receives the progress; by default progress bars in a terminal or a notebook.
     """
     from marey.data import CATALOG
-    from marey.data.figures import VIDEOS, make_untrimmed
-    from marey.data.figures import make as make_clips
+    from marey.synthetic import VIDEOS, make_untrimmed
+    from marey.synthetic import make as make_clips
 
     if rest and not untrimmed:
         raise UsageError(f"rest={rest:g} is for untrimmed video: add --untrimmed, or leave it out")

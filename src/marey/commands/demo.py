@@ -75,8 +75,8 @@ def demo(
     from marey.commands.data import make
     from marey.commands.predict import Predictions, predict
     from marey.commands.train import train
-    from marey.data.figures import ACTIONS, FRAME_RATE, draw
     from marey.errors import UsageError
+    from marey.synthetic import ACTIONS, FRAME_RATE, draw
     from marey.video import write_video
 
     out = Path(out)

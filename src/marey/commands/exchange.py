@@ -2,8 +2,8 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterator
-from functools import partial
+from collections.abc import Callable, Iterator
+from contextlib import contextmanager
 from pathlib import Path
 from typing import TYPE_CHECKING, Any, Literal
 
@@ -15,7 +15,7 @@ from marey.errors import UsageError
 from marey.progress import AUTO, Reporter, Stage
 
 if TYPE_CHECKING:
-    from marey.data import ArraySet, Manifest, NewClip
+    from marey.data import ClipSet, Manifest
 
 _UNKNOWN_GROUPS = (
     "groups are unknown: clips of one recording may be on both sides of a split, and the accuracy may be too high; "
@@ -57,84 +57,31 @@ def import_data(
         frame_rate: frames per second; arrays and images do not say it.
         reporter: receives the progress; by default progress bars in a terminal or a notebook.
     """
-    from marey.data import (
-        features_of,
-        form_of,
-        read_arrays,
-        read_feature_file,
-        read_feature_folder,
-        read_frame_folders,
-    )
+    from marey.data import ClipSet, ImportOptions, read_source
+
+    @contextmanager
+    def watch(title: str, total: int) -> Iterator[Callable[[int], None]]:
+        with reporter.stage(title, total) as stage:
+            yield stage.advance
 
     source, out = Path(source), Path(out)
-    form = form_of(source)
-    if form == "frame folders":
-        folders = read_frame_folders(source)
-        made_from = {"source": str(source.absolute())}
+    found = read_source(source, ImportOptions(_words(parts), _words(classes), channels, watch))
+    if isinstance(found, ClipSet):
         timed = f"{frame_rate:g} frames a second are assumed (--frame-rate)"
-        return _write_video(folders.clips, out, made_from, frame_rate, on_error, (*folders.notes, timed), reporter)
-    if form == "arrays":
-        arrays = read_arrays(source, parts=_words(parts), classes=_words(classes))
-        if arrays.kind == "frames":
-            clips, notes = _clips_of(arrays, source, channels, reporter)
-            made_from = {"source": str(source.absolute()), "channels": channels, "parts": parts or ""}
-            made_from |= {"classes": classes or "", "changed": f"{_changed(source):.6f}"}
-            timed = f"{frame_rate:g} frames a second are assumed (--frame-rate)"
-            return _write_video(clips, out, made_from, frame_rate, on_error, (*notes, timed), reporter)
-        table = features_of(arrays, source)
-    else:
-        table = read_feature_file(source) if form == "feature file" else read_feature_folder(source)
+        return _write_video(found, out, frame_rate, on_error, (*found.notes, timed), reporter)
     if out.suffix.lower() == ".npz":
         raise UsageError(f"features are imported into a folder, not into {out}")
-    files = write_table(table, out, on_error, reporter)
-    return DataSet(files.manifest, out / "features.csv", _notes(files.manifest, (*table.notes, *files.notes)))
+    files = write_table(found, out, on_error, reporter)
+    return DataSet(files.manifest, out / "features.csv", _notes(files.manifest, (*found.notes, *files.notes)))
 
 
 def _words(text: str | None) -> tuple[str, ...]:
     return tuple(word.strip() for word in (text or "").split(",") if word.strip())
 
 
-def _changed(source: Path) -> float:
-    """Return the last change of a file, or of those in a folder, in seconds since 1970."""
-    return max(path.stat().st_mtime for path in (source, *source.glob("*.npy")))
-
-
-def _clips_of(
-    arrays: ArraySet, source: Path, channels: Literal["rgb", "bgr"], reporter: Reporter
-) -> tuple[tuple[NewClip, ...], tuple[str, ...]]:
-    """Return arrays of frames as clips to write, after a survey of all of them."""
-    from marey.data import NewClip, survey_pixels
-
-    total = sum(len(part.items) for part in arrays.parts)
-    with reporter.stage("surveying clips", total) as stage:
-        survey = survey_pixels(arrays.parts, source, channels=channels, on_progress=stage.advance)
-
-    def images(items: Any, part: str, index: int) -> Iterator[Any]:
-        if (part, index) in survey.faults:
-            raise survey.faults[part, index]
-        yield from survey.format.pictures(items[index])
-
-    changed = _changed(source)
-    clips = tuple(
-        NewClip(
-            name=f"{part.name}/{index:05d}",
-            label=label,
-            group=None,
-            split=part.split,
-            pictures=partial(images, part.items, part.name, index),
-            source=source / part.name / str(index),
-            changed=changed,
-        )
-        for part in arrays.parts
-        for index, label in enumerate(part.labels)
-    )
-    return clips, (*arrays.notes, *survey.notes)
-
-
 def _write_video(
-    clips: tuple[NewClip, ...],
+    found: ClipSet,
     out: Path,
-    made_from: dict[str, str],
     frame_rate: float,
     on_error: str,
     notes: tuple[str, ...],
@@ -142,11 +89,11 @@ def _write_video(
 ) -> DataSet:
     from marey.data import write_clips
 
-    with reporter.stage("writing clips", len(clips)) as stage:
+    with reporter.stage("writing clips", len(found.clips)) as stage:
         manifest = write_clips(
-            clips,
+            found.clips,
             out,
-            made_from=made_from,
+            made_from=found.made_from,
             frame_rate=frame_rate,
             unusable="stop" if on_error == "fail" else "leave-out",
             on_progress=_counted(stage),

@@ -1,31 +1,34 @@
-"""What a data set is made of: clips, and the manifest that lists them."""
+"""Clips, the manifest that lists them, and the segments of a long video."""
 
 from __future__ import annotations
 
+import math
 import os
 from collections import Counter
-from collections.abc import Iterable, Sequence
+from collections.abc import Iterable
 from dataclasses import dataclass, replace
 from pathlib import Path
 from typing import Any, Literal, get_args
 
+from marey.errors import UsageError
+
 Part = Literal["train", "val", "test"]
-"""The side of a split that a clip is on."""
+"""The part of a split that a clip belongs to."""
 
 PARTS: tuple[Part, ...] = get_args(Part)
 
 
 @dataclass(frozen=True, slots=True)
 class Clip:
-    """A span of a video file, with a label and a group where they are known.
+    """A span of a video file, with a label and a group if they are known.
 
     Attributes:
         path: the video file.
-        label: the action that it shows.
-        group: what must never be on both sides of a split: the subject, the source video, the sequence.
-        start: first second of the span `[start, end)`; None for the start of the file.
-        end: second at which the span is over; None for the end of the file.
-        split: the part that the data set's own protocol puts it in.
+        label: the action.
+        group: the subject, the source video or the sequence; a split never divides a group.
+        start: start of the span `[start, end)` in seconds; None for the start of the file.
+        end: end of the span in seconds; None for the end of the file.
+        split: the part that the data set's own protocol assigns it to.
     """
 
     path: Path
@@ -37,7 +40,7 @@ class Clip:
 
     @property
     def id(self) -> str:
-        """The clip's name in tables: its path, and `@start-end` where it is a span of the file."""
+        """The clip's name in tables: its path, followed by `@start-end` if it is a span of the file."""
         if self.start is None and self.end is None:
             return self.path.as_posix()
         first, last = ("" if second is None else f"{second:.12g}" for second in (self.start, self.end))
@@ -46,14 +49,14 @@ class Clip:
 
 @dataclass(frozen=True)
 class Manifest:
-    """The table of clips, and how it came to be.
+    """The table of clips, and its origin.
 
     Attributes:
-        clips: one entry a clip, in the order in which they were read.
-        root: the folder that relative paths start from.
-        source: what was read, in words.
-        grouping: where the groups come from, in words.
-        notes: what was seen and left aside, a sentence each.
+        clips: one entry per clip, in the order in which they were read.
+        root: the folder of relative paths.
+        source: a description of the data that were read.
+        grouping: a description of the origin of the groups.
+        notes: remarks on data that were skipped or assumed, one sentence each.
     """
 
     clips: tuple[Clip, ...]
@@ -69,18 +72,18 @@ class Manifest:
 
     @property
     def groups(self) -> tuple[str, ...]:
-        """The distinct groups, sorted; a clip without one counts with its file (see `group_of`)."""
-        return tuple(sorted({group_of(clip) for clip in self.clips}))
+        """The distinct groups, sorted; the file of a clip without a group is its group (see `group_or_path`)."""
+        return tuple(sorted({group_or_path(clip) for clip in self.clips}))
 
     def with_clips(self, clips: Iterable[Clip]) -> Manifest:
-        """The same manifest with other clips."""
+        """Return the same manifest with other clips."""
         return replace(self, clips=tuple(clips))
 
     def without(self, names: Iterable[str | Path]) -> Manifest:
-        """The manifest without the named clips, as a quarantine list names them.
+        """Return the manifest without the named clips, as a quarantine list names them.
 
         Args:
-            names: a file's path, which takes all of its clips out, or the `id` of one clip.
+            names: the path of a file, which removes all of its clips, or the `id` of one clip.
         """
         left_out = {os.path.abspath(name) for name in names}  # noqa: PTH100  (an id is not a path)
         kept = [
@@ -94,7 +97,7 @@ class Manifest:
         return replace(self, clips=tuple(kept), notes=(*self.notes, note))
 
     def describe(self) -> dict[str, Any]:
-        """The counts that a person asks for first, ready for a table or for JSON."""
+        """Return a summary for a table or for JSON: source, grouping and counts."""
         return {
             "source": self.source,
             "grouping": self.grouping,
@@ -107,22 +110,41 @@ class Manifest:
         }
 
 
-def group_of(clip: Clip) -> str:
-    """The clip's group; its file where none is known, so that spans of one file stay together."""
+def group_or_path(clip: Clip) -> str:
+    """Return the clip's group, or its file if no group is known, so that spans of one file stay together."""
     return clip.group if clip.group is not None else clip.path.as_posix()
 
 
-def relative_name(path: Path, root: Path) -> str:
-    """The path with forward slashes, relative to `root` where it lies below it."""
-    return path.relative_to(root).as_posix() if path.is_relative_to(root) else path.as_posix()
+@dataclass(frozen=True, slots=True)
+class Segment:
+    """A labelled span of a long video.
 
+    Attributes:
+        start: seconds from the first frame.
+        end: seconds from the first frame; later than `start`.
+        label: the action.
+        confidence: mean probability of the label over the span; 1 for ground truth.
+    """
 
-def counted(count: int, noun: str) -> str:
-    """The number and the noun, as in '1 clip' and '2 clips'."""
-    return f"{count} {noun}" if count == 1 else f"{count} {noun}s"
+    start: float
+    end: float
+    label: str
+    confidence: float = 1.0
 
+    def __post_init__(self) -> None:
+        if not (math.isfinite(self.start) and math.isfinite(self.end) and 0 <= self.start < self.end):
+            raise UsageError(f"a segment has to end after it starts, in seconds, not [{self.start}, {self.end})")
 
-def listing(items: Sequence[str], *, limit: int = 3) -> str:
-    """The first few of many, and how many more there are, for the end of a sentence."""
-    more = f" and {len(items) - limit} more" if len(items) > limit else ""
-    return ", ".join(items[:limit]) + more
+    @property
+    def duration(self) -> float:
+        """Length in seconds."""
+        return self.end - self.start
+
+    def overlap(self, other: Segment) -> float:
+        """Return the temporal intersection over union, from 0 to 1; labels are ignored."""
+        shared = min(self.end, other.end) - max(self.start, other.start)
+        return max(0.0, shared) / (max(self.end, other.end) - min(self.start, other.start)) if shared > 0 else 0.0
+
+    def as_dict(self) -> dict[str, Any]:
+        """Return a dictionary for JSON."""
+        return {"start": self.start, "end": self.end, "label": self.label, "confidence": self.confidence}

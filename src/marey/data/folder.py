@@ -1,4 +1,4 @@
-"""Folders of clips: a sub-folder a class, with or without train, val and test above them."""
+"""Read folders of clips: a sub-folder per class, optionally below train, val and test."""
 
 from __future__ import annotations
 
@@ -8,10 +8,10 @@ from collections.abc import Iterator
 from dataclasses import dataclass, field
 from pathlib import Path
 
-from marey.data.clip import Clip, Manifest, Part, counted, listing, relative_name
+from marey.data.clip import Clip, Manifest, Part
 from marey.data.groups import assign_groups
-from marey.data.labels import check_labels, clean_label
 from marey.data.manifest import MANIFEST_SUFFIXES, SPLIT_NAMES, Missing
+from marey.data.text import check_labels, clean_label, join_first, pluralize, relative_name
 from marey.errors import DatasetError
 
 VIDEO_SUFFIXES = frozenset(
@@ -20,7 +20,7 @@ VIDEO_SUFFIXES = frozenset(
         *(".mts", ".mxf", ".ogv", ".ts", ".vob", ".webm", ".wmv"),
     )
 )
-"""What the names of video files end in, in lower case."""
+"""The suffixes of video files, in lower case."""
 
 _WAY_OUT = (
     "give every class a folder of its own (as in walking/a.mp4), or list the clips in a manifest.csv "
@@ -30,7 +30,7 @@ _WAY_OUT = (
 
 @dataclass
 class _Survey:
-    """What lies in a folder of class folders."""
+    """The contents of a folder of class folders."""
 
     videos: list[tuple[str, Part | None, Path]] = field(default_factory=list)
     class_folders: dict[str, str] = field(default_factory=dict)
@@ -39,18 +39,18 @@ class _Survey:
 
 
 def read_folder(root: str | Path, *, missing: Missing = "error") -> Manifest:
-    """Read a folder in which every sub-folder is a class and holds its videos, at any depth.
+    """Read a folder in which every sub-folder is a class and contains its videos, at any depth.
 
-    Where the sub-folders are called train, val (valid, validation) and test, they are the split, and the
-    classes lie below them. Hidden files are passed over; other files that are not videos by their suffix, and
-    videos beside the class folders, are counted in `notes`.
+    Sub-folders named train, val (valid, validation) and test are the split, with the classes below them. Hidden files
+    are skipped; other files without a video suffix, and videos beside the class folders, are counted in `notes`.
 
     Args:
         root: the folder.
-        missing: whether a link that leads nowhere is an error or is kept, for `scan` to name it.
+        missing: whether a broken link is an error or is kept, so that `scan` reports it.
 
     Raises:
-        DatasetError: no videos, no class folders, or two of a name but for case, white space or Unicode form.
+        DatasetError: there are no videos, no class folders, or class names that differ only in case, white space or
+            Unicode form.
     """
     root = Path(root)
     survey = _Survey()
@@ -63,8 +63,8 @@ def read_folder(root: str | Path, *, missing: Missing = "error") -> Manifest:
         _note_strays(root, root, survey)
     elif len(named) > 1:
         raise DatasetError(
-            f"{root} holds {listing([place.name for place in named])} beside "
-            f"{listing([place.name for place in others])}: either all of them are classes or none is; "
+            f"{root} holds {join_first([place.name for place in named])} beside "
+            f"{join_first([place.name for place in others])}: either all of them are classes or none is; "
             "move the class folders below train, val and test"
         )
     else:
@@ -74,12 +74,12 @@ def read_folder(root: str | Path, *, missing: Missing = "error") -> Manifest:
     check_labels(survey.class_folders)
     broken = [relative_name(path, root) for _, _, path in survey.videos if not path.exists()]
     if broken and missing == "error":
-        raise DatasetError(f"{root} holds links that lead nowhere: {listing(broken)}; mend or remove them")
+        raise DatasetError(f"{root} holds links that lead nowhere: {join_first(broken)}; repair or remove them")
     if survey.others:
-        count = counted(survey.others.total(), "file")
+        count = pluralize(survey.others.total(), "file")
         survey.notes.append(f"{count} left aside, no video by the suffix: {_kinds(survey)}")
     clips = tuple(Clip(path, label, split=part) for label, part, path in survey.videos)
-    source = f"the folder {root}: {counted(len({clip.label for clip in clips}), 'class folder')}"
+    source = f"the folder {root}: {pluralize(len({clip.label for clip in clips}), 'class folder')}"
     return assign_groups(Manifest(clips, root, source, "", tuple(survey.notes)))
 
 
@@ -103,13 +103,13 @@ def _note_strays(folder: Path, root: Path, survey: _Survey) -> None:
     strays = [entry.name for entry in _entries(folder) if not entry.is_dir() and _is_video(entry.name)]
     if strays:
         place = "beside the class folders" if folder == root else f"directly in {relative_name(folder, root)!r}"
-        survey.notes.append(f"{counted(len(strays), 'video')} left aside {place}: {listing(strays)}")
+        survey.notes.append(f"{pluralize(len(strays), 'video')} left aside {place}: {join_first(strays)}")
 
 
 def _no_videos(root: Path, survey: _Survey) -> str:
     loose = [entry.name for entry in _entries(root) if not entry.is_dir() and _is_video(entry.name)]
     if loose:
-        return f"{root} holds {counted(len(loose), 'video')} but no class folders: {_WAY_OUT}"
+        return f"{root} holds {pluralize(len(loose), 'video')} but no class folders: {_WAY_OUT}"
     if any("left aside directly in" in note for note in survey.notes):
         return f"{root} holds no class folders below train, val or test: {_WAY_OUT}"
     found = f"; found only {_kinds(survey)}" if survey.others else ""
@@ -118,7 +118,7 @@ def _no_videos(root: Path, survey: _Survey) -> str:
 
 
 def _kinds(survey: _Survey) -> str:
-    return listing([kind for kind, _ in survey.others.most_common()])
+    return join_first([kind for kind, _ in survey.others.most_common()])
 
 
 def _any_video(folder: Path, root: Path) -> bool:
@@ -126,7 +126,7 @@ def _any_video(folder: Path, root: Path) -> bool:
 
 
 def _walk(folder: Path, barred: set[str]) -> tuple[list[Path], Counter[str]]:
-    """The videos below a folder, and the suffixes of the other files; each real folder is entered once."""
+    """Return the videos below a folder, and count the suffixes of other files; each real folder is entered once."""
     entered = set(barred)
     videos: list[Path] = []
     others: Counter[str] = Counter()
@@ -149,7 +149,7 @@ def _walk(folder: Path, barred: set[str]) -> tuple[list[Path], Counter[str]]:
 
 
 def _entries(folder: Path) -> Iterator[os.DirEntry[str]]:
-    """What lies in a folder, by name, without what the file managers of three systems hide there."""
+    """Yield the entries of a folder by name, without hidden files and those of file managers."""
     try:
         entries = sorted(os.scandir(folder), key=lambda entry: entry.name)
     except OSError as error:
@@ -166,6 +166,6 @@ def _is_video(name: str) -> bool:
 
 
 def find_manifest(root: Path) -> Path | None:
-    """The file manifest.csv or manifest.parquet of a folder, which speaks for the folder."""
+    """Return the manifest.csv or manifest.parquet of a folder, or None."""
     candidates = (root / f"manifest{suffix}" for suffix in MANIFEST_SUFFIXES)
     return next((path for path in candidates if path.is_file()), None)

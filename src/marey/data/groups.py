@@ -1,4 +1,4 @@
-"""Groups: what must never be on both sides of a split, read from the names of the files."""
+"""Groups, which a split must never divide, read from the names of the files."""
 
 from __future__ import annotations
 
@@ -7,10 +7,11 @@ from collections.abc import Sequence
 from dataclasses import replace
 from pathlib import Path, PurePosixPath
 
-from marey.data.clip import Clip, Manifest, counted, listing, relative_name
+from marey.data.clip import Clip, Manifest
+from marey.data.text import join_first, pluralize, relative_name
 from marey.errors import DatasetError, UsageError
 
-# Some of the actions hold an underscore, as the titles before them do: they have to be known.
+# Some actions and some titles before them contain underscores, so the actions are listed.
 _HMDB51_ACTIONS = (
     "brush_hair|cartwheel|catch|chew|clap|climb|climb_stairs|dive|draw_sword|dribble|drink|eat|fall_floor|fencing|"
     "flic_flac|golf|handstand|hit|hug|jump|kick|kick_ball|kiss|laugh|pick|pour|pullup|punch|push|pushup|"
@@ -21,21 +22,21 @@ _HMDB51_ACTIONS = (
 PATTERNS: dict[str, str] = {
     # person01_walking_d1_uncomp: the person
     "kth": r"(person\d+)_[a-z]+_d\d+(?:_uncomp)?",
-    # v_ApplyEyeMakeup_g01_c01: the source video, numbered anew in each class
+    # v_ApplyEyeMakeup_g01_c01: the source video, numbered within each class
     "ucf101": r"v_([^_]+_g\d+)_c\d+",
     # April_09_brush_hair_u_nm_np1_ba_goo_0: the source video; one name has no underscore before its action
     "hmdb51": rf"(.+?)_*(?:{_HMDB51_ACTIONS})_[a-z]+_[cn]m_np\d+_[a-z]{{2}}_[a-z]{{3}}_\d+",
     # set1_17_3_0: set 1, clip 17, sequence 3, class 0: the sequence
     "ut-interaction": r"(set\d+)_\d+_(\d+)_\d+",
 }
-"""Names of data sets, and what the stem of their file names looks like; the captures make the group."""
+"""Patterns of the file names (without suffix) of known data sets; the captures are the group."""
 
 
 def assign_groups(manifest: Manifest, *, group_regex: str | None = None) -> Manifest:
-    """Give every clip its group, and say in `grouping` where it comes from.
+    """Assign a group to every clip, and describe its origin in `grouping`.
 
-    A regular expression that is asked for wins; then a group column; then the known patterns, of which one
-    counts when it matches the name of every file.
+    A given regular expression has priority; then a group column; then the first known pattern that matches the name
+    of every file.
 
     Args:
         manifest: the clips.
@@ -43,7 +44,7 @@ def assign_groups(manifest: Manifest, *, group_regex: str | None = None) -> Mani
             group; or the name of one of `PATTERNS`.
 
     Raises:
-        UsageError: the expression does not compile, or captures nothing.
+        UsageError: the expression does not compile, or has no capture.
         DatasetError: it does not match every clip.
     """
     if group_regex is not None:
@@ -60,7 +61,7 @@ def assign_groups(manifest: Manifest, *, group_regex: str | None = None) -> Mani
         ]
         if unmatched:
             raise DatasetError(
-                f"{taken} finds no group in {len(unmatched)} of {len(groups)} clips: {listing(unmatched)}; "
+                f"{taken} finds no group in {len(unmatched)} of {len(groups)} clips: {join_first(unmatched)}; "
                 "every clip needs one: widen it, or leave these clips out"
             )
         return _grouped(manifest, groups, f"groups by {taken}")
@@ -74,22 +75,22 @@ def assign_groups(manifest: Manifest, *, group_regex: str | None = None) -> Mani
 
 
 _PROPOSED = (
-    # person03, subject_2, P07, S001: whoever is in the clip
+    # person03, subject_2, P07, S001: the subject
     r"(?i)(?:^|[/_\-. ])((?:person|subject|subj|sub|actor|user|participant|patient|worker|p|s)[_-]?\d+)(?=[_\-. /])",
-    # g07, video_12, scene3, session-2: what the clip was cut from
+    # g07, video_12, scene3, session-2: the source
     r"(?i)(?:^|[/_\-. ])((?:video|vid|film|source|scene|session|sequence|seq|group|g|v)[_-]?\d+)(?=[_\-. /])",
     # anna_01: a name and a number
     r"([^/_]+)_\d+\.[^./]+$",
     r"([^/-]+)-\d+\.[^./]+$",
 )
-"""What file names that tell a group often look like; the first that fits all clips is proposed."""
+"""Common forms of file names that contain a group; the first one that fits all clips is proposed."""
 
 
 def propose_group_regex(manifest: Manifest) -> tuple[str, tuple[str, ...]] | None:
-    """Return an expression that finds a group in every clip's path, and the groups; None where none is seen.
+    """Return an expression that finds a group in every clip's path, and the groups; None if there is none.
 
-    It fits where it matches every clip, finds two groups or more with two clips or more each on average, and is not
-    the label by another name.
+    The expression has to match every clip, find at least two groups with two clips each on average, and differ from
+    the label.
 
     Args:
         manifest: clips without groups.
@@ -101,25 +102,25 @@ def propose_group_regex(manifest: Manifest) -> tuple[str, tuple[str, ...]] | Non
         if None in found or not 2 <= len(groups) <= len(names) / 2:
             continue
         labels = {(group, clip.label) for group, clip in zip(found, manifest.clips, strict=True)}
-        if len(labels) > len(groups):  # a group of one label alone may be the label by another name
+        if len(labels) > len(groups):  # groups with one label each may be the labels themselves
             return expression, tuple(sorted(groups))
     return None
 
 
 def _grouped(manifest: Manifest, groups: Sequence[str | None], how: str) -> Manifest:
     clips = [replace(clip, group=group) for clip, group in zip(manifest.clips, groups, strict=True)]
-    return replace(manifest, clips=tuple(clips), grouping=f"{how}: {counted(len(set(groups)), 'group')}")
+    return replace(manifest, clips=tuple(clips), grouping=f"{how}: {pluralize(len(set(groups)), 'group')}")
 
 
 def _column(clips: Sequence[Clip]) -> str:
     named = {clip.group for clip in clips if clip.group is not None}
     alone = {clip.path for clip in clips if clip.group is None}
-    words = f"groups from the column 'group': {counted(len(named), 'group')}"
-    return f"{words}; {counted(len(alone), 'file')} without one, each its own group" if alone else words
+    words = f"groups from the column 'group': {pluralize(len(named), 'group')}"
+    return f"{words}; {pluralize(len(alone), 'file')} without one, each its own group" if alone else words
 
 
 def named_group(name: str, path: Path) -> str | None:
-    """The group that a file's name says, by one of `PATTERNS`; None where the name is another kind's."""
+    """Return the group in the name of a file by one of `PATTERNS`; None if the name does not match."""
     match = re.fullmatch(PATTERNS[name], PurePosixPath(path.name).stem)
     return "_".join(match.groups()) if match else None
 

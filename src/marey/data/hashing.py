@@ -1,4 +1,4 @@
-"""Names for content: what a file holds, and what a data set holds, wherever they lie."""
+"""Hashes of the contents of files and of data sets, independent of their paths."""
 
 from __future__ import annotations
 
@@ -17,10 +17,10 @@ _blake2b = partial(hashlib.blake2b, digest_size=16)
 def content_hash(path: str | Path) -> str:
     """Hash the bytes of a file: BLAKE2b with 128 bits, 32 hexadecimal digits.
 
-    The file is read in blocks, and again only after it has changed.
+    The hash is cached until the file changes.
 
     Raises:
-        VideoError: the file is not there, or cannot be read (`missing`).
+        VideoError: the file does not exist, or cannot be read (`missing`).
     """
     path = Path(path)
     try:
@@ -39,19 +39,19 @@ def _digest(path: str, inode: int, size: int, mtime_ns: int, ctime_ns: int) -> s
 
 
 def bytes_hash(data: bytes) -> str:
-    """Hash bytes as `content_hash` does those of a file."""
+    """Hash bytes as `content_hash` hashes those of a file."""
     return _blake2b(data).hexdigest()
 
 
 def values_hash(values: object) -> str:
-    """Hash what JSON can write, whatever the order of its keys."""
+    """Hash a value as JSON, independent of the order of keys."""
     return bytes_hash(json.dumps(values, sort_keys=True).encode())
 
 
 def data_hash(manifest: Manifest) -> str:
-    """Hash a data set: contents, spans, labels, groups and splits, wherever it lies and in whatever order.
+    """Hash a data set: contents, spans, labels, groups and splits, independent of its path and order.
 
-    A file that cannot be read counts as missing, so that a data set with one has a hash, and another one.
+    An unreadable file counts as missing, so that the data set still has a hash, but a different one.
     """
     rows = sorted(json.dumps(_row(clip)) for clip in manifest.clips)
     return bytes_hash("\n".join(rows).encode())

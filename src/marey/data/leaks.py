@@ -1,4 +1,4 @@
-"""The leak check: nothing that was trained on may be what is tested on."""
+"""The leak check: find groups and contents that are in both the training and the test part."""
 
 from __future__ import annotations
 
@@ -11,18 +11,18 @@ from typing import Literal
 import numpy as np
 import numpy.typing as npt
 
-from marey.data.clip import Clip, group_of
+from marey.data.clip import Clip, group_or_path
 from marey.data.hashing import content_hash
 from marey.errors import VideoError
 
 
 @dataclass(frozen=True, slots=True)
 class Leak:
-    """The same thing on both sides of a split.
+    """A group or a content on both sides of a split.
 
     Attributes:
-        kind: "group": clips of one group; "content": footage that is byte for byte the same; "group_name": groups of
-            two data sets that are called alike, and may be the same.
+        kind: "group": clips of one group; "content": identical bytes of video; "group_name": groups of two data sets
+            with the same name, which may be the same.
         value: the group, or the content hash.
         left: the ids of the clips on the left.
         right: the ids of the clips on the right.
@@ -35,15 +35,15 @@ class Leak:
 
 
 def find_leaks(clips: Sequence[Clip], left: Sequence[int], right: Sequence[int]) -> tuple[Leak, ...]:
-    """Find groups and contents that lie on both sides.
+    """Find groups and contents that are on both sides.
 
-    Two clips share content where their files are the same byte for byte and their spans overlap; spans of one
-    file that do not overlap are told apart by their groups. Only files of equal size are read. A file that
-    cannot be read shares nothing: `scan` names it.
+    Two clips share content if their files are identical and their spans overlap; spans of one file that do not overlap
+    are distinguished by their groups. Only files of equal size are read. An unreadable file shares no content; `scan`
+    reports it.
 
     Args:
         clips: all clips.
-        left: indices of one side, such as the clips to train on.
+        left: indices of one side, such as the training clips.
         right: indices of the other side.
     """
     sides = [clips[index] for index in left], [clips[index] for index in right]
@@ -65,7 +65,7 @@ def find_leaks(clips: Sequence[Clip], left: Sequence[int], right: Sequence[int])
 def _by_group(clips: Iterable[Clip]) -> dict[str, list[Clip]]:
     groups = defaultdict(list)
     for clip in clips:
-        groups[group_of(clip)].append(clip)
+        groups[group_or_path(clip)].append(clip)
     return groups
 
 
@@ -93,7 +93,7 @@ def _size(path: Path) -> int | None:
 
 
 def _overlap(left: Sequence[Clip], right: Sequence[Clip]) -> npt.NDArray[np.bool_]:
-    """Which spans on the left (rows) share an instant with which on the right (columns)."""
+    """Return a matrix that is True where a span on the left (row) overlaps one on the right (column)."""
     (start, end), (other_start, other_end) = (
         np.array([(clip.start or 0.0, np.inf if clip.end is None else clip.end) for clip in side]).T
         for side in (left, right)

@@ -17,18 +17,18 @@ import pyarrow as pa
 import pyarrow.parquet as pq
 
 from marey.atomic import whole_file
-from marey.data.clip import Clip, Manifest, Part, listing
+from marey.data.clip import Clip, Manifest, Part
 from marey.data.groups import assign_groups
-from marey.data.labels import check_labels, clean_label
+from marey.data.text import check_labels, clean_label, join_first
 from marey.errors import DatasetError
 
 COLUMNS = ("path", "label", "group", "start", "end", "split")
 MANIFEST_SUFFIXES = (".csv", ".parquet")
 
 Missing = Literal["error", "keep"]
-"""What to do about a row whose file is not there."""
+"""What to do with a row whose file does not exist."""
 
-# Lists of other tools name the parts in these ways as well.
+# Lists of other tools use these names too.
 SPLIT_NAMES: dict[str, Part] = {
     "train": "train",
     "val": "val",
@@ -37,8 +37,8 @@ SPLIT_NAMES: dict[str, Part] = {
     "test": "test",
 }
 
-# A column that means one of ours must not be passed over: a lost group would leak.
-_MEANT = {
+# A column with one of these names must not be ignored: a lost group would leak.
+_COLUMN_ALIASES = {
     "path": ("file", "filename", "filepath", "video", "clip"),
     "label": ("class", "action", "target", "category"),
     "group": ("group_id", "subject", "person", "actor"),
@@ -53,7 +53,7 @@ _SHOWN_FAULTS = 10
 
 @dataclass(frozen=True)
 class _Table:
-    """A file as read: its columns, and of each row its number and its cells (None where empty)."""
+    """A file as read: its columns, and for each row its number and its cells (None if empty)."""
 
     path: Path
     columns: tuple[str, ...]
@@ -65,15 +65,15 @@ def read_manifest(path: str | Path, *, missing: Missing = "error") -> Manifest:
     """Read a manifest: CSV in UTF-8 or Parquet, with the columns path, label, group, start, end, split.
 
     Only `path` is required; a relative one starts from the manifest's folder. `start` and `end` are seconds.
-    A column that means one of these under another name is refused; any other is left aside, as `notes` says.
+    A column with a synonym of these names is refused; any other is ignored and reported in `notes`.
 
     Args:
         path: the manifest.
-        missing: whether a row whose file is not there is an error or is kept, for `scan` to name it.
+        missing: whether a row without a file is an error or is kept, so that `scan` reports it.
 
     Raises:
-        DatasetError: the file cannot be read, or rows of it cannot be used; the message names each row as a
-            spreadsheet numbers it (the header is row 1), the value and the way out.
+        DatasetError: the file cannot be read, or rows of it cannot be used; the message names each row (as a
+            spreadsheet numbers it: the header is row 1), the value and the remedy.
     """
     path = Path(path)
     table = _read_parquet(path) if path.suffix.lower() == ".parquet" else _read_csv(path)
@@ -87,19 +87,19 @@ def read_manifest(path: str | Path, *, missing: Missing = "error") -> Manifest:
 
 
 def write_manifest(manifest: Manifest, path: str | Path) -> None:
-    """Write a manifest as CSV or Parquet, by the suffix; the file is there whole, or not at all.
+    """Write a manifest as CSV or Parquet, by the suffix; the file appears when it is complete.
 
-    Files below the manifest's folder are named relative to it, all others by their absolute path.
+    Files below the manifest's folder have relative paths, all others absolute ones.
 
     Raises:
-        DatasetError: the suffix is neither, or some clips have a label and others none.
+        DatasetError: the suffix is neither, or some clips have a label and others do not.
     """
     path = Path(path)
     _check_suffix(path)
     unlabelled = [clip.id for clip in manifest.clips if clip.label is None]
     if unlabelled and manifest.labels:
         raise DatasetError(
-            f"{len(unlabelled)} of {len(manifest.clips)} clips have no label ({listing(unlabelled)}): "
+            f"{len(unlabelled)} of {len(manifest.clips)} clips have no label ({join_first(unlabelled)}): "
             "label all of them, or none"
         )
     path.parent.mkdir(parents=True, exist_ok=True)
@@ -111,7 +111,7 @@ def write_manifest(manifest: Manifest, path: str | Path) -> None:
 
 
 def portable_path(path: Path, folder: Path) -> str:
-    """How a table in `folder` names a file: relative where the file lies below the folder, else absolute."""
+    """Return the path of a file for a table in `folder`: relative if the file is below the folder, else absolute."""
     absolute, base = path.absolute(), folder.absolute()
     return (absolute.relative_to(base) if absolute.is_relative_to(base) else absolute).as_posix()
 
@@ -173,7 +173,7 @@ def _read_parquet(path: Path) -> _Table:
 
 
 def _check_columns(table: _Table) -> list[str]:
-    """Refuse columns that are missing, doubled or misnamed; say in sentences which are left aside."""
+    """Refuse columns that are missing, duplicate or misnamed; return notes about ignored columns."""
     path, columns = table.path, table.columns
     doubled = [name for name, count in Counter(columns).items() if count > 1 and name]
     if doubled:
@@ -182,9 +182,9 @@ def _check_columns(table: _Table) -> list[str]:
     absent = [name for name in COLUMNS if name not in columns]
     for name in others:
         for known in absent:
-            if name in _MEANT[known] or difflib.get_close_matches(name, [known], cutoff=_ALIKE):
+            if name in _COLUMN_ALIASES[known] or difflib.get_close_matches(name, [known], cutoff=_ALIKE):
                 raise DatasetError(
-                    f"{path} has a column {name!r} and none that is called {known!r}; did you mean "
+                    f"{path} has a column {name!r} and none named {known!r}; did you mean "
                     f"{known!r}? Rename the column, or take it out"
                 )
     if "path" in absent:
@@ -227,7 +227,7 @@ def _read_clips(table: _Table, missing: Missing) -> list[Clip]:
 
 
 def _read_clip(values: dict[str, str | None], folder: Path) -> Clip:
-    """The clip of a row; a value that cannot be read is None, and one of the faults."""
+    """Return the clip of a row; an unreadable value becomes None, and is reported as a fault."""
     label, group, split = (values.get(name) for name in ("label", "group", "split"))
     return Clip(
         path=folder / (values["path"] or ""),

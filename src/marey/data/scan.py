@@ -1,4 +1,4 @@
-"""The scan: every file that cannot be used is named with its reason, before anything is trained on it."""
+"""The scan, which reports every unusable file with its reason before training."""
 
 from __future__ import annotations
 
@@ -18,24 +18,24 @@ from marey.data.manifest import portable_path
 from marey.errors import DatasetError, Reason, UsageError, VideoError
 from marey.video import Limits, VideoInfo, decode, probe
 
-_INSTANTS = 17  # looked at in each file, from its first frame to its very end
+_TIMESTAMPS = 17  # decoded in each file, from its first frame to its end
 _SIZE = (32, 32)
-_OVERRUN = 1.0  # s: spans are often written in whole seconds, and end a little after their file
+_OVERRUN = 1.0  # s: spans are often given in whole seconds, and end a little after their file
 
 QUARANTINE_COLUMNS = ("path", "reason", "detail")
 
 
 @dataclass(frozen=True, slots=True)
 class ScanRow:
-    """What the scan found of a file, or of a clip that its file has no room for.
+    """The result of the scan for a file, or for a clip whose span is outside its file.
 
     Attributes:
         path: the file.
         ok: whether it can be used.
-        reason: why not, as one word; None where it can.
-        detail: why not, or what is odd about it, in words.
-        info: what the file is; None where it cannot be opened.
-        clip: the clip, where its span cannot be used and the file can.
+        reason: the reason code if it cannot be used, else None.
+        detail: a description of the fault, or of an irregularity.
+        info: the properties of the file; None if it cannot be opened.
+        clip: the clip, if its span cannot be used but the file can.
     """
 
     path: Path
@@ -47,7 +47,7 @@ class ScanRow:
 
     @property
     def name(self) -> str:
-        """The file's path, or the id of the clip: what `Manifest.without` takes out."""
+        """The file's path, or the id of the clip, as `Manifest.without` takes it."""
         return self.path.as_posix() if self.clip is None else self.clip.id
 
 
@@ -59,18 +59,18 @@ def scan(
     min_duration: float = 0.0,
     on_progress: Callable[[int, int], None] | None = None,
 ) -> list[ScanRow]:
-    """Open every file once and look at instants from its first frame to its very end.
+    """Open every file once and decode frames from its start to its end.
 
     Args:
-        source: a manifest, whose spans are held against their files too, or the paths of files.
-        limits: what reading one file may cost; a file that takes longer ends with `timeout`.
-        workers: files read side by side; as many as there are usable cores by default.
-        min_duration: seconds that a file, and the span of a clip, has to last (`too_short`).
-        on_progress: called with the number of files done, and of all, after each.
+        source: a manifest, whose spans are checked too, or paths of files.
+        limits: limits for reading one file; a file that takes longer has the reason `timeout`.
+        workers: number of files read in parallel; by default the number of usable cores.
+        min_duration: minimum duration of a file and of a span in seconds (`too_short`).
+        on_progress: called with the number of finished files and the number of files.
 
     Returns:
-        A row for each file, in the order of their first clips, and after it one for each of its clips whose
-        span cannot be used.
+        A row per file, in the order of their first clips, followed by a row for each of its clips whose span cannot be
+        used.
     """
     if not min_duration >= 0:
         raise UsageError(f"min_duration is {min_duration:g} seconds; it has to be 0 or more")
@@ -81,13 +81,13 @@ def scan(
     for clip in clips:
         by_file[clip.path].append(clip)
     rows: dict[Path, list[ScanRow]] = {}
-    with ThreadPoolExecutor(workers or usable_cores()) as pool:  # decoding leaves the interpreter free
-        waiting = {
+    with ThreadPoolExecutor(workers or usable_cores()) as pool:  # decoding releases the interpreter lock
+        futures = {
             pool.submit(_scan_file, path, of_file, limits, min_duration): path for path, of_file in by_file.items()
         }
         try:
-            for done, future in enumerate(as_completed(waiting), start=1):
-                rows[waiting[future]] = future.result()
+            for done, future in enumerate(as_completed(futures), start=1):
+                rows[futures[future]] = future.result()
                 if on_progress is not None:
                     on_progress(done, len(by_file))
         except BaseException:
@@ -97,9 +97,9 @@ def scan(
 
 
 def write_quarantine(rows: Iterable[ScanRow], path: str | Path) -> None:
-    """Write what cannot be used as CSV: path, reason, detail.
+    """Write the unusable files and clips as CSV: path, reason, detail.
 
-    Files below the list's folder are named relative to it, all others by their absolute path.
+    Files below the folder of the list have relative paths, all others absolute ones.
     """
     path = Path(path)
     path.parent.mkdir(parents=True, exist_ok=True)
@@ -122,7 +122,7 @@ def read_quarantine(path: str | Path) -> tuple[str, ...]:
         with path.open(encoding="utf-8-sig", newline="") as file:
             rows = csv.DictReader(file)
             if "path" not in (rows.fieldnames or ()):
-                raise DatasetError(f"{path} is no quarantine list: it has no column 'path'")
+                raise DatasetError(f"{path} is not a quarantine list: it has no column 'path'")
             return tuple(str(path.parent / row["path"]) for row in rows if row["path"])
     except OSError as error:
         raise DatasetError(f"{path} cannot be read: {error.strerror}") from error
@@ -135,9 +135,9 @@ def _scan_file(path: Path, clips: Iterable[Clip], limits: Limits, min_duration: 
     try:
         info = probe(path, limits=limits)
         if info.duration < min_duration:
-            raise VideoError(path, "too_short", f"it lasts {info.duration:.3f} s, and {min_duration:g} s are asked for")
-        instants = np.linspace(0.0, info.duration, _INSTANTS)
-        decode(path, instants, size=_SIZE, interpolation="nearest", limits=limits)
+            raise VideoError(path, "too_short", f"it lasts {info.duration:.3f} s, and {min_duration:g} s are required")
+        timestamps = np.linspace(0.0, info.duration, _TIMESTAMPS)
+        decode(path, timestamps, size=_SIZE, interpolation="nearest", limits=limits)
     except VideoError as error:
         return [ScanRow(path, False, error.reason, error.detail, info)]
     rows = [ScanRow(path, True, None, "; ".join(info.faults), info)]
@@ -155,5 +155,5 @@ def _span_fault(clip: Clip, duration: float, min_duration: float) -> str | None:
     if end > duration + _OVERRUN:
         return f"the clip ends at {end:g} s, and the file lasts {duration:.3f} s"
     if min(end, duration) - start < min_duration:
-        return f"the clip lasts {min(end, duration) - start:.3f} s, and {min_duration:g} s are asked for"
+        return f"the clip lasts {min(end, duration) - start:.3f} s, and {min_duration:g} s are required"
     return None

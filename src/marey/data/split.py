@@ -1,8 +1,7 @@
-"""Splits: which clips to train on and which to test on, with every group on one side."""
+"""Splits into clips for training, validation and testing, with every group in one part."""
 
 from __future__ import annotations
 
-import re
 from collections.abc import Sequence
 from dataclasses import dataclass, replace
 from typing import Literal
@@ -10,14 +9,15 @@ from typing import Literal
 import numpy as np
 import numpy.typing as npt
 
-from marey.data.clip import Clip, Part, group_of, listing
+from marey.data.clip import Clip, Part, group_or_path
+from marey.data.text import join_first, natural_key
 from marey.errors import DatasetError, UsageError
 
 SplitBy = Literal["group", "clip"]
-"""What is put into one part of a split whole."""
+"""The unit that a split does not divide."""
 
 _SHARE_TOLERANCE = 0.05
-_SWEEPS = 10  # the search below settles in two or three
+_SWEEPS = 10  # the search below converges in two or three
 
 
 @dataclass(frozen=True)
@@ -25,10 +25,10 @@ class Split:
     """The parts of a data set, as indices into its clips.
 
     Attributes:
-        train: the clips to learn from.
-        val: the clips to choose by.
-        test: the clips to report on.
-        notes: what had to differ from what was asked, a sentence each.
+        train: the clips for training.
+        val: the clips for validation.
+        test: the clips for testing.
+        notes: deviations from the request, one sentence each.
     """
 
     train: tuple[int, ...]
@@ -38,21 +38,21 @@ class Split:
 
 
 def holdout(clips: Sequence[Clip], *, test: float, val: float = 0.0, seed: int, by: SplitBy = "group") -> Split:
-    """Set groups aside for testing, and for validation, with every class in each part where its groups allow.
+    """Split groups into training, test and validation parts, with every class in each part if its groups allow it.
 
-    A split by clip is there to have the numbers of earlier work again: clips of one group come to lie on both sides,
-    which `find_leaks` finds.
+    A split by clip reproduces the numbers of earlier work: clips of one group end up in several parts, which
+    `find_leaks` reports.
 
     Args:
         clips: labelled clips.
-        test: share of the clips to test on; it may be 0 where `val` is not.
-        val: share of the clips to validate on.
-        seed: the same one gives the same split.
-        by: whether groups stay whole, or each clip is chosen by itself.
+        test: share of the clips for testing; it may be 0 if `val` is not.
+        val: share of the clips for validation.
+        seed: seed of the random generator.
+        by: whether to keep groups whole, or to draw single clips.
 
     Raises:
-        UsageError: the shares leave nothing to train on, or nothing to set aside.
-        DatasetError: one class, one clip a class, too few groups, or no class with two groups.
+        UsageError: the shares leave nothing for training, or nothing for testing and validation.
+        DatasetError: there is one class, one clip per class, too few groups, or no class with two groups.
     """
     if not (0 <= test < 1 and 0 <= val < 1 and 0 < test + val < 1):
         raise UsageError(
@@ -63,7 +63,7 @@ def holdout(clips: Sequence[Clip], *, test: float, val: float = 0.0, seed: int, 
     shares = {part: share for part, share in shares.items() if share > 0}
     groups = _Groups(clips if by == "group" else [replace(clip, group=clip.id) for clip in clips])
     groups.require(len(shares), f"{len(shares)} parts ({', '.join(shares)})")
-    single = groups.holders < 2  # a class of one group can be learnt, and not tested
+    single = groups.holders < 2  # a class with one group can be trained on, but not tested
     parts = _assign(
         groups.counts,
         np.array(list(shares.values())),
@@ -80,7 +80,7 @@ def holdout(clips: Sequence[Clip], *, test: float, val: float = 0.0, seed: int, 
         if abs((given := len(members[part]) / len(clips)) - share) > _SHARE_TOLERANCE
     ]
     notes += [
-        f"{part} has no clip of {listing(absent)}: too few groups"
+        f"{part} has no clip of {join_first(absent)}: too few groups"
         for part in shares
         if (absent := groups.labels_outside(members[part]))
     ]
@@ -88,11 +88,11 @@ def holdout(clips: Sequence[Clip], *, test: float, val: float = 0.0, seed: int, 
 
 
 def k_folds(clips: Sequence[Clip], k: int, *, seed: int) -> list[Split]:
-    """Cut the clips into `k` folds of whole groups, alike in size and classes; each is the test part once.
+    """Cut the clips into `k` folds of whole groups, similar in size and classes; each is the test part once.
 
     Raises:
         UsageError: fewer than two folds.
-        DatasetError: one class, one clip a class, fewer groups than folds, or no class with two groups.
+        DatasetError: there is one class, one clip per class, fewer groups than folds, or no class with two groups.
     """
     if k < 2:
         raise UsageError(f"{k} folds: at least 2 are needed, one to test on and one to train on")
@@ -103,10 +103,10 @@ def k_folds(clips: Sequence[Clip], k: int, *, seed: int) -> list[Split]:
 
 
 def leave_one_group_out(clips: Sequence[Clip]) -> list[Split]:
-    """Test on each group once, and train on all others; the folds are in the order of the groups' names.
+    """Test on each group once, and train on all others; the folds are in the natural order of the groups.
 
     Raises:
-        DatasetError: no groups are known, or there is one group or one class.
+        DatasetError: no groups are known, or there is only one group or class.
     """
     if all(clip.group is None for clip in clips):
         raise DatasetError(
@@ -119,17 +119,17 @@ def leave_one_group_out(clips: Sequence[Clip]) -> list[Split]:
 
 
 def official_split(clips: Sequence[Clip]) -> Split | None:
-    """The split that the data set brings; None where it brings none.
+    """Return the split of the manifest; None if it has none.
 
     Raises:
-        DatasetError: some clips have a part and others have none.
+        DatasetError: some clips have a part and others do not.
     """
     unassigned = [clip.id for clip in clips if clip.split is None]
     if len(unassigned) == len(clips):
         return None
     if unassigned:
         raise DatasetError(
-            f"{len(unassigned)} of {len(clips)} clips have no split ({listing(unassigned)}): "
+            f"{len(unassigned)} of {len(clips)} clips have no split ({join_first(unassigned)}): "
             "give each one train, val or test, or take them out"
         )
     train, val, test = (
@@ -139,19 +139,19 @@ def official_split(clips: Sequence[Clip]) -> Split | None:
 
 
 class _Groups:
-    """The clips by group: `counts` (groups, classes) says how many clips of each class a group holds."""
+    """The clips by group: `counts` (groups, classes) is the number of clips of each class in each group."""
 
     def __init__(self, clips: Sequence[Clip]) -> None:
         unlabelled = [clip.id for clip in clips if clip.label is None]
         if unlabelled:
             raise DatasetError(
-                f"{len(unlabelled)} of {len(clips)} clips have no label ({listing(unlabelled)}): "
+                f"{len(unlabelled)} of {len(clips)} clips have no label ({join_first(unlabelled)}): "
                 "a split by class needs one for each"
             )
         labels = [clip.label or "" for clip in clips]
         self.labels = sorted(set(labels))
-        groups = [group_of(clip) for clip in clips]
-        self.names = sorted(set(groups), key=_natural)
+        groups = [group_or_path(clip) for clip in clips]
+        self.names = sorted(set(groups), key=natural_key)
         row = {name: number for number, name in enumerate(self.names)}
         column = {label: number for number, label in enumerate(self.labels)}
         self._group_of_clip = np.array([row[name] for name in groups], int)
@@ -161,7 +161,7 @@ class _Groups:
         self.holders = (self.counts > 0).sum(axis=0)
 
     def require(self, count: int, purpose: str) -> None:
-        """Raise a DatasetError where the clips cannot be cut into `count` parts that train and test."""
+        """Raise a DatasetError if the clips cannot be split into `count` parts for training and testing."""
         if not self.labels:
             raise DatasetError("there are no clips to split")
         if len(self.labels) == 1:
@@ -178,18 +178,18 @@ class _Groups:
             )
         if len(self.names) < count:
             raise DatasetError(
-                f"{len(self.names)} groups ({listing(self.names)}) are too few for {purpose}: "
+                f"{len(self.names)} groups ({join_first(self.names)}) are too few for {purpose}: "
                 "ask for fewer, or add groups"
             )
         if (self.holders < 2).all():
             raise DatasetError(f"no class can be trained on and tested: {_too_few_groups(self)}")
 
     def members(self, chosen: npt.NDArray[np.bool_]) -> tuple[int, ...]:
-        """The indices of the clips of the chosen groups."""
+        """Return the indices of the clips of the chosen groups."""
         return tuple(np.flatnonzero(chosen[self._group_of_clip]).tolist())
 
     def labels_outside(self, members: Sequence[int]) -> list[str]:
-        """The labels that none of these clips has."""
+        """Return the labels that none of these clips has."""
         present = set(self._label_of_clip[list(members)].tolist())
         return [label for number, label in enumerate(self.labels) if number not in present]
 
@@ -197,21 +197,16 @@ class _Groups:
         """Test on the chosen groups, and train on all others."""
         train, test = self.members(~tested), self.members(tested)
         absent = self.labels_outside(train)
-        note = f"{listing(absent)} cannot be learnt in this fold: all of its groups are in the test part"
+        note = f"{join_first(absent)} cannot be learnt in this fold: all of its groups are in the test part"
         return Split(train, (), test, (note,) if absent else ())
 
 
 def _too_few_groups(groups: _Groups) -> str:
     single = [label for label, count in zip(groups.labels, groups.holders, strict=True) if count < 2]
     return (
-        f"clips of {listing(single)} are in one group only, and a group stays whole; "
+        f"clips of {join_first(single)} are in one group only, and a group stays whole; "
         "add clips of other groups, or correct where the groups come from"
     )
-
-
-def _natural(name: str) -> list[tuple[int, str]]:
-    """A key that puts set1_2 before set1_10."""
-    return [(int(piece), "") if piece.isdecimal() else (-1, piece) for piece in re.split(r"(\d+)", name)]
 
 
 def _assign(
@@ -221,16 +216,16 @@ def _assign(
     *,
     first: npt.NDArray[np.bool_] | None = None,
 ) -> npt.NDArray[np.int_]:
-    """Put each group into a part, so that every class has its share in every part.
+    """Assign each group to a part, so that every class has its share in every part.
 
-    First every class is brought into every part, the rarest first; then each group goes where its classes are
-    shortest of their shares, the largest first; then single groups move where that helps. The number of clips
+    First every class is put into every part, the rarest class first; then each group goes to the part that lacks its
+    classes most, the largest group first; then single groups move if that improves the shares. The number of clips
     counts like one more class.
 
     Args:
-        counts: (groups, classes), the clips of each class in each group.
+        counts: (groups, classes), the number of clips of each class in each group.
         shares: (parts,), which sum to 1.
-        rng: chooses between groups that serve equally.
+        rng: breaks ties between groups.
         first: (groups,), the groups that have to be in the first part.
 
     Returns:
@@ -246,7 +241,7 @@ def _assign(
     by_size = shuffled[np.argsort(-amounts[shuffled, -1], kind="stable")]
 
     def costs(group: int) -> npt.NDArray[np.float64]:
-        """By how much the squared distance from the targets, relative to the totals, grows in each part."""
+        """Return the increase of the squared distance from the targets, relative to the totals, in each part."""
         added = amounts[group]
         grown: npt.NDArray[np.float64] = (added * (2 * (filled - targets) + added) / totals).sum(axis=1)
         return grown
@@ -259,7 +254,7 @@ def _assign(
         put(int(group), 0)
 
     def spare(part: int) -> bool:
-        """Whether this part may have one more group and leave one for each part that has none."""
+        """Return True if this part can have one more group and leave one for each empty part."""
         empty = filled[:, -1] == 0
         return bool((parts < 0).sum() > empty.sum() - empty[part])
 
@@ -280,7 +275,7 @@ def _assign(
             here = parts[group]
             filled[here] -= amounts[group]
             cost = costs(group)
-            last = ((amounts[group] > 0) & (filled[here] <= 0)).any()  # all that this part has of a class
+            last = ((amounts[group] > 0) & (filled[here] <= 0)).any()  # the only group of a class in this part
             best = here if last or cost.min() > cost[here] - 1e-9 else cost.argmin()
             put(group, int(best))
             moved |= bool(best != here)

@@ -5,7 +5,7 @@ from __future__ import annotations
 from collections.abc import Sequence
 from dataclasses import dataclass
 
-from marey.data import Clip, Manifest, Split, group_of, holdout, k_folds, leave_one_group_out, official_split
+from marey.data import Clip, Manifest, Split, group_or_path, holdout, k_folds, leave_one_group_out, official_split
 from marey.errors import DatasetError, UsageError
 
 
@@ -70,7 +70,7 @@ def validations_of(
     if share == 0:
         return (), ()
     inside = [clips[index] for index in train]
-    groups = len({group_of(clip) for clip in inside})
+    groups = len({group_or_path(clip) for clip in inside})
     if groups < 2:
         return (), ("one group to train on: nothing is left to choose the epoch by, and all epochs are run",)
     try:

@@ -15,7 +15,7 @@ import numpy as np
 import numpy.typing as npt
 import torch
 
-from marey.data import Clip, Split, group_of, k_folds, leave_one_group_out
+from marey.data import Clip, Split, group_or_path, k_folds, leave_one_group_out
 from marey.errors import MareyError, UsageError
 from marey.evaluation import macro_f1_of
 from marey.extras import install_command
@@ -81,7 +81,7 @@ def validation_folds(
     if folds == "group":
         found = leave_one_group_out(clips)
     elif folds is None:
-        found = k_folds(clips, max(2, min(FOLDS, len({group_of(clip) for clip in clips}))), seed=seed)
+        found = k_folds(clips, max(2, min(FOLDS, len({group_or_path(clip) for clip in clips}))), seed=seed)
     else:
         try:
             number = int(folds)

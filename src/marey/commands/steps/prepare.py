@@ -14,8 +14,7 @@ import torch
 from pydantic import ValidationError
 
 from marey.data import Clip, Manifest, ScanRow, load_data, propose_group_regex, read_quarantine, write_quarantine
-from marey.data.clip import listing
-from marey.data.download import in_words
+from marey.data.text import format_bytes, join_first
 from marey.encoders import Contract, Encoder, FeatureCache, Features, Progress, iterate_views
 from marey.errors import DatasetError, UnknownNameError, UsageError, VideoError, did_you_mean
 from marey.prediction import Segmentation
@@ -75,8 +74,8 @@ def load_labelled(
         if proposed is not None:
             expression, groups = proposed
             reporter.say(
-                f"the file names seem to tell {len(groups)} groups ({listing(groups)}); if they are people or source "
-                f"videos, add --group-regex '{expression}'"
+                f"the file names seem to tell {len(groups)} groups ({join_first(groups)}); if they are people or "
+                f"source videos, add --group-regex '{expression}'"
             )
     for note in manifest.notes:
         reporter.say(note)
@@ -132,8 +131,8 @@ def _warn_of_space(readings: int, contract: Contract, cache: FeatureCache, repor
     free = cache.free
     if needed > free:
         reporter.warn(
-            f"features of all clips take up to {in_words(needed)}, and {cache.root} has {in_words(free)} free: make "
-            "room there, or let MAREY_CACHE name a folder on a larger disk"
+            f"features of all clips take up to {format_bytes(needed)}, and {cache.root} has {format_bytes(free)} free: "
+            "make room there, or let MAREY_CACHE name a folder on a larger disk"
         )
 
 

@@ -1,0 +1,72 @@
+"""Write drawn files: a folder that belongs to one drawing, and the processes that fill it."""
+
+from __future__ import annotations
+
+import json
+import multiprocessing
+from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
+from concurrent.futures import ProcessPoolExecutor, as_completed
+from pathlib import Path
+from typing import TypeVar
+
+import torch
+
+from marey.atomic import write_whole
+from marey.errors import UsageError
+
+NOTE = "figures.json"
+
+Job = TypeVar("Job")
+
+
+def claim(out: Path, mine: Mapping[str, object], files: Iterable[Path]) -> None:
+    """Reserve a folder for one drawing, and create the folders of its files.
+
+    Args:
+        out: the folder.
+        mine: what identifies this drawing: its version and its seed.
+        files: the files that will be drawn.
+
+    Raises:
+        UsageError: the folder contains another drawing, or files with these names from elsewhere.
+    """
+    files = list(files)
+    note = out / NOTE
+    if note.exists():
+        try:
+            found = json.loads(note.read_text(encoding="utf-8"))
+        except ValueError:
+            found = "unreadable"
+        if found != mine:
+            raise UsageError(f"{out} holds figures of {found}, not of {mine}: choose another folder, or empty it")
+        return
+    if any(file.exists() for file in files):
+        raise UsageError(f"{out} holds clips with these names but no {NOTE}: choose another folder, or empty it")
+    for folder in {out, *(file.parent for file in files)}:
+        folder.mkdir(parents=True, exist_ok=True)
+    write_whole(note, json.dumps(mine) + "\n")
+
+
+def work_through(jobs: Sequence[Job], work: Callable[[Job], int], *, workers: int) -> Iterator[int]:
+    """Run jobs, here or in several processes, and yield the result of each as soon as it is finished.
+
+    Args:
+        jobs: the jobs.
+        work: a function of a module that runs one job.
+        workers: number of processes, which are started by `spawn`.
+    """
+    if workers == 1:
+        yield from map(work, jobs)
+        return
+    spawn = multiprocessing.get_context("spawn")
+    with ProcessPoolExecutor(min(workers, len(jobs)), spawn, initializer=_start_worker) as pool:
+        try:
+            for done in as_completed([pool.submit(work, job) for job in jobs]):
+                yield done.result()
+        except BaseException:
+            pool.shutdown(wait=False, cancel_futures=True)
+            raise
+
+
+def _start_worker() -> None:
+    torch.set_num_threads(1)  # one thread per process
