@@ -50,6 +50,8 @@ def main(runs: Path, clip: Path, folder: Path, long: Path | None = None) -> None
         take(page, folder / "app-train.jpg")
         if long is not None:
             page = predict(browser, url, long, size=TALL, scheme="light")
+            page.locator("[data-testid=stVegaLiteChart] canvas, [data-testid=stVegaLiteChart] svg").first.wait_for()
+            page.get_by_role("button", name="Annotated video").wait_for()
             take(page, folder / "app-timeline.jpg")
         browser.close()
 

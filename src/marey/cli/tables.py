@@ -9,8 +9,8 @@ from rich.table import Table
 from rich.text import Text
 
 if TYPE_CHECKING:
-    from marey.evaluation import MetricRow, Metrics
-    from marey.reports import Entry, UntrimmedEvaluation
+    from marey.evaluation import MetricRow, Metrics, UntrimmedEvaluation
+    from marey.reports import Entry
 
 
 def metrics_table(metrics: Metrics) -> Table:
