@@ -106,7 +106,7 @@ def test_features_from_before_frames_and_decoders_could_be_chosen_are_found() ->
     assert key() == "f3f2936359aee5b4b088b4ddb110a88fa213b893"
 
 
-def test_where_frames_change_places_the_other_streams_matter_and_not_their_names() -> None:
+def test_keys_of_shuffled_frames_depend_on_the_other_streams_and_not_on_their_names() -> None:
     for order in ("reversed", "shuffled"):
         plain = key(order=order)
         renamed = contract(streams={"z": Stream(kind="triplet"), "a": Stream(kind="difference")})
@@ -119,9 +119,9 @@ def test_where_frames_change_places_the_other_streams_matter_and_not_their_names
 def test_networks_that_share_their_weights_do_not_share_features() -> None:
     names = ("efficientnet_lite0", "tf_efficientnet_lite0")  # padded alike on all sides, and as TensorFlow does
     one, other = (load_frame_encoder(EncoderSpec(name=name, weights="random")) for name in names)
-    pictures = torch.arange(3 * 224 * 224).to(torch.uint8).view(1, 3, 224, 224)
+    images = torch.arange(3 * 224 * 224).to(torch.uint8).view(1, 3, 224, 224)
     assert one.hash == other.hash
-    assert not torch.allclose(one.encode(pictures), other.encode(pictures))
+    assert not torch.allclose(one.encode(images), other.encode(images))
     streams = {"change": Stream(kind="difference")}
     keys = {key(encoder.contract(sampling=Sampling(), streams=streams, fit="stretch")) for encoder in (one, other)}
     assert len(keys) == 2
@@ -160,7 +160,7 @@ def test_a_damaged_entry_counts_as_absent(tmp_path: Path) -> None:
     assert path.read_bytes() == whole
 
 
-def test_nothing_but_entries_is_left_in_the_cache(tmp_path: Path) -> None:
+def test_the_cache_holds_nothing_but_entries(tmp_path: Path) -> None:
     cache = FeatureCache(tmp_path)
     for number in range(5):
         cache.put(f"{number:040x}", torch.ones(2, 2))

@@ -1,4 +1,4 @@
-"""Encoders that see a whole clip, and the one that hands out its pictures."""
+"""Encoders that see a whole clip, and the one that hands out its images."""
 
 from __future__ import annotations
 
@@ -29,8 +29,8 @@ SMALL = EncoderSpec(name="r2plus1d-18", weights="random", size=32)
 
 
 def noise(count: int, frames: int, size: tuple[int, int], *, seed: int = 0) -> torch.Tensor:
-    chance = torch.Generator().manual_seed(seed)
-    return torch.randint(0, 256, (count, frames, 3, *size), dtype=torch.uint8, generator=chance)
+    generator = torch.Generator().manual_seed(seed)
+    return torch.randint(0, 256, (count, frames, 3, *size), dtype=torch.uint8, generator=generator)
 
 
 def test_pixels_are_handed_out_as_they_are() -> None:
@@ -41,18 +41,18 @@ def test_pixels_are_handed_out_as_they_are() -> None:
     assert encoder.pictures == 6
 
 
-def test_grey_pixels_are_the_luma() -> None:
+def test_gray_pixels_are_the_luma() -> None:
     encoder = PixelEncoder(EncoderSpec(name="grey-pixels", size=8))
     clips = noise(1, 2, (8, 8))
-    grey = encoder.encode_clips(clips)
-    assert grey.shape == (1, 2, 1, 8, 8)
+    gray = encoder.encode_clips(clips)
+    assert gray.shape == (1, 2, 1, 8, 8)
     red, green, blue = clips.double().unbind(2)
     expected = 0.299 * red + 0.587 * green + 0.114 * blue
-    assert (grey[:, :, 0].double() - expected).abs().max() <= 0.5
+    assert (gray[:, :, 0].double() - expected).abs().max() <= 0.5
 
 
 def test_pixels_have_no_grid() -> None:
-    with pytest.raises(UsageError, match="'pixels' hands out pictures"):
+    with pytest.raises(UsageError, match="'pixels' gives raw frames"):
         load_encoder(EncoderSpec(name="pixels", grid=(2, 2)))
 
 
@@ -65,8 +65,8 @@ def test_a_decoded_clip_is_kept_and_not_decoded_again(tmp_path: Path, make_video
     clip = Clip(path)
     (first,) = extract([clip], encoder, contract, cache=cache)
     assert isinstance(first, dict)
-    instants = contract.sampling.instants(0.0, 1.0)
-    seen = decode(path, instants, size=(30, 40), interpolation="area").data
+    timestamps = contract.sampling.instants(0.0, 1.0)
+    seen = decode(path, timestamps, size=(30, 40), interpolation="area").data
     assert torch.equal(first["seen"], seen)
     assert encoder.pictures == 4
     (again,) = extract([clip], encoder, contract, cache=cache)
@@ -125,7 +125,7 @@ def test_weights_that_cannot_be_had_are_named_with_the_way_out(tmp_path: Path, m
         load_encoder(EncoderSpec(name="r2plus1d-18"), frames=8)
 
 
-def test_what_a_clip_encoder_cannot_do_is_said() -> None:
+def test_a_clip_encoder_refuses_impossible_input() -> None:
     with pytest.raises(UsageError, match="one vector a clip, and has no grid"):
         load_encoder(EncoderSpec(name="s3d", weights="random", grid=(2, 2)), frames=16)
     with pytest.raises(UsageError, match="at least 14 frames, not 8"):

@@ -60,28 +60,28 @@ def video(make_video: MakeVideo, tmp_path_factory: pytest.TempPathFactory) -> Pa
     return make_video(tmp_path_factory.mktemp("clips") / "a.mp4")
 
 
-def indices(pictures: Tensor, read_index: ReadIndex) -> list[int]:
-    return [read_index(picture) for picture in pictures]
+def indices(images: Tensor, read_index: ReadIndex) -> list[int]:
+    return [read_index(image) for image in images]
 
 
 def test_the_frames_are_those_on_screen_in_the_middle_of_each_segment(video: Path, read_index: ReadIndex) -> None:
-    pictures = read_clip(Clip(video), contract(APPEARANCE))["frame"]
-    assert pictures.dtype == torch.uint8
-    assert pictures.shape == (4, 3, 48, 80)
-    assert indices(pictures, read_index) == [6, 18, 31, 43]  # at 0.25, 0.75, 1.25 and 1.75 s
+    images = read_clip(Clip(video), contract(APPEARANCE))["frame"]
+    assert images.dtype == torch.uint8
+    assert images.shape == (4, 3, 48, 80)
+    assert indices(images, read_index) == [6, 18, 31, 43]  # at 0.25, 0.75, 1.25 and 1.75 s
 
 
 def test_the_frames_of_a_stream_lie_its_span_apart(video: Path, read_index: ReadIndex) -> None:
-    pictures = read_clip(Clip(video), contract({"colours": Stream(kind="triplet", span=0.4)}))["colours"]
-    shown = [[read_index(colour.unsqueeze(0)) for colour in picture] for picture in pictures]
+    images = read_clip(Clip(video), contract({"colours": Stream(kind="triplet", span=0.4)}))["colours"]
+    shown = [[read_index(colour.unsqueeze(0)) for colour in image] for image in images]
     assert shown == [[1, 6, 11], [13, 18, 23], [26, 31, 36], [38, 43, 48]]
 
 
-def test_a_difference_is_made_of_the_frames_around_its_instant(video: Path) -> None:
+def test_a_difference_is_made_of_the_frames_around_its_timestamp(video: Path) -> None:
     how = contract({"change": Stream(kind="difference", span=0.2)})
-    instants = np.array([0.25, 0.75, 1.25, 1.75])
+    timestamps = np.array([0.25, 0.75, 1.25, 1.75])
     earlier, later = (
-        decode(video, instants + offset, size=how.size, interpolation="bilinear").data.int() for offset in (-0.1, 0.1)
+        decode(video, timestamps + offset, size=how.size, interpolation="bilinear").data.int() for offset in (-0.1, 0.1)
     )
     expected = (later - earlier + 127).clamp(0, 255)
     assert torch.equal(read_clip(Clip(video), how)["change"].int(), expected)
@@ -134,9 +134,9 @@ def test_a_mirrored_view_exchanges_left_and_right(video: Path) -> None:
 
 def test_reversed_order_shows_the_same_frames_back_to_front(video: Path, read_index: ReadIndex) -> None:
     how = contract({"frame": Stream(kind="appearance"), "colours": Stream(kind="triplet", span=0.4)})
-    pictures = read_clip(Clip(video), how, order="reversed")
-    assert indices(pictures["frame"], read_index) == [43, 31, 18, 6]
-    shown = [[read_index(colour.unsqueeze(0)) for colour in picture] for picture in pictures["colours"]]
+    images = read_clip(Clip(video), how, order="reversed")
+    assert indices(images["frame"], read_index) == [43, 31, 18, 6]
+    shown = [[read_index(colour.unsqueeze(0)) for colour in image] for image in images["colours"]]
     assert shown == [[48, 43, 38], [36, 31, 26], [23, 18, 13], [11, 6, 1]]
 
 
@@ -157,10 +157,10 @@ def test_shuffled_order_is_another_order_of_the_same_frames_the_same_each_time(
 
 def test_shuffled_frames_of_all_streams_are_those_of_the_clip(video: Path, read_index: ReadIndex) -> None:
     how = contract({"frame": Stream(kind="appearance"), "colours": Stream(kind="triplet", span=0.4)})
-    pictures = read_clip(Clip(video), how, order="shuffled")
-    shown = [read_index(colour.unsqueeze(0)) for colour in pictures["colours"].flatten(0, 1)]
+    images = read_clip(Clip(video), how, order="shuffled")
+    shown = [read_index(colour.unsqueeze(0)) for colour in images["colours"].flatten(0, 1)]
     assert sorted(shown) == [1, 6, 11, 13, 18, 23, 26, 31, 36, 38, 43, 48]
-    assert indices(pictures["frame"], read_index) == shown[1::3]
+    assert indices(images["frame"], read_index) == shown[1::3]
 
 
 @pytest.mark.parametrize("order", FRAME_ORDERS)
@@ -212,11 +212,11 @@ def test_frames_in_memory_give_what_their_file_gives(
 ) -> None:
     how = contract({"frame": Stream(kind="appearance"), "change": Stream(kind="difference")}, fit="crop")
     how = how.model_copy(update={"size": (120, 160)})
-    pictures = drawn(count)
+    images = drawn(count)
     path = tmp_path / "a.mp4"
-    write_video(path, torch.from_numpy(pictures).permute(0, 3, 1, 2), frame_rate=rate, crf=10)
+    write_video(path, torch.from_numpy(images).permute(0, 3, 1, 2), frame_rate=rate, crf=10)
     from_file = read_clip(Clip(path), how)
-    from_memory = read_frames(pictures, how, frame_rate=rate)
+    from_memory = read_frames(images, how, frame_rate=rate)
     assert indices(from_memory["frame"], read_index) == indices(from_file["frame"], read_index)
     for stream in from_file:
         assert (from_memory[stream].int() - from_file[stream].int()).abs().float().mean() < 2
@@ -224,9 +224,9 @@ def test_frames_in_memory_give_what_their_file_gives(
 
 def test_frames_in_memory_may_have_their_channels_first_or_last() -> None:
     how = contract(THREE)
-    pictures = drawn(20)
-    last = read_frames(pictures, how, frame_rate=10.0)
-    first = read_frames(torch.from_numpy(pictures).permute(0, 3, 1, 2), how, frame_rate=10.0)
+    images = drawn(20)
+    last = read_frames(images, how, frame_rate=10.0)
+    first = read_frames(torch.from_numpy(images).permute(0, 3, 1, 2), how, frame_rate=10.0)
     assert all(torch.equal(last[stream], first[stream]) for stream in THREE)
 
 
@@ -283,9 +283,9 @@ def test_a_contract_that_cannot_be_kept_is_refused(wrong: dict[str, object]) -> 
 
 def test_each_frame_is_decoded_once_for_all_streams(video: Path) -> None:
     how = contract({"near": Stream(kind="difference", span=0.2), "again": Stream(kind="difference", span=0.2, gain=2)})
-    pictures = read_clip(Clip(video), how)
-    expected = ((pictures["near"].int() - 127) * 2 + 127).clamp(0, 255)
-    assert torch.equal(pictures["again"].int(), expected)
+    images = read_clip(Clip(video), how)
+    expected = ((images["near"].int() - 127) * 2 + 127).clamp(0, 255)
+    assert torch.equal(images["again"].int(), expected)
 
 
 def test_a_video_without_frames_is_refused_with_a_reason(tmp_path: Path) -> None:
@@ -320,12 +320,12 @@ def test_a_contract_says_by_which_decoder_frames_are_read(
     make_video: MakeVideo, read_index: ReadIndex, tmp_path: Path, torchcodec: None
 ) -> None:
     path = make_video(tmp_path / "a.mp4", seconds=4.0, gop=40)
-    pictures = []
+    images = []
     for decoder in ("pyav", "torchcodec"):
         how = contract(APPEARANCE, sampling=Sampling(count=4, decoder=decoder))
-        pictures.append(read_clip(Clip(path), how)["frame"])
-        assert indices(pictures[-1], read_index) == [12, 37, 62, 87]
-    assert not torch.equal(*pictures)  # another conversion to RGB: its features have entries of their own
+        images.append(read_clip(Clip(path), how)["frame"])
+        assert indices(images[-1], read_index) == [12, 37, 62, 87]
+    assert not torch.equal(*images)  # another conversion to RGB: its features have entries of their own
 
 
 def test_frames_in_memory_have_no_key_frames() -> None:

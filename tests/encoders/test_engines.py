@@ -69,8 +69,8 @@ def cores(count: int) -> Iterator[None]:
 
 
 def noise(count: int, shape: tuple[int, ...]) -> Tensor:
-    chance = torch.Generator().manual_seed(0)
-    return torch.randint(0, 256, (count, *shape), dtype=torch.uint8, generator=chance)
+    generator = torch.Generator().manual_seed(0)
+    return torch.randint(0, 256, (count, *shape), dtype=torch.uint8, generator=generator)
 
 
 def error(found: Tensor, expected: Tensor) -> float:
@@ -135,8 +135,8 @@ def test_the_engine_for_gpus_computes_in_float32(device: str) -> None:
 @pytest.mark.parametrize("engine", ["pytorch", *OTHERS])
 def test_threads_that_call_at_once_get_what_each_would_get_alone(engine: str) -> None:
     encoder = load_frame_encoder(SMALL, engine=engine)
-    pictures = noise(24, (3, 64, 64))
-    alone = [encoder.encode(part) for part in pictures.split(3)]
+    images = noise(24, (3, 64, 64))
+    alone = [encoder.encode(part) for part in images.split(3)]
     together = threading.Barrier(4)
 
     def work(part: Tensor) -> Tensor:
@@ -144,7 +144,7 @@ def test_threads_that_call_at_once_get_what_each_would_get_alone(engine: str) ->
         return encoder.encode(part)
 
     with ThreadPoolExecutor(4, initializer=together.wait) as pool:
-        found = list(pool.map(work, pictures.split(3)))
+        found = list(pool.map(work, images.split(3)))
     assert encoder.pictures == 48
     for one, other in zip(found, alone, strict=True):
         assert torch.equal(one, other)
@@ -156,11 +156,11 @@ def test_threads_that_call_at_once_get_what_each_would_get_alone(engine: str) ->
 )
 def test_features_are_the_same_on_one_core_and_on_several(engine: str, count: int) -> None:
     encoder = load_frame_encoder(SMALL, engine=engine)
-    pictures = noise(count, (3, 64, 64))
+    images = noise(count, (3, 64, 64))
     with cores(1):
-        alone = encoder.encode(pictures)
+        alone = encoder.encode(images)
     with cores(3):
-        assert error(encoder.encode(pictures), alone) < 1e-5
+        assert error(encoder.encode(images), alone) < 1e-5
         assert torch.get_num_threads() == 3
 
 
@@ -176,12 +176,12 @@ def test_a_new_thread_has_the_cores_of_its_maker_and_not_an_engines_one() -> Non
 
 
 @each_other
-def test_a_picture_is_encoded_alike_in_any_batch(engine: str) -> None:
+def test_a_image_is_encoded_alike_in_any_batch(engine: str) -> None:
     encoder = load_frame_encoder(SMALL, engine=engine)
-    pictures = noise(7, (3, 64, 64))
-    alone = torch.cat([encoder.encode(picture.unsqueeze(0)) for picture in pictures])
+    images = noise(7, (3, 64, 64))
+    alone = torch.cat([encoder.encode(image.unsqueeze(0)) for image in images])
     # Not to the last bit: for another batch a kernel may take other instructions, and add up in another order.
-    assert float((encoder.encode(pictures) - alone).abs().max() / alone.std()) < 1e-5
+    assert float((encoder.encode(images) - alone).abs().max() / alone.std()) < 1e-5
 
 
 @pytest.mark.long
@@ -226,7 +226,7 @@ def test_the_fastest_engine_is_found_once_and_remembered(monkeypatch: pytest.Mon
 
 
 @with_another
-def test_what_is_remembered_decides_and_not_the_order_of_names() -> None:
+def test_the_stored_benchmark_decides_and_not_the_order_of_names() -> None:
     slow, quick = EngineBenchmark(10.0, 1e-6), EngineBenchmark(20.0, 1e-6)
     assert fastest({"pytorch": slow, "openvino": quick}, "float32") == "openvino"
     assert fastest({"openvino": slow, "pytorch": quick}, "float32") == "pytorch"
@@ -279,7 +279,7 @@ def test_an_engine_that_does_not_agree_is_not_taken_and_keeps_its_features_apart
     assert (named.engine, named.cache_tag) == (name, name)
 
 
-def test_where_only_pytorch_is_installed_nothing_is_tried(monkeypatch: pytest.MonkeyPatch, tmp_path: Path) -> None:
+def test_a_benchmark_needs_more_than_one_installed_engine(monkeypatch: pytest.MonkeyPatch, tmp_path: Path) -> None:
     monkeypatch.setattr(registry, "find_spec", lambda _: None)
     encoder = load_encoder(SMALL)
     assert (encoder.engine, encoder.cache_tag, encoder.trial) == ("pytorch", "", {})
@@ -287,7 +287,7 @@ def test_where_only_pytorch_is_installed_nothing_is_tried(monkeypatch: pytest.Mo
 
 
 @with_another
-def test_the_trial_shows_few_pictures_to_each_engine() -> None:
+def test_the_trial_shows_few_images_to_each_engine() -> None:
     network = load_frame_network(EncoderSpec(name="test_resnet", weights="random", size=(48, 64)))
     inputs = benchmark_inputs(network)
     assert inputs.shape == (2, 3, 48, 64)  # four times
@@ -397,7 +397,7 @@ def test_the_heavy_packages_are_imported_by_those_who_use_them_only() -> None:
     assert done.stdout.strip() == "none"
 
 
-def test_what_an_encoder_is_does_not_depend_on_the_engine() -> None:
+def test_the_attributes_of_an_encoder_do_not_depend_on_the_engine() -> None:
     found: list[Encoder] = [load_frame_encoder(SMALL, engine=name) for name in installed_engines()]
     assert len({(one.hash, one.size, one.dim, one.mean, one.interpolation) for one in found}) == 1
     assert all(isinstance(one, FrameEncoder) for one in found)

@@ -64,13 +64,13 @@ def test_each_clip_has_its_features_in_its_place(clips: list[Clip], encoder: Fra
     for clip, result in zip(clips, found, strict=True):
         features = features_of(result)
         assert list(features) == ["change", "frame"]
-        for stream, pictures in read_clip(clip, how).items():
+        for stream, images in read_clip(clip, how).items():
             assert features[stream].shape == (T, encoder.dim)
             assert features[stream].dtype == torch.float32
-            torch.testing.assert_close(features[stream], encoder.encode(pictures), rtol=1e-5, atol=1e-5)
+            torch.testing.assert_close(features[stream], encoder.encode(images), rtol=1e-5, atol=1e-5)
 
 
-def test_what_is_in_the_cache_is_not_encoded_again(clips: list[Clip], encoder: FrameEncoder, tmp_path: Path) -> None:
+def test_cached_clips_are_not_encoded_again(clips: list[Clip], encoder: FrameEncoder, tmp_path: Path) -> None:
     cache, how = FeatureCache(tmp_path), contract(encoder)
     first = extract(clips, encoder, how, cache=cache)
     assert encoder.pictures == len(clips) * T

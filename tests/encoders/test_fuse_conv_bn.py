@@ -11,15 +11,15 @@ from marey.encoders.timm_encoder import load_frame_encoder
 
 def unlike_new(module: nn.Module) -> nn.Module:
     """A network whose normalisations have seen something: those of a new one do nothing."""
-    chance = torch.Generator().manual_seed(0)
+    generator = torch.Generator().manual_seed(0)
     for part in module.modules():
         if isinstance(part, nn.BatchNorm1d | nn.BatchNorm2d | nn.BatchNorm3d):
             assert part.running_mean is not None
             assert part.running_var is not None
-            part.running_mean.copy_(torch.randn(part.num_features, generator=chance) * 0.2)
-            part.running_var.copy_(torch.rand(part.num_features, generator=chance) + 0.5)
-            part.weight.data.copy_(torch.rand(part.num_features, generator=chance) + 0.5)
-            part.bias.data.copy_(torch.randn(part.num_features, generator=chance) * 0.2)
+            part.running_mean.copy_(torch.randn(part.num_features, generator=generator) * 0.2)
+            part.running_var.copy_(torch.rand(part.num_features, generator=generator) + 0.5)
+            part.weight.data.copy_(torch.rand(part.num_features, generator=generator) + 0.5)
+            part.bias.data.copy_(torch.randn(part.num_features, generator=generator) * 0.2)
     return module.eval()
 
 
@@ -41,12 +41,12 @@ def test_folding_leaves_the_features_as_they_were(name: str, left: int) -> None:
     network = load_frame_network(EncoderSpec(name=name, weights="random", size=64 if "vit" not in name else None))
     unlike_new(network)
     had = norms(network)
-    pictures = torch.randint(0, 256, (3, *network.shape), dtype=torch.uint8)
+    images = torch.randint(0, 256, (3, *network.shape), dtype=torch.uint8)
     with torch.inference_mode():
-        before = network(pictures)
-        folded = fuse_conv_bn(network, pictures[:1])
-        after = network(pictures)
-    assert folded == had - left
+        before = network(images)
+        fused = fuse_conv_bn(network, images[:1])
+        after = network(images)
+    assert fused == had - left
     assert norms(network) == left
     torch.testing.assert_close(after, before, rtol=1e-4, atol=1e-4 * float(before.std()))
 
@@ -59,8 +59,8 @@ class ReadTwice(nn.Module):
         self.convolution = nn.Conv2d(3, 8, 3)
         self.norm = nn.BatchNorm2d(8)
 
-    def forward(self, pictures: Tensor) -> Tensor:
-        maps = self.convolution(pictures)
+    def forward(self, images: Tensor) -> Tensor:
+        maps = self.convolution(images)
         return torch.cat([self.norm(maps), maps], dim=1)
 
 
@@ -72,20 +72,20 @@ class RunTwice(nn.Module):
         self.convolution = nn.Conv2d(3, 3, 3)
         self.first, self.second = nn.BatchNorm2d(3), nn.BatchNorm2d(3)
 
-    def forward(self, pictures: Tensor) -> Tensor:
-        found: Tensor = self.second(self.convolution(self.first(self.convolution(pictures))))
+    def forward(self, images: Tensor) -> Tensor:
+        found: Tensor = self.second(self.convolution(self.first(self.convolution(images))))
         return found
 
 
 class OftenAndOnce(nn.Module):
-    """What cannot be folded beside what can."""
+    """A convolution that runs often beside one that runs once."""
 
     def __init__(self) -> None:
         super().__init__()
         self.often, self.once = RunTwice(), nn.Sequential(nn.Conv2d(3, 4, 3), nn.BatchNorm2d(4))
 
-    def forward(self, pictures: Tensor) -> Tensor:
-        found: Tensor = self.once(self.often(pictures))
+    def forward(self, images: Tensor) -> Tensor:
+        found: Tensor = self.once(self.often(images))
         return found
 
 
@@ -100,7 +100,7 @@ class Plain(nn.Module):
 
 
 @pytest.mark.parametrize("kind", [ReadTwice, RunTwice])
-def test_what_is_needed_unfolded_stays_as_it_was(kind: type[nn.Module]) -> None:
+def test_a_convolution_with_two_readers_is_not_fused(kind: type[nn.Module]) -> None:
     module = unlike_new(kind())
     example = torch.randn(2, 3, 9, 9)
     before = {name: values.clone() for name, values in module.state_dict().items()}
@@ -112,7 +112,7 @@ def test_what_is_needed_unfolded_stays_as_it_was(kind: type[nn.Module]) -> None:
     assert all(torch.equal(values, before[name]) for name, values in module.state_dict().items())
 
 
-def test_what_cannot_be_folded_keeps_nothing_else_from_it() -> None:
+def test_a_pair_that_cannot_be_fused_does_not_prevent_the_others() -> None:
     module = unlike_new(OftenAndOnce())
     assert fuse_conv_bn(module, torch.randn(2, 3, 12, 12)) == 1
     assert norms(module) == 2

@@ -8,8 +8,8 @@ from torch import Tensor
 from marey.encoders import STREAM_KINDS, Stream
 
 
-def grey(*values: int) -> Tensor:
-    """uint8 (1, K, 3, 2, 2): one instant, K frames of one grey each."""
+def gray(*values: int) -> Tensor:
+    """uint8 (1, K, 3, 2, 2): one timestamp, K frames of one gray each."""
     return torch.tensor(values, dtype=torch.uint8).view(1, -1, 1, 1, 1).expand(1, len(values), 3, 2, 2)
 
 
@@ -20,28 +20,28 @@ def test_appearance_is_the_frame_itself() -> None:
     assert torch.equal(stream.combine(frames), frames[:, 0])
 
 
-def test_a_difference_is_middle_grey_where_nothing_moves() -> None:
+def test_a_difference_is_middle_gray_where_nothing_moves() -> None:
     stream = Stream(kind="difference", gain=16)
     for value in (0, 100, 255):
-        assert (stream.combine(grey(value, value)) == 127).all()
+        assert (stream.combine(gray(value, value)) == 127).all()
 
 
 def test_a_difference_is_bright_where_light_came_and_dark_where_it_left() -> None:
     stream = Stream(kind="difference")
-    assert (stream.combine(grey(50, 90)) == 127 + 40).all()
-    assert (stream.combine(grey(90, 50)) == 127 - 40).all()
+    assert (stream.combine(gray(50, 90)) == 127 + 40).all()
+    assert (stream.combine(gray(90, 50)) == 127 - 40).all()
 
 
 def test_gain_amplifies_a_difference() -> None:
-    assert (Stream(kind="difference", gain=2.5).combine(grey(50, 60)) == 127 + 25).all()
-    assert (Stream(kind="difference", gain=0.5).combine(grey(60, 50)) == 127 - 5).all()
+    assert (Stream(kind="difference", gain=2.5).combine(gray(50, 60)) == 127 + 25).all()
+    assert (Stream(kind="difference", gain=0.5).combine(gray(60, 50)) == 127 - 5).all()
 
 
 @pytest.mark.parametrize("gain", [1.0, 16.0])
 def test_a_difference_ends_at_black_and_white(gain: float) -> None:
     stream = Stream(kind="difference", gain=gain)
-    assert (stream.combine(grey(0, 255)) == 255).all()
-    assert (stream.combine(grey(255, 0)) == 0).all()
+    assert (stream.combine(gray(0, 255)) == 255).all()
+    assert (stream.combine(gray(255, 0)) == 0).all()
 
 
 def test_a_difference_keeps_the_colours_apart() -> None:
@@ -51,18 +51,18 @@ def test_a_difference_keeps_the_colours_apart() -> None:
 
 
 def test_the_colours_of_a_triplet_are_its_frames_in_the_order_of_time() -> None:
-    picture = Stream(kind="triplet").combine(grey(10, 120, 255))
-    assert picture.dtype == torch.uint8
-    assert picture[0, :, 0, 0].tolist() == [10, 120, 255]
+    image = Stream(kind="triplet").combine(gray(10, 120, 255))
+    assert image.dtype == torch.uint8
+    assert image[0, :, 0, 0].tolist() == [10, 120, 255]
 
 
-def test_what_stands_still_is_grey_in_a_triplet() -> None:
+def test_still_parts_are_gray_in_a_triplet() -> None:
     frames = torch.tensor([200, 40, 90], dtype=torch.uint8).view(1, 1, 3, 1, 1).expand(1, 3, 3, 2, 2)
     luma = round(0.299 * 200 + 0.587 * 40 + 0.114 * 90)
     assert (Stream(kind="triplet").combine(frames) == luma).all()
 
 
-def test_each_instant_is_combined_by_itself() -> None:
+def test_each_timestamp_is_combined_by_itself() -> None:
     frames = torch.randint(0, 256, (5, 2, 3, 4, 4), dtype=torch.uint8, generator=torch.Generator().manual_seed(0))
     stream = Stream(kind="difference")
     alone = torch.cat([stream.combine(pair.unsqueeze(0)) for pair in frames])
@@ -70,7 +70,7 @@ def test_each_instant_is_combined_by_itself() -> None:
 
 
 def test_combining_leaves_the_frames_as_they_were() -> None:
-    frames = grey(10, 120, 255).clone()
+    frames = gray(10, 120, 255).clone()
     before = frames.clone()
     for kind in STREAM_KINDS:
         stream = Stream(kind=kind, gain=2)
@@ -78,7 +78,7 @@ def test_combining_leaves_the_frames_as_they_were() -> None:
     assert torch.equal(frames, before)
 
 
-def test_offsets_lie_around_the_instant() -> None:
+def test_offsets_lie_around_the_timestamp() -> None:
     assert Stream(kind="difference", span=0.5).offsets == (-0.25, 0.25)
     assert Stream(kind="triplet", span=0.5).offsets == (-0.25, 0.0, 0.25)
 

@@ -27,20 +27,20 @@ def embedded() -> FrameEncoder:
 
 def photographs(size: tuple[int, int]) -> Tensor:
     """uint8 (4, 3, H, W): two photographs and their mirror images."""
-    pictures = [
+    images = [
         show(load_sample_image(name)[None], np.zeros(1), frame_rate=1.0, size=size, fit="crop").data
         for name in ("flower.jpg", "china.jpg")
     ]
-    plain = torch.cat(pictures)
+    plain = torch.cat(images)
     return torch.cat([plain, plain.flip(-1)])
 
 
 def noise(count: int, size: tuple[int, int]) -> Tensor:
-    chance = torch.Generator().manual_seed(0)
-    return torch.randint(0, 256, (count, 3, *size), dtype=torch.uint8, generator=chance)
+    generator = torch.Generator().manual_seed(0)
+    return torch.randint(0, 256, (count, 3, *size), dtype=torch.uint8, generator=generator)
 
 
-def test_the_default_encoder_gives_1280_numbers_a_picture() -> None:
+def test_the_default_encoder_gives_1280_numbers_a_image() -> None:
     encoder = embedded()
     assert (encoder.dim, encoder.size, encoder.interpolation) == (1280, (224, 224), "bicubic")
     assert encoder.mean == encoder.std == (0.5, 0.5, 0.5)
@@ -50,31 +50,31 @@ def test_the_default_encoder_gives_1280_numbers_a_picture() -> None:
     assert features.isfinite().all()
 
 
-def test_a_picture_is_closer_to_its_mirror_image_than_to_another_picture() -> None:
+def test_a_image_is_closer_to_its_mirror_image_than_to_another_picture() -> None:
     flower, palace, flower_mirrored, palace_mirrored = embedded().encode(photographs((224, 224)))
     other = cosine_similarity(flower, palace, dim=0)
     assert cosine_similarity(flower, flower_mirrored, dim=0) > other + 0.3
     assert cosine_similarity(palace, palace_mirrored, dim=0) > other + 0.3
 
 
-def test_features_do_not_depend_on_the_other_pictures_of_the_batch() -> None:
+def test_features_do_not_depend_on_the_other_images_of_the_batch() -> None:
     encoder = embedded()
-    pictures = torch.cat([photographs(encoder.size), noise(14, encoder.size)])  # more than one batch
-    together = encoder.encode(pictures)
-    alone = torch.cat([encoder.encode(picture.unsqueeze(0)) for picture in pictures])
+    images = torch.cat([photographs(encoder.size), noise(14, encoder.size)])  # more than one batch
+    together = encoder.encode(images)
+    alone = torch.cat([encoder.encode(image.unsqueeze(0)) for image in images])
     torch.testing.assert_close(together, alone, rtol=1e-5, atol=1e-5)
-    torch.testing.assert_close(encoder.encode(pictures.flip(0)).flip(0), together, rtol=1e-5, atol=1e-5)
+    torch.testing.assert_close(encoder.encode(images.flip(0)).flip(0), together, rtol=1e-5, atol=1e-5)
 
 
 def test_the_network_is_frozen_and_answers_the_same_each_time() -> None:
     encoder = load_frame_encoder(EncoderSpec(name="test_efficientnet", weights="random"))
-    pictures = noise(3, encoder.size)
-    first = encoder.encode(pictures)
+    images = noise(3, encoder.size)
+    first = encoder.encode(images)
     assert not first.requires_grad
-    assert torch.equal(first, encoder.encode(pictures))
+    assert torch.equal(first, encoder.encode(images))
 
 
-def test_encoded_pictures_are_counted() -> None:
+def test_encoded_images_are_counted() -> None:
     encoder = load_frame_encoder(EncoderSpec(name="test_vit", weights="random"))
     assert encoder.pictures == 0
     encoder.encode(noise(3, encoder.size))
@@ -102,7 +102,7 @@ def test_encoded_pictures_are_counted() -> None:
         ),
     ],
 )
-def test_any_network_of_timm_gives_a_vector_a_picture_or_one_a_cell(name: str) -> None:
+def test_any_network_of_timm_gives_a_vector_a_image_or_one_a_cell(name: str) -> None:
     plain = load_frame_encoder(EncoderSpec(name=name, weights="random"))
     features = plain.encode(noise(2, plain.size))
     assert features.shape == (2, plain.dim)
@@ -115,22 +115,22 @@ def test_any_network_of_timm_gives_a_vector_a_picture_or_one_a_cell(name: str) -
     assert features.isfinite().all()
 
 
-def test_a_grid_says_where_in_the_picture_something_is() -> None:
+def test_a_grid_says_where_in_the_image_something_is() -> None:
     encoder = load_frame_encoder(EncoderSpec(grid=(2, 2)))
     top_left = torch.full((1, 3, 224, 224), 127, dtype=torch.uint8)
     top_left[:, :, :100, :100] = photographs((100, 100))[:1]
     empty = encoder.encode(torch.full((1, 3, 224, 224), 127, dtype=torch.uint8)).view(-1, 2, 2)
-    for picture, row, column in ((top_left, 0, 0), (top_left.flip(-1), 0, 1), (top_left.flip(-2), 1, 0)):
-        change = (encoder.encode(picture).view(-1, 2, 2) - empty).abs().sum(0)
+    for image, row, column in ((top_left, 0, 0), (top_left.flip(-1), 0, 1), (top_left.flip(-2), 1, 0)):
+        change = (encoder.encode(image).view(-1, 2, 2) - empty).abs().sum(0)
         assert int(change.argmax()) == 2 * row + column
 
 
 def test_a_grid_of_one_cell_is_the_mean_of_the_last_feature_map() -> None:
     one = load_frame_encoder(EncoderSpec(name="test_efficientnet", weights="random", grid=(1, 1)))
     every = load_frame_encoder(EncoderSpec(name="test_efficientnet", weights="random", grid=(5, 5)))  # its whole map
-    pictures = noise(2, one.size)
-    maps = every.encode(pictures).view(2, one.dim, 5, 5)
-    torch.testing.assert_close(one.encode(pictures), maps.mean((2, 3)), rtol=1e-5, atol=1e-6)
+    images = noise(2, one.size)
+    maps = every.encode(images).view(2, one.dim, 5, 5)
+    torch.testing.assert_close(one.encode(images), maps.mean((2, 3)), rtol=1e-5, atol=1e-6)
 
 
 @pytest.mark.parametrize("name", ["efficientnet-lite0", "test_vit"])
@@ -145,15 +145,15 @@ def test_another_size_of_the_input_can_be_asked_for(name: str) -> None:
 def test_bfloat16_comes_close_to_float32() -> None:
     exact, fast = embedded(), load_frame_encoder(EncoderSpec(precision="bfloat16"))
     assert fast.hash == exact.hash
-    pictures = photographs(exact.size)
-    left, right = exact.encode(pictures), fast.encode(pictures)
+    images = photographs(exact.size)
+    left, right = exact.encode(images), fast.encode(images)
     assert right.dtype == torch.float32
     assert not torch.equal(left, right)
     assert cosine_similarity(left, right).min() > 0.99
 
 
 @pytest.mark.parametrize(
-    "pictures",
+    "images",
     [
         torch.zeros(1, 3, 224, 224),
         torch.zeros(1, 3, 224, 223, dtype=torch.uint8),
@@ -162,12 +162,12 @@ def test_bfloat16_comes_close_to_float32() -> None:
         torch.zeros(1, 224, 224, 3, dtype=torch.uint8),
     ],
 )
-def test_pictures_of_another_type_or_size_are_refused(pictures: Tensor) -> None:
+def test_images_of_another_type_or_size_are_refused(images: Tensor) -> None:
     with pytest.raises(UsageError, match=r"efficientnet-lite0 takes uint8 \(N, 3, 224, 224\), not torch"):
-        embedded().encode(pictures)
+        embedded().encode(images)
 
 
-def test_random_weights_are_the_same_each_time_and_leave_chance_as_it_was() -> None:
+def test_random_weights_are_the_same_each_time_and_leave_random_state_as_it_was() -> None:
     spec = EncoderSpec(name="test_vit", weights="random")
     torch.manual_seed(5)
     expected = torch.rand(1)
@@ -193,7 +193,7 @@ def test_an_unknown_encoder_answers_with_what_was_probably_meant(name: str, mean
         load_encoder(EncoderSpec(name=name, weights=weights))
 
 
-def test_what_a_network_cannot_do_is_said_with_what_was_asked() -> None:
+def test_impossible_options_of_a_network_are_named_in_the_error() -> None:
     with pytest.raises(UsageError, match="test_vit cannot run with size=100"):
         load_encoder(EncoderSpec(name="test_vit", weights="random", size=100, grid=(2, 2)))
 

@@ -34,16 +34,16 @@ def written(name: str, folder: Path) -> EncoderSpec:
 
 
 def clips(count: int = 2, frames: int = FRAMES) -> Tensor:
-    chance = torch.Generator().manual_seed(0)
-    return torch.randint(0, 256, (count, frames, 3, SIDE, SIDE), dtype=torch.uint8, generator=chance)
+    generator = torch.Generator().manual_seed(0)
+    return torch.randint(0, 256, (count, frames, 3, SIDE, SIDE), dtype=torch.uint8, generator=generator)
 
 
 @each
 def test_a_clip_becomes_the_tokens_that_the_library_gives(name: str, tmp_path: Path) -> None:
     encoder = load_encoder(written(name, tmp_path), frames=FRAMES)
     tokens = encoder.encode_clips(clips())
-    instants, places = FRAMES // 2, (SIDE // 8) ** 2
-    assert tokens.shape == (2, instants * places, 24)
+    timestamps, places = FRAMES // 2, (SIDE // 8) ** 2
+    assert tokens.shape == (2, timestamps * places, 24)
     assert encoder.dim == 24
     kind = "VideoMAEModel" if name == "videomae" else "VJEPA2Model"
     library = getattr(transformers, kind).from_pretrained(tmp_path).eval()
@@ -54,12 +54,12 @@ def test_a_clip_becomes_the_tokens_that_the_library_gives(name: str, tmp_path: P
 
 
 @each
-def test_a_grid_averages_the_places_of_each_instant(name: str, tmp_path: Path) -> None:
+def test_a_grid_averages_the_places_of_each_timestamp(name: str, tmp_path: Path) -> None:
     spec = written(name, tmp_path)
     every = load_encoder(spec, frames=FRAMES).encode_clips(clips())
     halves = load_encoder(spec.model_copy(update={"grid": (2, 1)}), frames=FRAMES).encode_clips(clips())
     assert halves.shape == (2, 2 * 2, 24)
-    rows = every.view(2, FRAMES // 2, 4, 4, 24)  # instants, rows, columns
+    rows = every.view(2, FRAMES // 2, 4, 4, 24)  # timestamps, rows, columns
     expected = torch.stack([rows[:, :, :2].mean((2, 3)), rows[:, :, 2:].mean((2, 3))], dim=2).flatten(1, 2)
     torch.testing.assert_close(halves, expected)
 

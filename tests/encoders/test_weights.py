@@ -46,10 +46,10 @@ def test_the_embedded_network_recognises_a_daisy_and_a_palace(photograph: str, i
     network = timm.create_model("tf_efficientnet_lite0").eval()
     load_embedded(network)
     spec = load_encoder(EncoderSpec())
-    picture = show(load_sample_image(photograph)[None], np.zeros(1), frame_rate=1.0, size=spec.size, fit="crop").data
+    image = show(load_sample_image(photograph)[None], np.zeros(1), frame_rate=1.0, size=spec.size, fit="crop").data
     mean, std = (torch.tensor(values).view(1, 3, 1, 1) for values in (spec.mean, spec.std))
     with torch.inference_mode():
-        logits = network((picture / 255 - mean) / std)
+        logits = network((image / 255 - mean) / std)
     assert int(logits.argmax()) == imagenet_class
 
 
@@ -154,15 +154,15 @@ def test_whatever_is_damaged_in_a_file_of_weights_it_is_refused_in_words(tmp_pat
     save_file(state, tmp_path / "whole.safetensors")
     torch.save(state, tmp_path / "whole.pth")
     torch.save(state, tmp_path / "whole.bin", _use_new_zipfile_serialization=False)
-    chance = random.Random(0)  # noqa: S311 - nothing secret
+    generator = random.Random(0)  # noqa: S311 - nothing secret
     refused = 0
     for suffix in (".safetensors", ".pth", ".bin"):
         whole = (tmp_path / f"whole{suffix}").read_bytes()
         for _ in range(60):
-            data = bytearray(whole[: chance.randrange(len(whole)) if chance.random() < 0.3 else len(whole)])
-            for _ in range(chance.randrange(1, 20)):
+            data = bytearray(whole[: generator.randrange(len(whole)) if generator.random() < 0.3 else len(whole)])
+            for _ in range(generator.randrange(1, 20)):
                 if data:
-                    data[chance.randrange(min(len(data), 3000))] = chance.randrange(256)
+                    data[generator.randrange(min(len(data), 3000))] = generator.randrange(256)
             path = tmp_path / f"damaged{suffix}"
             path.write_bytes(data)
             try:

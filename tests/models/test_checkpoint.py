@@ -48,7 +48,7 @@ def model(
     fusion: Literal["late", "early"] = "late",
     seed: int = 0,
     made_with: dict[str, Any] | None = None,
-    **options: float,
+    **options: bool | float | str,
 ) -> ActionModel:
     config = ModelConfig(
         contract=CONTRACT,
@@ -67,8 +67,8 @@ def model(
 
 
 def features(length: int = 7) -> dict[str, Tensor]:
-    chance = torch.Generator().manual_seed(3)
-    return {stream: torch.randn(length, CONTRACT.dim, generator=chance) for stream in CONTRACT.streams}
+    generator = torch.Generator().manual_seed(3)
+    return {stream: torch.randn(length, CONTRACT.dim, generator=generator) for stream in CONTRACT.streams}
 
 
 def hidden_files(folder: Path) -> list[str]:

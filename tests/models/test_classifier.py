@@ -13,8 +13,8 @@ SHAPES = {stream: (dim,) for stream, dim in DIMS.items()}
 
 
 def features(count: int, length: int, *, seed: int = 0) -> dict[str, Tensor]:
-    chance = torch.Generator().manual_seed(seed)
-    return {stream: torch.randn(count, length, dim, generator=chance) for stream, dim in DIMS.items()}
+    generator = torch.Generator().manual_seed(seed)
+    return {stream: torch.randn(count, length, dim, generator=generator) for stream, dim in DIMS.items()}
 
 
 def classifier(name: str = "mean", fusion: str = "late", classes: int = 4) -> Classifier:
@@ -103,6 +103,6 @@ def test_an_unknown_head_is_refused_by_name() -> None:
 
 
 @pytest.mark.parametrize("wrong", [{"fusion": "middle"}, {"options": {"hidden": "large"}}, {"layers": 3}])
-def test_a_head_that_cannot_be_meant_is_refused(wrong: dict[str, object]) -> None:
+def test_a_head_with_impossible_values_is_refused(wrong: dict[str, object]) -> None:
     with pytest.raises(ValidationError):
         HeadSpec.model_validate({"name": "lstm", **wrong})

@@ -64,7 +64,7 @@ def test_clips_of_any_length_give_a_logit_a_class(name: str, length: int) -> Non
 
 @every_head
 @pytest.mark.parametrize("rubbish", [1e9, float("inf"), float("nan")])
-def test_what_stands_in_masked_frames_has_no_influence(name: str, rubbish: float) -> None:
+def test_masked_frames_have_no_influence(name: str, rubbish: float) -> None:
     head = trained(name)
     features, mask = clips(6, 10), some(6, 10)
     spoilt = features.masked_fill(~mask.unsqueeze(-1), rubbish)
@@ -172,12 +172,12 @@ def test_dropping_nothing_changes_nothing_and_dropping_all_is_refused() -> None:
 
 
 @every_head
-def test_nothing_that_is_trained_stands_before_the_summary(name: str) -> None:
+def test_summaries_have_no_trained_parameters(name: str) -> None:
     head = trained(name).train()
     features, mask = clips(4, 8), some(4, 8)
     summary = head.summarise(features, mask)
     assert not summary.requires_grad
-    torch.testing.assert_close(head.eval().classify(summary, mask), head(features, mask))
+    torch.testing.assert_close(head.eval().forward_head(summary, mask), head(features, mask))
 
 
 @every_head

@@ -7,13 +7,13 @@ import torch
 from torch import nn
 
 from marey.models import create_head
-from marey.models.init import start_as_in_keras
+from marey.models.init import keras_init_
 
 
 def test_weights_and_biases_are_those_of_keras() -> None:
     torch.manual_seed(0)
-    convolution, linear = start_as_in_keras(nn.Conv2d(3, 40, 3)), start_as_in_keras(nn.Linear(200, 100))
-    lstm, gru = start_as_in_keras(nn.LSTM(500, 30)), start_as_in_keras(nn.GRU(9, 7))
+    convolution, linear = keras_init_(nn.Conv2d(3, 40, 3)), keras_init_(nn.Linear(200, 100))
+    lstm, gru = keras_init_(nn.LSTM(500, 30)), keras_init_(nn.GRU(9, 7))
     of_lstm, of_gru = dict(lstm.named_parameters()), dict(gru.named_parameters())
     for weight, inputs, outputs in (
         (convolution.weight, 3 * 9, 40 * 9),
@@ -32,7 +32,7 @@ def test_weights_and_biases_are_those_of_keras() -> None:
 
 
 def test_both_directions_begin_alike() -> None:
-    layer = start_as_in_keras(nn.LSTM(6, 5, bidirectional=True))
+    layer = keras_init_(nn.LSTM(6, 5, bidirectional=True))
     parts = dict(layer.named_parameters())
     assert parts["bias_ih_l0_reverse"].tolist() == parts["bias_ih_l0"].tolist()
     back = parts["weight_hh_l0_reverse"]

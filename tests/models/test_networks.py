@@ -35,7 +35,7 @@ SMALL: dict[str, tuple[int, int, int, int]] = {
     "swin3d-t": (4, 3, 64, 64),
     "r2plus1d-18": (4, 3, 32, 32),
 }
-LIGHT = tuple(name for name in head_names("pictures") if name not in ("s3d", "mvit-v2-s"))
+LIGHT = tuple(name for name in head_names("frames") if name not in ("s3d", "mvit-v2-s"))
 SLOW = ("s3d", "mvit-v2-s", "swin3d-t", "r2plus1d-18")
 
 
@@ -44,7 +44,7 @@ def of(name: str, *further: str) -> object:
     return pytest.param(name, *further, marks=[pytest.mark.long] if name in SLOW else [])
 
 
-every_network = pytest.mark.parametrize("name", [of(name) for name in head_names("pictures")])
+every_network = pytest.mark.parametrize("name", [of(name) for name in head_names("frames")])
 every_light_network = pytest.mark.parametrize("name", [of(name) for name in LIGHT])
 
 
@@ -60,18 +60,18 @@ def build(name: str, *, seed: int = 0, **options: float) -> Head:
 
 def clips(name: str, count: int = 2, *, seed: int = 0) -> tuple[Tensor, Tensor]:
     shape = shape_of(name)
-    chance = torch.Generator().manual_seed(seed)
-    pictures = torch.randint(0, 256, (count, *shape), dtype=torch.uint8, generator=chance)
-    return pictures, torch.ones(count, shape[0], dtype=torch.bool)
+    generator = torch.Generator().manual_seed(seed)
+    images = torch.randint(0, 256, (count, *shape), dtype=torch.uint8, generator=generator)
+    return images, torch.ones(count, shape[0], dtype=torch.bool)
 
 
 def test_the_networks_that_people_start_from_are_there() -> None:
     promised = {"cnn-lstm", "lrcn-small", "convlstm", "c3d-lstm-gru", "r2plus1d-18", "s3d", "mvit-v2-s", "swin3d-t"}
-    assert promised <= set(head_names("pictures"))
+    assert promised <= set(head_names("frames"))
 
 
 @every_network
-def test_pictures_give_a_logit_a_class(name: str) -> None:
+def test_images_give_a_logit_a_class(name: str) -> None:
     network = build(name).eval()
     with torch.no_grad():
         logits = network(*clips(name, 1))
@@ -83,10 +83,10 @@ def test_pictures_give_a_logit_a_class(name: str) -> None:
 @every_light_network
 def test_a_clip_answers_the_same_alone_and_among_others(name: str) -> None:
     network = build(name).eval()
-    pictures, mask = clips(name, 3)
+    images, mask = clips(name, 3)
     with torch.no_grad():
-        together = network(pictures, mask)
-        alone = torch.cat([network(pictures[i : i + 1], mask[:1]) for i in range(3)])
+        together = network(images, mask)
+        alone = torch.cat([network(images[i : i + 1], mask[:1]) for i in range(3)])
     torch.testing.assert_close(together, alone, rtol=1e-4, atol=1e-5)
 
 
@@ -110,9 +110,9 @@ def test_the_same_seed_gives_the_same_network_and_the_same_answer(name: str) -> 
 @every_light_network
 def test_the_order_of_the_frames_counts(name: str) -> None:
     network = build(name).eval()
-    pictures, mask = clips(name)
+    images, mask = clips(name)
     with torch.no_grad():
-        assert not torch.allclose(network(pictures.flip(1), mask), network(pictures, mask), atol=1e-7)
+        assert not torch.allclose(network(images.flip(1), mask), network(images, mask), atol=1e-7)
 
 
 @pytest.mark.parametrize(
@@ -167,17 +167,17 @@ def test_the_table_of_layers_names_shapes_and_adds_up() -> None:
 
 def test_a_convolutional_lstm_of_one_pixel_is_an_lstm() -> None:
     torch.manual_seed(0)
-    picture, plain = ConvLSTM2D(3, 4, kernel=1).eval(), nn.LSTM(3, 4, batch_first=True)
-    picture.normalise.eps = 1e-30  # of a mean of 0 and a variance of 1: nothing is normalised; PyTorch refuses 0
+    image, plain = ConvLSTM2D(3, 4, kernel=1).eval(), nn.LSTM(3, 4, batch_first=True)
+    image.normalise.eps = 1e-30  # of a mean of 0 and a variance of 1: nothing is normalised; PyTorch refuses 0
     state = {
-        "weight_ih_l0": picture.of_input.weight.flatten(1),
-        "weight_hh_l0": picture.of_state.weight.flatten(1),
-        "bias_ih_l0": picture.normalise.bias,
+        "weight_ih_l0": image.of_input.weight.flatten(1),
+        "weight_hh_l0": image.of_state.weight.flatten(1),
+        "bias_ih_l0": image.normalise.bias,
         "bias_hh_l0": torch.zeros(16),
     }
     plain.load_state_dict(state)
     values = torch.randn(2, 6, 3)
-    states = picture(values[..., None, None])[..., 0, 0]
+    states = image(values[..., None, None])[..., 0, 0]
     torch.testing.assert_close(states, plain(values)[0])
 
 
@@ -195,10 +195,10 @@ def test_the_dense_layer_of_vgg16_with_bilstm_is_held_small() -> None:
     assert Classifier(HeadSpec(name="mean", options={}), {"a": (8,)}, 3).penalty() is None
 
 
-def test_what_a_head_cannot_take_is_refused_with_those_that_can() -> None:
-    with pytest.raises(UsageError, match=r"'lstm' takes features, and this encoder gives pictures.*cnn-lstm"):
+def test_a_head_refuses_the_other_kind_of_input_and_names_those_that_take_it() -> None:
+    with pytest.raises(UsageError, match=r"'lstm' takes features, and this encoder gives frames.*cnn-lstm"):
         create_head("lstm", (4, 3, 8, 8), 2)
-    with pytest.raises(UsageError, match=r"'cnn-lstm' takes pictures, and this encoder gives features.*'pixels'"):
+    with pytest.raises(UsageError, match=r"'cnn-lstm' takes frames, and this encoder gives features.*'pixels'"):
         create_head("cnn-lstm", (12,), 2)
 
 
@@ -207,7 +207,7 @@ def test_what_a_head_cannot_take_is_refused_with_those_that_can() -> None:
     [
         ("mvit-v2-s", (8, 3, 224, 224), "built for 16 frames of 224 x 224"),
         ("s3d", (4, 3, 224, 224), "at least 14 frames, not 4"),
-        ("r2plus1d-18", (4, 1, 32, 32), "three colours, not 1"),
+        ("r2plus1d-18", (4, 1, 32, 32), "three channels, not 1"),
     ],
 )
 def test_clips_that_a_network_cannot_take_are_refused(name: str, shape: tuple[int, int, int, int], reason: str) -> None:

@@ -1,10 +1,13 @@
 from __future__ import annotations
 
+from typing import Annotated, Literal
+
 import pytest
 import torch
+from pydantic import Field
 
 from marey.errors import UnknownNameError, UsageError
-from marey.models import Head, create_head, head_names, head_options, register_head
+from marey.models import Head, HeadSpec, create_head, head_names, head_options, register_head, registry
 
 every_head = pytest.mark.parametrize("name", head_names("features"))
 
@@ -71,3 +74,58 @@ def test_options_do_what_they_say(name: str) -> None:
 def test_two_heads_cannot_have_one_name() -> None:
     with pytest.raises(ValueError, match="two heads are called 'mean'"):
         register_head("mean")(Head)
+
+
+class Choosy(Head):
+    """A head with an option of each kind."""
+
+    def __init__(
+        self,
+        dim: int,
+        classes: int,
+        *,
+        pool: Literal["mean", "max"] = "mean",
+        bias: bool = True,
+        gain: Annotated[float, Field(gt=0, le=8)] = 2.0,
+        share: float = 0.5,
+        title: str = "",
+    ) -> None:
+        super().__init__(classes)
+        self.given: tuple[object, ...] = (pool, bias, gain, share, title)
+
+
+@pytest.fixture
+def choosy(monkeypatch: pytest.MonkeyPatch) -> str:
+    """Register the head for one test."""
+    monkeypatch.setattr(registry, "_HEADS", dict(registry._HEADS))
+    register_head("choosy")(Choosy)
+    return "choosy"
+
+
+def test_options_may_be_choices_booleans_text_and_numbers_beyond_one(choosy: str) -> None:
+    options = {"pool": "max", "bias": False, "gain": 8.0, "share": 1, "title": "a"}
+    spec = HeadSpec.model_validate({"name": choosy, "options": {**options, "gain": "8e0"}})
+    assert spec.options == options
+    head = create_head(choosy, (4,), 2, spec.options)
+    assert isinstance(head, Choosy)
+    assert head.given == ("max", False, 8.0, 1, "a")
+    assert HeadSpec.model_validate_json(spec.model_dump_json()) == spec
+    assert head_options(choosy) == {"pool": "mean", "bias": True, "gain": 2.0, "share": 0.5, "title": ""}
+
+
+@pytest.mark.parametrize(
+    ("option", "value", "message"),
+    [
+        ("pool", "maxx", "no pool of the head 'choosy' is called 'maxx'; did you mean 'max'"),
+        ("pool", 3, "pool of the head 'choosy' has to be different .*'mean' or 'max'.*, not 3"),
+        ("bias", 1, "bias of the head 'choosy' has to be true or false, not 1"),
+        ("gain", 8.5, "gain of the head 'choosy' has to be different .*less than or equal to 8.*, not 8.5"),
+        ("gain", "much", "gain of the head 'choosy' has to be different .*valid number.*, not 'much'"),
+        ("share", 2.0, "share of the head 'choosy' has to be a number from 0 to 1, not 2.0"),
+        ("title", 3, "title of the head 'choosy' has to be text, not 3"),
+        ("titel", "", "no option of the head 'choosy' is called 'titel'; did you mean 'title'"),
+    ],
+)
+def test_a_value_of_another_kind_is_wrong_use(choosy: str, option: str, value: object, message: str) -> None:
+    with pytest.raises(UsageError, match=message):
+        create_head(choosy, (4,), 2, {option: value})

@@ -17,20 +17,20 @@ WHOLE = ("bilstm", "tcn", "attention", "transformer", "pyramid", "mean", "convls
 
 
 def build(name: str) -> Head:
-    pictures = name in head_names("pictures")
+    images = name in head_names("frames")
     with torch.random.fork_rng():
         torch.manual_seed(0)
-        head = create_head(name, PICTURES if pictures else (DIM,), CLASSES)
-        if not pictures:
+        head = create_head(name, PICTURES if images else (DIM,), CLASSES)
+        if not images:
             head.prepare(torch.randn(20, FRAMES, DIM) * 3 + 1)
     return head.eval()
 
 
 def clip_for(name: str, frames: int = FRAMES) -> Tensor:
-    chance = torch.Generator().manual_seed(1)
-    if name in head_names("pictures"):
-        return torch.randint(0, 256, (2, frames, *PICTURES[1:]), dtype=torch.uint8, generator=chance)
-    return torch.randn(2, frames, DIM, generator=chance)
+    generator = torch.Generator().manual_seed(1)
+    if name in head_names("frames"):
+        return torch.randint(0, 256, (2, frames, *PICTURES[1:]), dtype=torch.uint8, generator=generator)
+    return torch.randn(2, frames, DIM, generator=generator)
 
 
 @pytest.mark.parametrize("name", CAUSAL)

@@ -105,12 +105,12 @@ def read_clip_views(
 
 
 def read_frames(
-    pictures: npt.NDArray[np.uint8] | Tensor, contract: Contract, *, frame_rate: float, view: View = _PLAIN
+    frames: npt.NDArray[np.uint8] | Tensor, contract: Contract, *, frame_rate: float, view: View = _PLAIN
 ) -> dict[str, Tensor]:
     """Return the streams of a clip that is in memory.
 
     Args:
-        pictures: uint8 RGB, (T, H, W, 3) or (T, 3, H, W).
+        frames: uint8 RGB, (T, H, W, 3) or (T, 3, H, W).
         contract: how it is read.
         frame_rate: frames per second.
         view: the reading; not a random one.
@@ -126,10 +126,10 @@ def read_frames(
         raise UsageError(
             "this model looks at the key frames of files, and frames in memory have none; write them to a file"
         )
-    end = max(len(pictures), 1) / frame_rate if frame_rate > 0 else 1.0
+    end = max(len(frames), 1) / frame_rate if frame_rate > 0 else 1.0
     plan = _Plan(contract, tuple(contract.streams), contract.sampling.instants(0.0, end, part=view.part), 0.0, end)
-    frames = show(
-        pictures,
+    shown = show(
+        frames,
         plan.timestamps,
         frame_rate=frame_rate,
         size=contract.size,
@@ -137,7 +137,7 @@ def read_frames(
         anchor=view.anchor,
         interpolation=contract.interpolation,
     )
-    return plan.images(frames.data)
+    return plan.images(shown.data)
 
 
 class _Plan:

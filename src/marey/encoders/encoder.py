@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import threading
-from abc import ABC, abstractmethod
 from collections.abc import Mapping
 from typing import ClassVar
 
@@ -21,7 +20,7 @@ from marey.errors import UsageError, inner_sentence
 from marey.video import Fit, Interpolation, Sampling
 
 
-class Encoder(ABC):
+class Encoder:
     """A frozen network: from the frames of a clip, uint8 (T, 3, H, W), to features.
 
     Attributes:
@@ -126,7 +125,6 @@ class Encoder(ABC):
         except ValidationError as error:
             raise UsageError(inner_sentence(error)) from error
 
-    @abstractmethod
     def encode_clips(self, clips: Tensor) -> Tensor:
         """Return the features of clips; several threads may call it at once, see `Engine`.
 
@@ -139,6 +137,13 @@ class Encoder(ABC):
         Raises:
             UsageError: clips of another type or size.
         """
+        self.check(clips, axes="N, T")
+        self.count(len(clips) * clips.shape[1])
+        if not self.per_picture:
+            return self._engine.run(clips).view(len(clips), -1, self.dim)
+        images = clips.flatten(0, 1)
+        features = self._engine.run(images) if len(images) else torch.empty(0, self.dim)
+        return features.view(*clips.shape[:2], self.dim)
 
     def count(self, images: int) -> None:
         """Add to the number of encoded images."""

@@ -59,13 +59,13 @@ class Engine(ABC):
         """
 
 
-def engine_name(asked: str | None) -> str:
+def engine_name(name: str | None) -> str:
     """Return the engine of that name; of None the variable MAREY_ENGINE, else "auto".
 
     Raises:
         UnknownNameError: there is no engine of that name.
     """
-    name = asked or os.environ.get("MAREY_ENGINE") or "auto"
+    name = name or os.environ.get("MAREY_ENGINE") or "auto"
     if name not in ENGINES:
         raise UnknownNameError("engine", name, ENGINES)
     return name

@@ -24,7 +24,7 @@ class OnnxRuntimeEngine(Engine):
         network: float32.
 
     Raises:
-        UsageError: it is not installed, cannot run the network, or lacks the arithmetic that is asked for.
+        UsageError: it is not installed, cannot run the network, or lacks the precision.
     """
 
     name: ClassVar[str] = "onnxruntime"

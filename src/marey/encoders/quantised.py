@@ -100,12 +100,6 @@ class QuantisedEncoder(Encoder):
         self._engine = _open(network, contract)
         self.engine = self._engine.name
 
-    def encode_clips(self, clips: Tensor) -> Tensor:
-        """Return the features of clips: uint8 (N, T, 3, H, W) to float32 (N, T, D)."""
-        self.check(clips, axes="N, T")
-        self.count(len(clips.flatten(0, 1)))
-        return self._engine.run(clips.flatten(0, 1)).view(*clips.shape[:2], self.dim)
-
 
 @register_encoder(precision="int8")
 class QuantisedFamily(EncoderFamily):

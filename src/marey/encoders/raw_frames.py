@@ -33,7 +33,7 @@ class PixelEncoder(Encoder):
     def __init__(self, spec: EncoderSpec) -> None:
         super().__init__()
         if spec.grid is not None or spec.precision != "float32":
-            raise UsageError(f"the encoder '{spec.name}' hands out pictures: it has no grid and no precision")
+            raise UsageError(f"the encoder '{spec.name}' gives raw frames: it has no grid and no precision")
         self.spec = spec
         self.hash = spec.name
         self.size = hw(spec.size, _SIZE)
@@ -80,7 +80,7 @@ class PrecomputedFamily(EncoderFamily):
     def load(self, spec: EncoderSpec, *, frames: int, device: str | torch.device, engine: str | None) -> NoReturn:
         """Refuse: there is no network."""
         raise UsageError(
-            "this model was trained on features that came as files, and nobody here knows how to make them of a video: "
+            "this model was trained on features that came as files, and marey cannot compute them from a video: "
             "train on the videos instead, or on features that `marey data export` wrote"
         )
 

@@ -48,7 +48,7 @@ class Architecture:
 
 @dataclass(frozen=True, slots=True)
 class WeightsOrigin:
-    """Where weights come from.
+    """The origin of weights.
 
     Attributes:
         origin: "marey": installed with it; "download", once; "file": a file or folder that is named; "none": no
@@ -94,11 +94,11 @@ class EncoderFamily(ABC):
         """Return the network without weights; called on the meta device, see `architecture`."""
 
     def pretrained(self, name: str) -> WeightsOrigin:
-        """Return where the weights "pretrained" of a name come from."""
+        """Return the origin of the pretrained weights of a name."""
         return WeightsOrigin("none", extra=self.extra)
 
     def origin(self, name: str, weights: str) -> WeightsOrigin:
-        """Return where weights of a name come from: "pretrained", "random", or a file."""
+        """Return the origin of weights of a name: "pretrained", "random", or a file."""
         if weights == "random":
             return WeightsOrigin("none", extra=self.extra)
         return self.pretrained(name) if weights == "pretrained" else WeightsOrigin("file", weights, extra=self.extra)
@@ -178,8 +178,8 @@ def load_encoder(
     except UsageError:
         raise
     except (AttributeError, AssertionError, TypeError, ValueError, RuntimeError) as error:
-        asked = f"size={spec.size}, grid={spec.grid}, precision={spec.precision}"
-        raise UsageError(f"the encoder {spec.name} cannot run with {asked} on {device}: {error}") from error
+        options = f"size={spec.size}, grid={spec.grid}, precision={spec.precision}"
+        raise UsageError(f"the encoder {spec.name} cannot run with {options} on {device}: {error}") from error
 
 
 def architecture(spec: EncoderSpec, *, frames: int) -> Architecture:

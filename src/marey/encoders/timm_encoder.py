@@ -65,11 +65,6 @@ class FrameEncoder(Encoder):
         self.count(len(images))
         return self._engine.run(images) if len(images) else torch.empty(0, self.dim)
 
-    def encode_clips(self, clips: Tensor) -> Tensor:
-        """Return the features of clips: uint8 (N, T, 3, H, W) to float32 (N, T, D)."""
-        self.check(clips, axes="N, T")
-        return self.encode(clips.flatten(0, 1)).view(*clips.shape[:2], self.dim)
-
 
 @register_encoder(default=True)
 class TimmFamily(EncoderFamily):
@@ -84,8 +79,7 @@ class TimmFamily(EncoderFamily):
 
     def meta(self, spec: EncoderSpec, *, frames: int) -> Architecture:
         """Return the network without weights, of one image."""
-        _timm_name(spec.name)
-        network: Any = create_network(spec).eval()
+        network: Any = _create(_timm_name(spec.name), spec).eval()
         drop_unused(network, spec)
         size = hw(spec.size, _config(network)["input_size"][1:])
         example = torch.empty(1, 3, *size)
@@ -128,17 +122,12 @@ def drop_unused(network: Any, spec: EncoderSpec) -> None:
             network.prune_intermediate_layers(1, prune_head=True)
 
 
-def create_network(spec: EncoderSpec) -> nn.Module:
-    """Return the network of a spec with random weights."""
-    return _create(_TIMM_NAME.get(spec.name, spec.name), spec)
-
-
 def pretrained_size(name: str) -> int:
     """Return the bytes of a network's pretrained weights, about: those of all its numbers."""
     import timm
 
     with torch.device("meta"):
-        network = timm.create_model(_TIMM_NAME.get(name, name))
+        network = timm.create_model(_timm_name(name))
     return sum(tensor.numel() * tensor.element_size() for tensor in network.state_dict().values())
 
 
@@ -199,7 +188,7 @@ def _timm_name(name: str) -> str:
 def _config(network: nn.Module) -> dict[str, Any]:
     from timm.data.config import resolve_model_data_config
 
-    return resolve_model_data_config(network)
+    return cast(dict[str, Any], resolve_model_data_config(network))
 
 
 def _build(name: str, spec: EncoderSpec) -> nn.Module:

@@ -186,12 +186,6 @@ class ClipEncoder(Encoder):
         )
         self.setup(frozen, device=device, engine=engine)
 
-    def encode_clips(self, clips: Tensor) -> Tensor:
-        """Return the features of clips: uint8 (N, T, 3, H, W) to float32 (N, 1, D)."""
-        self.check(clips, axes="N, T")
-        self.count(len(clips.flatten(0, 1)))
-        return self._engine.run(clips).unsqueeze(1)
-
 
 @register_encoder(*VIDEO_NETWORKS)
 class VideoNetworkFamily(EncoderFamily):

@@ -68,7 +68,7 @@ VIDEO_TRANSFORMERS: Final = {
 
 
 class TokenEncoder(Encoder):
-    """A video transformer, frozen: each clip becomes a row of tokens, timestamps times patches.
+    """A video transformer, frozen: each clip becomes tokens, timestamp by timestamp, patch by patch.
 
     Args:
         spec: `weights` is "pretrained", "random", a folder that `transformers` has written, or a repository of the
@@ -108,12 +108,6 @@ class TokenEncoder(Encoder):
             interpolation="bilinear",
         )
         self.setup(frozen, device=device, engine=engine, dim=dim)
-
-    def encode_clips(self, clips: Tensor) -> Tensor:
-        """Return tokens: uint8 (N, T, 3, H, W) to float32 (N, tokens, D), timestamp by timestamp, patch by patch."""
-        self.check(clips, axes="N, T")
-        self.count(len(clips.flatten(0, 1)))
-        return self._engine.run(clips)
 
 
 @register_encoder(*VIDEO_TRANSFORMERS)

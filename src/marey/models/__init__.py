@@ -1,4 +1,4 @@
-"""Trained heads: a registry of them, the classifier made of them, and the model folder."""
+"""Trained heads: their registry, the classifier of one head a stream, and the model folder."""
 
 from __future__ import annotations
 

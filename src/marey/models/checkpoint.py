@@ -1,4 +1,4 @@
-"""The model folder: all that prediction needs, and nothing that could run."""
+"""The model folder: contract, labels and weights, and no executable code."""
 
 from __future__ import annotations
 
@@ -32,7 +32,7 @@ _WEIGHTS: Final = "model.safetensors"
 
 
 class ModelConfig(BaseModel):
-    """What stands in a model's `config.json`.
+    """Content of a model's `config.json`.
 
     Attributes:
         format: version of this layout.
@@ -40,8 +40,8 @@ class ModelConfig(BaseModel):
         head: from features to log-probabilities.
         labels: names of the classes, in the order of the outputs.
         temperature: the log-probabilities are divided by it (Guo et al. 2017).
-        clip_seconds: how long the clips were that it learned from, their median; None where nobody knows.
-        made_with: recipe, seed, versions, hash of the training data: for people to read.
+        clip_seconds: median duration of the training clips; None where it is unknown.
+        made_with: recipe, seed, versions, hash of the training data: for information.
     """
 
     model_config = ConfigDict(frozen=True, extra="forbid")
@@ -60,7 +60,7 @@ class ActionModel:
     """A trained head with its contract and labels.
 
     Attributes:
-        config: all that is not a tensor.
+        config: everything but the tensors.
         classifier: the trained head, in evaluation mode.
         network: the encoder, where it is in int8 and belongs to this model alone; others are loaded by name.
     """
@@ -75,16 +75,16 @@ class ActionModel:
         return self.config.labels
 
     def load_encoder(self, *, device: str = "cpu", engine: str | None = None) -> Encoder:
-        """The encoder that the model was trained with.
+        """Load the encoder that the model was trained with.
 
         Args:
-            device: where it runs; one in int8 runs on the processor.
-            engine: what runs it, as for `marey.encoders.load_encoder`.
+            device: where it runs; int8 runs on the CPU.
+            engine: runtime, as for `marey.encoders.load_encoder`.
 
         Raises:
             ModelFormatError: an encoder in int8 is not the one that the model was made with.
-            WeightsError: its weights cannot be had.
-            UsageError: the engine is not there, or cannot run it.
+            WeightsError: its weights cannot be loaded.
+            UsageError: the engine is missing, or cannot run it.
         """
         contract = self.config.contract
         if self.network is not None:
@@ -92,22 +92,22 @@ class ActionModel:
         return load_encoder(contract.encoder, frames=contract.sampling.count, device=device, engine=engine)
 
     def probabilities(self, features: Features) -> Tensor:
-        """Calibrated probabilities of one clip: stream name to what its encoder gave, to float64 (classes,)."""
+        """Return calibrated probabilities of one clip: stream name to features, to float64 (classes,)."""
         return self.batch_probabilities([features])[0]
 
     @torch.inference_mode()
     def batch_probabilities(self, clips: Sequence[Features]) -> Tensor:
-        """Those of several clips of one length at once: float64 (N, classes)."""
+        """Return calibrated probabilities of several clips of one length: float64 (N, classes)."""
         batch = {stream: torch.stack([features[stream] for features in clips]) for stream in clips[0]}
         return self._calibrated(self.classifier(batch))
 
     @torch.inference_mode()
     def step(self, features: Features, states: States) -> Tensor:
-        """Those of a source that is read frame by frame, after one frame more: float64 (classes,).
+        """Return calibrated probabilities of a source after one more frame: float64 (classes,).
 
         Args:
-            features: stream name to what the encoder gave for the frame, (D,) or (C, H, W).
-            states: what was kept of the frames before, as `Classifier.begin` gave it; it is taken further.
+            features: stream name to features of the frame, (D,) or (C, H, W).
+            states: of the frames before, from `Classifier.begin`; it is updated.
         """
         return self._calibrated(
             self.classifier.step({name: values[None] for name, values in features.items()}, states)
@@ -119,23 +119,23 @@ class ActionModel:
 
 
 def new_classifier(contract: Contract, head: HeadSpec, classes: int) -> Classifier:
-    """An untrained classifier for features of the given contract."""
+    """Return an untrained classifier for a contract."""
     return Classifier(head, dict.fromkeys(contract.streams, contract.shape), classes)
 
 
 def save_model(model: ActionModel, folder: str | Path) -> None:
-    """Write `config.json`, `model.safetensors` and an encoder in int8 where the model has one of its own.
+    """Write `config.json`, `model.safetensors`, and the encoder in int8 where the model has one.
 
-    An older model in that place is replaced once the new one is whole.
+    An older model in the folder is replaced atomically.
 
     Raises:
-        UsageError: there is something else in that place, which would be lost.
+        UsageError: the folder holds something else, which would be lost.
     """
     folder = Path(folder)
     check_place(folder)
     with whole_folder(folder, replacing=True) as part:
         state = {name: tensor.contiguous() for name, tensor in model.classifier.state_dict().items()}
-        (part / _WEIGHTS).write_bytes(save(state))  # `save_file` would answer a full disk with an error of its own
+        (part / _WEIGHTS).write_bytes(save(state))  # `save_file` has an error of its own for a full disk
         if model.network is not None:
             model.network.write(part)
         text = json.dumps(model.config.model_dump(mode="json"), indent=2, ensure_ascii=False)
@@ -164,9 +164,9 @@ def load_model(folder: str | Path) -> ActionModel:
             f"{folder / _CONFIG} cannot be read ({detail}); it is damaged, or was written by another version of marey"
         ) from error
     try:
-        # Copied, because a file does not align its tensors, and the last bit of a product depends on that.
+        # Copied: tensors of a file are not aligned, and the last bit of a product depends on it.
         state = {name: _copied(values) for name, values in load_file(folder / _WEIGHTS).items()}
-        with torch.device("meta"):  # whatever size the config claims, memory is taken for the tensors that there are
+        with torch.device("meta"):  # memory is used for the tensors of the file only, whatever the config claims
             classifier = new_classifier(config.contract, config.head, len(config.labels))
         classifier.load_state_dict(state, assign=True)
     except (SafetensorError, OSError, RuntimeError, UsageError) as error:
@@ -185,7 +185,7 @@ def load_model(folder: str | Path) -> ActionModel:
 
 
 def check_place(folder: Path) -> None:
-    """Refuse a folder that holds something else than a model.
+    """Refuse a folder that holds anything but a model.
 
     Raises:
         UsageError: writing a model there would lose it.

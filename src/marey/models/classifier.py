@@ -1,30 +1,40 @@
-"""One head a stream, and what they say together."""
+"""One head a stream, and the fusion of their outputs."""
 
 from __future__ import annotations
 
 from collections.abc import Iterator, Mapping, Sequence
-from typing import Annotated, Any, Literal
+from contextlib import suppress
+from typing import Annotated, Any, Literal, Self
 
 import torch
-from pydantic import BaseModel, ConfigDict, Field
+from pydantic import BaseModel, BeforeValidator, ConfigDict, Field, model_validator
 from torch import Tensor, nn
 
 from marey.models.head import Head, StepState
-from marey.models.registry import create_head
+from marey.models.registry import Option, check_options, create_head, head_names
 
 States = dict[str, StepState]
-"""What each head keeps of a source that is read frame by frame, by the head's name."""
+"""State of each head while a source is read frame by frame, by the head's name."""
+
+
+def _as_number(value: object) -> object:
+    """Read text such as "1e-3", which YAML leaves as it is, as a number."""
+    if isinstance(value, str):
+        for kind in (int, float):
+            with suppress(ValueError):
+                return kind(value)
+    return value
 
 
 class HeadSpec(BaseModel):
-    """Which head is trained on the features.
+    """The choice of a head.
 
     Attributes:
         name: a registered name.
         fusion: "late" trains one head a stream and averages their log-probabilities, as two-stream networks do
             (Simonyan and Zisserman 2014); "early" trains one head on the features of all streams side by side.
-        weights: what a network that is fine-tuned begins from: "random", "pretrained", or the path of a file.
-        options: of the head; those that are left out take their defaults.
+        weights: initial weights of a network that is fine-tuned: "random", "pretrained", or the path of a file.
+        options: of the head; the others have their defaults.
     """
 
     model_config = ConfigDict(frozen=True, extra="forbid")
@@ -32,7 +42,15 @@ class HeadSpec(BaseModel):
     name: str
     fusion: Literal["late", "early"] = "late"
     weights: str = "random"
-    options: Annotated[dict[str, int | float], Field(default_factory=dict)]
+    options: Annotated[dict[str, Annotated[Option, BeforeValidator(_as_number)]], Field(default_factory=dict)]
+
+    @model_validator(mode="after")
+    def _check_text(self) -> Self:
+        """Refuse text and booleans for numbers at once; numbers are checked when the head is built."""
+        texts = {name: value for name, value in self.options.items() if isinstance(value, str | bool)}
+        if texts and self.name in head_names():
+            check_options(self.name, texts)
+        return self
 
 
 class Classifier(nn.Module):
@@ -40,7 +58,7 @@ class Classifier(nn.Module):
 
     Args:
         spec: the head.
-        shapes: stream name to what is got of a clip: (D,) a frame, or (T, C, H, W) of all pictures.
+        shapes: stream name to shape of its input: (D,) a feature vector, or (T, C, H, W) of a clip's frames.
         classes: number of labels.
     """
 
@@ -54,59 +72,59 @@ class Classifier(nn.Module):
         self._names = self.streams if spec.fusion == "late" else ("together",)
 
     def prepare(self, features: Mapping[str, Tensor]) -> None:
-        """Learn the scale of the features from those of the training clips, stream name to (N, T, D)."""
+        """Fit the fixed parts to the training clips, stream name to (N, T, D)."""
         self.prepare_condensed(self.condense(features))
 
     def prepare_condensed(self, condensed: Mapping[str, Tensor]) -> None:
-        """The same from what `condense` gave of the training clips."""
+        """Fit the fixed parts to condensed training clips."""
         for name, head in self._named_heads():
             head.prepare_condensed(condensed[name])
 
     def load_pretrained(self, weights: str) -> None:
-        """Begin from weights that were trained elsewhere, see `Head.load_pretrained`."""
+        """Load initial weights, see `Head.load_pretrained`."""
         for _, head in self._named_heads():
             head.load_pretrained(weights)
 
     def penalty(self) -> Tensor | None:
-        """What is added to the loss for the weights as they are; None for nothing."""
+        """Return a term of the loss that depends on the weights, or None."""
         found = [penalty for _, head in self._named_heads() if (penalty := head.penalty()) is not None]
         return torch.stack(found).sum() if found else None
 
     def summarise(self, features: Mapping[str, Tensor], mask: Tensor) -> dict[str, Tensor]:
-        """What the trained layers of each head see, by the head's name: (B, ...)."""
+        """Return the input of the trained layers by the head's name: (B, ...)."""
         return self.finish(self.condense(features, mask), mask)
 
     def condense(self, features: Mapping[str, Tensor], mask: Tensor | None = None) -> dict[str, Tensor]:
-        """What each head says of clips without having seen others, by the head's name: (B, ...)."""
+        """Return the fixed part of clips by the head's name: (B, ...)."""
         return {name: head.condense(values, mask) for name, head, values in self._inputs(features)}
 
     def finish(self, condensed: Mapping[str, Tensor], mask: Tensor) -> dict[str, Tensor]:
-        """From there to what the trained layers of each head see."""
+        """Return the input of the trained layers from condensed clips."""
         return {name: head.finish(condensed[name], mask) for name, head in self._named_heads()}
 
     def head_logits(self, summaries: Mapping[str, Tensor], mask: Tensor) -> Tensor:
-        """What each head says by itself to what `summarise` gave: (heads, B, classes)."""
-        return torch.stack([head.classify(summaries[name], mask) for name, head in self._named_heads()])
+        """Return the logits of each head from the output of `summarise`: (heads, B, classes)."""
+        return torch.stack([head.forward_head(summaries[name], mask) for name, head in self._named_heads()])
 
     @property
     def causal(self) -> bool:
-        """Whether a source can be read frame by frame, each frame once."""
+        """True if a source can be read frame by frame, each frame once."""
         return all(head.causal for _, head in self._named_heads())
 
     def begin(self, memory: int) -> States:
-        """Nothing is known of a source yet.
+        """Return the state before the first frame of a source.
 
         Args:
-            memory: frames over which heads average that say something to each.
+            memory: number of frames that heads with a prediction for each average over.
         """
         return {name: StepState(memory) for name, _ in self._named_heads()}
 
     def step(self, features: Mapping[str, Tensor], states: States) -> Tensor:
-        """Log-probabilities before calibration after one frame more, (B, classes); the states are taken further.
+        """Return log-probabilities before calibration after one more frame, (B, classes), and update the states.
 
         Args:
             features: stream name to float32 (B, D), or uint8 (B, C, H, W).
-            states: as `begin` gave them.
+            states: of the frames before; they are updated.
 
         Raises:
             UsageError: a head is not causal.
@@ -115,11 +133,11 @@ class Classifier(nn.Module):
         return fuse(torch.stack([head.step(value[:, 0], states[name]) for name, head, value in self._inputs(given)]))
 
     def forward(self, features: Mapping[str, Tensor], mask: Tensor | None = None) -> Tensor:
-        """Log-probabilities before calibration.
+        """Return log-probabilities before calibration.
 
         Args:
             features: stream name to float32 (B, T, D), or uint8 (B, T, C, H, W).
-            mask: bool (B, T), true where there is a frame; all of them by default.
+            mask: bool (B, T), true where there is a frame; True everywhere by default.
 
         Returns:
             float32 (B, classes).
@@ -143,7 +161,7 @@ class Classifier(nn.Module):
 
 
 def _together(shapes: Sequence[tuple[int, ...]]) -> tuple[int, ...]:
-    """Features stand side by side; pictures lie on each other, their colours side by side."""
+    """Return the shape of all streams together: features are concatenated, frames along their channels."""
     if len(shapes[0]) == 1:
         return (sum(dim for (dim,) in shapes),)
     frames, _, *size = shapes[0]
@@ -151,5 +169,5 @@ def _together(shapes: Sequence[tuple[int, ...]]) -> tuple[int, ...]:
 
 
 def fuse(head_logits: Tensor) -> Tensor:
-    """The mean of the heads' log-probabilities, normalised: (heads, B, classes) to (B, classes)."""
+    """Average the heads' log-probabilities and normalise: (heads, B, classes) to (B, classes)."""
     return head_logits.log_softmax(-1).mean(0).log_softmax(-1)

@@ -1,4 +1,4 @@
-"""The heads that read all frames at once, from the simplest to the transformer."""
+"""Heads that read all frames at once, from the mean to the transformer."""
 
 from __future__ import annotations
 
@@ -7,13 +7,21 @@ import math
 import torch
 from torch import Tensor, nn
 
-from marey.models.head import Dropout, FeatureHead, Standardise, StepState, masked_mean, mean_of_predictions, moments
+from marey.models.head import (
+    Dropout,
+    FeatureHead,
+    Standardise,
+    StepState,
+    masked_mean,
+    masked_moments,
+    mean_of_predictions,
+)
 from marey.models.registry import register_head
 
 
 @register_head("mean")
 class MeanHead(FeatureHead):
-    """The mean over time, and a linear layer: the baseline that knows no order."""
+    """The mean over time and a linear layer: a baseline without temporal order."""
 
     def __init__(self, dim: int, classes: int, *, dropout: float = 0.5) -> None:
         super().__init__(dim, classes)
@@ -21,27 +29,27 @@ class MeanHead(FeatureHead):
         self.linear = nn.Linear(dim, classes)
 
     def condense(self, features: Tensor, mask: Tensor | None) -> Tensor:
-        """Mean and variance over time, (B, 2, D)."""
-        return torch.stack(moments(super().condense(features, mask), mask), dim=1)
+        """Return mean and variance over time, (B, 2, D)."""
+        return torch.stack(masked_moments(super().condense(features, mask), mask), dim=1)
 
     def prepare_condensed(self, condensed: Tensor) -> None:
-        """Learn the scale of the features from mean and variance of each training clip, (N, 2, D)."""
+        """Fit the scale of the features to mean and variance of each training clip, (N, 2, D)."""
         self.standardise.fit_moments(*_together(condensed[:, 0], condensed[:, 1]))
 
     def finish(self, condensed: Tensor, mask: Tensor) -> Tensor:
-        """The mean, standardised, (B, D)."""
+        """Return the standardised mean, (B, D)."""
         standard: Tensor = self.standardise(condensed[:, 0])
         return standard
 
-    def classify(self, summary: Tensor, mask: Tensor) -> Tensor:
-        """Logits, (B, classes)."""
+    def forward_head(self, summary: Tensor, mask: Tensor) -> Tensor:
+        """Return logits, (B, classes)."""
         logits: Tensor = self.linear(self.dropout(summary))
         return logits
 
 
 @register_head("frame-average")
 class FrameAverageHead(FeatureHead):
-    """Each frame classified by itself, probabilities averaged: the baseline that knows no time at all."""
+    """Each frame classified by itself, probabilities averaged: a baseline without time."""
 
     causal = True
 
@@ -50,21 +58,21 @@ class FrameAverageHead(FeatureHead):
         self.dropout = Dropout(dropout)
         self.linear = nn.Linear(dim, classes)
 
-    def classify(self, summary: Tensor, mask: Tensor) -> Tensor:
-        """Log-probabilities, (B, classes)."""
+    def forward_head(self, summary: Tensor, mask: Tensor) -> Tensor:
+        """Return log-probabilities, (B, classes)."""
         return mean_of_predictions(self.linear(self.dropout(summary)), mask)
 
     def step(self, frame: Tensor, state: StepState) -> Tensor:
-        """The rolling average of what it says to each frame."""
+        """Return the moving average of the frames' probabilities."""
         return state.mean_with(self.linear(self.standardise(frame)))
 
 
 @register_head("pyramid")
 class PyramidHead(FeatureHead):
-    """Mean and deviation over the clip, and the means of its parts, each standardised; then a linear layer.
+    """Mean and deviation over the clip and the means of its parts, each standardised; then a linear layer.
 
-    A temporal pyramid of one level below the whole (after Lazebnik et al. 2006): the parts keep the coarse order of
-    what happened, the deviation how much it moved. Linear, so that it learns from a few dozen clips.
+    A temporal pyramid with one level below the whole (after Lazebnik et al. 2006): the parts keep the coarse temporal
+    order, the deviation the amount of motion. It is linear, to learn from a few dozen clips.
     """
 
     def __init__(self, dim: int, classes: int, *, parts: int = 3, dropout: float = 0.5) -> None:
@@ -74,52 +82,52 @@ class PyramidHead(FeatureHead):
         self.pooled = Standardise(pooled)
         self.dropout = Dropout(dropout)
         self.linear = nn.Linear(pooled, classes)
-        nn.init.zeros_(self.linear.weight)  # starts from "every class alike", and needs no luck
+        nn.init.zeros_(self.linear.weight)  # starts from equal probabilities, whatever the seed
         nn.init.zeros_(self.linear.bias)
 
     def condense(self, features: Tensor, mask: Tensor | None) -> Tensor:
-        """Mean and variance over the clip, means of its parts: (B, T, D) to (B, 2 + parts, D)."""
+        """Return mean and variance over the clip and the means of its parts: (B, T, D) to (B, 2 + parts, D)."""
         features = super().condense(features, mask)
-        mean, variance = moments(features, mask)
+        mean, variance = masked_moments(features, mask)
         there = mask if mask is not None else torch.ones(features.shape[:2], dtype=torch.bool, device=features.device)
-        # The k-th frame that there is belongs to the part that its place among them falls into.
+        # A frame belongs to the part that its rank among the frames of the mask falls into.
         place = there.cumsum(1) - 1
         part = place * self.parts // there.sum(1, keepdim=True)
         parts = []
         for number in range(self.parts):
             inside = there & (part == number)
-            # Fewer frames than parts leave some empty; the whole clip's mean is the best guess for those.
+            # With fewer frames than parts some are empty: they get the mean of the whole clip.
             some = inside.any(1, keepdim=True)
             parts.append(torch.where(some, masked_mean(features, inside), mean))
         return torch.stack([mean, variance, *parts], dim=1)
 
     def prepare_condensed(self, condensed: Tensor) -> None:
-        """Learn the scale of the features and of their statistics over time."""
+        """Fit the scale of the features and of their statistics over time."""
         self.standardise.fit_moments(*_together(condensed[:, 0], condensed[:, 1]))
         self.pooled.fit(self._standard(condensed))
 
     def finish(self, condensed: Tensor, mask: Tensor) -> Tensor:
-        """The statistics over time, the deviation in place of the variance, standardised: (B, (2 + parts) D)."""
+        """Return standardised statistics over time, with deviation for variance: (B, (2 + parts) D)."""
         standard: Tensor = self.pooled(self._standard(condensed))
         return standard
 
     def _standard(self, condensed: Tensor) -> Tensor:
-        """The statistics of standardised features from those of the features themselves."""
+        """Return the statistics of standardised features from those of raw features."""
         deviation = (condensed[:, 1] * self.standardise.scale.square() + 1e-8).sqrt()
         mean, parts = self.standardise(condensed[:, 0]), self.standardise(condensed[:, 2:])
         return torch.cat([mean, deviation, parts.flatten(1)], dim=1)
 
-    def classify(self, summary: Tensor, mask: Tensor) -> Tensor:
-        """Logits, (B, classes)."""
+    def forward_head(self, summary: Tensor, mask: Tensor) -> Tensor:
+        """Return logits, (B, classes)."""
         logits: Tensor = self.linear(self.dropout(summary))
         return logits
 
 
 @register_head("tcn")
 class TemporalConvolutionHead(FeatureHead):
-    """Residual convolutions over time, twice as far apart in each layer (Lea et al. 2017), then the mean.
+    """Residual convolutions over time with doubled dilation in each layer (Lea et al. 2017), then the mean.
 
-    The distance ends at 512 frames, so that no number of layers asks for more memory than the features do.
+    The dilation ends at 512 frames, so that memory is bounded for any number of layers.
     """
 
     def __init__(self, dim: int, classes: int, *, hidden: int = 128, layers: int = 3, dropout: float = 0.3) -> None:
@@ -136,8 +144,8 @@ class TemporalConvolutionHead(FeatureHead):
         )
         self.linear = nn.Linear(hidden, classes)
 
-    def classify(self, summary: Tensor, mask: Tensor) -> Tensor:
-        """Logits, (B, classes)."""
+    def forward_head(self, summary: Tensor, mask: Tensor) -> Tensor:
+        """Return logits, (B, classes)."""
         there = mask.unsqueeze(1)
         values = self.project(summary).transpose(1, 2) * there
         for layer in self.layers:
@@ -148,7 +156,7 @@ class TemporalConvolutionHead(FeatureHead):
 
 @register_head("attention")
 class AttentionHead(FeatureHead):
-    """Learned queries that look for the frames that matter (attentive probe: Bardes et al. 2024)."""
+    """Attention with learned queries over the frames (attentive probe: Bardes et al. 2024)."""
 
     def __init__(
         self,
@@ -167,8 +175,8 @@ class AttentionHead(FeatureHead):
         self.dropout = Dropout(dropout)
         self.linear = nn.Linear(queries * hidden, classes)
 
-    def classify(self, summary: Tensor, mask: Tensor) -> Tensor:
-        """Logits, (B, classes)."""
+    def forward_head(self, summary: Tensor, mask: Tensor) -> Tensor:
+        """Return logits, (B, classes)."""
         values = self.project(summary) + positions(mask, self.queries.shape[1])
         queries = self.queries.expand(len(values), -1, -1)
         found, _ = self.attention(queries, values, values, key_padding_mask=~mask, need_weights=False)
@@ -198,8 +206,8 @@ class TransformerHead(FeatureHead):
         self.encoder = nn.TransformerEncoder(layer, layers, enable_nested_tensor=False)
         self.linear = nn.Linear(hidden, classes)
 
-    def classify(self, summary: Tensor, mask: Tensor) -> Tensor:
-        """Logits, (B, classes)."""
+    def forward_head(self, summary: Tensor, mask: Tensor) -> Tensor:
+        """Return logits, (B, classes)."""
         values = self.project(summary) + positions(mask, self.linear.in_features)
         values = self.encoder(values, src_key_padding_mask=~mask)
         logits: Tensor = self.linear(masked_mean(values, mask))
@@ -207,13 +215,13 @@ class TransformerHead(FeatureHead):
 
 
 def _together(means: Tensor, variances: Tensor) -> tuple[Tensor, Tensor]:
-    """Mean and variance of all frames from those of clips of one length: (N, D) to (D,)."""
+    """Return mean and variance of all frames from those of clips of one length: (N, D) to (D,)."""
     mean = means.mean(0)
     return mean, (variances + (means - mean).square()).mean(0)
 
 
 def positions(mask: Tensor, dim: int) -> Tensor:
-    """Sines and cosines of the place in the clip, from 0 to 1 whatever T is: (B, T) to (B, T, dim)."""
+    """Return sines and cosines of the position in the clip, from 0 to 1 for any T: (B, T) to (B, T, dim)."""
     place = torch.linspace(0, 1, mask.shape[1], device=mask.device)
     half = (dim + 1) // 2
     frequency = torch.exp(torch.linspace(0, math.log(100.0), half, device=mask.device))

@@ -1,4 +1,4 @@
-"""What a network's numbers are before it has learnt anything."""
+"""Weight initialisation as in Keras."""
 
 from __future__ import annotations
 
@@ -11,13 +11,13 @@ _Network = TypeVar("_Network", bound=nn.Module)
 
 
 @torch.no_grad()
-def start_as_in_keras(network: _Network) -> _Network:
-    """Give a network the initial values of Keras, for systems that were published in it.
+def keras_init_(network: _Network) -> _Network:
+    """Initialise a network as Keras does, for systems that were published in it.
 
     Weights are uniform, within sqrt(6 / (inputs + outputs)) (Glorot and Bengio 2010); those from state to state are
     orthogonal; biases are 0, and 1 for the gates by which an LSTM forgets (Jozefowicz et al. 2015). PyTorch draws a
     recurrent layer's weights within 1 / sqrt(units) whatever the number of its inputs: with 10,368 of them and 96
-    units the gates stand at +-6 from the first step on, and next to nothing passes through them.
+    units the gates saturate at +-6 from the first step on.
 
     Args:
         network: its convolutions, linear and recurrent layers are changed in place.

@@ -7,7 +7,7 @@ from torch import Tensor, nn
 from torch.nn.utils.rnn import pack_padded_sequence, pad_packed_sequence
 
 from marey.models.head import Dropout, FeatureHead, Head, StepState, mean_of_predictions
-from marey.models.init import start_as_in_keras
+from marey.models.init import keras_init_
 from marey.models.registry import register_head
 
 Recurrent = nn.LSTM | nn.GRU
@@ -22,13 +22,13 @@ class RecurrentHead(FeatureHead):
         self.dropout = Dropout(dropout)
         self.linear = nn.Linear(_width(recurrent), classes)
 
-    def classify(self, summary: Tensor, mask: Tensor) -> Tensor:
-        """Logits, (B, classes)."""
+    def forward_head(self, summary: Tensor, mask: Tensor) -> Tensor:
+        """Return logits, (B, classes)."""
         logits: Tensor = self.linear(self.dropout(read_to_the_end(self.recurrent, summary, mask)))
         return logits
 
     def step(self, frame: Tensor, state: StepState) -> Tensor:
-        """What it says after this frame, if it reads in the order of time."""
+        """Return logits after one more frame, if the head is causal."""
         if not self.causal:
             return super().step(frame, state)
         logits: Tensor = self.linear(step(self.recurrent, self.standardise(frame), state))
@@ -66,7 +66,7 @@ class GRUHead(RecurrentHead):
 
 @register_head("lrcn")
 class LRCNHead(FeatureHead):
-    """An LSTM with a prediction at every frame; their average is the answer (Donahue et al. 2015)."""
+    """An LSTM with a prediction at every frame; their average is the output (Donahue et al. 2015)."""
 
     causal = True
 
@@ -76,13 +76,13 @@ class LRCNHead(FeatureHead):
         self.dropout = Dropout(dropout)
         self.linear = nn.Linear(hidden, classes)
 
-    def classify(self, summary: Tensor, mask: Tensor) -> Tensor:
-        """Log-probabilities, (B, classes)."""
+    def forward_head(self, summary: Tensor, mask: Tensor) -> Tensor:
+        """Return log-probabilities, (B, classes)."""
         states, there = read(self.recurrent, summary, mask)
         return mean_of_predictions(self.linear(self.dropout(states)), there)
 
     def step(self, frame: Tensor, state: StepState) -> Tensor:
-        """The rolling average of its predictions."""
+        """Return the moving average of its probabilities."""
         return state.mean_with(self.linear(step(self.recurrent, self.standardise(frame), state)))
 
 
@@ -103,16 +103,16 @@ class BiLSTMDenseHead(Head):
         self.dropout = Dropout(dropout)
         self.linear = nn.Linear(dense, classes)
         self.l2 = l2
-        start_as_in_keras(self)
+        keras_init_(self)
 
-    def classify(self, summary: Tensor, mask: Tensor) -> Tensor:
-        """Logits, (B, classes)."""
+    def forward_head(self, summary: Tensor, mask: Tensor) -> Tensor:
+        """Return logits, (B, classes)."""
         ends = self.dropout(read_to_the_end(self.recurrent, self.normalise(summary), mask))
         logits: Tensor = self.linear(self.dropout(self.dense(ends).relu()))
         return logits
 
     def penalty(self) -> Tensor:
-        """The sum of the dense layer's squared weights, `l2` times."""
+        """Return the sum of the dense layer's squared weights, `l2` times."""
         return self.l2 * self.dense.weight.square().sum()
 
 
@@ -132,14 +132,14 @@ class LSTMDenseHead(Head):
         self.dense = nn.Linear(hidden, dense)
         self.dropout = Dropout(dropout)
         self.linear = nn.Linear(dense, classes)
-        start_as_in_keras(self)
+        keras_init_(self)
 
-    def classify(self, summary: Tensor, mask: Tensor) -> Tensor:
-        """Logits, (B, classes)."""
+    def forward_head(self, summary: Tensor, mask: Tensor) -> Tensor:
+        """Return logits, (B, classes)."""
         return self._of_state(read_to_the_end(self.recurrent, summary, mask))
 
     def step(self, frame: Tensor, state: StepState) -> Tensor:
-        """What it says after this frame."""
+        """Return logits after one more frame."""
         return self._of_state(step(self.recurrent, frame, state))
 
     def _of_state(self, last: Tensor) -> Tensor:
@@ -148,14 +148,14 @@ class LSTMDenseHead(Head):
 
 
 def step(recurrent: Recurrent, frame: Tensor, state: StepState) -> Tensor:
-    """The layer's output after one frame more: (B, D) to (B, H)."""
+    """Return the layer's output after one more frame: (B, D) to (B, H)."""
     states, state.recurrent = recurrent(frame.unsqueeze(1), state.recurrent)
     last: Tensor = states[:, -1]
     return last
 
 
 def read(recurrent: Recurrent, features: Tensor, mask: Tensor) -> tuple[Tensor, Tensor]:
-    """The states at the frames that there are, in their order: (B, T, H), and which of those T places are filled."""
+    """Return the states at the frames of the mask, in their order: (B, T, H), and the mask of these states."""
     packed, there = _packed(features, mask)
     states, _ = recurrent(packed)
     padded, _ = pad_packed_sequence(states, batch_first=True, total_length=mask.shape[1])
@@ -163,7 +163,7 @@ def read(recurrent: Recurrent, features: Tensor, mask: Tensor) -> tuple[Tensor, 
 
 
 def read_to_the_end(recurrent: Recurrent, features: Tensor, mask: Tensor) -> Tensor:
-    """The state at the last frame that there is, and at the first one where the layer reads backwards too: (B, H)."""
+    """Return the state at the last frame, and at the first one of a bidirectional layer: (B, H)."""
     packed, _ = _packed(features, mask)
     _, state = recurrent(packed)
     last = state[0] if isinstance(recurrent, nn.LSTM) else state
@@ -172,7 +172,7 @@ def read_to_the_end(recurrent: Recurrent, features: Tensor, mask: Tensor) -> Ten
 
 
 def _packed(features: Tensor, mask: Tensor) -> tuple[nn.utils.rnn.PackedSequence, Tensor]:
-    """Frames that were dropped may lie anywhere: those that there are move to the front, in their order."""
+    """Pack sequences: the frames of the mask move to the front, in their order."""
     order = (~mask).to(torch.int8).argsort(dim=1, stable=True)
     moved = features.gather(1, order.unsqueeze(-1).expand_as(features))
     packed = pack_padded_sequence(moved, mask.sum(1).cpu(), batch_first=True, enforce_sorted=False)

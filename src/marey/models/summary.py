@@ -1,4 +1,4 @@
-"""Counting and listing what a network is made of."""
+"""Parameters and layers of a network."""
 
 from __future__ import annotations
 
@@ -13,13 +13,13 @@ _STATISTICS = ("running_mean", "running_var")
 
 @dataclass(frozen=True, slots=True)
 class ParameterCount:
-    """Numbers that a network keeps, counted as Keras counts them.
+    """Number of parameters, counted as Keras counts them.
 
     An LSTM of PyTorch has two vectors of biases where one would do; the second, 4 x `hidden` a layer and direction, is
     left out, so that counts can be compared with published tables.
 
     Attributes:
-        weights: what learns, or did.
+        weights: trained ones, frozen or not.
         statistics: means and variances of batch normalisation.
     """
 
@@ -37,10 +37,10 @@ class Layer:
     """A row of the table of layers.
 
     Attributes:
-        name: where it stands in the network.
-        kind: what it is.
-        output: shape of what it gives, the first axis the batch.
-        parameters: numbers that it keeps.
+        name: path in the network.
+        kind: name of its class.
+        output: shape of its output, the first axis the batch.
+        parameters: their number.
     """
 
     name: str
@@ -50,7 +50,7 @@ class Layer:
 
 
 def count_parameters(network: nn.Module) -> ParameterCount:
-    """The numbers that a network keeps."""
+    """Count the parameters of a network."""
     weights = statistics = 0
     for module in network.modules():
         second = "bias_hh" if isinstance(module, nn.LSTM) else "\0"
@@ -62,7 +62,7 @@ def count_parameters(network: nn.Module) -> ParameterCount:
 
 
 def list_layers(network: nn.Module, run: Callable[[], object]) -> tuple[Layer, ...]:
-    """The layers of a network in the order in which they work, those that keep or change something.
+    """Return the layers of a network in the order of their calls, without identities.
 
     Args:
         network: the network.

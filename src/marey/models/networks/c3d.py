@@ -5,15 +5,15 @@ from __future__ import annotations
 from torch import Tensor, nn
 
 from marey.models.head import Dropout
-from marey.models.networks.network import Network, Shape
+from marey.models.networks.network import EndToEndModel, Shape
 from marey.models.registry import register_head
 
 
 @register_head("c3d-lstm-gru")
-class C3DLSTMGRU(Network):
-    """3D convolutions (Tran et al. 2015), an LSTM over what they leave of time, a GRU over that, and a dense layer.
+class C3DLSTMGRU(EndToEndModel):
+    """3D convolutions (Tran et al. 2015), an LSTM over their outputs, a GRU, and a dense layer.
 
-    The convolutions see 3 frames and 3 x 3 pixels; pooling is in space alone first, and over time as well from the
+    The convolutions see 3 frames and 3 x 3 pixels; pooling is in space only first, and over time as well from the
     second layer on, as in C3D.
     """
 
@@ -29,9 +29,9 @@ class C3DLSTMGRU(Network):
         dropout: float = 0.3,
     ) -> None:
         super().__init__(shape, classes)
-        _, colours, height, width = shape
+        _, channels, height, width = shape
         stages: list[nn.Module] = []
-        inside = colours
+        inside = channels
         for number in range(layers):
             outside = filters * 2 ** min(number, 3)
             over_time = 2 if number in (1, 2) else 1
@@ -45,8 +45,8 @@ class C3DLSTMGRU(Network):
         self.gru = nn.GRU(lstm, gru, batch_first=True)
         self.linear = nn.Linear(gru, classes)
 
-    def of_pixels(self, pixels: Tensor) -> Tensor:
-        """Logits, (B, classes)."""
+    def forward_clip(self, pixels: Tensor) -> Tensor:
+        """Return logits, (B, classes)."""
         volumes = self.convolutions(pixels.transpose(1, 2)).transpose(1, 2)
         states, _ = self.lstm(self.dropout(volumes.flatten(2)))
         states, _ = self.gru(states)

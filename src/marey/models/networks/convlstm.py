@@ -1,4 +1,4 @@
-"""Convolutional LSTM (Shi et al. 2015): the state is a picture, and what changes it is convolved."""
+"""Convolutional LSTM (Shi et al. 2015): its state is an image."""
 
 from __future__ import annotations
 
@@ -8,37 +8,36 @@ import torch
 from torch import Tensor, nn
 
 from marey.models.head import Dropout
-from marey.models.networks.network import Network, Shape
+from marey.models.networks.network import EndToEndModel, Shape
 from marey.models.registry import register_head
 
 
 class ConvLSTM2D(nn.Module):
-    """One layer: (B, T, C, H, W) to the states at all instants, (B, T, filters, H, W).
+    """One layer: (B, T, C, H, W) to the states at all timestamps, (B, T, filters, H, W).
 
-    Without the paper's peephole connections, which Keras's layer of this name does not have either. What the input
-    says to the gates is normalised over the batch (Laurent et al. 2016): a small figure before a wide background
-    moves them too little otherwise.
+    Without the paper's peephole connections, as in Keras's layer of this name. The inputs of the gates are
+    normalised over the batch (Laurent et al. 2016), so that a small figure before a wide background moves them.
     """
 
-    def __init__(self, colours: int, filters: int, *, kernel: int = 3) -> None:
+    def __init__(self, channels: int, filters: int, *, kernel: int = 3) -> None:
         super().__init__()
         self.filters = filters
         padding = kernel // 2
-        self.of_input = nn.Conv2d(colours, 4 * filters, kernel, padding=padding, bias=False)
+        self.of_input = nn.Conv2d(channels, 4 * filters, kernel, padding=padding, bias=False)
         self.normalise = nn.BatchNorm2d(4 * filters)
         self.of_state = nn.Conv2d(filters, 4 * filters, kernel, padding=padding, bias=False)
         nn.init.orthogonal_(self.of_state.weight)
         with torch.no_grad():
-            self.normalise.bias[filters : 2 * filters] = 1  # remember, to begin with (Jozefowicz et al. 2015)
+            self.normalise.bias[filters : 2 * filters] = 1  # the forget gate starts open (Jozefowicz et al. 2015)
 
     def forward(self, clips: Tensor) -> Tensor:
-        """(B, T, C, H, W) to (B, T, filters, H, W)."""
-        asked = self.normalise(self.of_input(clips.flatten(0, 1)))  # of all instants at once
-        asked = asked.unflatten(0, clips.shape[:2])
-        state = cell = asked.new_zeros(len(clips), self.filters, *clips.shape[-2:])
+        """Return the states: (B, T, C, H, W) to (B, T, filters, H, W)."""
+        gates = self.normalise(self.of_input(clips.flatten(0, 1)))  # of all timestamps at once
+        gates = gates.unflatten(0, clips.shape[:2])
+        state = cell = gates.new_zeros(len(clips), self.filters, *clips.shape[-2:])
         states = []
-        for instant in asked.unbind(1):
-            enter, forget, write, leave = (instant + self.of_state(state)).chunk(4, dim=1)
+        for inputs in gates.unbind(1):
+            enter, forget, write, leave = (inputs + self.of_state(state)).chunk(4, dim=1)
             cell = forget.sigmoid() * cell + enter.sigmoid() * write.tanh()
             state = leave.sigmoid() * cell.tanh()
             states.append(state)
@@ -46,32 +45,32 @@ class ConvLSTM2D(nn.Module):
 
 
 @register_head("convlstm")
-class ConvLSTM(Network):
+class ConvLSTM(EndToEndModel):
     """Layers of ConvLSTM2D with pooling in space between them, then a dense layer on the mean of the last states.
 
-    Small frames and few filters, since every filter has a picture of state at every instant; after each pooling there
-    are twice as many.
+    Small frames and few filters, because every filter has a state image at every timestamp; their number doubles after
+    each pooling.
     """
 
     def __init__(
         self, shape: Shape, classes: int, *, filters: int = 8, layers: int = 4, kernel: int = 3, dropout: float = 0.2
     ) -> None:
         super().__init__(shape, classes)
-        _, colours, height, width = shape
-        sizes = [colours, *(filters * 2**number for number in range(layers))]
+        _, channels, height, width = shape
+        sizes = [channels, *(filters * 2**number for number in range(layers))]
         self.layers = nn.ModuleList(ConvLSTM2D(inside, outside, kernel=kernel) for inside, outside in pairwise(sizes))
         self.normalise = nn.ModuleList(nn.BatchNorm3d(size) for size in sizes[1:])
-        self.pool = nn.MaxPool3d((1, 2, 2), ceil_mode=True)
+        self.downsample = nn.MaxPool3d((1, 2, 2), ceil_mode=True)
         self.dropout = Dropout(dropout)
         for _ in range(layers):
             height, width = -(-height // 2), -(-width // 2)
         self.linear = nn.Linear(sizes[-1] * height * width, classes)
 
-    def of_pixels(self, pixels: Tensor) -> Tensor:
-        """Logits, (B, classes)."""
+    def forward_clip(self, pixels: Tensor) -> Tensor:
+        """Return logits, (B, classes)."""
         values = pixels
         for layer, normalise in zip(self.layers, self.normalise, strict=True):
-            pictures = normalise(layer(values).transpose(1, 2))
-            values = self.dropout(self.pool(pictures)).transpose(1, 2)
+            images = normalise(layer(values).transpose(1, 2))
+            values = self.dropout(self.downsample(images)).transpose(1, 2)
         logits: Tensor = self.linear(values.mean(1).flatten(1))
         return logits

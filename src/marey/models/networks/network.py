@@ -1,4 +1,4 @@
-"""What every network is that is trained end to end: pictures of a clip in, logits out."""
+"""Base of networks that are trained end to end: from the frames of a clip to logits."""
 
 from __future__ import annotations
 
@@ -13,15 +13,15 @@ Shape = tuple[int, int, int, int]
 """(T, C, H, W) of the clips that a network is built for."""
 
 
-class Network(Head):
-    """A head on pictures as they are: uint8 (B, T, C, H, W) to logits (B, classes).
+class EndToEndModel(Head):
+    """A head on raw frames: uint8 (B, T, C, H, W) to logits (B, classes).
 
     Attributes:
-        mean: subtracted from pixels in [0, 1], a number a colour.
+        mean: subtracted from pixels in [0, 1], one a channel.
         std: pixels are divided by it after that.
     """
 
-    takes = "pictures"
+    takes = "frames"
     pixel_mean: Tensor
     pixel_scale: Tensor
     mean: ClassVar[tuple[float, float, float]] = (0.5, 0.5, 0.5)
@@ -35,39 +35,39 @@ class Network(Head):
         self.register_buffer("pixel_scale", 1 / (torch.tensor(std).view(-1, 1, 1) * 255))
 
     def condense(self, features: Tensor, mask: Tensor | None) -> Tensor:
-        """The pictures as they are, (B, T, C, H, W): all that is done to them is trained."""
+        """Return the frames as they are, (B, T, C, H, W)."""
         return features
 
-    def classify(self, summary: Tensor, mask: Tensor) -> Tensor:
-        """Logits of pictures in 0 to 255, (B, T, C, H, W) to (B, classes)."""
-        return self.of_pixels(self._normalised(summary))
+    def forward_head(self, summary: Tensor, mask: Tensor) -> Tensor:
+        """Return logits of frames in 0 to 255: (B, T, C, H, W) to (B, classes)."""
+        return self.forward_clip(self._normalised(summary))
 
     def step(self, frame: Tensor, state: StepState) -> Tensor:
-        """Logits after one picture more in 0 to 255, (B, C, H, W) to (B, classes)."""
+        """Return logits after one more frame in 0 to 255: (B, C, H, W) to (B, classes)."""
         if not self.causal:
             return super().step(frame, state)
-        return self.of_frame(self._normalised(frame), state)
+        return self.forward_frame(self._normalised(frame), state)
 
-    def _normalised(self, pictures: Tensor) -> Tensor:
-        return (pictures.float() - self.pixel_mean) * self.pixel_scale
+    def _normalised(self, images: Tensor) -> Tensor:
+        return (images.float() - self.pixel_mean) * self.pixel_scale
 
-    def of_frame(self, pixels: Tensor, state: StepState) -> Tensor:
-        """Logits after one normalised picture more, float32 (B, C, H, W), of a network that is causal."""
+    def forward_frame(self, pixels: Tensor, state: StepState) -> Tensor:
+        """Return logits after one more normalised frame, float32 (B, C, H, W); of causal networks only."""
         raise NotImplementedError  # pragma: no cover
 
-    def of_pixels(self, pixels: Tensor) -> Tensor:
-        """Logits of normalised pictures, float32 (B, T, C, H, W)."""
+    def forward_clip(self, pixels: Tensor) -> Tensor:
+        """Return logits of normalised frames, float32 (B, T, C, H, W)."""
         raise NotImplementedError  # pragma: no cover
 
 
 class PerFrame(nn.Module):
-    """A network for pictures, run on every frame of a clip: (B, T, C, H, W) to (B, T, ...)."""
+    """A network for images, run on every frame of a clip: (B, T, C, H, W) to (B, T, ...)."""
 
     def __init__(self, network: nn.Module) -> None:
         super().__init__()
         self.network = network
 
     def forward(self, clips: Tensor) -> Tensor:
-        """(B, T, C, H, W) to (B, T, ...)."""
+        """Run it: (B, T, C, H, W) to (B, T, ...)."""
         values: Tensor = self.network(clips.flatten(0, 1))
         return values.view(*clips.shape[:2], *values.shape[1:])
