@@ -1,9 +1,11 @@
 # make demo    everything once, from nothing: install, draw clips, train, test, predict
 # make test    all that proves marey, within 4 minutes on two cores; make test-all adds what takes longer
 # make check   ruff, ruff format, mypy --strict
+# make coverage   the tests of make test, with the lines that they run; fails below the floor in pyproject.toml
+# make docs    the documentation as a site, in site/; make docs-serve shows it and follows changes
 # make bench   measurements; ONLY=name runs one; make bench-gpu measures what a GPU brings
 # make test-gpu   the tests that need a GPU; all others hide it
-# make pictures   the pictures of the README
+# make pictures   the images of the README
 # With another Python, in an environment of its own: make test PYTHON=python3.13 VENV=.venv-newest
 
 PYTHON ?= python3
@@ -14,7 +16,7 @@ INSTALLING = @echo "installing into $(BIN): minutes, and quiet until it is done.
 	"and $(2) GB lie on disk; $(3) and $(4) GB where a CPU build of it is there already (README.md, Install)"
 PYTEST := $(BIN)/python -m pytest -n auto --maxprocesses 4 --dist loadfile --no-loadscope-reorder
 
-.PHONY: demo test test-all test-gpu check bench bench-gpu pictures clean
+.PHONY: demo test test-all test-gpu check bench bench-gpu coverage docs docs-serve pictures clean
 
 $(BIN)/python:
 	$(PYTHON) -c 'import sys; sys.exit("marey needs Python 3.11 or newer, and this is " + sys.version.split()[0]) if sys.version_info < (3, 11) else None'
@@ -47,6 +49,19 @@ check: $(VENV)/installed-dev
 	$(BIN)/ruff format --check .
 	$(BIN)/mypy
 
+coverage: $(VENV)/installed-dev
+	$(PYTEST) -m 'not long' --cov --cov-report term --cov-report xml
+
+$(VENV)/installed-docs: $(VENV)/installed-dev
+	$(BIN)/python -m pip install --quiet --editable '.[docs]'
+	touch $@
+
+docs: $(VENV)/installed-docs
+	$(BIN)/mkdocs build --strict --quiet
+
+docs-serve: $(VENV)/installed-docs
+	$(BIN)/mkdocs serve --strict
+
 $(VENV)/installed-bench: $(VENV)/installed-dev
 	$(BIN)/python -m pip install --quiet --editable '.[bench]'
 	touch $@
@@ -58,10 +73,10 @@ bench-gpu: $(VENV)/installed-bench
 	$(BIN)/python benchmarks/bench.py --only gpu
 
 pictures: $(VENV)/installed-dev
-	$(BIN)/python scripts/pictures.py docs/images
+	$(BIN)/python scripts/readme_images.py docs/images
 	test -d runs/demo/run || $(BIN)/marey demo --out runs/demo
 	$(BIN)/marey data make --untrimmed --actors 2 --out runs/untrimmed
-	$(BIN)/python scripts/app_pictures.py runs runs/demo/new/walking.mp4 docs/images runs/untrimmed/person02_d2_1.mp4
+	$(BIN)/python scripts/app_screenshots.py runs runs/demo/new/walking.mp4 docs/images runs/untrimmed/person02_d2_1.mp4
 
 clean:
-	rm -rf .venv .venv-newest .venv-keras runs build dist src/*.egg-info .pytest_cache .mypy_cache .ruff_cache
+	rm -rf .venv .venv-newest .venv-keras runs build dist site .coverage coverage.xml src/*.egg-info .pytest_cache .mypy_cache .ruff_cache

@@ -13,7 +13,7 @@ from typing import Any, Final, Literal
 
 import torch
 
-from marey import verbs
+from marey import commands
 from marey.encoders import Encoder, EncoderSpec, load_encoder
 from marey.evaluation import read_predictions
 from measure import Line, Setting, cache_in, seconds
@@ -37,7 +37,7 @@ def measure(setting: Setting) -> list[Line]:
         for name in _NETWORKS:
             lines += _encoding(name, max(5, setting.repeat))
     clips = setting.work / "clips"
-    verbs.data.make(clips, actors=_ACTORS, scenarios="d1")
+    commands.data.make(clips, actors=_ACTORS, scenarios="d1")
     lines += _training_of_a_head(clips, setting.work)
     return lines + _training_of_a_network(clips, setting.work)
 
@@ -105,4 +105,4 @@ def _training_of_a_network(clips: Path, work: Path) -> list[Line]:
 
 
 def _train(clips: Path, out: Path, device: str, **options: Any) -> None:
-    verbs.train(str(clips), out=out, device=device, if_exists="restart", **options)
+    commands.train(str(clips), out=out, device=device, if_exists="restart", **options)

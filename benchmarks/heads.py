@@ -13,9 +13,9 @@ from typing import Any, Final
 
 import torch
 
+from marey.commands import train, tune
 from marey.models import Classifier, HeadSpec
 from marey.training import FeatureSet, Task, Training, fit, fit_many
-from marey.verbs import train, tune
 from measure import Line, Setting, cache_in, seconds
 
 RATIOS: Final = ("heads_together", "tune_30")

@@ -115,8 +115,8 @@ def machine() -> dict[str, Any]:
     """Processor, cores, threads and versions, and how busy others keep the machine."""
     import torch
 
+    from marey.commands.steps.results import versions
     from marey.cores import machine_cores, usable_cores
-    from marey.verbs.results import versions
 
     return {
         "cpu": _cpu_model(),

@@ -13,12 +13,12 @@ from typing import Final
 
 import torch
 
+from marey.commands import train
+from marey.commands.quantize import quantize
 from marey.encoders import load_encoder
 from marey.errors import UsageError
 from marey.synthetic import make
 from marey.training import load_recipe
-from marey.verbs import train
-from marey.verbs.quantise import quantise
 from measure import Line, Setting, cache_in
 
 _LONGEST: Final = 3600.0  # s: what would take longer is left out
@@ -83,7 +83,7 @@ def _measure_int8(run: Path, protocol: Protocol, setting: Setting) -> list[Line]
     """The run in float32 with its encoder in int8, each fold calibrated on its own training clips."""
     name = f"accuracy, {protocol.name}, int8"
     try:
-        found = quantise(run, str(protocol.data), out=run.with_name("int8"))
+        found = quantize(run, str(protocol.data), out=run.with_name("int8"))
     except UsageError as error:
         setting.left_out[name] = str(error)
         return []

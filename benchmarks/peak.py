@@ -6,7 +6,7 @@ import resource
 import sys
 from pathlib import Path
 
-from marey.verbs import extract
+from marey.commands import extract
 
 
 def peak_memory() -> int:

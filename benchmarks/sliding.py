@@ -58,7 +58,7 @@ def measure(setting: Setting) -> list[Line]:
 def slide(predictor: Predictor, video: Path) -> Answers:
     """What a stream says to each window, (windows, classes)."""
     answers = []
-    for answer in predictor.stream(video, segmentation=_RAW, memory="window"):
+    for answer in predictor.stream(video, segmentation=_RAW, inference="window"):
         said = dict(zip(answer.labels, answer.probabilities, strict=True))
         answers.append([said[label] for label in predictor.labels])
     return np.asarray(answers)

@@ -14,11 +14,11 @@ from typing import Final
 
 import torch
 
+from marey.commands import train
+from marey.commands.steps.prepare import pick_device
 from marey.data import load_data
 from marey.encoders import Contract, Encoder, FeatureCache, iterate_views, load_encoder, read_clip_views
 from marey.training import Recipe, load_recipe, plan
-from marey.verbs import train
-from marey.verbs.prepare import pick_device
 from measure import Line, Setting, cache_in, run, seconds
 
 RATIOS: Final = ("train_cold", "train_cold_folds", "train_warm", "train_warm_folds")

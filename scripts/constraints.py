@@ -1,12 +1,15 @@
-"""Write constraints.txt: the version of every package that the tests ran with.
+"""Write the versions that the tests ran with: constraints.txt, or with --lowest the floors of pyproject.toml.
 
-Run it in the environment that passed `make test-all`: `.venv/bin/python scripts/constraints.py`.
+Run it in the environment that passed `make test-all`: `.venv/bin/python scripts/constraints.py`. For the floors, an
+environment of its own: `pip install -c constraints-lowest.txt -e '.[dev]'`.
 """
 
 from __future__ import annotations
 
 import platform
 import re
+import sys
+import tomllib
 from importlib.metadata import distributions
 from pathlib import Path
 from typing import Final
@@ -15,16 +18,46 @@ from typing import Final
 _LEFT_OUT: Final = re.compile(r"marey|pip|setuptools|wheel|triton|(nvidia|cuda)[-_].*", re.IGNORECASE)
 _HEADER: Final = """\
 # The versions that the tests ran with on Python {python} ({system}):
-# all extras but `bench`, the developers' tools, and what these need.
+# all extras but `bench` and `docs`, the developers' tools, and what these need.
 #
 #     pip install -c constraints.txt -e .
 #
 # PyTorch is named without its build, so that its CPU builds fit too. Written by scripts/constraints.py.
 """
 
+_LOWEST: Final = """\
+# The lowest versions that marey states for its packages and extras but `bench`; the tests run with them on Python 3.11.
+#
+#     pip install -c constraints-lowest.txt -e '.[dev]'
+#
+# Tools that only check the code are not among them. Written by scripts/constraints.py --lowest.
+"""
+_TOOLS: Final = {"mypy", "ruff", "types-PyYAML"}  # of which only the newest is used
+_CONTEMPORARIES: Final = {"click": "8.1.8"}  # newer ones warn of what the lowest Typer does, and warnings are errors
+
 
 def main() -> None:
-    """Write the file beside pyproject.toml."""
+    """Write a file beside pyproject.toml."""
+    write_lowest() if sys.argv[1:] == ["--lowest"] else write_installed()
+
+
+def write_lowest() -> None:
+    """Write the floors of pyproject.toml as versions."""
+    root = Path(__file__).resolve().parents[1]
+    project = tomllib.loads((root / "pyproject.toml").read_text(encoding="utf-8"))["project"]
+    extras = project["optional-dependencies"]
+    stated = [*project["dependencies"], *(each for name in sorted(extras) if name != "bench" for each in extras[name])]
+    found = dict(_CONTEMPORARIES)
+    for requirement in stated:
+        match = re.match(r"([\w.-]+)>=([\w.]+)", requirement)
+        if match and match[1] not in _TOOLS:
+            found[match[1]] = match[2]
+    lines = "".join(f"{name}=={found[name]}\n" for name in sorted(found, key=str.lower))
+    (root / "constraints-lowest.txt").write_text(_LOWEST + lines, encoding="utf-8")
+
+
+def write_installed() -> None:
+    """Write what this environment holds."""
     found: dict[str, str] = {}
     for each in distributions():
         found.setdefault(each.name, each.version.partition("+")[0])  # the first is the one that is imported

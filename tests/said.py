@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from marey.verbs import Reporter
+from marey.progress import Reporter
 
 
 class Said(Reporter):

@@ -1,4 +1,4 @@
-"""The cores that a process may use, by affinity and by the quota of its control group."""
+"""Usable cores by affinity and by the quotas of control groups."""
 
 from __future__ import annotations
 
@@ -15,11 +15,11 @@ from marey.cores import machine_cores, usable_cores
 
 PROJECT = Path(__file__).resolve().parents[1]
 linux = pytest.mark.skipif(not hasattr(os, "sched_setaffinity"), reason="cores are chosen on Linux only")
-two_cores = pytest.mark.skipif(usable_cores() < 2, reason="on one core no quota leaves fewer")
+two_cores = pytest.mark.skipif(usable_cores() < 2, reason="a quota cannot reduce one core")
 
 
 def machine(root: Path, cgroup: str, **files: str) -> Path:
-    """A folder with the files that Linux shows of control groups: `place__file` stands for place/file."""
+    """Write the files of Linux control groups into a folder: `place__file` stands for place/file."""
     (root / "proc" / "self").mkdir(parents=True)
     (root / "proc" / "self" / "cgroup").write_text(cgroup)
     for name, content in files.items():
@@ -39,7 +39,7 @@ def print_of(code: str) -> str:
     return done.stdout.strip()
 
 
-def test_without_limits_all_cores_of_the_affinity_are_usable(tmp_path: Path) -> None:
+def test_usable_cores_without_a_quota_are_those_of_the_affinity(tmp_path: Path) -> None:
     allowed = len(os.sched_getaffinity(0)) if hasattr(os, "sched_getaffinity") else machine_cores()
     assert usable_cores(system=tmp_path) == allowed
     unlimited = machine(tmp_path / "v2", "0::/a\n", a__cpu_max="max 100000\n")
@@ -55,25 +55,25 @@ def test_a_quota_of_one_core_or_less_leaves_one(tmp_path: Path, quota: str) -> N
 
 
 @two_cores
-def test_a_quota_between_one_core_and_two_is_used_up(tmp_path: Path) -> None:
+def test_a_quota_between_one_and_two_cores_is_rounded_up(tmp_path: Path) -> None:
     assert usable_cores(system=machine(tmp_path, "0::/\n", cpu_max="150000 100000\n")) == 2
 
 
 @two_cores
-def test_a_quota_of_a_group_above_holds_too(tmp_path: Path) -> None:
+def test_a_quota_of_a_parent_group_applies(tmp_path: Path) -> None:
     above = machine(tmp_path, "0::/a/b\n", a__b__cpu_max="max 100000\n", a__cpu_max="100000 100000\n")
     assert usable_cores(system=above) == 1
 
 
 @two_cores
-def test_a_container_that_is_told_its_name_outside_reads_its_own_root(tmp_path: Path) -> None:
+def test_a_container_that_reads_its_outer_name_uses_its_own_root(tmp_path: Path) -> None:
     inside = machine(tmp_path, "0::/docker/0123\n", cpu_max="100000 100000\n")
     assert usable_cores(system=inside) == 1
 
 
 @two_cores
 @pytest.mark.parametrize("place", ["cpu", "cpu,cpuacct"])
-def test_a_quota_of_the_first_version_counts(tmp_path: Path, place: str) -> None:
+def test_a_quota_of_control_groups_version_1_applies(tmp_path: Path, place: str) -> None:
     root = machine(tmp_path, "12:pids:/\n4:cpu,cpuacct:/a\n0::/\n")
     group = root / "sys" / "fs" / "cgroup" / place / "a"
     group.mkdir(parents=True)
@@ -83,7 +83,7 @@ def test_a_quota_of_the_first_version_counts(tmp_path: Path, place: str) -> None
 
 
 @pytest.mark.parametrize("content", ["", "max", "100000", "a b", "100000 0", "\xff"])
-def test_what_is_no_quota_limits_nothing(tmp_path: Path, content: str) -> None:
+def test_invalid_quotas_are_ignored(tmp_path: Path, content: str) -> None:
     root = machine(tmp_path, "0::/\nnothing\n")
     (root / "sys" / "fs" / "cgroup").mkdir(parents=True)
     (root / "sys" / "fs" / "cgroup" / "cpu.max").write_bytes(content.encode("latin-1"))
@@ -92,7 +92,7 @@ def test_what_is_no_quota_limits_nothing(tmp_path: Path, content: str) -> None:
 
 @pytest.mark.long
 @linux
-def test_the_affinity_of_the_process_counts_whenever_it_is_set() -> None:
+def test_affinity_applies_whenever_it_is_set() -> None:
     code = """
 import os
 os.sched_setaffinity(0, {min(os.sched_getaffinity(0))})

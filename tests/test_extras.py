@@ -25,7 +25,7 @@ STATED: dict[str, list[str]] = tomllib.loads((PROJECT / "pyproject.toml").read_t
 
 
 def test_every_extra_of_users_has_a_purpose() -> None:
-    assert set(EXTRAS) == set(PURPOSE) == STATED.keys() - {"dev", "bench"}
+    assert set(EXTRAS) == set(PURPOSE) == STATED.keys() - {"bench", "dev", "docs"}
 
 
 def test_the_readme_has_the_line_of_every_extra() -> None:
@@ -45,7 +45,7 @@ def test_in_a_checkout_the_line_installs_the_checkout_again_with_the_extra(
 
 def test_beside_an_installed_wheel_the_line_names_the_packages_of_the_extra(tmp_path: Path) -> None:
     (tmp_path / "marey").mkdir()
-    for name in ("__init__.py", "extras.py", "version.py"):
+    for name in ("__init__.py", "errors.py", "extras.py", "progress.py", "version.py"):
         shutil.copy(SOURCE / name, tmp_path / "marey" / name)
     lines = [f'Requires-Dist: {each}; extra == "{extra}"' for extra, stated in STATED.items() for each in stated]
     (tmp_path / "marey-0.1.0.dist-info").mkdir()
@@ -98,11 +98,11 @@ def test_no_text_of_the_project_asks_pip_for_marey_by_name() -> None:
 
 NEEDS = {
     "import marey.client": "serve",
-    "from marey import verbs; verbs.serve(['x'])": "serve",
+    "from marey.service.command import serve; serve(['x'])": "serve",
     "from marey.training import tune; tune._optuna()": "tune",
     "from marey.encoders import onnxruntime_engine as e; e._open(b'', 1)": "fast",
     "from marey.encoders import openvino_engine as e; e.core()": "fast",
-    "from marey.encoders import quantised as q; q._nncf()": "fast",
+    "from marey.encoders import quantized as q; q._nncf()": "fast",
     "from marey.encoders import *; load_encoder(EncoderSpec(name='vjepa2'))": "transformers",
 }
 

@@ -1,40 +1,89 @@
-"""marey: from a folder of clips to an action model one can trust.
+"""marey: human action recognition in video, from a folder of clips to a tested model.
 
-The verbs of the command line are functions here (those of `marey data` in `marey.verbs.data`); what they are made
-of lies in the rooms, `marey.video` to `marey.reports`.
+Each command of the command line is a function here: `marey.train`, `marey.evaluate`, `marey.predict`. Those of
+`marey data` are in `marey.commands.data`. The packages below, `marey.video` to `marey.reports`, are their parts.
 """
 
 from __future__ import annotations
 
+import warnings
 from importlib import import_module
-from typing import TYPE_CHECKING, Any, Final
+from pathlib import Path
+from typing import TYPE_CHECKING, Any
 
+from marey.errors import did_you_mean
+from marey.progress import Reporter, use_interactive
 from marey.version import __version__
 
 if TYPE_CHECKING:
+    from marey.commands import (
+        compare,
+        demo,
+        doctor,
+        evaluate,
+        extract,
+        list_models,
+        list_recipes,
+        predict,
+        quantize,
+        train,
+        tune,
+    )
     from marey.prediction import Predictor
-    from marey.verbs import compare, demo, doctor, evaluate, extract, list_models, predict, quantise, train, tune
 
-__all__ = [
-    "Predictor",
-    "__version__",
-    "compare",
-    "demo",
-    "doctor",
-    "evaluate",
-    "extract",
-    "list_models",
-    "predict",
-    "quantise",
-    "train",
-    "tune",
-]
+    __all__ = [
+        "Predictor",
+        "__version__",
+        "compare",
+        "demo",
+        "doctor",
+        "evaluate",
+        "extract",
+        "list_models",
+        "list_recipes",
+        "predict",
+        "quantize",
+        "train",
+        "tune",
+    ]
 
-_ROOMS: Final = dict.fromkeys(__all__, "marey.verbs") | {"Predictor": "marey.prediction"}
+
+def _interactive() -> Reporter:
+    """Return a reporter with progress bars, for a terminal or a notebook."""
+    from marey.cli.screen import Screen
+
+    return Screen(quiet=False).reporter()
+
+
+use_interactive(_interactive)
+
+
+def _functions() -> dict[str, Any]:
+    """Return the commands of no group: name -> function."""
+    from marey.commands import COMMANDS
+
+    return {each.function.__name__: each.function for each in COMMANDS.values() if not each.group}
 
 
 def __getattr__(name: str) -> Any:
-    """Public names are fetched when they are first asked for: `import marey` costs nothing."""
-    if name not in _ROOMS or name == "__version__":
+    """Return a public name; it is imported when it is first used, so that `import marey` costs nothing."""
+    if name == "Predictor":
+        return import_module("marey.prediction").Predictor
+    folder = Path(__file__).parent
+    if (folder / name).is_dir() or (folder / f"{name}.py").is_file():
+        raise AttributeError(name)  # a package, which Python then imports
+    if name == "__all__":
+        return sorted(["Predictor", "__version__", *_functions()])
+    if name.startswith("__"):
         raise AttributeError(f"module 'marey' has no attribute '{name}'")
-    return getattr(import_module(_ROOMS[name]), name)
+    functions = _functions()
+    if name == "quantise":
+        warnings.warn("marey.quantise is now called marey.quantize", FutureWarning, stacklevel=2)
+        name = "quantize"
+    if name in functions:
+        return functions[name]
+    raise AttributeError(f"module 'marey' has no attribute '{name}'; {did_you_mean(name, ['Predictor', *functions])}")
+
+
+def __dir__() -> list[str]:
+    return sorted({*globals(), *__getattr__("__all__")})

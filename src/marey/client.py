@@ -1,4 +1,4 @@
-"""A client of `marey serve`, for programs that have no model of their own.
+"""A client of `marey serve`, for programs without a model of their own.
 
 from marey.client import Client
 
@@ -12,143 +12,44 @@ with Client("http://127.0.0.1:8000") as service:
 
 from __future__ import annotations
 
-import json
 import os
 import time
 from collections.abc import Iterator
 from contextlib import ExitStack
-from dataclasses import dataclass
 from pathlib import Path
-from typing import Any, BinaryIO, Final, Literal, Self
+from typing import Any, BinaryIO, Final, Self
 from urllib.parse import quote
 
 from marey.errors import ServiceError, UsageError, VideoError
 from marey.extras import install_command
+from marey.service.schema import ENDED, Answer, Segment
+from marey.service.schema import HealthAnswer as Health
+from marey.service.schema import JobAnswer as Job
+from marey.service.schema import ModelAnswer as Model
 
 try:
     import httpx
 except ModuleNotFoundError as error:
     raise UsageError(f"the client needs httpx: {install_command('serve')}") from error
 
-Video = str | Path | bytes
-"""A file by its path, or what stands in it."""
+__all__ = ["Answer", "Client", "Health", "Job", "Model", "Segment", "Video"]
 
-JobState = Literal["waiting", "running", "done", "failed", "cancelled"]
+Video = str | Path | bytes
+"""The path of a file, or its bytes."""
 
 _TOKEN: Final = "MAREY_TOKEN"  # noqa: S105 - the variable's name
-_ENDED: Final = ("done", "failed", "cancelled")
 _LATER: Final = (429, 503)  # statuses that ask to come again
 _SILENCE: Final = 60.0  # s: events come every 15 s at least
 
 
-@dataclass(frozen=True, slots=True)
-class Answer:
-    """What a model says to a clip.
-
-    Attributes:
-        source: the file's name.
-        model: which model answered.
-        label: the most probable class; None where its probability is below the threshold.
-        confidence: the probability of the most probable class.
-        top: the most probable classes with their probabilities, most probable first.
-    """
-
-    source: str
-    model: str
-    label: str | None
-    confidence: float
-    top: tuple[tuple[str, float], ...]
-
-
-@dataclass(frozen=True, slots=True)
-class Segment:
-    """What happens from `start` until `end`, in seconds from the first frame.
-
-    Attributes:
-        start: seconds.
-        end: seconds.
-        label: the action.
-        confidence: the mean of its probability.
-    """
-
-    start: float
-    end: float
-    label: str
-    confidence: float
-
-
-@dataclass(frozen=True, slots=True)
-class Job:
-    """A long video on its way.
-
-    Attributes:
-        id: its name.
-        state: "waiting", "running", "done", "failed" or "cancelled".
-        progress: from 0 to 1.
-        source: the file's name.
-        model: which model is asked.
-        duration: of the video in seconds, once it is done.
-        segments: what happens when, once it is done.
-        code: why it failed, as one word.
-        detail: likewise, in words.
-    """
-
-    id: str
-    state: JobState
-    progress: float
-    source: str
-    model: str
-    duration: float | None = None
-    segments: tuple[Segment, ...] = ()
-    code: str | None = None
-    detail: str | None = None
-
-    @property
-    def ended(self) -> bool:
-        """Whether nothing about it changes any more."""
-        return self.state in _ENDED
-
-
-@dataclass(frozen=True, slots=True)
-class Model:
-    """A model that the service answers with.
-
-    Attributes:
-        name: what it is called.
-        default: whether it answers where none is named.
-        labels: its classes.
-    """
-
-    name: str
-    default: bool
-    labels: tuple[str, ...]
-
-
-@dataclass(frozen=True, slots=True)
-class Health:
-    """How the service is.
-
-    Attributes:
-        status: "loading", "ready" or "stopping".
-        version: of marey.
-        waiting: predictions that are not finished.
-        jobs: likewise.
-    """
-
-    status: Literal["loading", "ready", "stopping"]
-    version: str
-    waiting: int
-    jobs: int
-
-
 class Client:
-    """A service, as Python sees it; may be used by several threads at a time.
+    """A connection to a service; several threads may use it at once.
 
     Args:
-        url: where the service is, as it prints it.
-        token: what it asks for; by default what the environment has in MAREY_TOKEN.
+        url: the URL that the service prints.
+        token: the token of the service; by default the environment variable MAREY_TOKEN.
         timeout: seconds for an answer, from the end of an upload on.
-        patience: seconds for which a request is made again when the service says that too many wait.
+        patience: seconds for which a request is repeated while too many are waiting.
     """
 
     def __init__(self, url: str, *, token: str | None = None, timeout: float = 120.0, patience: float = 60.0) -> None:
@@ -168,56 +69,58 @@ class Client:
         self.close()
 
     def close(self) -> None:
-        """Close its connections."""
+        """Close the connections."""
         self._http.close()
 
     def predict(
         self, video: Video, *, model: str | None = None, top: int = 3, threshold: float | None = None
     ) -> Answer:
-        """Which action a clip shows.
+        """Predict the action in a clip.
 
         Args:
             video: a path, or the bytes of a file.
-            model: which one; the service's first one by default.
-            top: how many classes to give.
-            threshold: below this probability it is none of the classes; by default 0.
+            model: its name; by default the service's first one.
+            top: number of classes to give.
+            threshold: below this probability the label is None; by default 0.
 
         Raises:
-            ServiceError: there is no answer; `code` says why, for a file that cannot be used as `VideoError` does.
+            ServiceError: there is no answer; `code` is the reason, for an unusable file that of `VideoError`.
             VideoError: there is no file at that path.
         """
-        return _answer(self._upload("/predict", video, {"model": model, "top": top, "threshold": threshold}))
+        return Answer.model_validate(
+            self._upload("/predict", video, {"model": model, "top": top, "threshold": threshold})
+        )
 
     def predict_url(
         self, url: str, *, model: str | None = None, top: int = 3, threshold: float | None = None
     ) -> Answer:
-        """Which action the clip at an address shows, where the service fetches addresses; otherwise as `predict`."""
+        """Predict the action in the clip at a URL, if the service allows URLs; otherwise as `predict`."""
         params = _given({"model": model, "top": top, "threshold": threshold})
-        return _answer(self._ask("POST", "/predict", params=params, json={"url": url}))
+        return Answer.model_validate(self._ask("POST", "/predict", params=params, json={"url": url}))
 
     def submit(self, video: Video, *, model: str | None = None) -> Job:
-        """Hand over a long video; from then on it is safe with the service.
+        """Submit a long video; the service keeps it over a restart.
 
         Args:
             video: a path, or the bytes of a file.
-            model: which one; the service's first one by default.
+            model: its name; by default the service's first one.
 
         Raises:
             ServiceError: it was not accepted.
             VideoError: there is no file at that path.
         """
-        return _job(self._upload("/jobs", video, {"model": model}))
+        return Job.model_validate(self._upload("/jobs", video, {"model": model}))
 
     def job(self, job: str | Job) -> Job:
-        """How a job is now."""
-        return _job(self._ask("GET", f"/jobs/{_id(job)}"))
+        """Return the present state of a job."""
+        return Job.model_validate(self._ask("GET", f"/jobs/{_id(job)}"))
 
     def cancel(self, job: str | Job) -> Job:
-        """End a job; one that has ended already is forgotten."""
-        return _job(self._ask("DELETE", f"/jobs/{_id(job)}"))
+        """Cancel a job; delete one that has ended."""
+        return Job.model_validate(self._ask("DELETE", f"/jobs/{_id(job)}"))
 
     def events(self, job: str | Job) -> Iterator[Job]:
-        """How a job is whenever that has changed, until it has ended or the service stops."""
+        """Yield the state of a job at each change, until it has ended or the service stops."""
         timeout = httpx.Timeout(_SILENCE, connect=10.0)
         try:
             with self._http.stream("GET", f"/jobs/{_id(job)}/events", timeout=timeout) as reply:
@@ -226,12 +129,12 @@ class Client:
                     raise _refused(reply)
                 for line in reply.iter_lines():
                     if line.startswith("data:"):
-                        yield _job(json.loads(line.removeprefix("data:")))
+                        yield Job.model_validate_json(line.removeprefix("data:"))
         except httpx.HTTPError as error:
             raise _unreachable(self._http.base_url, error) from error
 
     def wait(self, job: str | Job, *, timeout: float | None = None) -> Job:
-        """The job once it has ended, also when the service is started anew meanwhile.
+        """Wait until a job has ended, also over a restart of the service, and return it.
 
         Args:
             job: the job, or its id.
@@ -252,7 +155,7 @@ class Client:
                 if error.status is not None or time.monotonic() - lost > self._patience:
                     raise
             else:
-                if found.ended:
+                if found.state in ENDED:
                     return found
             if until is not None and time.monotonic() >= until:
                 raise TimeoutError(f"job {_id(job)} has not ended within {timeout:g} s")
@@ -260,15 +163,12 @@ class Client:
             pause = min(2.0, pause * 1.5)
 
     def models(self) -> tuple[Model, ...]:
-        """The models that can be asked."""
-        return tuple(
-            Model(each["name"], each["default"], tuple(each["labels"])) for each in self._ask("GET", "/models")
-        )
+        """Return the models of the service."""
+        return tuple(Model.model_validate(each) for each in self._ask("GET", "/models"))
 
     def health(self) -> Health:
-        """How the service is; one that loads its models or stops is no error here."""
-        found = self._ask("GET", "/health", expected=(200, 503))
-        return Health(found["status"], found["version"], found["waiting"], found["jobs"])
+        """Return the state of the service; loading and stopping are no errors here."""
+        return Health.model_validate(self._ask("GET", "/health", expected=(200, 503)))
 
     def _upload(self, path: str, video: Video, params: dict[str, Any]) -> Any:
         with ExitStack() as opened:
@@ -309,36 +209,13 @@ def _id(job: str | Job) -> str:
     return quote(job, safe="") if isinstance(job, str) else job.id
 
 
-def _answer(found: dict[str, Any]) -> Answer:
-    top = tuple((each["label"], each["probability"]) for each in found["top"])
-    return Answer(found["source"], found["model"], found["label"], found["confidence"], top)
-
-
-def _job(found: dict[str, Any]) -> Job:
-    result = found["result"] or {"duration": None, "segments": []}
-    segments = tuple(
-        Segment(each["start"], each["end"], each["label"], each["confidence"]) for each in result["segments"]
-    )
-    return Job(
-        found["id"],
-        found["state"],
-        found["progress"],
-        found["source"],
-        found["model"],
-        result["duration"],
-        segments,
-        found["code"],
-        found["detail"],
-    )
-
-
 def _refused(reply: httpx.Response) -> ServiceError:
     try:
         found = reply.json()
         return ServiceError(reply.status_code, found["code"], found["detail"])
     except (ValueError, KeyError, TypeError):
-        said = " ".join(reply.text.split())[:200]
-        return ServiceError(reply.status_code, "refused", f"the service answers {reply.status_code}: {said}")
+        text = " ".join(reply.text.split())[:200]
+        return ServiceError(reply.status_code, "refused", f"the service answers {reply.status_code}: {text}")
 
 
 def _unreachable(url: httpx.URL, error: httpx.HTTPError) -> ServiceError:

@@ -1,4 +1,4 @@
-"""Everything that marey raises on purpose.
+"""The exceptions of marey.
 
 MareyError
 ├── UsageError              wrong use: the call has to change           exit code 2
@@ -8,11 +8,11 @@ MareyError
 │   ├── VideoError          a file, with its reason code
 │   ├── DatasetError        a manifest, a folder of clips, a split
 │   ├── ModelFormatError    a model folder
-│   ├── WeightsError        an encoder's weights are not to be had
+│   ├── WeightsError        an encoder's weights are not available
 │   └── TrainingError       a training that diverged
-└── ServiceError            a service that was asked gives no answer    exit code 3
+└── ServiceError            a service cannot be reached, or refuses     exit code 3
 
-Anything else that escapes is a fault of marey (exit code 1).
+Any other exception is a bug in marey (exit code 1).
 """
 
 from __future__ import annotations
@@ -34,25 +34,25 @@ Reason = Literal[
     "too_large",
     "timeout",
 ]
-"""Why a file cannot be used, as one word that scripts can count on."""
+"""Reason codes of files that cannot be used; scripts may rely on them."""
 
 REASONS: tuple[Reason, ...] = get_args(Reason)
 
 
 class MareyError(Exception):
-    """An error whose message is meant for the person who made the call."""
+    """Base class; the message is for the user."""
 
     exit_code = 1
 
 
 class UsageError(MareyError, ValueError):
-    """The call is wrong: an option, a value, or two that exclude each other."""
+    """Wrong use: an invalid option or value, or two that exclude each other."""
 
     exit_code = 2
 
 
 class UnknownNameError(UsageError):
-    """A name that is not registered; the message says which were probably meant."""
+    """An unknown name; the message suggests similar ones."""
 
     def __init__(self, kind: str, name: str, known: Iterable[str]) -> None:
         self.kind = kind
@@ -62,23 +62,23 @@ class UnknownNameError(UsageError):
 
 
 class RecipeError(UsageError):
-    """A recipe names an unknown key, or gives a key a value that it cannot have."""
+    """An unknown key of a recipe, or an invalid value."""
 
 
 class InputError(MareyError):
-    """The input exists only in part, or not in a form that can be used."""
+    """An input that is incomplete or cannot be used."""
 
     exit_code = 3
 
 
 class VideoError(InputError):
-    """A video file that cannot be used, and why.
+    """A video that cannot be used, with its reason.
 
     Attributes:
         path: the file.
-        name: the file, or the address of a stream, as it was given.
+        name: the file, or the URL of a stream without its password.
         reason: one of `REASONS`.
-        detail: what was seen, in words.
+        detail: a description of the problem.
     """
 
     def __init__(self, path: str | Path, reason: Reason, detail: str) -> None:
@@ -97,24 +97,24 @@ class DatasetError(InputError):
 
 
 class ModelFormatError(InputError):
-    """A model folder that is incomplete, damaged, or of a kind that this version cannot read."""
+    """A model folder that is incomplete, damaged, or of an unsupported version."""
 
 
 class WeightsError(InputError):
-    """The weights of an encoder are not here and cannot be had."""
+    """Weights of an encoder that are neither stored nor available for download."""
 
 
 class TrainingError(InputError):
-    """A training that diverged: its loss is not a number any more."""
+    """A training that diverged: its loss is not finite."""
 
 
 class ServiceError(MareyError):
-    """A service gives no answer, and says why.
+    """A service that cannot be reached, or refuses a request.
 
     Attributes:
-        status: of HTTP; None where the service cannot be reached.
-        code: one word, such as "not_video" or "too_many".
-        detail: in words.
+        status: HTTP status; None if the service cannot be reached.
+        code: reason code, such as "not_video" or "too_many".
+        detail: a description of the problem.
     """
 
     exit_code = 3
@@ -127,7 +127,7 @@ class ServiceError(MareyError):
 
 
 def did_you_mean(name: str, known: Iterable[str]) -> str:
-    """The end of a sentence that says which of the known names was probably meant."""
+    """Return the end of a sentence that suggests known names similar to `name`, or lists all."""
     names = sorted(known)
     close = difflib.get_close_matches(name.lower(), names, n=3, cutoff=0.5)
     if close:
@@ -136,14 +136,14 @@ def did_you_mean(name: str, known: Iterable[str]) -> str:
 
 
 def inner_sentence(error: Exception) -> str:
-    """Return what a validator of ours said, from an error of pydantic: its sentences without what is around them."""
+    """Return the messages of a pydantic error, each with its field."""
     faults: list[dict[str, Any]] = getattr(error, "errors", list)()
-    said = [str(fault["msg"]).removeprefix("Value error, ") for fault in faults]
-    places = [".".join(map(str, fault["loc"])) for fault in faults]
-    return "; ".join(f"{place}: {text}" if place else text for place, text in zip(places, said, strict=True))
+    messages = [str(fault["msg"]).removeprefix("Value error, ") for fault in faults]
+    fields = [".".join(map(str, fault["loc"])) for fault in faults]
+    return "; ".join(f"{field}: {text}" if field else text for field, text in zip(fields, messages, strict=True))
 
 
 def first_line(error: BaseException) -> str:
-    """The first line of what an error of a library says, without its full stop, or the error's name."""
+    """Return the first line of an error's message without full stop; its class if it is empty."""
     lines = str(error).strip().splitlines()
     return lines[0].rstrip(".") if lines else type(error).__name__

@@ -1,4 +1,4 @@
-"""The real page for the tests: its server in a process of its own, and headless Chromium to look at it."""
+"""The real app for tests: its server in a child process, and headless Chromium."""
 
 from __future__ import annotations
 
@@ -31,7 +31,7 @@ FLAGS = (
 
 
 def require_chromium() -> str:
-    """Return where the browser is; the test is skipped where there is none, before it begins anything."""
+    """Return the path of the browser; skip the test if there is none."""
     pytest.importorskip("playwright.sync_api", reason="the page is not tested: playwright is not installed")
     program = shutil.which("chromium")
     if program is None:
@@ -41,7 +41,7 @@ def require_chromium() -> str:
 
 @contextmanager
 def chromium() -> Iterator[Browser]:
-    """A headless browser; the test is skipped where there is none."""
+    """Start a headless browser; skip the test if there is none."""
     program = require_chromium()
     api = pytest.importorskip("playwright.sync_api")
     with api.sync_playwright() as playwright:
@@ -54,7 +54,7 @@ def chromium() -> Iterator[Browser]:
 
 @contextmanager
 def served(models: Path, data: Path) -> Iterator[str]:
-    """The address of a page that shows these folders, as `marey app` serves it."""
+    """Start `marey app` on these folders; yields its URL."""
     pytest.importorskip("streamlit", reason="the page is not tested: streamlit is not installed")
     command = [sys.executable, "-m", "marey", "app", str(models), "--data", str(data)]
     process = subprocess.Popen(  # noqa: S603 - ours
@@ -64,7 +64,7 @@ def served(models: Path, data: Path) -> Iterator[str]:
         env={**os.environ, "NO_COLOR": "1"},
     )
     try:
-        yield address_of(process)
+        yield url_of(process)
     finally:
         process.terminate()
         process.wait(PATIENCE)
@@ -72,18 +72,18 @@ def served(models: Path, data: Path) -> Iterator[str]:
             process.stderr.close()
 
 
-def address_of(process: subprocess.Popen[str]) -> str:
-    """Where a page says that it is."""
-    said = []
+def url_of(process: subprocess.Popen[str]) -> str:
+    """Return the URL that the server prints."""
+    lines = []
     for line in process.stderr or ():
-        said.append(line)
+        lines.append(line)
         if "the page is at " in line:
             return line.split("the page is at ")[1].split()[0]
-    raise AssertionError(f"the page did not come up: {''.join(said)}")
+    raise AssertionError(f"the page did not come up: {''.join(lines)}")
 
 
 def open_page(browser: Browser, address: str, *, width: int = 1280, height: int = 1000) -> Page:
-    """A page of its own, as somebody else would have it; the test fails where it asks anybody but our server."""
+    """Open the page in a new browser context, as a new user."""
     page = browser.new_context(viewport={"width": width, "height": height}).new_page()
     page.set_default_timeout(1000 * PATIENCE)
     page.goto(address)

@@ -1,4 +1,4 @@
-"""The page as people see it: a real server, and a real browser."""
+"""Tests of the page with a real server and a real browser."""
 
 from __future__ import annotations
 
@@ -27,7 +27,7 @@ pytestmark = pytest.mark.long  # a browser, a server and its models: a minute
 
 @pytest.fixture(scope="module")
 def folders(tmp_path_factory: pytest.TempPathFactory, small_run: Path) -> tuple[Path, Path]:
-    """Models and data of the page."""
+    """Return the folders of models and of data."""
     root = tmp_path_factory.mktemp("page")
     shutil.copytree(small_run, root / "models" / "small")
     return root / "models", root / "data"
@@ -57,7 +57,7 @@ def upload(page: Page, *paths: Path) -> None:
 
 
 def playing(page: Page, video: Any) -> bool:
-    """Whether a video really plays: pictures are there, and its time moves on."""
+    """Wait until a video plays: it has frames, and its time advances."""
     handle = video.element_handle()
     page.wait_for_function("video => video.readyState >= 2 && video.videoWidth > 0", arg=handle)
     handle.evaluate("video => { video.muted = true; return video.play(); }")
@@ -74,13 +74,13 @@ def test_an_uploaded_clip_is_labelled_and_plays_with_its_answer(page: Page, smal
     assert label.inner_text() in ("boxing", "walking")
     assert page.locator(".marey-bars li").count() == 2
     assert playing(page, page.get_by_test_id("stVideo").first)
-    page.get_by_role("tab", name="On one plate").click()
-    page.get_by_role("img", name="all instants of the clip on one plate").wait_for()
-    strangers = [url for url in asked if not url.startswith((page.url.rstrip("/"), "data:", "blob:"))]
-    assert not strangers
+    page.get_by_role("tab", name="Chronophotograph").click()
+    page.get_by_role("img", name="chronophotograph of the clip").wait_for()
+    foreign = [url for url in asked if not url.startswith((page.url.rstrip("/"), "data:", "blob:"))]
+    assert not foreign
 
 
-def test_a_text_that_is_called_a_video_shows_its_reason(page: Page, tmp_path: Path) -> None:
+def test_a_text_file_named_mp4_shows_its_reason(page: Page, tmp_path: Path) -> None:
     path = tmp_path / "![x](http:evil).mp4"
     path.write_text("a text", encoding="utf-8")
     upload(page, path)
@@ -92,7 +92,7 @@ def test_a_text_that_is_called_a_video_shows_its_reason(page: Page, tmp_path: Pa
 
 
 @pytest.mark.long
-def test_of_several_clips_the_good_ones_are_recognised(page: Page, small_set: Path, tmp_path: Path) -> None:
+def test_of_several_clips_the_usable_ones_are_predicted(page: Page, small_set: Path, tmp_path: Path) -> None:
     (tmp_path / "empty.mp4").write_bytes(b"")
     upload(page, small_set / "walking" / "person01_walking_d1_uncomp.mp4", tmp_path / "empty.mp4")
     page.locator(".marey-answer strong").wait_for()
@@ -100,7 +100,7 @@ def test_of_several_clips_the_good_ones_are_recognised(page: Page, small_set: Pa
 
 
 @pytest.mark.long
-def test_the_camera_is_recorded_in_the_browser_and_recognised(page: Page) -> None:
+def test_a_camera_recording_is_predicted(page: Page) -> None:
     page.get_by_role("tab", name="Camera").click()
     page.get_by_role("button", name="Record").click()
     page.get_by_text("recording: 1 of").wait_for()
@@ -109,17 +109,17 @@ def test_the_camera_is_recorded_in_the_browser_and_recognised(page: Page) -> Non
     assert playing(page, page.get_by_test_id("stVideo").first)
 
 
-def test_a_corrected_label_stands_in_the_manifest(page: Page, small_set: Path, folders: tuple[Path, Path]) -> None:
+def test_a_corrected_label_is_written_to_the_manifest(page: Page, small_set: Path, folders: tuple[Path, Path]) -> None:
     upload(page, small_set / "boxing" / "person05_boxing_d1_uncomp.mp4")
     page.locator(".marey-answer strong").wait_for()
-    choice = page.get_by_role("combobox", name="What it shows")
+    choice = page.get_by_role("combobox", name="Correct label")
     choice.click()
     choice.press("Control+a")
     choice.press_sequentially("shadow boxing", delay=30)
     page.get_by_role("option", name="Add: shadow boxing").wait_for()
     choice.press("Enter")
-    page.get_by_role("button", name="Keep for the next training").click()
-    page.get_by_text("Kept as").wait_for()
+    page.get_by_role("button", name="Save for the next training").click()
+    page.get_by_text("Saved as").wait_for()
     manifest = folders[1] / "corrections" / "corrections.csv"
     (row,) = csv.DictReader(manifest.read_text(encoding="utf-8").splitlines())
     assert (row["label"], row["group"]) == ("shadow boxing", "person05")
@@ -141,15 +141,15 @@ def test_a_cell_of_the_confusion_matrix_opens_its_clips(page: Page) -> None:
 
 
 @pytest.mark.long
-def test_a_model_is_taught_from_a_zip_survives_a_reload_and_is_used_at_once(
+def test_a_model_is_trained_from_a_zip_survives_a_reload_and_is_used(
     page: Page, small_set: Path, small_changes: list[str], folders: tuple[Path, Path], tmp_path: Path
 ) -> None:
     archive = tmp_path / "two actions.zip"
     with zipfile.ZipFile(archive, "w") as file:
         for path in sorted(small_set.rglob("*.mp4")):
             file.write(path, path.relative_to(small_set))
-    page.get_by_role("link", name="Teach").click()
-    page.get_by_role("heading", name="Teach it").wait_for()
+    page.get_by_role("link", name="Train").click()
+    page.get_by_role("heading", name="Train a model").wait_for()
     upload(page, archive)
     page.get_by_text("two actions.zip").wait_for()
     page.get_by_role("button", name="Unpack").click()
@@ -163,7 +163,7 @@ def test_a_model_is_taught_from_a_zip_survives_a_reload_and_is_used_at_once(
     use = page.get_by_role("button", name="Use it now")
     use.wait_for(timeout=1000 * PATIENCE)
     use.click()
-    page.get_by_role("heading", name="What happens").wait_for()
+    page.get_by_role("heading", name="Predict the action").wait_for()
     assert (folders[0] / "two-actions" / "model" / "config.json").is_file()
     assert page.get_by_role("combobox", name="Model", exact=True).input_value() == "two-actions"
     upload(page, small_set / "walking" / "person06_walking_d1_uncomp.mp4")
@@ -171,7 +171,7 @@ def test_a_model_is_taught_from_a_zip_survives_a_reload_and_is_used_at_once(
 
 
 @pytest.mark.long
-def test_a_long_video_is_looked_at_over_time(page: Page, tmp_path: Path) -> None:
+def test_a_long_video_gets_a_timeline(page: Page, tmp_path: Path) -> None:
     path = tmp_path / "afternoon.mp4"
     pieces = [draw(action, actor=1, duration=5.0) for action in ("boxing", "walking", "boxing")]
     write_video(path, torch.cat(pieces), frame_rate=FRAME_RATE)
@@ -201,13 +201,13 @@ def test_two_people_at_once_see_their_own_clips(browser: Browser, address: str, 
         page.context.close()
 
 
-def test_nothing_of_streamlit_is_on_the_page(page: Page) -> None:
+def test_the_page_shows_nothing_of_streamlit(page: Page) -> None:
     assert page.get_by_text("Deploy").count() == 0
     assert page.title() == "marey"
 
 
 @pytest.mark.parametrize(("host", "status"), [("localhost", 101), ("127.0.0.1:80", 101), ("evil.example", 403)])
-def test_another_site_gets_no_connection_under_a_name_of_its_own(address: str, host: str, status: int) -> None:
+def test_another_site_gets_no_connection_under_its_own_name(address: str, host: str, status: int) -> None:
     connection = HTTPConnection(address.removeprefix("http://"), timeout=PATIENCE)
     headers = {"Upgrade": "websocket", "Connection": "Upgrade", "Sec-WebSocket-Version": "13"}
     headers |= {"Host": host, "Origin": f"http://{host}", "Sec-WebSocket-Key": "dGhlIHNhbXBsZSBub25jZQ=="}

@@ -4,8 +4,8 @@ from pathlib import Path
 
 import pytest
 
-from marey.app.films import film_of_clip, film_of_timeline
 from marey.app.reading import Reader, plate
+from marey.app.video_cache import annotated_clip, annotated_timeline
 from marey.data import Clip
 from marey.errors import VideoError
 from marey.prediction import Predictor
@@ -63,26 +63,26 @@ def test_the_plate_shows_the_whole_picture(clip: Path) -> None:
 def test_a_film_is_made_once_in_a_form_that_browsers_play(clip: Path, tmp_path: Path) -> None:
     shares: list[float] = []
     top = [("walking", 0.9), ("boxing", 0.1)]
-    film = film_of_clip(clip, top, tmp_path, on_progress=shares.append)
-    info = probe(film)
+    video = annotated_clip(clip, top, tmp_path, on_progress=shares.append)
+    info = probe(video)
     assert (info.codec, info.height, info.width) == ("h264", 480, 640)
     assert info.duration == pytest.approx(probe(clip).duration, abs=0.04)
     assert shares == sorted(shares)
     again: list[float] = []
-    assert film_of_clip(clip, top, tmp_path, on_progress=again.append) == film
+    assert annotated_clip(clip, top, tmp_path, on_progress=again.append) == video
     assert not again
-    assert film_of_clip(clip, top[::-1], tmp_path, on_progress=again.append) != film
+    assert annotated_clip(clip, top[::-1], tmp_path, on_progress=again.append) != video
 
 
 def test_a_film_over_time_lasts_as_long_as_the_video(reader: Reader, clip: Path, tmp_path: Path) -> None:
     timeline = reader.timeline(clip, on_progress=lambda share: None)
-    film = film_of_timeline(clip, timeline, tmp_path, on_progress=lambda share: None)
-    assert probe(film).duration == pytest.approx(probe(clip).duration, abs=0.04)
+    video = annotated_timeline(clip, timeline, tmp_path, on_progress=lambda share: None)
+    assert probe(video).duration == pytest.approx(probe(clip).duration, abs=0.04)
 
 
 def test_no_film_is_left_of_a_file_that_is_no_video(tmp_path: Path) -> None:
     path = tmp_path / "notes.mp4"
     path.write_text("a text", encoding="utf-8")
     with pytest.raises(VideoError):
-        film_of_clip(path, [("walking", 1.0)], tmp_path / "films", on_progress=lambda share: None)
-    assert not list(tmp_path.rglob("films/*"))
+        annotated_clip(path, [("walking", 1.0)], tmp_path / "folder", on_progress=lambda share: None)
+    assert not list(tmp_path.rglob("folder/*"))

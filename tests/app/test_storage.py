@@ -7,35 +7,35 @@ from pathlib import Path
 
 import pytest
 
-from marey.app.storage import keep, new_folder, prune, safe_name, safe_suffix
+from marey.app.storage import new_folder, prune, safe_name, safe_suffix, save_upload
 
 
-def test_an_upload_is_kept_under_a_name_of_our_own(tmp_path: Path) -> None:
-    kept = keep(io.BytesIO(b"film"), "../../etc/passwd.MP4", tmp_path / "uploads")
+def test_an_upload_is_saved_under_a_safe_name(tmp_path: Path) -> None:
+    kept = save_upload(io.BytesIO(b"video"), "../../etc/passwd.MP4", tmp_path / "uploads")
     assert kept.parent == tmp_path / "uploads"
     assert kept.suffix == ".mp4"
-    assert kept.read_bytes() == b"film"
+    assert kept.read_bytes() == b"video"
     assert [path.name for path in kept.parent.iterdir()] == [kept.name]
 
 
-def test_the_same_upload_is_kept_once(tmp_path: Path) -> None:
-    first = keep(io.BytesIO(b"film"), "a.mp4", tmp_path)
-    assert keep(io.BytesIO(b"film"), "b.mp4", tmp_path) == first
-    assert keep(io.BytesIO(b"other"), "a.mp4", tmp_path) != first
+def test_the_same_upload_is_saved_once(tmp_path: Path) -> None:
+    first = save_upload(io.BytesIO(b"video"), "a.mp4", tmp_path)
+    assert save_upload(io.BytesIO(b"video"), "b.mp4", tmp_path) == first
+    assert save_upload(io.BytesIO(b"other"), "a.mp4", tmp_path) != first
 
 
 @pytest.mark.parametrize(
     ("name", "suffix"),
     [("a.MOV", ".mov"), ("a", ""), ("a.m p4", ""), ("a./../x", ""), ("a.toolong1", ""), (".mp4", "")],
 )
-def test_only_a_plain_suffix_of_a_strangers_name_is_used(name: str, suffix: str) -> None:
+def test_only_a_plain_suffix_of_an_untrusted_name_is_used(name: str, suffix: str) -> None:
     assert safe_suffix(name) == suffix
 
 
 @pytest.mark.parametrize(
     "name", ["../../x", "/", "", "...", "a/b\\c", "\x00\n", "x" * 500, "~root", "CON:1", "Läufer 1"]
 )
-def test_a_strangers_words_become_a_harmless_name(name: str) -> None:
+def test_an_untrusted_text_becomes_a_safe_name(name: str) -> None:
     safe = safe_name(name)
     assert 0 < len(safe) <= 60
     assert not safe.startswith((".", "-"))
@@ -52,7 +52,7 @@ def test_the_oldest_files_go_first_and_new_ones_stay(tmp_path: Path) -> None:
     assert sorted(path.name for path in tmp_path.iterdir()) == ["new.mp4"]
 
 
-def test_a_folder_that_is_there_gets_a_number(tmp_path: Path) -> None:
+def test_a_folder_that_exists_gets_a_number(tmp_path: Path) -> None:
     for expected in ("clips", "clips-2", "clips-3"):
         folder = new_folder(tmp_path, "clips")
         assert folder.name == expected

@@ -1,4 +1,4 @@
-"""Whatever somebody types into the page, the answer is a sentence; Streamlit's own runner plays the browser."""
+"""Tests that every typed text gets a plain answer, with Streamlit's own test runner."""
 
 from __future__ import annotations
 
@@ -20,10 +20,10 @@ SECONDS = 120
 OpenPage = Callable[..., "AppTest"]
 
 
-def _teach() -> None:
-    from marey.app import teach
+def _train() -> None:
+    from marey.app import train_page
 
-    teach.page()
+    train_page.page()
 
 
 @pytest.fixture(scope="module")
@@ -35,7 +35,7 @@ def models(tmp_path_factory: pytest.TempPathFactory, small_run: Path) -> Path:
 
 @pytest.fixture
 def open_page(models: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> OpenPage:
-    """A function that opens the page "recognise" or "teach" as `marey app` shows it on this machine."""
+    """Return a function that opens the page "predict" or "train" as `marey app` shows it on this machine."""
     testing = pytest.importorskip("streamlit.testing.v1", reason="the page is not tested: streamlit is not installed")
     for name, value in Settings(models, tmp_path / "page", local=True).to_environment().items():
         monkeypatch.setenv(name, value)
@@ -43,8 +43,8 @@ def open_page(models: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> 
     def open_it(name: str) -> AppTest:
         made = (
             testing.AppTest.from_file(str(HOME), default_timeout=SECONDS)
-            if name == "recognise"
-            else testing.AppTest.from_function(_teach, default_timeout=SECONDS)
+            if name == "predict"
+            else testing.AppTest.from_function(_train, default_timeout=SECONDS)
         )
         page: AppTest = made.run()
         return page
@@ -53,7 +53,7 @@ def open_page(models: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> 
 
 
 def send(page: AppTest, field: str, text: str, button: str) -> list[str]:
-    """Type a text, press a button, and return the errors that the page shows then, without the marks of Markdown."""
+    """Type a text, press a button, and return the errors on the page, without the escapes of Markdown."""
     fields: list[Any] = [*page.text_input, *page.text_area]
     next(each for each in fields if each.label == field).input(text)
     next(each for each in page.button if each.label == button).click()
@@ -63,9 +63,9 @@ def send(page: AppTest, field: str, text: str, button: str) -> list[str]:
 
 def errors(page: AppTest) -> list[str]:
     assert not page.exception
-    said = [each.value.replace("\\", "") for each in page.error]
-    assert not any("fault of marey" in each or "Traceback" in each for each in said)
-    return said
+    shown = [each.value.replace("\\", "") for each in page.error]
+    assert not any("bug in marey" in each or "Traceback" in each for each in shown)
+    return shown
 
 
 NO_PATHS = {
@@ -81,45 +81,43 @@ NO_PATHS = {
 @pytest.mark.parametrize(
     ("name", "field", "button", "kind"),
     [
-        ("teach", "Path of a folder", "Look through it", "folder"),
-        ("recognise", "Path of a video", "Open", "file"),
+        ("train", "Path of a folder", "Open", "folder"),
+        ("predict", "Path of a video", "Open", "file"),
     ],
 )
-def test_a_path_that_leads_nowhere_is_named(open_page: OpenPage, name: str, field: str, button: str, kind: str) -> None:
+def test_a_wrong_path_is_named(open_page: OpenPage, name: str, field: str, button: str, kind: str) -> None:
     page = open_page(name)
     for text, sentence in NO_PATHS.items():
-        (said,) = send(page, field, text, button)
-        assert said.startswith(sentence.format(kind=kind, here=Path.cwd()))  # its end is Python's, which has versions
+        (shown,) = send(page, field, text, button)
+        assert shown.startswith(sentence.format(kind=kind, here=Path.cwd()))  # the end depends on the version of Python
 
 
-def test_a_folder_that_holds_no_clips_by_class_says_why(open_page: OpenPage, tmp_path: Path) -> None:
-    page = open_page("teach")
+def test_a_folder_without_class_folders_says_why(open_page: OpenPage, tmp_path: Path) -> None:
+    page = open_page("train")
     (tmp_path / "empty").mkdir()
     (tmp_path / "file.mp4").touch()
     (tmp_path / "loop").symlink_to(tmp_path / "loop")
     for name, sentence in {
-        "file.mp4": "file.mp4 is no folder: name the one that holds the class folders",
+        "file.mp4": "file.mp4 is not a folder: name the one that holds the class folders",
         "empty": "no videos in the class folders of",
         "": "cannot be read: Too many levels of symbolic links",
     }.items():
-        (said,) = send(page, "Path of a folder", f"  {tmp_path / name} ", "Look through it")
-        assert sentence in said
+        (shown,) = send(page, "Path of a folder", f"  {tmp_path / name} ", "Open")
+        assert sentence in shown
 
 
-def test_a_file_that_is_no_video_says_why(open_page: OpenPage, tmp_path: Path) -> None:
-    page = open_page("recognise")
+def test_a_file_that_is_not_a_video_says_why(open_page: OpenPage, tmp_path: Path) -> None:
+    page = open_page("predict")
     (tmp_path / "notes.mp4").write_text("a text", encoding="utf-8")
     for path, sentence in {tmp_path / "notes.mp4": "it is not a video", tmp_path: "it is a folder"}.items():
-        (said,) = send(page, "Path of a video", str(path), "Open")
-        assert sentence in said
+        (shown,) = send(page, "Path of a video", str(path), "Open")
+        assert sentence in shown
 
 
-def test_a_set_that_vanishes_while_it_is_on_the_page_is_named(
-    open_page: OpenPage, small_set: Path, tmp_path: Path
-) -> None:
+def test_a_set_that_is_deleted_while_it_is_shown_is_named(open_page: OpenPage, small_set: Path, tmp_path: Path) -> None:
     shutil.copytree(small_set, tmp_path / "set")
-    page = open_page("teach")
-    assert send(page, "Path of a folder", str(tmp_path / "set"), "Look through it") == []
+    page = open_page("train")
+    assert send(page, "Path of a folder", str(tmp_path / "set"), "Open") == []
     shutil.rmtree(tmp_path / "set")
     next(each for each in page.text_input if each.label == "Regular expression").input("kth")
     page.run()
@@ -127,9 +125,9 @@ def test_a_set_that_vanishes_while_it_is_on_the_page_is_named(
 
 
 @pytest.mark.filterwarnings("ignore:Possible nested set:FutureWarning")
-def test_a_wrong_expression_for_groups_says_why_and_can_be_put_right(open_page: OpenPage, small_set: Path) -> None:
-    page = open_page("teach")
-    assert send(page, "Path of a folder", str(small_set), "Look through it") == []
+def test_a_wrong_group_expression_says_why_and_can_be_corrected(open_page: OpenPage, small_set: Path) -> None:
+    page = open_page("train")
+    assert send(page, "Path of a folder", str(small_set), "Open") == []
 
     def write(expression: str) -> list[str]:
         next(each for each in page.text_input if each.label == "Regular expression").input(expression)
@@ -144,17 +142,17 @@ def test_a_wrong_expression_for_groups_says_why_and_can_be_put_right(open_page: 
         "person": "captures nothing",
         r"nobody(\d+)": "finds no group in 12 of 12 clips",
     }.items():
-        (said,) = write(text)
-        assert sentence in said
+        (shown,) = write(text)
+        assert sentence in shown
     assert write(r"(person\d+)") == []
 
 
 @pytest.mark.long
-def test_a_wrong_change_to_the_recipe_says_why_and_trains_nothing(
+def test_a_wrong_change_to_the_recipe_says_why_and_starts_no_training(
     open_page: OpenPage, small_set: Path, tmp_path: Path
 ) -> None:
-    page = open_page("teach")
-    assert send(page, "Path of a folder", str(small_set), "Look through it") == []
+    page = open_page("train")
+    assert send(page, "Path of a folder", str(small_set), "Open") == []
     for text, sentence in {
         "training.epochs": "'training.epochs' changes nothing; write key=value",
         "training.epoch=3": "no key is called 'training.epoch'; did you mean 'epochs'?",
@@ -164,23 +162,23 @@ def test_a_wrong_change_to_the_recipe_says_why_and_trains_nothing(
         "training.epochs=0x_": "is not YAML",
         "a\0=b": "no key is called",
     }.items():
-        (said,) = send(page, "One change a line", text, "Train")
-        assert sentence in said
+        (shown,) = send(page, "One change a line", text, "Train")
+        assert sentence in shown
     assert not (tmp_path / "page" / "trainings").exists()
 
 
-def test_what_lies_damaged_beside_the_page_is_named_where_it_is_needed(
+def test_a_damaged_file_of_the_app_is_named_where_it_is_needed(
     open_page: OpenPage, small_set: Path, tmp_path: Path
 ) -> None:
     damaged = tmp_path / "page" / "corrections" / "corrections.csv"
     damaged.parent.mkdir(parents=True)
     damaged.write_text("a,b\n1,2\n", encoding="utf-8")
     video = sorted((small_set / "boxing").iterdir())[0]
-    (said,) = send(open_page("recognise"), "Path of a video", str(video), "Open")
-    assert f"{damaged} has no column 'path'" in said
+    (shown,) = send(open_page("predict"), "Path of a video", str(video), "Open")
+    assert f"{damaged} has no column 'path'" in shown
 
 
-def test_a_home_folder_of_nobody_is_a_name_like_any_other() -> None:
+def test_an_unknown_home_folder_is_an_ordinary_name() -> None:
     from marey.app.storage import typed_path
     from marey.data import load_data
     from marey.errors import DatasetError

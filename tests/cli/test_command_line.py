@@ -47,10 +47,10 @@ def test_the_version_is_that_of_the_package(call_marey: Call) -> None:
 @pytest.mark.parametrize(
     ("arguments", "said"),
     [
-        (["trian"], "trian"),
+        (["trian"], "train"),
         (["train", "--out", "x"], "DATA"),
         (["train", "x"], "--out"),
-        (["train", "x", "--out", "y", "--epochs", "3"], "--epochs"),
+        (["train", "x", "--out", "y", "--epoch", "3"], "--epochs"),
         (["predict", "x"], "SOURCES"),
         (["predict", "x", "y", "--top", "few"], "--top"),
         (["evaluate", "x", "y", "--out", "z", "--frame-order", "random"], "random"),
@@ -118,7 +118,7 @@ def test_training_prints_a_table_and_leaves_what_scripts_count_on(
 def test_evaluation_answers_in_json_with_the_numbers_of_the_file(
     call_marey: Call, small_run: Path, small_set: Path, tmp_path: Path
 ) -> None:
-    ended = call_marey("evaluate", small_run, small_set, "--part", "all", "--out", tmp_path / "test", "--json")
+    ended = call_marey("evaluate", small_run, small_set, "--split", "all", "--out", tmp_path / "test", "--json")
     assert ended.code == 0
     assert ended.err == ""
     answer = json.loads(ended.out)
@@ -193,10 +193,10 @@ def test_a_folder_that_may_not_be_written_to_is_named(
         ("evaluate", small_run, small_set, "--out", tmp_path / "file" / "inside"),
         ("train", small_set, "--out", tmp_path / "file" / "inside"),
         ("compare", small_set, "--recipes", "default", "--out", tmp_path / "file" / "inside"),
-        ("data", "export", small_set, "--out", tmp_path / "file" / "inside"),
+        ("extract", small_set, "--out", tmp_path / "file" / "inside"),
         ("data", "scan", small_set, "--quarantine", tmp_path / "file" / "inside.csv"),
         ("data", "split", small_set, "--out", tmp_path / "file" / "inside.csv"),
-        ("quantise", small_run, "--out", tmp_path / "file" / "inside"),
+        ("quantize", small_run, "--out", tmp_path / "file" / "inside"),
     ):
         ended = call_marey(*arguments)
         assert ended.code == 2, arguments

@@ -13,7 +13,7 @@ from safetensors.torch import save
 
 from marey.data import Clip
 from marey.encoders import Contract, EncoderSpec, FeatureCache, FrameOrder, Stream, View, cache_home
-from marey.encoders.frame import load_frame_encoder
+from marey.encoders.timm_encoder import load_frame_encoder
 from marey.errors import UsageError
 from marey.video import Sampling
 

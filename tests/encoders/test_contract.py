@@ -239,7 +239,7 @@ def test_a_frame_rate_that_is_none_is_wrong_use(rate: float) -> None:
 def test_frames_of_another_type_or_shape_are_wrong_use() -> None:
     wrong: Any
     for wrong in (np.zeros((4, 8, 8), np.uint8), np.zeros((4, 8, 8, 3)), np.zeros((0, 8, 8, 3), np.uint8)):
-        with pytest.raises(UsageError, match="pictures have to be uint8 RGB"):
+        with pytest.raises(UsageError, match="images have to be uint8 RGB"):
             read_frames(wrong, contract(THREE), frame_rate=10.0)
 
 

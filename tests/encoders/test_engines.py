@@ -22,8 +22,8 @@ from marey.encoders import (
     ClipEncoder,
     Encoder,
     EncoderSpec,
+    EngineBenchmark,
     FrameEncoder,
-    Measured,
     agrees,
     installed_engines,
     load_encoder,
@@ -31,10 +31,10 @@ from marey.encoders import (
     openvino_engine,
 )
 from marey.encoders import engines as registry
-from marey.encoders.conversion import onnx_bytes
-from marey.encoders.frame import load_frame_encoder
+from marey.encoders.engine_benchmark import benchmark_inputs, fastest, load_benchmark
+from marey.encoders.onnx_export import onnx_bytes
 from marey.encoders.pytorch_engine import CudaEngine, PyTorchEngine
-from marey.encoders.trial import fastest, recall, trial_inputs
+from marey.encoders.timm_encoder import load_frame_encoder
 from marey.errors import UnknownNameError, UsageError
 from marey.extras import install_command
 from waiting import PATIENCE
@@ -190,7 +190,7 @@ def test_two_threads_that_are_the_first_to_use_openvino_do_not_wait_for_ever(tmp
     code = """
 import threading, torch
 from marey.encoders import EncoderSpec
-from marey.encoders.frame import load_frame_encoder
+from marey.encoders.timm_encoder import load_frame_encoder
 encoder = load_frame_encoder(EncoderSpec(name="test_resnet", weights="random", size=64), engine="openvino")
 start = threading.Barrier(4)
 def work():
@@ -227,11 +227,13 @@ def test_the_fastest_engine_is_found_once_and_remembered(monkeypatch: pytest.Mon
 
 @with_another
 def test_what_is_remembered_decides_and_not_the_order_of_names() -> None:
-    slow, quick = Measured(10.0, 1e-6), Measured(20.0, 1e-6)
+    slow, quick = EngineBenchmark(10.0, 1e-6), EngineBenchmark(20.0, 1e-6)
     assert fastest({"pytorch": slow, "openvino": quick}, "float32") == "openvino"
     assert fastest({"openvino": slow, "pytorch": quick}, "float32") == "pytorch"
-    assert fastest({"pytorch": slow, "openvino": Measured(20.0, 2 * TOLERANCE["float32"])}, "float32") == "pytorch"
-    assert fastest({"pytorch": slow, "openvino": Measured(20.0, 0.0, "it broke")}, "float32") == "pytorch"
+    assert (
+        fastest({"pytorch": slow, "openvino": EngineBenchmark(20.0, 2 * TOLERANCE["float32"])}, "float32") == "pytorch"
+    )
+    assert fastest({"pytorch": slow, "openvino": EngineBenchmark(20.0, 0.0, "it broke")}, "float32") == "pytorch"
     assert fastest({}, "float32") == "pytorch"
 
 
@@ -251,7 +253,7 @@ def test_a_damaged_memory_is_measured_again(tmp_path: Path) -> None:
         b'{"engines": {"pytorch": {"speed": 1}}}',
     ):
         memory.write_bytes(damaged)
-        assert recall(network) == {}
+        assert load_benchmark(network) == {}
     again = load_encoder(SMALL)
     assert set(again.trial) == set(first.trial)
     assert json.loads(memory.read_text())["engines"].keys() == first.trial.keys()
@@ -287,7 +289,7 @@ def test_where_only_pytorch_is_installed_nothing_is_tried(monkeypatch: pytest.Mo
 @with_another
 def test_the_trial_shows_few_pictures_to_each_engine() -> None:
     network = load_frame_network(EncoderSpec(name="test_resnet", weights="random", size=(48, 64)))
-    inputs = trial_inputs(network)
+    inputs = benchmark_inputs(network)
     assert inputs.shape == (2, 3, 48, 64)  # four times
     assert inputs.float().std() > 20
 
@@ -347,13 +349,13 @@ def test_an_engine_without_bfloat16_says_so_and_is_left_out(engine: str) -> None
 
 @each_other
 def test_a_network_that_cannot_be_converted_is_run_by_pytorch(engine: str, monkeypatch: pytest.MonkeyPatch) -> None:
-    from marey.encoders import frame
+    from marey.encoders import timm_encoder
 
     def unusual(network: nn.Module, pixels: Tensor, *, grid: object) -> Tensor:
         found: Tensor = torch.linalg.svdvals(pixels.flatten(1, 2))
         return found
 
-    monkeypatch.setattr(frame, "features_of", unusual)
+    monkeypatch.setattr(timm_encoder, "features_of", unusual)
     with pytest.raises(UsageError, match=r"test_resnet cannot be converted for another engine.*take --engine pytorch"):
         load_encoder(SMALL, engine=engine)
     encoder = load_encoder(SMALL)

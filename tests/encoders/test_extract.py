@@ -24,7 +24,7 @@ from marey.encoders import (
     iterate_views,
     read_clip,
 )
-from marey.encoders.frame import load_frame_encoder
+from marey.encoders.timm_encoder import load_frame_encoder
 from marey.errors import VideoError
 from marey.video import Sampling
 from waiting import wait_until

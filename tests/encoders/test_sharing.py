@@ -16,7 +16,7 @@ from conftest import MakeVideo
 from marey.data import Clip, content_hash
 from marey.encoders import Contract, EncoderSpec, FeatureCache, FrameEncoder, Progress, Stream, View, extract
 from marey.encoders.extract import _Extraction, _Job
-from marey.encoders.frame import load_frame_encoder
+from marey.encoders.timm_encoder import load_frame_encoder
 from marey.errors import VideoError
 from marey.video import Limits, Sampling
 from waiting import PATIENCE, Clock, wait_until
@@ -81,10 +81,10 @@ def test_a_clip_in_another_process_hands_is_left_to_it_and_taken_over_when_that_
 ) -> None:
     encoder = load_frame_encoder(SPEC)
     how = contract(encoder)
-    claim = FeatureCache(tmp_path).claim(key_of(clips[1], how))
+    claim = FeatureCache(tmp_path).lock(key_of(clips[1], how))
     assert claim is not None
     claim.release()
-    script = (  # as `FeatureCache.claim` does it
+    script = (  # as `FeatureCache.lock` does it
         "import sys, filelock; filelock.FileLock(sys.argv[1]).acquire(timeout=0)\n"
         "print('claimed', flush=True); sys.stdin.read()"
     )
@@ -109,7 +109,7 @@ def test_a_process_that_holds_a_clip_for_ever_is_not_waited_for_for_ever(
     Clock("marey.video.limits", patch=monkeypatch)  # decoding has all the time that it wants
     encoder = load_frame_encoder(SPEC)
     how, cache = contract(encoder), FeatureCache(tmp_path)
-    held = cache.claim(key_of(clips[0], how))
+    held = cache.lock(key_of(clips[0], how))
     assert held is not None
     found = extract(clips[:2], encoder, how, cache=cache, limits=Limits(timeout=0.2))
     held.release()
@@ -123,7 +123,7 @@ def test_a_clip_that_cannot_be_used_is_not_held(tmp_path: Path) -> None:
     broken = tmp_path / "broken.mp4"
     broken.write_bytes(b"\0\0\0\x18ftypmp42" + bytes(100))
     assert isinstance(extract([Clip(broken)], encoder, how, cache=cache)[0], VideoError)
-    claim = cache.claim(key_of(Clip(broken), how))
+    claim = cache.lock(key_of(Clip(broken), how))
     assert claim is not None
     claim.release()
 
@@ -145,4 +145,4 @@ def test_batches_filled_across_clips_give_each_clip_its_own_features(clips: list
     for result, job in zip(alone, (job for job in found if isinstance(job, _Job)), strict=True):
         assert not isinstance(result, VideoError)
         assert torch.allclose(job.found[View()]["frame"], result["frame"], atol=1e-5)
-        assert job.claim is None
+        assert job.lock is None

@@ -9,7 +9,7 @@ import torch
 from torch import Tensor
 
 from marey.encoders import EncoderSpec, TokenEncoder, load_encoder
-from marey.encoders.video_transformers import pool_places
+from marey.encoders.video_transformers import pool_patches
 from marey.errors import UsageError, WeightsError
 
 transformers = pytest.importorskip("transformers", reason="the extra 'transformers' is not installed")
@@ -66,7 +66,7 @@ def test_a_grid_averages_the_places_of_each_instant(name: str, tmp_path: Path) -
 
 def test_pooling_over_every_place_changes_nothing() -> None:
     tokens = torch.randn(2, 3 * 4 * 5, 7)
-    torch.testing.assert_close(pool_places(tokens, 3, (4, 5), (4, 5)), tokens)
+    torch.testing.assert_close(pool_patches(tokens, 3, (4, 5), (4, 5)), tokens)
 
 
 @each

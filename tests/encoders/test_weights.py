@@ -16,7 +16,7 @@ from sklearn.datasets import load_sample_image
 from torch import Tensor, nn
 
 from marey.encoders import EncoderSpec, embedded_path, load_encoder, weights_hash
-from marey.encoders.frame import load_frame_encoder
+from marey.encoders.timm_encoder import load_frame_encoder
 from marey.encoders.weights import load_embedded, load_local
 from marey.errors import WeightsError
 from marey.video import show

@@ -10,8 +10,8 @@ from marey.evaluation import expected_calibration_error, fit_temperature, reliab
 def draw(scale: float, *, clips: int = 20_000, classes: int = 5) -> tuple[np.ndarray, np.ndarray]:
     generator = np.random.default_rng(0)
     logits = 2 * generator.normal(size=(clips, classes))
-    truth = (logits + generator.gumbel(size=logits.shape)).argmax(axis=1)  # labels drawn from softmax(logits)
-    return scale * logits, truth
+    target = (logits + generator.gumbel(size=logits.shape)).argmax(axis=1)  # labels drawn from softmax(logits)
+    return scale * logits, target
 
 
 @pytest.mark.parametrize("scale", [0.4, 1.0, 3.0])
@@ -20,25 +20,25 @@ def test_the_temperature_is_the_scale_by_which_logits_are_too_sharp(scale: float
 
 
 def test_the_temperature_is_the_least_of_the_log_likelihood() -> None:
-    logits, truth = draw(2.0, clips=300)
+    logits, target = draw(2.0, clips=300)
     scores = torch.from_numpy(logits)
-    targets = (300 * torch.eye(5, dtype=torch.float64)[torch.from_numpy(truth)] + 1 / 5) / 301
+    targets = (300 * torch.eye(5, dtype=torch.float64)[torch.from_numpy(target)] + 1 / 5) / 301
 
     def nll(temperature: float) -> float:
         return float(torch.nn.functional.cross_entropy(scores / temperature, targets))
 
-    best = fit_temperature(scores, truth)
+    best = fit_temperature(scores, target)
     assert nll(best) <= min(nll(best * 0.99), nll(best * 1.01))
 
 
-def test_a_few_clips_that_are_all_right_do_not_ask_for_certainty() -> None:
+def test_the_temperature_of_a_few_correct_clips_is_not_zero() -> None:
     logits = 20 * np.eye(4)[np.arange(12) % 4]
     temperature = fit_temperature(logits, np.arange(12) % 4)
     certainty = np.exp(20 / temperature) / (np.exp(20 / temperature) + 3)
     assert certainty == pytest.approx((12 + 1 / 4) / 13)
 
 
-def test_logits_that_say_nothing_give_one() -> None:
+def test_equal_logits_give_temperature_one() -> None:
     assert fit_temperature(np.zeros((4, 3)), np.arange(4) % 3) == 1.0
 
 

@@ -45,7 +45,7 @@ def test_another_seed_gives_another_interval() -> None:
     assert first.accuracy != second.accuracy
 
 
-def test_one_group_has_no_interval_and_a_sentence_why() -> None:
+def test_one_group_has_no_interval_but_a_reason() -> None:
     interval = bootstrap(TRUE, PREDICTED, ["person01"] * 100, classes=2, seed=0)
     assert interval.accuracy is None
     assert interval.macro_f1 is None
@@ -83,7 +83,9 @@ def test_failed_clips_stay_wrong_in_every_resample() -> None:
 
 def test_the_mean_f1_of_the_classes_that_occur_is_the_librarys() -> None:
     generator = np.random.default_rng(3)
-    true, predicted = generator.integers(0, 4, 200), generator.integers(0, 5, 200)  # class 4 never occurs
-    counts = [np.bincount(found, minlength=5).astype(float) for found in (true[true == predicted], true, predicted)]
-    expected = f1_score(true, predicted, labels=range(4), average="macro")
+    target, predicted = generator.integers(0, 4, 200), generator.integers(0, 5, 200)  # class 4 never occurs
+    counts = [
+        np.bincount(found, minlength=5).astype(float) for found in (target[target == predicted], target, predicted)
+    ]
+    expected = f1_score(target, predicted, labels=range(4), average="macro")
     assert float(macro_f1_of(*counts)) == pytest.approx(expected)

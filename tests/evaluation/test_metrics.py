@@ -1,147 +1,68 @@
 from __future__ import annotations
 
 import json
-import math
-from pathlib import Path
+import re
+from collections.abc import Iterator
 
 import pytest
 
-from marey.data import Leak
-from marey.errors import DatasetError
-from marey.evaluation import Evaluation, Row, leak_sentence, write_metrics
+from marey.evaluation import METRICS, Evaluation, MetricRow, Row, ScoredClips, metric_rows, register_metric
 
-ABC = ("a", "b", "c")
-
-
-def row(clip: str, label: str, *probabilities: float, group: str | None = None) -> Row:
-    if not probabilities:
-        return Row(clip, f"{clip}.mp4", label, group, None, None, "corrupt", "no frame could be decoded")
-    return Row(clip, f"{clip}.mp4", label, group, None, probabilities)
+LABELS = ("a", "b", "c")
+CLIPS = (("1", "a", (0.8, 0.1, 0.1)), ("2", "a", (0.3, 0.6, 0.1)), ("3", "b", (0.1, 0.7, 0.2)), ("4", "c", None))
 
 
-def evaluate(
-    *rows: Row,
-    labels: tuple[str, ...] = ABC,
-    leaks: tuple[Leak, ...] = (),
-    excluded: tuple[str, ...] = (),
-) -> Evaluation:
-    return Evaluation(labels, rows, leaks, "one split", "c0ffee", 0, excluded)
+def evaluation() -> Evaluation:
+    rows = [
+        Row(name, f"{name}.mp4", label, f"group {name}", None, values, reason=None if values else "corrupt")
+        for name, label, values in CLIPS
+    ]
+    return Evaluation(LABELS, tuple(rows), (), "one split", "c0ffee", 0)
 
 
-SMALL = (
-    row("1", "a", 0.8, 0.1, 0.1),  # right
-    row("2", "a", 0.3, 0.6, 0.1),  # a taken for b, second choice right
-    row("3", "b", 0.1, 0.7, 0.2),  # right
-    row("4", "c", 0.5, 0.3, 0.2),  # c taken for a, third choice right
-    row("5", "c"),  # failed
-)
+@pytest.fixture
+def failure_rate() -> Iterator[str]:
+    @register_metric("failure_rate", title="failure rate", meaning="share of the clips that could not be used")
+    def compute(clips: ScoredClips) -> float:
+        return float((~clips.usable).mean())
+
+    yield "failure_rate"
+    del METRICS["failure_rate"]
 
 
-def test_the_metrics_of_five_clips_are_those_computed_by_hand() -> None:
-    metrics = evaluate(*SMALL).metrics
-    assert metrics.clips == 5
-    assert metrics.accuracy == pytest.approx(2 / 5)
-    assert metrics.top_k == {1: pytest.approx(2 / 5), 2: pytest.approx(3 / 5)}
-    a, b, c = metrics.classes
-    assert (a.precision, a.recall, a.f1, a.support) == (0.5, 0.5, 0.5, 2)
-    assert (b.precision, b.recall, b.support) == (0.5, 1.0, 1)
-    assert b.f1 == pytest.approx(2 / 3)
-    assert (c.precision, c.recall, c.f1, c.support) == (0.0, 0.0, 0.0, 2)
-    assert metrics.macro_precision == pytest.approx(1 / 3)
-    assert metrics.macro_recall == pytest.approx(0.5)
-    assert metrics.balanced_accuracy == pytest.approx(0.5)
-    assert metrics.macro_f1 == pytest.approx((1 / 2 + 2 / 3) / 3)
-    assert metrics.nll == pytest.approx(-math.log(0.8 * 0.3 * 0.7 * 0.2) / 4)
-    assert metrics.ece == pytest.approx((0.2 + 0.6 + 0.3 + 0.5) / 4)  # each clip alone in its bin
-    assert metrics.chance == pytest.approx(1 / 3)
-    assert metrics.majority == pytest.approx(2 / 5)
-
-
-def test_a_failed_clip_counts_as_wrong_and_has_a_column_of_its_own() -> None:
-    metrics = evaluate(*SMALL).metrics
-    assert metrics.failed == 1
-    assert metrics.failed_reasons == {"corrupt": 1}
-    assert metrics.confusion == ((1, 1, 0, 0), (0, 1, 0, 0), (1, 0, 0, 1))
-    assert evaluate(*SMALL[:4]).metrics.accuracy == pytest.approx(2 / 4)
-
-
-def test_a_test_set_of_failed_clips_alone_has_no_accuracy_and_no_calibration() -> None:
-    metrics = evaluate(row("1", "a"), row("2", "b")).metrics
-    assert metrics.accuracy == 0.0
-    assert metrics.ece is None
-    assert metrics.nll is None
-    assert metrics.top_k == {1: 0.0, 2: 0.0}
-
-
-def test_a_class_that_does_not_occur_has_no_scores_and_no_part_in_the_means() -> None:
-    metrics = evaluate(row("1", "a", 0.9, 0.1, 0.0), row("2", "b", 0.1, 0.9, 0.0)).metrics
-    assert metrics.classes[2].f1 is None
-    assert metrics.classes[2].support == 0
-    assert metrics.macro_f1 == 1.0
-    assert metrics.balanced_accuracy == 1.0
-
-
-def test_top_k_stops_below_the_number_of_classes() -> None:
-    two = Evaluation(("a", "b"), (row("1", "a", 0.9, 0.1),), (), "", "", 0)
-    assert list(two.metrics.top_k) == [1]
-    six = Evaluation(tuple("abcdef"), (row("1", "a", *[1 / 6] * 6),), (), "", "", 0)
-    assert list(six.metrics.top_k) == [1, 2, 3, 5]
-
-
-def test_equal_probabilities_give_the_first_label_everywhere() -> None:
-    evaluation = evaluate(row("1", "b", 0.4, 0.4, 0.2))
-    assert evaluation.predicted(evaluation.rows[0]) == "a"
-    assert evaluation.metrics.top_k == {1: 0.0, 2: 1.0}
-
-
-def test_the_most_confident_mistakes_come_surest_first_and_without_failed_clips() -> None:
-    assert [wrong.clip for wrong in evaluate(*SMALL).most_confident_mistakes(5)] == ["2", "4"]
-    assert [wrong.clip for wrong in evaluate(*SMALL).most_confident_mistakes(1)] == ["2"]
-
-
-def test_metrics_json_is_the_same_twice_and_holds_no_invalid_number(tmp_path: Path) -> None:
-    for name in ("one.json", "two.json"):
-        write_metrics(evaluate(*SMALL, excluded=("ungültig\udcff.avi",)).metrics, tmp_path / name)
-    assert (tmp_path / "one.json").read_bytes() == (tmp_path / "two.json").read_bytes()
-    read = json.loads((tmp_path / "one.json").read_text(encoding="utf-8"))
-    assert read["accuracy"] == 0.4
-    assert read["excluded"] == ["ungültig\udcff.avi"]
-    assert read["confusion_matrix"]["columns"] == ["a", "b", "c", "(failed)"]
-    assert read["per_class"]["b"]["recall"] == 1.0
-    assert read["accuracy_interval"] == list(evaluate(*SMALL).metrics.interval.accuracy or ())
-
-
-def test_a_leaking_split_is_said_beside_the_number() -> None:
-    leaks = (
-        Leak("group", "person02", ("a.avi",), ("b.avi",)),
-        Leak("group", "person01", ("c.avi",), ("d.avi",)),
-        Leak("content", "ab12", ("e.avi",), ("f.avi",)),
+def test_a_registered_metric_stands_in_the_metrics_in_their_rows_and_in_metrics_json(failure_rate: str) -> None:
+    metrics = evaluation().metrics
+    assert metrics.values[failure_rate] == pytest.approx(1 / 4)
+    assert metrics.as_dict()[failure_rate] == pytest.approx(1 / 4)
+    assert metrics.rows[-1] == MetricRow(
+        failure_rate, "failure rate", 0.25, None, "share of the clips that could not be used"
     )
-    leak = evaluate(*SMALL, leaks=leaks).metrics.as_dict()["leaks"]
-    assert leak["count"] == 3
-    assert leak["note"].startswith("2 groups (person01, person02) and 1 identical file are on both sides")
-    assert leak_sentence(()) is None
-    assert str(leak_sentence(leaks[:1])).startswith("1 group (person02) is on both sides")
 
 
-def test_a_label_that_the_model_does_not_have_is_named() -> None:
-    with pytest.raises(DatasetError, match=r"clip7: the model has no label 'walkin'; did you mean 'walking'"):
-        evaluate(row("clip7", "walkin", 0.5, 0.5), labels=("running", "walking"))
+def test_two_metrics_cannot_share_a_name() -> None:
+    with pytest.raises(ValueError, match="two metrics named 'accuracy'"):
+        register_metric("accuracy", title="", meaning="")(lambda clips: None)
 
 
-def test_an_evaluation_without_clips_is_refused() -> None:
-    with pytest.raises(DatasetError, match="no clip is left"):
-        evaluate()
+def test_rows_of_metrics_come_from_the_metrics_and_from_their_file_alike() -> None:
+    metrics = evaluation().metrics
+    rows = {row.name: row for row in metrics.rows}
+    assert rows["accuracy"].value == pytest.approx(2 / 4)
+    assert rows["accuracy"].interval == metrics.interval.accuracy is not None
+    assert rows["macro_f1"].interval == metrics.interval.macro_f1
+    assert rows["top_2"].value == metrics.top_k[2]
+    assert {"view_accuracy", "top_3"}.isdisjoint(rows)  # one view a clip, and three classes
+    assert metric_rows(json.loads(json.dumps(metrics.as_dict()))) == metrics.rows
 
 
-@pytest.mark.parametrize("given", [(0.5, 0.5), (0.5, 0.6, 0.1), (float("nan"), 0.5, 0.5), (-0.5, 1.0, 0.5)], ids=str)
-def test_numbers_that_are_no_probabilities_are_refused(given: tuple[float, ...]) -> None:
-    with pytest.raises(ValueError, match="are not the probabilities of 3 labels"):
-        evaluate(row("1", "a", *given))
+def test_rows_of_a_file_without_a_metric_leave_it_out() -> None:
+    assert [row.name for row in metric_rows({"accuracy": 0.5, "macro_f1": 0.4, "clips": 3})] == ["accuracy", "macro_f1"]
 
 
-def test_a_clip_has_probabilities_or_a_reason_and_never_both() -> None:
-    with pytest.raises(ValueError, match="never both"):
-        Row("1", "1.avi", "a", None, None, (1.0,), "corrupt")
-    with pytest.raises(ValueError, match="never both"):
-        Row("1", "1.avi", "a")
+def test_the_text_of_metrics_is_short() -> None:
+    text = repr(evaluation().metrics)
+    assert re.fullmatch(r"Metrics\(accuracy=0.500, macro_f1=0.\d+, ece=0.\d+, clips=4, failed=1, leak=False\)", text)
+
+
+def test_the_text_of_an_evaluation_is_short_and_counts_leaks_and_notes() -> None:
+    assert repr(evaluation()) == ("Evaluation(protocol='one split', clips=4, failed=1, labels=3, leaks=0, notes=0)")

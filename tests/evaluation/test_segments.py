@@ -24,11 +24,11 @@ def test_one_video_scored_by_hand() -> None:
     # right: a 0-3, b 4-6, none 6.5-8
     assert scores.frame_accuracy == pytest.approx(6.5 / 10)
     assert scores.unlabelled == pytest.approx(0.2)
-    assert scores.majority == pytest.approx(0.6)  # a all the time
+    assert scores.majority_baseline == pytest.approx(0.6)  # a all the time
     # overlaps: a 3/4, b 2/3.5 = 0.57, the last b is wrong: two of three either way
     assert scores.f1 == {at: pytest.approx(2 / 3) for at in (10, 25, 50)}
     assert scores.edit == pytest.approx(1 - 1 / 3)  # a b b for a b a
-    # a: one of two found, and it is right. b: the surest is wrong, the second right.
+    # a: one of two found, and it is right. b: the most confident is wrong, the second right.
     assert scores.mean_ap == {
         0.3: pytest.approx((1 / 2 + 1 / 2) / 2),
         0.5: pytest.approx((1 / 2 + 1 / 2) / 2),
@@ -65,7 +65,7 @@ def test_an_overlap_that_is_exactly_the_threshold_counts_wherever_it_lies(shift:
     assert scores.mean_ap[0.7] == 0.0
 
 
-def test_the_truth_itself_is_perfect_and_nothing_is_nothing() -> None:
+def test_the_true_segments_score_one_and_no_segments_score_zero() -> None:
     truth, durations = SET_A["truth"], SET_A["durations"]
     perfect = score_segments(truth, truth, durations)  # type: ignore[arg-type]
     assert perfect.frame_accuracy == 1.0
@@ -109,12 +109,13 @@ def test_more_confident_detections_are_ranked_first() -> None:
     assert first == pytest.approx(2 / 3)  # precisions 1/2 and 2/3, interpolated: 2/3 at both recalls
 
 
-def test_of_overlapping_answers_the_surest_counts_and_each_of_overlapping_truths_is_right() -> None:
+def test_the_most_confident_of_overlapping_predictions_counts_and_any_overlapping_true_label_is_right() -> None:
     truth = {"v": [Segment(0, 4, "a"), Segment(2, 6, "b")]}
-    for said in ("a", "b"):
-        assert score_segments({"v": [Segment(2, 4, said)]}, truth, {"v": 6.0}).frame_accuracy == pytest.approx(1 / 3)
-    for sure, right in ((0.5, 5 / 6), (0.3, 0.0)):
-        both = {"v": [Segment(0, 6, "a", sure), Segment(0, 6, "b", 0.4)]}
+    for predicted in ("a", "b"):
+        scores = score_segments({"v": [Segment(2, 4, predicted)]}, truth, {"v": 6.0})
+        assert scores.frame_accuracy == pytest.approx(1 / 3)
+    for confidence, right in ((0.5, 5 / 6), (0.3, 0.0)):
+        both = {"v": [Segment(0, 6, "a", confidence), Segment(0, 6, "b", 0.4)]}
         assert score_segments(both, {"v": [Segment(0, 5, "a")]}, {"v": 6.0}).frame_accuracy == pytest.approx(right)
 
 
@@ -142,7 +143,7 @@ def frames(side: Sequence[Segment], length: int) -> list[str]:
 
 
 def runs(labels: Sequence[str]) -> list[tuple[str, int, int]]:
-    """What frame lists say as segments, as the published code of MS-TCN reads them."""
+    """Return the segments of frame lists, as the published code of MS-TCN reads them."""
     found: list[tuple[str, int, int]] = []
     last = "background"
     for second, label in enumerate([*labels, "background"]):
@@ -157,8 +158,8 @@ def runs(labels: Sequence[str]) -> list[tuple[str, int, int]]:
 
 def plain_f1(found: list[list[str]], truth: list[list[str]], least: float) -> float:
     tp = fp = fn = 0
-    for said, true in zip(found, truth, strict=True):
-        mine, theirs = runs(said), runs(true)
+    for predicted, true in zip(found, truth, strict=True):
+        mine, theirs = runs(predicted), runs(true)
         hits = [False] * len(theirs)
         for label, start, end in mine:
             ious = [
@@ -175,8 +176,8 @@ def plain_f1(found: list[list[str]], truth: list[list[str]], least: float) -> fl
     return 2 * tp / (2 * tp + fp + fn) if tp + fp + fn else 1.0
 
 
-def plain_edit(said: list[str], true: list[str]) -> float:
-    mine, theirs = ([label for label, _, _ in runs(side)] for side in (said, true))
+def plain_edit(predicted: list[str], true: list[str]) -> float:
+    mine, theirs = ([label for label, _, _ in runs(side)] for side in (predicted, true))
 
     def distance(m: int, n: int) -> int:
         if not m or not n:
@@ -216,12 +217,12 @@ def test_random_segments_are_scored_as_plain_code_on_frames_scores_them() -> Non
         truth = {name: random_side(rng, length) for name, length in lengths.items()}
         found = {name: random_side(rng, length) for name, length in lengths.items()}
         scores = score_segments(found, truth, lengths)
-        true, said = ([frames(side[name], length) for name, length in lengths.items()] for side in (truth, found))
-        seconds = [a == b for one, other in zip(true, said, strict=True) for a, b in zip(one, other, strict=True)]
+        true, predicted = ([frames(side[name], length) for name, length in lengths.items()] for side in (truth, found))
+        seconds = [a == b for one, other in zip(true, predicted, strict=True) for a, b in zip(one, other, strict=True)]
         assert scores.frame_accuracy == pytest.approx(sum(seconds) / len(seconds))
         for at in (10, 25, 50):
-            assert scores.f1[at] == pytest.approx(plain_f1(said, true, at / 100)), seed
-        edits = [plain_edit(a, b) for a, b in zip(said, true, strict=True)]
+            assert scores.f1[at] == pytest.approx(plain_f1(predicted, true, at / 100)), seed
+        edits = [plain_edit(a, b) for a, b in zip(predicted, true, strict=True)]
         assert scores.edit == pytest.approx(sum(edits) / 3)
         known = {segment.label for side in truth.values() for segment in side}
         for least in (0.3, 0.5, 0.7):
@@ -266,7 +267,7 @@ def test_intervals_are_those_of_groups_and_hold_the_score() -> None:
     assert span != score_segments(found, truth, durations, groups=groups, seed=1).interval
 
 
-def test_an_interval_that_means_little_says_so() -> None:
+def test_an_unreliable_interval_has_a_note() -> None:
     found, truth, durations = many()
     one = score_segments(found, truth, durations, groups=dict.fromkeys(durations, "p1")).interval
     assert (one.f1, one.frame_accuracy) == (None, None)
@@ -279,7 +280,7 @@ def test_an_interval_that_means_little_says_so() -> None:
 
 
 @pytest.mark.parametrize(
-    ("durations", "said"),
+    ("durations", "predicted"),
     [
         ({}, "there is no video"),
         ({"v": 0.0}, "more than 0 seconds, not 0.0"),
@@ -288,6 +289,16 @@ def test_an_interval_that_means_little_says_so() -> None:
         ({"w": 3.0}, "segments of v, and no duration"),
     ],
 )
-def test_what_cannot_be_scored_is_refused(durations: dict[str, float], said: str) -> None:
-    with pytest.raises(UsageError, match=said):
+def test_input_that_cannot_be_scored_is_refused(durations: dict[str, float], predicted: str) -> None:
+    with pytest.raises(UsageError, match=predicted):
         score_segments({"v": [Segment(0, 1, "a")]}, {}, durations)
+
+
+def test_rows_of_segment_scores_name_each_number_once_with_its_interval() -> None:
+    scores = score_segments(SET_A["found"], SET_A["truth"], SET_A["durations"])  # type: ignore[arg-type]
+    rows = {row.title: row for row in scores.rows}
+    assert len(rows) == len(scores.rows) == 8
+    assert rows["frame accuracy"].value == pytest.approx(0.65)
+    assert rows["F1@50"].interval == scores.interval.f1
+    assert rows["mAP at tIoU 0.7"].value == scores.mean_ap[0.7]
+    assert [row.name for row in scores.rows if row.headline] == ["f1_50"]

@@ -42,17 +42,19 @@ def test_a_file_gets_every_label_most_probable_first(predictor: Predictor, clip:
     assert prediction.reason is None
 
 
-def test_prediction_says_what_evaluation_said_of_every_tested_file(predictor: Predictor, small_run: Path) -> None:
+def test_predict_gives_the_probabilities_of_the_evaluation_for_every_tested_file(
+    predictor: Predictor, small_run: Path
+) -> None:
     labels, rows = read_predictions(small_run / "predictions.csv")
     assert len(rows) >= 2
     for row in rows:
         (prediction,) = predictor.predict(row.path)
-        said = dict(zip(prediction.labels, prediction.probabilities, strict=True))
+        predicted = dict(zip(prediction.labels, prediction.probabilities, strict=True))
         assert row.probabilities is not None
-        assert [said[label] for label in labels] == pytest.approx(row.probabilities, abs=1e-5)
+        assert [predicted[label] for label in labels] == pytest.approx(row.probabilities, abs=1e-5)
 
 
-def test_a_file_says_the_same_alone_in_company_and_without_the_cache(
+def test_predict_gives_a_file_the_same_alone_with_others_and_without_the_cache(
     predictor: Predictor, small_run: Path, small_set: Path, clip: Path, tmp_path: Path
 ) -> None:
     (alone,) = predictor.predict(clip)
@@ -68,7 +70,7 @@ def test_files_folders_and_patterns_go_together(predictor: Predictor, small_set:
     assert found[0].source == str(clip)
 
 
-def test_frames_in_memory_get_what_their_file_gets(predictor: Predictor, clip: Path) -> None:
+def test_frames_in_memory_are_predicted_as_their_file(predictor: Predictor, clip: Path) -> None:
     (file,) = predictor.predict(clip)
     frames = frames_of(clip)
     for array in (frames, frames.numpy(), frames.permute(0, 2, 3, 1).numpy()):
@@ -76,6 +78,14 @@ def test_frames_in_memory_get_what_their_file_gets(predictor: Predictor, clip: P
         assert memory.source == "array 1"
         assert memory.labels == file.labels
         assert memory.probabilities == pytest.approx(file.probabilities, abs=0.02)  # resized on another way
+
+
+def test_a_clip_keeps_its_span_beside_its_file(predictor: Predictor, clip: Path) -> None:
+    span = Clip(clip, start=0.2, end=0.8)
+    whole, part, again = predictor.predict([clip, span, span])
+    assert (part.source, part) == (span.id, again)
+    assert part.probabilities != whole.probabilities
+    assert predictor.predict(span) == [part]
 
 
 def test_predictions_come_in_the_order_of_the_sources(predictor: Predictor, clip: Path) -> None:
@@ -96,13 +106,13 @@ def test_predictions_come_in_the_order_of_the_sources(predictor: Predictor, clip
         np.zeros((0, 8, 8, 3), np.uint8),
     ],
 )
-def test_arrays_that_are_no_frames_are_wrong_use(predictor: Predictor, array: Any) -> None:
+def test_arrays_that_are_not_frames_are_refused(predictor: Predictor, array: Any) -> None:
     with pytest.raises(UsageError, match="uint8"):
         predictor.predict(array, frame_rate=25.0)
 
 
 @pytest.mark.parametrize("frame_rate", [0.0, -1.0, float("nan"), float("inf")])
-def test_a_frame_rate_that_cannot_be_is_wrong_use(predictor: Predictor, frame_rate: float) -> None:
+def test_an_impossible_frame_rate_is_refused(predictor: Predictor, frame_rate: float) -> None:
     with pytest.raises(UsageError):
         predictor.predict(np.zeros((4, 8, 8, 3), np.uint8), frame_rate=frame_rate)
 
@@ -113,7 +123,7 @@ def test_frames_need_their_rate(predictor: Predictor) -> None:
         predictor.predict(frames)
 
 
-def test_a_file_that_cannot_be_used_says_why_beside_the_others(
+def test_a_file_that_cannot_be_used_has_its_reason_beside_the_others(
     predictor: Predictor, clip: Path, tmp_path: Path
 ) -> None:
     (tmp_path / "empty.mp4").touch()
@@ -125,24 +135,24 @@ def test_a_file_that_cannot_be_used_says_why_beside_the_others(
     assert all(prediction.confidence is None and prediction.top(3) == () for prediction in found[:3])
 
 
-def test_nothing_given_is_nothing_predicted(predictor: Predictor) -> None:
+def test_no_sources_give_no_predictions(predictor: Predictor) -> None:
     assert predictor.predict([]) == []
 
 
-def test_progress_is_told_after_each_file(predictor: Predictor, small_set: Path) -> None:
+def test_progress_is_reported_after_each_file(predictor: Predictor, small_set: Path) -> None:
     told: list[Progress] = []
     predictor.predict(small_set / "boxing", on_progress=told.append)
     assert [progress.done for progress in told] == [1, 2, 3, 4, 5, 6]
 
 
-def test_other_orders_of_the_frames_are_other_answers(predictor: Predictor, clip: Path) -> None:
+def test_another_order_of_the_frames_gives_other_probabilities(predictor: Predictor, clip: Path) -> None:
     given, turned = (predictor.probabilities([Clip(clip)], order=order)[0] for order in ("given", "reversed"))
     assert not isinstance(given, VideoError)
     assert not isinstance(turned, VideoError)
     assert given != turned
 
 
-def test_a_folder_that_is_no_model_and_one_that_is_damaged_are_named(tmp_path: Path, small_run: Path) -> None:
+def test_a_folder_that_is_not_a_model_and_a_damaged_one_are_named(tmp_path: Path, small_run: Path) -> None:
     with pytest.raises(ModelFormatError, match="is not a model"):
         Predictor(tmp_path)
     for name in ("config.json", "model.safetensors"):
@@ -159,7 +169,7 @@ def test_a_model_of_other_encoder_weights_is_refused(small_run: Path) -> None:
         Predictor(other)
 
 
-def test_a_model_and_an_encoder_that_are_loaded_already_will_do(
+def test_a_predictor_takes_a_loaded_model_and_a_loaded_encoder(
     small_run: Path, clip: Path, predictor: Predictor
 ) -> None:
     model = load_model(small_run / "model")
@@ -181,7 +191,7 @@ def test_below_the_threshold_the_label_is_none_and_the_probabilities_stay(predic
 
 
 @pytest.mark.parametrize("threshold", [-0.1, 1.1, float("nan")])
-def test_a_threshold_that_is_no_probability_is_refused(predictor: Predictor, clip: Path, threshold: float) -> None:
+def test_a_threshold_outside_of_0_to_1_is_refused(predictor: Predictor, clip: Path, threshold: float) -> None:
     with pytest.raises(UsageError, match=r"threshold=\S+: a probability lies from 0 to 1"):
         predictor.predict(clip, threshold=threshold)
 
@@ -196,3 +206,10 @@ def test_a_prediction_as_json_has_the_agreed_keys() -> None:
     }
     failed = Prediction("b.mp4", (), (), "empty", "no bytes")
     assert failed.as_dict(2) == {"source": "b.mp4", "reason": "empty", "detail": "no bytes"}
+
+
+def test_the_text_of_a_prediction_is_short() -> None:
+    assert repr(Prediction("a.mp4", ("walk", "run"), (0.75, 0.25))) == (
+        "Prediction('a.mp4', label='walk', confidence=0.750)"
+    )
+    assert repr(Prediction("b.mp4", (), (), "empty", "no bytes")) == "Prediction('b.mp4', reason='empty')"

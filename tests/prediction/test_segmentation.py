@@ -6,14 +6,14 @@ import numpy as np
 import pytest
 from pydantic import ValidationError
 
-from marey.prediction.segmentation import Hysteresis, Segmentation, find_segments, smooth
+from marey.prediction.segmentation import Hysteresis, Segmentation, SegmentBuilder, find_segments, smooth
 
 LABELS = ("run", "walk")
 PLAIN = Segmentation(smooth=0, threshold=0.5, release=0.3, margin=0.1, min_duration=0)
 
 
 def rows(*walk: float, total: float = 1.0) -> np.ndarray:
-    """Probabilities of "walk" at each instant; "run" has what is left of `total`."""
+    """Return probabilities of "walk" at each timestamp; "run" has what is left of `total`."""
     return np.array([[total - value, value] for value in walk])
 
 
@@ -23,7 +23,7 @@ def found(values: np.ndarray, rule: Segmentation = PLAIN, *, period: float = 1.0
     return [(segment.start, segment.end, segment.label) for segment in segments]
 
 
-def test_a_change_of_the_probable_class_is_a_boundary_halfway_between_two_instants() -> None:
+def test_a_boundary_lies_halfway_between_two_timestamps() -> None:
     assert found(rows(0.1, 0.1, 0.9, 0.9, 0.9)) == [(0, 2, "run"), (2, 5, "walk")]
 
 
@@ -46,7 +46,7 @@ def test_a_segment_begins_at_the_threshold_and_goes_on_until_the_release() -> No
     assert [label_at(row) for row in values] == [None, 1, 1, 1, None, None]
 
 
-def test_what_is_too_short_goes_to_the_neighbour_that_is_more_probable_there() -> None:
+def test_a_short_segment_is_merged_into_the_more_probable_neighbour() -> None:
     rule = PLAIN.model_copy(update={"min_duration": 2.0})
     assert found(rows(0.9, 0.9, 0.2, 0.9, 0.9), rule) == [(0, 5, "walk")]
     assert found(rows(0.9, 0.9, 0.9, 0.2, 0.2, 0.2), rule) == [(0, 3, "walk"), (3, 6, "run")]
@@ -54,9 +54,9 @@ def test_what_is_too_short_goes_to_the_neighbour_that_is_more_probable_there() -
 
 def test_a_short_segment_between_two_gaps_is_dropped_and_a_short_gap_is_closed() -> None:
     rule = PLAIN.model_copy(update={"min_duration": 2.0})
-    quiet, sure = [0.1, 0.1], [0.1, 0.9]
-    assert found(np.array([quiet, quiet, sure, quiet, quiet]), rule) == []
-    assert found(np.array([sure, sure, quiet, sure, sure]), rule) == [(0, 5, "walk")]
+    low, high = [0.1, 0.1], [0.1, 0.9]
+    assert found(np.array([low, low, high, low, low]), rule) == []
+    assert found(np.array([high, high, low, high, high]), rule) == [(0, 5, "walk")]
 
 
 def test_a_video_shorter_than_the_least_duration_may_still_be_one_segment() -> None:
@@ -69,15 +69,15 @@ def test_the_confidence_is_the_mean_probability_over_the_span() -> None:
     assert segment.confidence == pytest.approx(0.7)
 
 
-def test_no_instants_are_no_segments() -> None:
+def test_no_timestamps_give_no_segments() -> None:
     assert find_segments(np.zeros((0, 2)), np.zeros(0), LABELS, duration=1.0, rule=PLAIN) == ()
 
 
-def test_segments_never_overlap_and_are_at_least_as_long_as_asked_whatever_the_probabilities() -> None:
-    chance = np.random.default_rng(0)
+def test_segments_never_overlap_and_last_at_least_min_duration() -> None:
+    rng = np.random.default_rng(0)
     for _ in range(200):
-        values = chance.dirichlet([0.5, 0.5, 0.5], size=chance.integers(1, 40))[:, :2]
-        rule = PLAIN.model_copy(update={"min_duration": float(chance.integers(0, 5))})
+        values = rng.dirichlet([0.5, 0.5, 0.5], size=rng.integers(1, 40))[:, :2]
+        rule = PLAIN.model_copy(update={"min_duration": float(rng.integers(0, 5))})
         segments = found(values, rule)
         for (_, end, label), (start, _, following) in pairwise(segments):
             assert end <= start
@@ -95,3 +95,14 @@ def test_smoothing_is_a_centred_mean_that_shortens_at_the_ends() -> None:
 def test_a_release_above_the_threshold_is_refused_with_both_values() -> None:
     with pytest.raises(ValidationError, match=r"release=0.6 is above threshold=0.4"):
         Segmentation(threshold=0.4, release=0.6)
+
+
+def test_a_segment_builder_joins_equal_labels_and_leaves_out_none() -> None:
+    builder = SegmentBuilder()
+    assert builder.until(5.0) == ()
+    for time, label, confidence in ((1, "run", 0.5), (2, "run", 0.7), (3, None, 0.4), (4, "walk", 0.9), (5, "run", 1)):
+        builder.add(time, label, confidence)
+    expected = [(1, 3, "run", 0.6), (4, 5, "walk", 0.9)]
+    found = [(one.start, one.end, one.label, pytest.approx(one.confidence)) for one in builder.until(builder.end)]
+    assert found == expected
+    assert [one.label for one in builder.until(6.0)] == ["run", "walk", "run"]

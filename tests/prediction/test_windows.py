@@ -1,5 +1,3 @@
-"""Windows over a video: what they say, and what they cost."""
-
 from __future__ import annotations
 
 from collections.abc import Callable
@@ -12,7 +10,7 @@ import pytest
 import torch
 
 from marey.data import Clip
-from marey.encoders import Encoder, EncoderSpec, FeatureCache, Stream, load_encoder, read_clip
+from marey.encoders import Contract, Encoder, EncoderSpec, FeatureCache, Stream, load_encoder, read_clip
 from marey.errors import UsageError, VideoError
 from marey.models import ActionModel, HeadSpec, ModelConfig, new_classifier
 from marey.prediction import Predictor, Segmentation
@@ -26,7 +24,7 @@ RAW = Segmentation(smooth=0.0)
 
 @pytest.fixture
 def make_model(tmp_path: Path) -> MakeModel:
-    """A function that makes an untrained model whose answers differ from clip to clip."""
+    """Return a function that makes an untrained model whose predictions differ from clip to clip."""
 
     def make(
         head: str = "gru",
@@ -59,15 +57,15 @@ def video(tmp_path_factory: pytest.TempPathFactory, make_video: Any) -> Path:
     return path
 
 
-def test_a_window_says_what_its_span_of_the_video_says_as_a_clip(make_model: MakeModel, video: Path) -> None:
+def test_a_window_is_predicted_as_its_span_read_as_a_clip(make_model: MakeModel, video: Path) -> None:
     predictor, _ = make_model("pyramid")
-    answers = list(predictor.stream(video, segmentation=Segmentation(window=1.6, smooth=0.0)))
-    assert len(answers) == 25 - 7
+    predictions = list(predictor.stream(video, segmentation=Segmentation(window=1.6, smooth=0.0)))
+    assert len(predictions) == 25 - 7
     for place in (0, 7, 17):
         start = place * 0.2
         (clip,) = predictor.probabilities([Clip(video, start=start, end=start + 1.6)])
-        said = dict(zip(answers[place].labels, answers[place].probabilities, strict=True))
-        assert [said[label] for label in predictor.labels] == pytest.approx(clip, abs=1e-5)
+        predicted = dict(zip(predictions[place].labels, predictions[place].probabilities, strict=True))
+        assert [predicted[label] for label in predictor.labels] == pytest.approx(clip, abs=1e-5)
 
 
 def test_a_window_of_sixteen_frames_that_slides_by_one_frame_has_each_frame_encoded_once(
@@ -77,24 +75,24 @@ def test_a_window_of_sixteen_frames_that_slides_by_one_frame_has_each_frame_enco
     before = encoder.pictures
     timeline = predictor.timeline(video)
     assert len(timeline.times) == 125
-    assert encoder.pictures - before == timeline.pictures == 125
-    answers = list(predictor.stream(video))
-    assert len(answers) == 125 - 15
+    assert encoder.pictures - before == timeline.images == 125
+    predictions = list(predictor.stream(video))
+    assert len(predictions) == 125 - 15
     assert encoder.pictures - before == 2 * 125
 
 
-def test_a_stride_finer_than_a_windows_own_instants_shares_them_too(make_model: MakeModel, video: Path) -> None:
+def test_a_stride_finer_than_the_spacing_of_a_window_shares_frames_too(make_model: MakeModel, video: Path) -> None:
     predictor, encoder = make_model("pyramid")
     before = encoder.pictures
     rule = Segmentation(window=1.6, stride=0.04, smooth=0.0)
-    answers = list(predictor.stream(video, segmentation=rule))
+    predictions = list(predictor.stream(video, segmentation=rule))
     assert encoder.pictures - before == 125
     (clip,) = predictor.probabilities([Clip(video, start=11 * 0.04 - 0.08, end=11 * 0.04 + 1.52)])
-    said = dict(zip(answers[11].labels, answers[11].probabilities, strict=True))
-    assert [said[label] for label in predictor.labels] == pytest.approx(clip, abs=1e-5)
+    predicted = dict(zip(predictions[11].labels, predictions[11].probabilities, strict=True))
+    assert [predicted[label] for label in predictor.labels] == pytest.approx(clip, abs=1e-5)
 
 
-def test_instants_that_show_the_same_frames_are_not_encoded_again(
+def test_timestamps_with_the_same_frames_are_not_encoded_again(
     make_model: MakeModel, make_video: Any, tmp_path: Path
 ) -> None:
     slow = make_video(tmp_path / "slow.mp4", seconds=4.0, frame_rate=5.0)
@@ -105,16 +103,16 @@ def test_instants_that_show_the_same_frames_are_not_encoded_again(
     assert encoder.pictures - before == 20
 
 
-def test_streams_that_compare_frames_look_beyond_the_window(make_model: MakeModel, video: Path) -> None:
+def test_streams_that_compare_frames_read_beyond_the_window(make_model: MakeModel, video: Path) -> None:
     difference = Stream(kind="difference", span=0.4)
     predictor, encoder = make_model("pyramid", streams={"difference": difference})
-    (answer, *_) = predictor.stream(video, segmentation=Segmentation(window=1.6, smooth=0.0))
-    instants = (np.arange(8) + 0.5) * 0.2
-    before, after = (decode(video, np.clip(instants + by, 0, None), size=(32, 32)).data for by in (-0.2, 0.2))
-    pictures = difference.combine(torch.stack([before, after], dim=1))
-    expected = predictor.of_features({"difference": encoder.encode_clips(pictures[None])[0]})
-    said = dict(zip(answer.labels, answer.probabilities, strict=True))
-    assert [said[label] for label in predictor.labels] == pytest.approx(expected, abs=1e-4)
+    (prediction, *_) = predictor.stream(video, segmentation=Segmentation(window=1.6, smooth=0.0))
+    timestamps = (np.arange(8) + 0.5) * 0.2
+    before, after = (decode(video, np.clip(timestamps + by, 0, None), size=(32, 32)).data for by in (-0.2, 0.2))
+    images = difference.combine(torch.stack([before, after], dim=1))
+    expected = predictor.of_features({"difference": encoder.encode_clips(images[None])[0]})
+    predicted = dict(zip(prediction.labels, prediction.probabilities, strict=True))
+    assert [predicted[label] for label in predictor.labels] == pytest.approx(expected, abs=1e-4)
 
 
 @pytest.mark.parametrize("head", ["gru", "lrcn", "frame-average"])
@@ -125,35 +123,33 @@ def test_a_stream_with_a_causal_head_and_the_file_read_offline_agree(
     before = encoder.pictures
     live = list(predictor.stream(video, segmentation=Segmentation(window=1.6, smooth=0.0)))
     assert encoder.pictures - before == len(live) == 25
-    offline = predictor.timeline(video, segmentation=Segmentation(window=1.6, smooth=0.0), memory="carried")
-    assert offline.times == pytest.approx([answer.time for answer in live])
-    for answer, row in zip(live, offline.probabilities, strict=True):
-        said = dict(zip(answer.labels, answer.probabilities, strict=True))
-        assert [said[label] for label in predictor.labels] == pytest.approx(row.tolist(), abs=1e-4)
-    if head == "gru":  # the whole video at once, as a clip of 25 instants
+    offline = predictor.timeline(video, segmentation=Segmentation(window=1.6, smooth=0.0), inference="recurrent")
+    assert offline.times == pytest.approx([prediction.time for prediction in live])
+    for prediction, row in zip(live, offline.probabilities, strict=True):
+        predicted = dict(zip(prediction.labels, prediction.probabilities, strict=True))
+        assert [predicted[label] for label in predictor.labels] == pytest.approx(row.tolist(), abs=1e-4)
+    if head == "gru":  # the whole video at once, as a clip of 25 timestamps
         contract = predictor.model.config.contract.model_copy(update={"sampling": Sampling(count=25)})
-        pictures = read_clip(Clip(video, start=0.0, end=5.0), contract)["appearance"]
-        whole = predictor.of_features({"appearance": encoder.encode_clips(pictures[None])[0]})
+        images = read_clip(Clip(video, start=0.0, end=5.0), contract)["appearance"]
+        whole = predictor.of_features({"appearance": encoder.encode_clips(images[None])[0]})
         assert whole == pytest.approx(offline.probabilities[-1].tolist(), abs=1e-4)
 
 
-def test_a_network_on_pictures_steps_too_and_reads_whole_windows_at_a_quarter_of_one(
-    make_model: MakeModel, video: Path
-) -> None:
+def test_an_end_to_end_network_steps_too_and_reads_windows_a_quarter_apart(make_model: MakeModel, video: Path) -> None:
     predictor, _ = make_model("lrcn-small", encoder="pixels", options={"width": 4, "hidden": 8})
     carried = list(predictor.stream(video, segmentation=Segmentation(window=1.6)))
-    windows = list(predictor.stream(video, segmentation=Segmentation(window=1.6), memory="window"))
+    windows = list(predictor.stream(video, segmentation=Segmentation(window=1.6), inference="window"))
     assert len(carried) == 25
-    assert [answer.time for answer in windows] == pytest.approx([1.5 + 0.4 * place for place in range(9)])
+    assert [prediction.time for prediction in windows] == pytest.approx([1.5 + 0.4 * place for place in range(9)])
 
 
-def test_a_head_that_keeps_no_state_cannot_carry_one(make_model: MakeModel, video: Path) -> None:
+def test_a_head_without_a_state_cannot_be_recurrent(make_model: MakeModel, video: Path) -> None:
     predictor, _ = make_model("pyramid")
-    with pytest.raises(UsageError, match=r"memory='carried': the head 'pyramid'"):
-        next(predictor.stream(video, memory="carried"))
+    with pytest.raises(UsageError, match=r"inference='recurrent': the head 'pyramid'"):
+        next(predictor.stream(video, inference="recurrent"))
 
 
-def test_a_video_shorter_than_a_window_is_read_as_the_clip_that_it_is(make_model: MakeModel, video: Path) -> None:
+def test_a_video_shorter_than_a_window_is_predicted_as_a_clip(make_model: MakeModel, video: Path) -> None:
     predictor, _ = make_model("pyramid")
     timeline = predictor.timeline(video, segmentation=Segmentation(window=60.0))
     (clip,) = predictor.predict(video)
@@ -166,11 +162,11 @@ def test_a_video_shorter_than_a_window_is_read_as_the_clip_that_it_is(make_model
 def test_dense_sampling_has_its_own_window(make_model: MakeModel, video: Path) -> None:
     predictor, _ = make_model("pyramid", sampling=Sampling(kind="dense", count=8, rate=10.0))
     assert predictor.timeline(video).window == pytest.approx(0.8)
-    with pytest.raises(UsageError, match=r"window=2: this model samples 10 instants a second"):
+    with pytest.raises(UsageError, match=r"window=2: this model samples 10 frames a second"):
         predictor.timeline(video, segmentation=Segmentation(window=2.0))
 
 
-def test_the_window_is_as_long_as_the_clips_were_and_never_over_two_seconds_unless_asked(make_model: MakeModel) -> None:
+def test_the_default_window_is_as_long_as_the_training_clips_and_at_most_two_seconds(make_model: MakeModel) -> None:
     contract = make_model()[0].model.config.contract
     lengths = {typical: plan_grid(contract, window=None, typical=typical, stride=None, whole=False).window
                for typical in (None, 0.8, 7.0)}  # fmt: skip
@@ -178,18 +174,18 @@ def test_the_window_is_as_long_as_the_clips_were_and_never_over_two_seconds_unle
     assert plan_grid(contract, window=7.0, typical=0.8, stride=None, whole=False).window == pytest.approx(7.0)
 
 
-def test_the_timeline_says_how_far_it_is_and_covers_the_video(make_model: MakeModel, video: Path) -> None:
+def test_the_timeline_reports_progress_and_covers_the_video(make_model: MakeModel, video: Path) -> None:
     predictor, _ = make_model("pyramid")
-    said: list[float] = []
-    timeline = predictor.timeline(video, on_progress=said.append)
-    assert said == sorted(said)
-    assert said[-1] == 1.0
+    reported: list[float] = []
+    timeline = predictor.timeline(video, on_progress=reported.append)
+    assert reported == sorted(reported)
+    assert reported[-1] == 1.0
     assert timeline.duration == pytest.approx(5.0)
     assert timeline.probabilities.sum(1) == pytest.approx(1.0, abs=1e-5)
     assert 0 < timeline.times[0] < timeline.times[-1] < 5.0
 
 
-def test_a_file_that_cannot_be_used_says_why(make_model: MakeModel, tmp_path: Path) -> None:
+def test_a_file_that_cannot_be_used_raises_its_reason(make_model: MakeModel, tmp_path: Path) -> None:
     predictor, _ = make_model("pyramid")
     fake = tmp_path / "fake.mp4"
     fake.write_text("no video at all")
@@ -212,15 +208,55 @@ def test_the_frames_of_a_file_are_encoded_together_and_handed_out_as_those_of_a_
         seen: list[str] = []
         with play(path) as playback, pytest.raises(VideoError) if cut else nullcontext():
             playback.live = live
-            for answer in predictor.stream(
-                playback,
-                segmentation=RAW,
-                on_frame=lambda frame, latest: seen.append(f"frame {frame.number}, {latest and latest.time}"),
-            ):
-                seen.append(f"answer at {answer.time}")
+            for frame, predictions in predictor.stream_frames(playback, segmentation=RAW):
+                seen += [f"prediction at {prediction.time}" for prediction in predictions]
+                seen.append(f"frame {frame.number}")
         return seen
 
     together = watch(live=False)
     assert together == watch(live=True)
     frames = sum(one.startswith("frame") for one in together)
     assert 30 < frames < 75 if cut else frames == 75
+
+
+def test_a_stream_hands_its_frames_to_the_older_on_frame_with_the_latest_prediction(
+    make_model: MakeModel, video: Path
+) -> None:
+    predictor, _ = make_model("gru")
+    seen: list[float | None] = []
+    with pytest.warns(DeprecationWarning, match="stream_frames"):
+        predictions = list(predictor.stream(video, on_frame=lambda frame, latest: seen.append(latest and latest.time)))
+    assert len(seen) == 125
+    assert [time for time in dict.fromkeys(seen) if time is not None] == [prediction.time for prediction in predictions]
+    frames = list(predictor.stream_frames(video))
+    assert len(frames) == 125
+    assert [one.probabilities for _, new in frames for one in new] == [one.probabilities for one in predictions]
+
+
+def test_the_older_memory_means_inference(make_model: MakeModel, video: Path) -> None:
+    predictor, _ = make_model("gru")
+    with pytest.warns(DeprecationWarning, match="inference"):
+        older = predictor.timeline(video, memory="carried")
+    assert np.array_equal(older.probabilities, predictor.timeline(video, inference="recurrent").probabilities)
+    with (
+        pytest.warns(DeprecationWarning, match="inference"),
+        pytest.raises(UsageError, match="none of auto, carried, window"),
+    ):
+        predictor.timeline(video, memory="ring")
+
+
+def test_a_model_on_key_frames_has_no_windows() -> None:
+    contract = Contract(
+        sampling=Sampling(frames="keyframes"),
+        streams={"frame": Stream(kind="appearance")},
+        fit="stretch",
+        encoder=EncoderSpec(),
+        encoder_hash="0" * 32,
+        size=(32, 32),
+        interpolation="bicubic",
+        mean=(0.5, 0.5, 0.5),
+        std=(0.5, 0.5, 0.5),
+        dim=8,
+    )
+    with pytest.raises(UsageError, match=r"label whole clips with it, or train with sampling.frames=exact"):
+        plan_grid(contract, window=None, typical=None, stride=None, whole=False)

@@ -9,12 +9,13 @@ import numpy as np
 import pytest
 
 from marey.cli.screen import Screen
+from marey.commands import COMMANDS
+from marey.commands.predict import Predictions, Timelines
 from marey.data import Segment
 from marey.evaluation import Evaluation, Row
 from marey.prediction import Prediction, Timeline
 from marey.reports import Caption, confidence_text, draw_caption, percent_text, write_report, write_segments
-from marey.reports.sentences import remarks
-from marey.verbs.predict import Predictions, Timelines
+from marey.reports.phrases import remarks
 
 SURE = 0.9999999
 
@@ -49,9 +50,9 @@ def timeline(*segments: Segment) -> Timeline:
 
 
 def test_no_table_shows_a_certain_answer(capsys: pytest.CaptureFixture[str]) -> None:
-    screen = Screen(quiet=False)
-    screen.show(Predictions((Prediction("a.mp4", ("x", "y"), (SURE, 1 - SURE)),), 2))
-    screen.show(Timelines((timeline(Segment(0.0, 4.0, "x", SURE)), timeline()), ()))
+    screen, show = Screen(quiet=False), COMMANDS["predict"].show
+    screen.show(show(Predictions((Prediction("a.mp4", ("x", "y"), (SURE, 1 - SURE)),), 2)))
+    screen.show(show(Timelines((timeline(Segment(0.0, 4.0, "x", SURE)), timeline()), ())))
     out = capsys.readouterr().out
     assert out.count(">0.99") == 2
     assert "y <0.01" in out
@@ -61,7 +62,8 @@ def test_no_table_shows_a_certain_answer(capsys: pytest.CaptureFixture[str]) -> 
 def test_a_clip_that_is_none_of_the_classes_has_its_probabilities_in_the_table(
     capsys: pytest.CaptureFixture[str],
 ) -> None:
-    Screen(quiet=False).show(Predictions((Prediction("a.mp4", ("x", "y"), (0.6, 0.4), threshold=0.7),), 2))
+    answer = Predictions((Prediction("a.mp4", ("x", "y"), (0.6, 0.4), threshold=0.7),), 2)
+    Screen(quiet=False).show(COMMANDS["predict"].show(answer))
     (row,) = (line for line in capsys.readouterr().out.splitlines() if "a.mp4" in line)
     assert [cell.strip() for cell in row.split("\N{BOX DRAWINGS LIGHT VERTICAL}")[1:-1]] == [
         "a.mp4",

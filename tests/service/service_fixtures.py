@@ -18,9 +18,9 @@ import pytest
 
 from marey.service import Layout, Settings, batching, find_models
 from marey.service.jobs import Job, JobStore
-from marey.service.runner import JobRunner
 from marey.service.server import Server, address_of, listen
 from marey.service.service import Service
+from marey.service.worker import JobWorker
 from marey.video import probe
 from waiting import PATIENCE, wait_until
 
@@ -110,14 +110,14 @@ def gate(monkeypatch: pytest.MonkeyPatch) -> threading.Event:
 def job_gate(monkeypatch: pytest.MonkeyPatch) -> threading.Event:
     """Jobs stand still a part of their way until this is set, or until they are to end."""
     opened = threading.Event()
-    report = JobRunner._report
+    report = JobWorker._report
 
-    def report_and_wait(self: JobRunner, job: Job, done: float) -> None:
+    def report_and_wait(self: JobWorker, job: Job, done: float) -> None:
         report(self, job, done)
         wait_until(lambda: done == 0 or opened.is_set() or self._stopping or job.id in self._unwanted)
         report(self, job, done)
 
-    monkeypatch.setattr(JobRunner, "_report", report_and_wait)
+    monkeypatch.setattr(JobWorker, "_report", report_and_wait)
     return opened
 
 

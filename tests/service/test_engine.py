@@ -121,7 +121,7 @@ def test_what_cannot_be_encoded_harms_no_other_of_its_batch(model: ServedModel, 
     fragile, encoder = watched(model)
     clips = sorted(small_set.rglob("*.mp4"))[:4]
     started = start(replace(ONE, linger=PATIENCE))
-    encoder.refused = started._decode(_Ticket(fragile, clips[1], Future())).pop().pictures[0]
+    encoder.refused = next(iter(started._decode(_Ticket(fragile, clips[1], Future())).pop().parts.values()))
     with started._changed:
         futures = [started.submit(fragile, clip) for clip in clips]
     found = [future.exception(PATIENCE) for future in futures]

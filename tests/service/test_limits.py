@@ -10,7 +10,7 @@ from typing import Any
 import httpx
 import pytest
 
-from marey.service.uploads import shown_name
+from marey.service.uploads import display_name
 from waiting import PATIENCE, wait_until
 
 pytest_plugins = ["service_fixtures"]
@@ -284,7 +284,7 @@ def test_a_field_without_end_is_refused(serve: Any, tmp_path: Path) -> None:
     ],
 )
 def test_a_name_from_a_caller_is_shown_and_never_a_path(http: httpx.Client, given: str, shown: str, clip: Path) -> None:
-    assert shown_name(given) == shown
+    assert display_name(given) == shown
     quoted = given.replace("\x00", "").replace("\r\n", "").replace("\\", "\\\\").encode()
     part = b'--cut\r\nContent-Disposition: form-data; name="file"; filename="' + quoted + b'"\r\n\r\n'
     body = part + clip.read_bytes() + b"\r\n--cut--\r\n"

@@ -9,7 +9,7 @@ import numpy as np
 import pytest
 import torch
 
-from marey import verbs
+from marey import commands
 from marey.data import CATALOG, Clip, Manifest, load_data
 from marey.errors import UnknownNameError, UsageError
 from marey.synthetic import ACTIONS, RESTS, TEST_ACTORS, draw, make_untrimmed
@@ -192,9 +192,9 @@ def test_the_verb_draws_them_where_their_name_is_looked_for(tmp_path: Path, monk
     monkeypatch.setenv("MAREY_DATA", str(tmp_path))
     monkeypatch.setattr("marey.synthetic.untrimmed.write_video", lambda path, frames, *, frame_rate: path.touch())
     assert not CATALOG["embedded-untrimmed"].is_here
-    made = verbs.data.make(untrimmed=True, rest=0.2, actors=2, workers=1)
+    made = commands.data.make(untrimmed=True, rest=0.2, actors=2, workers=1)
     assert made.path == tmp_path / "embedded-untrimmed" / "manifest.csv"
     assert load_data("embedded-untrimmed").clips == made.manifest.clips
     assert made.as_dict()["files"] == 4
     with pytest.raises(UsageError, match="add --untrimmed"):
-        verbs.data.make(tmp_path / "clips", rest=0.2)
+        commands.data.make(tmp_path / "clips", rest=0.2)

@@ -7,7 +7,7 @@ import numpy as np
 import pytest
 import torch
 
-from marey.encoders import PIXELS
+from marey.encoders import family_of
 from marey.errors import RecipeError
 from marey.models import Classifier, head_options
 from marey.training import Recipe, load_recipe, recipe_names
@@ -45,7 +45,7 @@ def test_all_that_a_recipe_searches_gives_recipes_whose_heads_can_be_built(name:
         key: grid_of(domain, whole=domain.choices is None and is_whole(recipe, key))
         for key, domain in recipe.search.items()
     }
-    shape = (4, 3, 64, 64) if recipe.encoder.name in PIXELS else (12,)
+    shape = (4, 3, 64, 64) if family_of(recipe.encoder).gives == "frames" else (12,)
     for _ in range(12 if recipe.search else 0):
         drawn = {key: values[chance.integers(len(values))] for key, values in points.items()}
         tried = Recipe.model_validate(changed(recipe.model_dump(mode="json"), drawn))

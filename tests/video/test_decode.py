@@ -157,7 +157,7 @@ def test_a_far_instant_is_reached_by_way_of_a_keyframe(make_video: MakeVideo, tm
         path = make_video(tmp_path / name, seconds=30.0, size=(32, 48), gop=25)
         with open_video(path, Limits()) as source:
             reader = Reader(source)
-            assert [round(frame.time, 2) for frame in reader.on_screen([0.4, 28.4, 28.8])] == [
+            assert [round(frame.time, 2) for frame in reader.frames_at([0.4, 28.4, 28.8])] == [
                 0.4,
                 28.4,
                 28.8,
@@ -174,7 +174,7 @@ def test_the_last_frame_stays_on_screen_for_a_moment(
 
 def test_an_instant_that_the_video_never_reaches_is_refused(make_video: MakeVideo, tmp_path: Path) -> None:
     path = make_video(tmp_path / "a.mp4")
-    with pytest.raises(VideoError, match=r"a frame at 20.000 s is asked of 2.000 s") as caught:
+    with pytest.raises(VideoError, match=r"a frame at 20.000 s is requested of 2.000 s") as caught:
         decode(path, [0.0, 20.0])
     assert caught.value.reason == "too_short"
     with pytest.raises(VideoError, match="too_short"):

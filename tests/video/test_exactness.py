@@ -17,10 +17,10 @@ import torch
 from conftest import draw
 from marey.errors import VideoError
 from marey.video import Limits, decode
-from marey.video.need import Need
-from marey.video.picture import Converter
+from marey.video.packet_filter import PacketFilter
 from marey.video.reader import Reader
 from marey.video.source import demux, open_video
+from marey.video.transform import ResizeCrop
 
 SIZE: Final = (48, 80)
 COUNT: Final = 75
@@ -156,7 +156,7 @@ def film(request: pytest.FixtureRequest, tmp_path_factory: pytest.TempPathFactor
     with open_video(path, Limits()) as source:
         reader = Reader(source)
         image = reader.first.image
-        convert = Converter(image, pixel_aspect=1, size=None, fit="stretch", anchor="middle", interpolation="bicubic")
+        convert = ResizeCrop(image, pixel_aspect=1, size=None, fit="stretch", anchor="middle", interpolation="bicubic")
         times, pictures, keys = [], [], []
         for frame in reader.frames():
             pictures.append(np.empty((3, *convert.size), np.uint8))
@@ -196,19 +196,19 @@ def test_threads_change_nothing(film: Film, monkeypatch: pytest.MonkeyPatch) -> 
 
 def test_frames_that_nothing_refers_to_are_dropped_undecoded(film: Film) -> None:
     with open_video(film.path, Limits()) as source:
-        codec, need = source.stream.codec_context, Need(source)
+        codec, packets = source.stream.codec_context, PacketFilter(source)
         start = Reader(source).origin
         source.container.seek(min(0, start), stream=source.stream)
-        need.ask([start + round((GOP - 2) / 25 / source.time_base)])
+        packets.request([start + round((GOP - 2) / 25 / source.time_base)])
         decoded = 0
-        for packet, asked in need.sift(demux(source, source.stream)):
-            codec.skip_frame = "DEFAULT" if asked else "NONREF"
+        for packet, requested in packets.filter(demux(source, source.stream)):
+            codec.skip_frame = "DEFAULT" if requested else "NONREF"
             decoded += len(codec.decode(packet))
-        decoded += len(codec.decode(None)) if need.met else 0
+        decoded += len(codec.decode(None)) if packets.complete else 0
     if film.kind.times:
         return
     if film.kind.drops:
-        assert need.met
+        assert packets.complete
         assert decoded <= 0.75 * GOP
     else:
         assert decoded >= GOP - 4

@@ -28,7 +28,7 @@ def test_the_nearest_key_frame_is_shown_again_and_again(
 
 def test_only_the_key_frames_that_are_needed_are_read(make_video: MakeVideo, tmp_path: Path) -> None:
     path = make_video(tmp_path / "a.mp4", seconds=30.0, gop=25, size=(48, 80), b_frames=2)
-    with open_video(path, Limits(), depth="headers") as source:
+    with open_video(path, Limits(), headers_only=True) as source:
         keyframes = Keyframes(source)
         assert [round(frame.time, 3) for frame in keyframes.nearest([7.1, 20.6])] == [7.0, 21.0]
         assert keyframes.packets <= 7
@@ -45,7 +45,7 @@ def test_sizes_turns_and_crops_are_those_of_exact_frames(make_video: MakeVideo, 
 def test_an_instant_beyond_the_end_is_refused(make_video: MakeVideo, tmp_path: Path, name: str) -> None:
     path = make_video(tmp_path / name, seconds=2.0, gop=100)
     assert decode(path, [2.3], frames="keyframes").timestamps.tolist() == [0.0]
-    with pytest.raises(VideoError, match=r"a frame at 20.000 s is asked of 2.0") as caught:
+    with pytest.raises(VideoError, match=r"a frame at 20.000 s is requested of 2.0") as caught:
         decode(path, [0.0, 20.0], frames="keyframes")
     assert caught.value.reason == "too_short"
 

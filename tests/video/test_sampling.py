@@ -5,8 +5,8 @@ import pytest
 from pydantic import ValidationError
 
 from marey.errors import UsageError, VideoError
-from marey.video import SHORT, Sampling
-from marey.video.sampling import Short
+from marey.video import SHORT_POLICIES, Sampling
+from marey.video.sampling import ShortPolicy
 
 
 def test_uniform_looks_at_the_middle_of_equal_segments() -> None:
@@ -49,11 +49,11 @@ def test_dense_over_the_whole_clip_is_uniform() -> None:
 @pytest.mark.parametrize(
     ("short", "taken"), [("clamp", [0, 1, 2, 2, 2]), ("repeat", [0, 0, 1, 1, 2]), ("wrap", [0, 1, 2, 0, 1])]
 )
-def test_a_short_clip_gives_what_its_policy_says(short: Short, taken: list[int]) -> None:
+def test_a_short_clip_gives_what_its_policy_says(short: ShortPolicy, taken: list[int]) -> None:
     fitting = np.array([0.05, 0.15, 0.25])
     instants = Sampling(kind="dense", count=5, rate=10.0, short=short).instants(0.0, 0.3)
     np.testing.assert_allclose(instants, fitting[taken])
-    assert f"{' '.join(map(str, taken))}" in (SHORT[short].__doc__ or "")
+    assert f"{' '.join(map(str, taken))}" in (SHORT_POLICIES[short].__doc__ or "")
 
 
 def test_a_clip_shorter_than_one_step_is_looked_at_in_its_middle() -> None:
@@ -63,7 +63,7 @@ def test_a_clip_shorter_than_one_step_is_looked_at_in_its_middle() -> None:
 
 def test_a_short_clip_can_be_refused_by_name() -> None:
     sampling = Sampling(kind="dense", count=5, rate=10.0, short="error")
-    with pytest.raises(VideoError, match=r"a.mp4: too_short: 5 instants at 10 a second take 0.500 s") as caught:
+    with pytest.raises(VideoError, match=r"a.mp4: too_short: 5 timestamps at 10 per second take 0.500 s") as caught:
         sampling.instants(0.0, 0.3, path="a.mp4")
     assert caught.value.reason == "too_short"
     assert len(sampling.instants(0.0, 0.5)) == 5

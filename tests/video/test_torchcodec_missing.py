@@ -12,7 +12,7 @@ from typing import Any
 import pytest
 
 from conftest import MakeVideo
-from marey import verbs
+from marey import commands
 from marey.errors import UsageError
 from marey.video import decode, require_decoder
 from marey.video.torchcodec_reader import _load
@@ -80,4 +80,4 @@ def test_a_model_that_was_trained_with_such_a_decoder_says_so_once(
     config["contract"]["sampling"]["decoder"] = "torchcodec"
     (model / "config.json").write_text(json.dumps(config), encoding="utf-8")
     with pytest.raises(UsageError, match="TorchCodec is installed and cannot read video here"):
-        verbs.predict(model, [str(path) for path in small_set.rglob("*.mp4")])
+        commands.predict(model, [str(path) for path in small_set.rglob("*.mp4")])

@@ -1,7 +1,8 @@
-"""The page in the browser: recognise clips, look at runs, teach new models."""
+"""The app in the browser: predict clips, inspect runs, train new models."""
 
 from __future__ import annotations
 
+from marey.app.command import app
 from marey.app.settings import Settings
 
-__all__ = ["Settings"]
+__all__ = ["Settings", "app"]

@@ -1,4 +1,4 @@
-"""Pictures of numbers, drawn by the browser in the page's own colours."""
+"""Charts that the browser draws in the colours of the page."""
 
 from __future__ import annotations
 
@@ -27,11 +27,11 @@ _MOST_CURVES: Final = 8
 
 
 def filmstrip(frames: npt.NDArray[np.uint8], captions: Sequence[str]) -> None:
-    """Pictures side by side, as many in a row as there is room for.
+    """Show images side by side, as many in a row as fit.
 
     Args:
-        frames: (N, H, W, 3).
-        captions: one a picture.
+        frames: uint8 `(N, H, W, 3)`.
+        captions: one an image.
     """
     figures = "".join(
         f'<figure><img src="{_url(frame)}" alt="{html.escape(caption)}">'
@@ -48,7 +48,7 @@ def _url(frame: npt.NDArray[np.uint8]) -> str:
 
 
 def timeline(found: Timeline) -> None:
-    """Segments as a strip, and below it the probabilities of the classes that occur."""
+    """Show segments as a strip, and below it the probabilities of the classes that occur."""
     peaks = found.probabilities.max(axis=0)
     occurring = [label for label in found.labels if any(segment.label == label for segment in found.segments)]
     by_peak = [found.labels[place] for place in np.argsort(-peaks) if found.labels[place] not in occurring]
@@ -97,7 +97,7 @@ _CLOCK: Final = (
 
 
 def confidence_cells(probability: float | None) -> dict[str, Any]:
-    """Return the cells of a table in which a confidence is read, and seen as a bar; None leaves them empty."""
+    """Return the cells of a table for a confidence: its text and its bar; empty for None."""
     return {"confidence": "" if probability is None else percent_text(probability), "bar": probability}
 
 
@@ -116,35 +116,35 @@ def _rows(values: Sequence[Mapping[str, Any]]) -> alt.InlineData:
 
 
 def reliability(bins: Reliability) -> None:
-    """Share of right clips against the confidence, and how many clips each bin holds."""
+    """Show the share of correct clips against the confidence; larger dots hold more clips."""
     filled = bins.counts > 0
     found = zip(bins.confidence[filled], bins.accuracy[filled], bins.counts[filled], strict=True)
     table = [
-        {"confidence": float(said), "mean": percent_text(float(said)), "right": float(right), "clips": int(clips)}
-        for said, right, clips in found
+        {"confidence": float(mean), "mean": percent_text(float(mean)), "correct": float(correct), "clips": int(clips)}
+        for mean, correct, clips in found
     ]
     share = alt.Scale(domain=[0, 1])
     percent = alt.Axis(format="%")
     diagonal = (
-        alt.Chart(_rows([{"confidence": 0.0, "right": 0.0}, {"confidence": 1.0, "right": 1.0}]))
+        alt.Chart(_rows([{"confidence": 0.0, "correct": 0.0}, {"confidence": 1.0, "correct": 1.0}]))
         .mark_line(color=_MUTED, strokeDash=[4, 4], strokeWidth=1)
-        .encode(x="confidence:Q", y="right:Q")
+        .encode(x="confidence:Q", y="correct:Q")
     )
     points = (
         alt.Chart(_rows(table))
         .mark_circle(color=_BLUE, opacity=0.9)
         .encode(
-            x=alt.X("confidence:Q", title="what it says", scale=share, axis=percent),
-            y=alt.Y("right:Q", title="share that is right", scale=share, axis=percent),
+            x=alt.X("confidence:Q", title="confidence", scale=share, axis=percent),
+            y=alt.Y("correct:Q", title="share of correct clips", scale=share, axis=percent),
             size=alt.Size("clips:Q", scale=alt.Scale(range=[60, 600]), legend=None),
-            tooltip=["clips:Q", alt.Tooltip("mean:N", title="confidence"), alt.Tooltip("right:Q", format=".0%")],
+            tooltip=["clips:Q", alt.Tooltip("mean:N", title="confidence"), alt.Tooltip("correct:Q", format=".0%")],
         )
     )
     st.altair_chart((diagonal + points).properties(height=340), width="stretch")
 
 
 def curves(histories: Sequence[Mapping[str, Sequence[float]]]) -> None:
-    """Loss and validation score over the epochs, a thin line a training."""
+    """Show loss and validation macro F1 over the epochs, a thin line a training."""
     names = {"train_loss": "training loss", "val_loss": "validation loss", "val_macro_f1": "validation macro F1"}
     rows: list[dict[str, Any]] = [
         {"training": str(number), "epoch": epoch, "quantity": names[key], "value": value}
@@ -178,7 +178,7 @@ def curves(histories: Sequence[Mapping[str, Sequence[float]]]) -> None:
 
 
 def read_histories(run: Path) -> list[dict[str, list[float]]]:
-    """The curves of all trainings of a run, as it keeps them beside its folds."""
+    """Return the histories of all trainings of a run, from `folds/*/training.json`."""
     found: list[dict[str, list[float]]] = []
     for path in sorted(run.glob("folds/*/training.json")):
         try:

@@ -1,4 +1,4 @@
-"""Clips by class that people bring: unpacked, looked through, and put together for a training."""
+"""Clips that users upload, and labels that they correct: unpacked, scanned, and written as a training set."""
 
 from __future__ import annotations
 
@@ -8,36 +8,43 @@ from dataclasses import dataclass, replace
 from pathlib import Path
 from typing import BinaryIO, Final
 
-from marey.app.storage import keep, new_folder, safe_name
+import filelock
+
+from marey.app.storage import copy_whole, new_folder, safe_name, safe_suffix, save_upload
+from marey.atomic import whole_folder
 from marey.data import (
     VIDEO_SUFFIXES,
     Clip,
     Manifest,
     ScanRow,
+    assign_groups,
     content_hash,
     load_data,
+    read_manifest,
     scan,
     write_manifest,
     write_quarantine,
 )
+from marey.data.manifest import MANIFEST_SUFFIXES
+from marey.data.text import check_labels, clean_label
 from marey.data.zoo.archives import unpack
-from marey.errors import DatasetError, VideoError
-from marey.whole_file import whole_folder
+from marey.errors import DatasetError, UsageError, VideoError
 
 _JUNK: Final = "__MACOSX"  # beside the files that a Mac packed
-_MANIFESTS: Final = ("manifest.csv", "manifest.parquet")
+_MANIFESTS: Final = tuple(f"manifest{suffix}" for suffix in MANIFEST_SUFFIXES)
+_LONGEST_LABEL: Final = 80  # characters
 
 OnProgress = Callable[[int, int], None]
-"""Called with how much is done, and how much there is."""
+"""Called with the amount that is done and the total."""
 
 
 @dataclass(frozen=True)
 class Survey:
-    """What was found in a set of clips.
+    """Clips of a set, and the files that cannot be used.
 
     Attributes:
-        manifest: its clips, with labels and groups.
-        faults: the files that cannot be used, with the reasons.
+        manifest: clips with labels and groups.
+        faults: files that cannot be used, with their reasons.
     """
 
     manifest: Manifest
@@ -45,7 +52,7 @@ class Survey:
 
     @property
     def usable(self) -> dict[str, int]:
-        """Label to the number of its clips that can be used."""
+        """Number of usable clips of each label."""
         bad = {row.name for row in self.faults}
         counts = dict.fromkeys(self.manifest.labels, 0)
         for clip in self.manifest.clips:
@@ -55,25 +62,25 @@ class Survey:
 
 
 def unpack_archive(source: BinaryIO, name: str, sets: Path, *, on_progress: OnProgress) -> Path:
-    """Unpack a zip of class folders into a folder of its own.
+    """Unpack a zip of class folders into a new folder.
 
     Args:
         source: the archive.
-        name: what its owner calls it.
-        sets: the folder of all sets.
-        on_progress: hears of unpacked bytes.
+        name: file name on the user's machine.
+        sets: folder of all sets.
+        on_progress: called with unpacked bytes.
 
     Returns:
         The folder of the set.
 
     Raises:
-        DatasetError: the archive is damaged, not to be trusted, or the disk is full.
+        DatasetError: the archive is damaged or unsafe, or the disk is full.
     """
     sets.mkdir(parents=True, exist_ok=True)
-    archive = keep(source, "set.zip", sets / ".archives")
+    archive = save_upload(source, "set.zip", sets / ".archives")
     try:
         folder = new_folder(sets, safe_name(Path(name).stem))
-        shown = archive.with_name(f"{folder.name}.zip")  # messages call it by the name that its owner gave it
+        shown = archive.with_name(f"{folder.name}.zip")  # messages name it as its owner does
         archive.replace(shown)
         archive = shown
         unpack(archive, folder, on_progress=lambda _, done, total: on_progress(done, total))
@@ -82,13 +89,13 @@ def unpack_archive(source: BinaryIO, name: str, sets: Path, *, on_progress: OnPr
     return folder
 
 
-def keep_folder(files: Sequence[tuple[str, BinaryIO]], sets: Path, *, on_progress: OnProgress) -> Path:
-    """Keep a folder that was dropped on the page.
+def save_folder(files: Sequence[tuple[str, BinaryIO]], sets: Path, *, on_progress: OnProgress) -> Path:
+    """Save a folder that was dropped on the page.
 
     Args:
         files: path within the folder, with forward slashes, and content.
-        sets: the folder of all sets.
-        on_progress: hears of files.
+        sets: folder of all sets.
+        on_progress: called with files.
 
     Raises:
         DatasetError: a path leads out of the folder, or there is no video.
@@ -114,7 +121,7 @@ def keep_folder(files: Sequence[tuple[str, BinaryIO]], sets: Path, *, on_progres
 
 
 def class_root(folder: Path) -> Path:
-    """The folder that holds the class folders: archives often wrap them in one more."""
+    """Return the folder that holds the class folders: archives often wrap them in another one."""
     here = folder
     while True:
         if any((here / name).is_file() for name in _MANIFESTS):
@@ -127,24 +134,24 @@ def class_root(folder: Path) -> Path:
 
 
 def survey(folder: Path, *, within: Path | None, group_regex: str | None, on_progress: OnProgress) -> Survey:
-    """Read a set, and look at every one of its files.
+    """Read a set and scan all of its files.
 
     Args:
         folder: class folders, or a manifest and its clips.
-        within: where all clips have to lie: a stranger's manifest may name any file of this machine. None where the
-            folder was named by its owner.
+        within: folder that has to contain all clips, since an uploaded manifest may name any file of this machine;
+            None for a folder that a local user names.
         group_regex: as for `marey train`.
-        on_progress: hears of files.
+        on_progress: called with files.
 
     Raises:
-        DatasetError: there is no such folder, or it cannot be used as a data set.
+        DatasetError: the folder does not exist, or is not a data set.
         UsageError: the group expression is wrong.
     """
     try:
         if not folder.exists():
             raise DatasetError(f"there is no folder {folder}: check the spelling")
         if not folder.is_dir():
-            raise DatasetError(f"{folder} is no folder: name the one that holds the class folders")
+            raise DatasetError(f"{folder} is not a folder: name the one that holds the class folders")
         manifest = load_data(class_root(folder), group_regex=group_regex or None)
     except OSError as error:
         raise DatasetError(f"{error.filename or folder} cannot be read: {error.strerror}") from error
@@ -161,9 +168,9 @@ def survey(folder: Path, *, within: Path | None, group_regex: str | None, on_pro
 
 
 def write_set(found: Survey, corrections: Iterable[Clip], folder: Path) -> tuple[Path, Path | None]:
-    """Write down what a training shall learn from.
+    """Write the manifest of a training.
 
-    A clip that was corrected counts once, with the label that it was given last.
+    A corrected clip counts once, with its newest label.
 
     Args:
         found: the set.
@@ -171,7 +178,7 @@ def write_set(found: Survey, corrections: Iterable[Clip], folder: Path) -> tuple
         folder: where to write.
 
     Returns:
-        The manifest, and the list of files to leave out, where there are any.
+        The manifest, and the quarantine list if files cannot be used.
     """
     added = list(corrections)
     corrected = {_span(clip): clip for clip in added}
@@ -205,3 +212,64 @@ def _is_wanted(parts: tuple[str, ...]) -> bool:
     if any(part.startswith(".") or part == _JUNK for part in parts):
         return False
     return Path(parts[-1]).suffix.lower() in VIDEO_SUFFIXES or parts[-1] in _MANIFESTS
+
+
+class Corrections:
+    """Folder with `corrections.csv` and copies of the clips that it lists.
+
+    Args:
+        folder: made with the first correction.
+    """
+
+    def __init__(self, folder: Path) -> None:
+        self._folder = folder
+        self.manifest = folder / "corrections.csv"
+
+    def clips(self) -> tuple[Clip, ...]:
+        """Return all corrected clips.
+
+        Raises:
+            DatasetError: the manifest is damaged.
+        """
+        return read_manifest(self.manifest).clips if self.manifest.is_file() else ()
+
+    def add(self, clip: Clip, label: str, *, name: str) -> Clip:
+        """Add a clip with its correct label; a clip that was corrected before gets the new label.
+
+        Args:
+            clip: the clip; its file is copied.
+            label: the correct label.
+            name: file name on the user's machine; the group is read from it where it has a known form.
+
+        Raises:
+            UsageError: the label is empty, too long, or holds control characters.
+            DatasetError: the label differs from another one only in case, white space or Unicode form.
+            VideoError: the file no longer exists.
+        """
+        label = clean_label(label)
+        if not label or len(label) > _LONGEST_LABEL or not label.isprintable():
+            raise UsageError(f"a label has 1 to {_LONGEST_LABEL} printable characters, not {label[:_LONGEST_LABEL]!r}")
+        content = content_hash(clip.path)
+        self._folder.mkdir(parents=True, exist_ok=True)
+        with filelock.FileLock(self._folder / ".lock", timeout=30):
+            others = [other for other in self.clips() if not _same(other, clip, content)]
+            known = {other.label or "" for other in others} | {label}
+            check_labels(dict.fromkeys(known, "the corrections"))
+            stem = safe_name(Path(name).stem)
+            kept = self._folder / "clips" / f"{stem}-{content[:12]}{safe_suffix(name)}"
+            if not kept.is_file():
+                copy_whole(clip.path, kept)
+            corrected = Clip(kept, label, clip.group or _group_of(name), clip.start, clip.end)
+            write_manifest(Manifest((*others, corrected), self._folder, "", ""), self.manifest)
+        return corrected
+
+
+def _same(other: Clip, clip: Clip, content: str) -> bool:
+    span = (clip.start, clip.end)
+    return (other.start, other.end) == span and other.path.stem.endswith(content[:12])
+
+
+def _group_of(name: str) -> str | None:
+    """Return the group in the original name of a file; its copy has another name."""
+    named = assign_groups(Manifest((Clip(Path(Path(name).name)),), Path(), "", ""))
+    return named.clips[0].group

@@ -1,6 +1,6 @@
-"""Two things that Streamlit has not: a recorder for the camera, and a confusion matrix whose cells are buttons.
+"""Components that Streamlit lacks: a camera recorder, and a confusion matrix whose cells are buttons.
 
-Their scripts lie in `static` and come from this server, like all else on the page.
+This server delivers their scripts, from `static`.
 """
 
 from __future__ import annotations
@@ -19,11 +19,11 @@ _SUFFIXES: Final = {"video/webm": ".webm", "video/mp4": ".mp4", "video/x-matrosk
 
 
 def recorder(*, key: str, seconds: int, on_clip: Callable[[bytes, str], None]) -> None:
-    """A camera that records a few seconds of video in the browser.
+    """Show a camera that records a few seconds of video in the browser.
 
     Args:
         key: of the widget.
-        seconds: after which it stops by itself.
+        seconds: maximum duration of a recording.
         on_clip: called once with each recording and its file name.
     """
 
@@ -36,7 +36,7 @@ def recorder(*, key: str, seconds: int, on_clip: Callable[[bytes, str], None]) -
 
 
 def decode_recording(value: Any) -> tuple[bytes, str] | None:
-    """The bytes and the file name of what a browser sent as a recording; None where it is none."""
+    """Return the bytes and the file name of a recording that a browser sent; None if it is not one."""
     if not isinstance(value, dict) or not isinstance(value.get("data"), str):
         return None
     if len(value["data"]) > _MOST_RECORDED * 4 // 3:
@@ -52,7 +52,7 @@ def decode_recording(value: Any) -> tuple[bytes, str] | None:
 def matrix(
     labels: Sequence[str], columns: Sequence[str], counts: Sequence[Sequence[int]], *, key: str
 ) -> tuple[int, int] | None:
-    """A confusion matrix, true classes down and predicted ones across.
+    """Show a confusion matrix, true classes down and predicted ones across.
 
     Args:
         labels: of the rows.
@@ -61,7 +61,7 @@ def matrix(
         key: of the widget.
 
     Returns:
-        Row and column of the cell that was chosen.
+        Row and column of the selected cell; None before one is selected.
     """
     data = {"labels": list(labels), "columns": list(columns), "counts": [list(row) for row in counts]}
     result = _component("matrix")(key=key, data=data, default={"cell": None}, on_cell_change=lambda: None)

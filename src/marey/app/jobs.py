@@ -1,11 +1,13 @@
-"""Trainings that outlive a page: ordered and watched through files, so that a reload loses nothing."""
+"""Training jobs of the app: files hold their orders and states, so that a reload of the page loses nothing."""
 
 from __future__ import annotations
 
 import json
+import os
 import subprocess
 import sys
-from collections.abc import Sequence
+import threading
+from collections.abc import Callable, Sequence
 from contextlib import suppress
 from dataclasses import asdict, dataclass, replace
 from pathlib import Path
@@ -14,14 +16,14 @@ from typing import Any, Final, Literal, Self
 import filelock
 
 from marey.app.storage import new_folder
+from marey.atomic import write_whole
 from marey.errors import UsageError
-from marey.whole_file import write_whole
 
 Kind = Literal["waiting", "running", "stopped", "failed", "done"]
 
 _STATE: Final = "state.json"
 _ORDER: Final = "order.json"
-_GOING: Final = 30.0  # s
+_EXIT_TIME: Final = 30.0  # s
 _CLOSED: Final = ".closed"
 _STARTED: dict[Path, subprocess.Popen[bytes]] = {}
 """The processes of this server, by their job's folder."""
@@ -29,15 +31,15 @@ _STARTED: dict[Path, subprocess.Popen[bytes]] = {}
 
 @dataclass(frozen=True, slots=True)
 class Order:
-    """What to train.
+    """Arguments of a training.
 
     Attributes:
         data: the manifest.
-        out: the run's folder.
-        recipe: its name.
-        changes: key=value, to the recipe.
+        out: folder of the run.
+        recipe: name of a recipe.
+        changes: changes to the recipe, `key=value`.
         folds: as for `marey train`.
-        exclude: a quarantine list.
+        exclude: quarantine list.
     """
 
     data: Path
@@ -50,17 +52,17 @@ class Order:
 
 @dataclass(frozen=True, slots=True)
 class State:
-    """How far a training has come.
+    """State of a training.
 
     Attributes:
-        kind: "stopped" ones can go on, "failed" ones say why in `message`.
-        stage: what is being done.
-        done: steps of that.
-        total: steps in all.
-        note: what is worth knowing beside the count.
-        sentences: what the training has said.
-        message: why it failed.
-        notes: what should be known beside the result.
+        kind: a "stopped" training can be resumed; a "failed" one has an `error`.
+        stage: name of the running stage.
+        done: finished steps of the stage.
+        total: steps of the stage.
+        note: shown beside the count.
+        messages: messages of the training.
+        error: why it failed.
+        notes: notes on the result.
     """
 
     kind: Kind
@@ -68,20 +70,20 @@ class State:
     done: int = 0
     total: int = 0
     note: str = ""
-    sentences: tuple[str, ...] = ()
-    message: str = ""
+    messages: tuple[str, ...] = ()
+    error: str = ""
     notes: tuple[str, ...] = ()
 
     def changed(self, **values: Any) -> Self:
-        """The same but for the named values."""
+        """Return the state with other values."""
         return replace(self, **values)
 
 
 class Job:
-    """A training, in a folder.
+    """A training job in a folder.
 
     Args:
-        folder: with its order, state and log.
+        folder: of its order, state and log.
     """
 
     def __init__(self, folder: Path) -> None:
@@ -90,15 +92,15 @@ class Job:
         self.lock = folder / ".lock"
         self.log = folder / "log.txt"
 
-    def give(self, order: Order) -> None:
-        """Write down what to train."""
+    def write_order(self, order: Order) -> None:
+        """Write the arguments of the training."""
         values = asdict(order)
         for key in ("data", "out", "exclude"):
             values[key] = None if values[key] is None else str(values[key])
         (self.folder / _ORDER).write_text(json.dumps(values, indent=1), encoding="utf-8")
 
     def order(self) -> Order:
-        """What is trained."""
+        """Read the arguments of the training."""
         values = json.loads((self.folder / _ORDER).read_text(encoding="utf-8"))
         exclude = values.pop("exclude")
         return Order(
@@ -110,54 +112,54 @@ class Job:
         )
 
     def state(self) -> State:
-        """How far it has come; one whose process is gone, whatever ended it, is stopped and not running."""
+        """Read the state; a job whose process has ended without a result is stopped."""
         try:
             values = json.loads((self.folder / _STATE).read_text(encoding="utf-8"))
         except (OSError, ValueError):
             return State("stopped")
-        state = State(**{**values, "sentences": tuple(values["sentences"]), "notes": tuple(values["notes"])})
+        state = State(**{**values, "messages": tuple(values["messages"]), "notes": tuple(values["notes"])})
         if state.kind in ("waiting", "running") and not self._alive():
             return state.changed(kind="stopped")
         return state
 
     def write(self, state: State) -> None:
-        """Keep a state, whole."""
+        """Write a state atomically."""
         write_whole(self.folder / _STATE, json.dumps(asdict(state)))
 
     def start(self) -> None:
-        """Begin, or go on after a stop.
+        """Start the training, or resume it.
 
         Raises:
-            UsageError: it is at work already.
+            UsageError: it is running.
         """
         if self._alive():
             self._await_end()
         if self._alive():
-            raise UsageError(f"the training '{self.name}' is at work already")
+            raise UsageError(f"the training '{self.name}' is already running")
         self.write(State("waiting", stage="starting"))
         with self.log.open("ab") as log:
             _STARTED[self.folder] = subprocess.Popen(  # noqa: S603 - our own module, in the same Python
-                [sys.executable, "-m", "marey.verbs.training_job", str(self.folder)],
+                [sys.executable, "-m", "marey.app.training_job", str(self.folder)],
                 stdin=subprocess.PIPE,
                 stdout=log,
                 stderr=subprocess.STDOUT,
             )
 
     def stop(self) -> None:
-        """Ask it to end: what is finished is kept, and `start` goes on from there."""
+        """Ask the process to end: finished parts are kept, and `start` resumes."""
         process = _STARTED.get(self.folder)
         if process is not None and process.stdin is not None:
             process.stdin.close()
 
     def _await_end(self) -> None:
-        """A process that has said how it ends needs a moment to be gone."""
+        """Wait for a process that has written its last state but has not ended yet."""
         process, kind = _STARTED.get(self.folder), self.state().kind
         if process is not None and kind not in ("waiting", "running"):
             with suppress(subprocess.TimeoutExpired):
-                process.wait(_GOING)
+                process.wait(_EXIT_TIME)
 
     def close(self) -> None:
-        """Take it off the page; its files stay."""
+        """Remove the job from the page; its files stay."""
         (self.folder / _CLOSED).touch()
 
     def _alive(self) -> bool:
@@ -169,11 +171,22 @@ class Job:
             with lock:
                 return False
         except filelock.Timeout:
-            return True  # a server that was started beside this one
+            return True  # of another server
+
+
+def call_at_parent_exit(end: Callable[[], None]) -> None:
+    """Call a function on a thread when the parent process closes our standard input, or is gone."""
+
+    def wait() -> None:
+        while os.read(sys.stdin.fileno(), 1):  # unbuffered: the lock of a buffer would be held while Python exits
+            pass
+        end()
+
+    threading.Thread(target=wait, daemon=True).start()
 
 
 def new_job(jobs: Path, name: str) -> Job:
-    """A job with a folder of its own, and no order yet."""
+    """Return a job in a new folder, without an order."""
     jobs.mkdir(parents=True, exist_ok=True)
     folder = new_folder(jobs, name)
     folder.mkdir()
@@ -181,16 +194,16 @@ def new_job(jobs: Path, name: str) -> Job:
 
 
 def find_jobs(jobs: Path) -> list[Job]:
-    """The trainings that were ordered and not closed, the latest first."""
+    """Return the jobs with an order that are not closed, newest first."""
     orders = sorted(jobs.glob(f"*/{_ORDER}"), key=lambda path: path.stat().st_mtime, reverse=True)
     return [Job(path.parent) for path in orders if not (path.parent / _CLOSED).exists()]
 
 
 def trainings_done(order: Order) -> int:
-    """How many trainings of a run have ended: one a round, and one more for each model that is handed over."""
+    """Return the number of finished trainings of a run: the inner rounds, and one for each final model."""
     return len(list(order.out.glob("folds/**/metrics.csv")))
 
 
 def running(jobs: Sequence[Job]) -> Job | None:
-    """The one that is at work, if any."""
+    """Return the running job, if any."""
     return next((job for job in jobs if job.state().kind in ("waiting", "running")), None)

@@ -1,4 +1,4 @@
-"""One clip as the model reads it: its pictures, what it says to them, and how long each step took."""
+"""One clip as the model reads it: the frames that it gets, its prediction, and the time of each step."""
 
 from __future__ import annotations
 
@@ -9,12 +9,10 @@ from pathlib import Path
 
 import numpy as np
 import numpy.typing as npt
-import torch
 from torch import Tensor
 
 from marey.data import Clip
-from marey.encoders import clip_span, read_clip
-from marey.models import load_model
+from marey.encoders import clip_span
 from marey.prediction import Predictor, Timeline, mean_of_views, ranked
 from marey.reports import chronophotograph
 from marey.video import Sampling, decode, probe
@@ -28,7 +26,7 @@ _PLATE = Sampling(count=14)
 
 @dataclass(frozen=True, slots=True)
 class Seconds:
-    """How long the steps took."""
+    """Seconds that each step took."""
 
     decode: float
     encode: float
@@ -37,16 +35,16 @@ class Seconds:
 
 @dataclass(frozen=True)
 class Reading:
-    """What a model saw of a clip, and what it says.
+    """What a model got of a clip, and its prediction.
 
     Attributes:
         top: all classes with their probabilities, most probable first.
         seconds: how long it took.
         start: first second of the clip in its file.
         end: its last.
-        instants: (T,), the seconds that were looked at.
-        frames: the frames at those instants, at most 240 pixels high.
-        streams: name of a stream to the pictures that the encoder got, (T, H, W, 3).
+        instants: (T,), the timestamps in seconds.
+        frames: the frames at those timestamps, at most 240 pixels high.
+        streams: name of a stream to the images that the encoder got, (T, H, W, 3).
     """
 
     top: tuple[tuple[str, float], ...]
@@ -59,22 +57,18 @@ class Reading:
 
 
 class Reader:
-    """A model that shows its work: the same answers as `Predictor.predict`, step by step and never from the cache.
+    """A model whose steps are shown: the predictions of `Predictor.predict`, never from the cache.
 
     Args:
         model: a model folder, or a run with one in it.
 
     Raises:
-        ModelFormatError: the folder is no model.
-        WeightsError: its encoder's weights cannot be had.
+        ModelFormatError: the folder is not a model.
+        WeightsError: its encoder's weights cannot be loaded.
     """
 
     def __init__(self, model: Path) -> None:
-        loaded = load_model(model)
-        contract = loaded.config.contract
-        self._encoder = loaded.load_encoder()
-        self._predictor = Predictor(loaded, encoder=self._encoder)
-        self._contract = contract
+        self._predictor = Predictor(model)
 
     @property
     def labels(self) -> tuple[str, ...]:
@@ -82,40 +76,34 @@ class Reader:
         return self._predictor.labels
 
     def read(self, clip: Clip) -> Reading:
-        """Recognise a clip.
+        """Predict a clip.
 
         Raises:
             VideoError: the file cannot be used.
         """
-        spent = {"decode": 0.0, "encode": 0.0, "head": 0.0}
-        said: list[tuple[float, ...]] = []
-        shown: dict[str, Tensor] = {}
-        for view in self._contract.testing.views:
-            began = time.perf_counter()
-            pictures = read_clip(clip, self._contract, view=view)
-            decoded = time.perf_counter()
-            encoded = self._encoder.encode_clips(torch.stack(list(pictures.values())))
-            done = time.perf_counter()
-            said.append(self._predictor.of_features(dict(zip(pictures, encoded, strict=True))))
-            spent["decode"] += decoded - began
-            spent["encode"] += done - decoded
-            spent["head"] += time.perf_counter() - done
-            shown = shown or pictures
+        pipeline = self._predictor.pipeline
+        began = time.perf_counter()
+        parts = pipeline.decode(clip)
+        decoded = time.perf_counter()
+        (features,) = pipeline.encode([parts])
+        encoded = time.perf_counter()
+        probabilities = pipeline.classify(features)
+        seconds = Seconds(decoded - began, encoded - decoded, time.perf_counter() - encoded)
         start, end = clip_span(clip)
-        instants = self._contract.sampling.instants(start, end, path=clip.path)
-        frames = decode(clip.path, instants, size=_shown_size(clip.path))
+        instants = pipeline.model.config.contract.sampling.instants(start, end, path=clip.path)
+        shown = decode(clip.path, instants, size=_shown_size(clip.path)).data
         return Reading(
-            ranked(self.labels, mean_of_views(said)),
-            Seconds(**spent),
+            ranked(self.labels, mean_of_views(probabilities)),
+            seconds,
             start,
             end,
             instants,
-            _last_channel(frames.data),
-            {name: _last_channel(values) for name, values in shown.items()},
+            _last_channel(shown),
+            {stream: _last_channel(frames) for (view, stream), frames in parts.items() if view == pipeline.views[0]},
         )
 
     def timeline(self, path: Path, *, on_progress: Callable[[float], None]) -> Timeline:
-        """What the model says over time to a long video.
+        """Return the timeline of a long video.
 
         Raises:
             VideoError: the file cannot be used.
@@ -124,7 +112,7 @@ class Reader:
 
 
 def plate(clip: Clip) -> npt.NDArray[np.uint8]:
-    """All that moves in a clip, on one picture `(H, W, 3)`.
+    """Draw all that moves in a clip on one image `(H, W, 3)`.
 
     Raises:
         VideoError: the file cannot be used.

@@ -1,7 +1,4 @@
-"""Streamlit's server, in a process of its own: started with our look, and ended with whoever started it.
-
-The process runs `python -m marey.app.server OPTIONS`.
-"""
+"""Streamlit's server in a child process, with our theme: `python -m marey.app.server OPTIONS`."""
 
 from __future__ import annotations
 
@@ -11,7 +8,6 @@ import signal
 import socket
 import subprocess
 import sys
-import threading
 import time
 import urllib.error
 import urllib.request
@@ -25,14 +21,15 @@ from typing import Final
 
 from filelock import FileLock, Timeout
 
-from marey.app.look import THEME
+from marey.app.jobs import call_at_parent_exit
 from marey.app.settings import Settings
+from marey.app.theme import THEME
 from marey.errors import UsageError
 from marey.extras import install_command
 
 MAX_UPLOAD: Final = 1024  # MB; Streamlit holds uploads in memory
-_PATIENCE: Final = 60.0  # s until the server has to answer
-_TRIED: Final = 20  # ports
+_START_TIMEOUT: Final = 60.0  # s
+_PORTS: Final = 20  # to try
 
 _OPTIONS: Final = {
     "server.headless": "true",
@@ -48,7 +45,7 @@ _OPTIONS: Final = {
 
 
 def is_local(host: str) -> bool:
-    """Whether only this machine can reach an address."""
+    """Return True if only this machine can reach a network address."""
     try:
         return ipaddress.ip_address(host).is_loopback
     except ValueError:
@@ -57,30 +54,30 @@ def is_local(host: str) -> bool:
 
 @contextmanager
 def claimed_port(host: str, first: int) -> Iterator[int]:
-    """The first port from `first` on that nobody listens on or is about to; nobody takes it while the `with` lasts.
+    """Reserve the first free port from `first` on while the `with` lasts.
 
-    Streamlit listens seconds after it was started. Of two pages started at once, both would find a port free, and the
-    second would take the first one's answer for its own.
+    Streamlit listens seconds after its start: without the reservation, two servers that start together would find the
+    same port free, and the second would take the answer of the first for its own.
 
     Raises:
-        UsageError: there is none, or the host is not one of this machine.
+        UsageError: no port is free, or the host is not an address of this machine.
     """
-    for port in range(first, min(first + _TRIED, 65_536)):
+    for port in range(first, min(first + _PORTS, 65_536)):
         with ExitStack() as held:
             try:
                 held.enter_context(FileLock(Path(gettempdir()) / f"marey-{_user()}-{port}.lock", timeout=0))
             except Timeout:
                 continue
             except OSError:
-                pass  # where no claim can be made, the port itself has to tell
+                pass  # without a lock file, the port itself decides
             if _is_free(host, port):
                 yield port
                 return
-    raise UsageError(f"no port from {first} to {first + _TRIED - 1} can be had on {host}; name another with --port")
+    raise UsageError(f"no port from {first} to {first + _PORTS - 1} is free on {host}; name another with --port")
 
 
 def _user() -> str:
-    """A name for whoever runs this: others may not open the claims of one."""
+    """Return a name of the user: other users may not open their lock files."""
     return str(os.getuid()) if hasattr(os, "getuid") else os.environ.get("USERNAME", "")
 
 
@@ -91,21 +88,21 @@ def _is_free(host: str, port: int) -> bool:
         try:
             probe.bind((host, port))
         except socket.gaierror as error:
-            raise UsageError(f"'{host}' is no address of this machine: {error.strerror}") from error
+            raise UsageError(f"'{host}' is not an address of this machine: {error.strerror}") from error
         except OverflowError as error:
-            raise UsageError(f"{port} is no port") from error
+            raise UsageError(f"{port} is not a port") from error
         except OSError:
             return False
         return True
 
 
 class Server:
-    """The page's server while a `with` lasts.
+    """Server of the page while a `with` lasts.
 
     Args:
-        settings: of the page.
-        host: address to listen on.
-        port: likewise.
+        settings: of the app.
+        host: network address to listen on.
+        port: port to listen on.
 
     Raises:
         UsageError: Streamlit is not installed.
@@ -113,9 +110,9 @@ class Server:
 
     def __init__(self, settings: Settings, *, host: str, port: int) -> None:
         if find_spec("streamlit") is None:
-            raise UsageError(f"the page needs Streamlit, which is not installed: {install_command('app')}")
+            raise UsageError(f"the app needs Streamlit, which is not installed: {install_command('app')}")
         shown = "localhost" if host in ("0.0.0.0", "::", "127.0.0.1", "::1") else host  # noqa: S104 - only compared
-        self.address = f"http://{f'[{shown}]' if ':' in shown else shown}:{port}"
+        self.url = f"http://{f'[{shown}]' if ':' in shown else shown}:{port}"
         options = {
             **_OPTIONS,
             **THEME,
@@ -124,7 +121,7 @@ class Server:
             "browser.serverAddress": shown,
         }
         arguments = [f"--{name}={value}" for name, value in options.items()]
-        if settings.local:  # another site that takes a name for this address must not get in (DNS rebinding)
+        if settings.local:  # against DNS rebinding by other sites
             arguments += [f"--server.allowedHosts={name}" for name in ("localhost", host)]
         self._command = [sys.executable, "-m", "marey.app.server", *arguments]
         self._environment = {**os.environ, **settings.to_environment()}
@@ -135,7 +132,7 @@ class Server:
             self._command, env=self._environment, stdin=subprocess.PIPE, stdout=subprocess.DEVNULL
         )
         try:
-            self._await_answer(self._process)
+            self._await_start(self._process)
         except BaseException:
             self._end()
             raise
@@ -147,20 +144,20 @@ class Server:
         self._end()
 
     def wait(self) -> int:
-        """Until the server ends by itself; its exit status."""
+        """Wait until the server ends; return its exit status."""
         return self._process.wait() if self._process is not None else 0
 
-    def _await_answer(self, process: subprocess.Popen[bytes]) -> None:
-        deadline = time.monotonic() + _PATIENCE
+    def _await_start(self, process: subprocess.Popen[bytes]) -> None:
+        deadline = time.monotonic() + _START_TIMEOUT
         while time.monotonic() < deadline:
             if process.poll() is not None:
-                raise UsageError(f"Streamlit's server ended with status {process.returncode}; it says why above")
+                raise UsageError(f"Streamlit's server ended with status {process.returncode}; see its message above")
             try:
-                with urllib.request.urlopen(f"{self.address}/_stcore/health", timeout=2):  # noqa: S310 - http, ours
+                with urllib.request.urlopen(f"{self.url}/_stcore/health", timeout=2):  # noqa: S310 - http, ours
                     return
             except (urllib.error.URLError, OSError):
                 time.sleep(0.1)
-        raise UsageError(f"Streamlit's server does not answer at {self.address} within {_PATIENCE:g} s")
+        raise UsageError(f"Streamlit's server does not answer at {self.url} within {_START_TIMEOUT:g} s")
 
     def _end(self) -> None:
         if self._process is None:
@@ -173,18 +170,11 @@ class Server:
             self._process.wait()
 
 
-def _end_with_parent() -> None:
-    """End when whoever started the server is no more: its end of our standard input closes then."""
-    while os.read(sys.stdin.fileno(), 1):  # no buffer, whose lock would be held when Python ends
-        pass
-    os.kill(os.getpid(), signal.SIGTERM)
-
-
 def main() -> None:
     """Run Streamlit with the options of the command line."""
     from streamlit.web import cli
 
-    threading.Thread(target=_end_with_parent, daemon=True).start()
+    call_at_parent_exit(lambda: os.kill(os.getpid(), signal.SIGTERM))
     sys.argv = ["streamlit", "run", str(Path(__file__).with_name("home.py")), *sys.argv[1:]]
     cli.main()
 

@@ -1,4 +1,4 @@
-"""What the page was started with: where models and clips lie, and who can reach it."""
+"""Settings of the app: the folders of models and clips, and who can reach the page."""
 
 from __future__ import annotations
 
@@ -13,12 +13,12 @@ VARIABLE: Final = "MAREY_APP"
 
 @dataclass(frozen=True, slots=True)
 class Settings:
-    """The folders of the page.
+    """Folders of the app.
 
     Attributes:
-        models: runs and model folders are looked for below it, and new runs are put there.
-        data: what people drop on the page, what they correct, and the films that are made for it.
-        local: whether only people at this machine can reach the page: they may name files and folders on it.
+        models: folder of runs and models; new runs are written to it.
+        data: uploads, corrections, training jobs and annotated videos.
+        local: only this machine can reach the page; its users may name files and folders.
     """
 
     models: Path
@@ -27,36 +27,36 @@ class Settings:
 
     @property
     def uploads(self) -> Path:
-        """Clips that were dropped or recorded."""
+        """Clips that users uploaded or recorded."""
         return self.data / "uploads"
 
     @property
-    def films(self) -> Path:
-        """Annotated copies of clips, made to be played by a browser."""
-        return self.data / "films"
+    def video_cache(self) -> Path:
+        """Annotated copies of clips, for the browser."""
+        return self.data / "videos"
 
     @property
     def sets(self) -> Path:
-        """Clips by class, a folder a set."""
+        """Uploaded clips by class, a folder a set."""
         return self.data / "sets"
 
     @property
     def jobs(self) -> Path:
-        """Trainings that were started from the page, a folder each."""
+        """Training jobs, a folder each."""
         return self.data / "trainings"
 
     @property
     def corrections(self) -> Path:
-        """Clips whose label was put right, with their manifest."""
+        """Clips with corrected labels, and their manifest."""
         return self.data / "corrections"
 
     def to_environment(self) -> dict[str, str]:
-        """The environment variable that a page reads them from."""
+        """Return the environment variable that carries the settings to the server process."""
         values = {"models": str(self.models.absolute()), "data": str(self.data.absolute()), "local": self.local}
         return {VARIABLE: json.dumps(values)}
 
     @classmethod
     def from_environment(cls) -> Settings:
-        """As the server was started."""
+        """Read the settings that `to_environment` wrote."""
         values = json.loads(os.environ[VARIABLE])
         return cls(Path(values["models"]), Path(values["data"]), bool(values["local"]))

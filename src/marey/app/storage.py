@@ -1,4 +1,4 @@
-"""What people give to the page: kept under names of our own, whole, and within a limit."""
+"""Files that users give to the page: saved under safe names, atomically, and within a limit of space."""
 
 from __future__ import annotations
 
@@ -11,23 +11,23 @@ import unicodedata
 from pathlib import Path
 from typing import BinaryIO, Final
 
+from marey.atomic import whole_file
 from marey.data import expand_home
 from marey.errors import UsageError
-from marey.whole_file import whole_file
 
 _BLOCK: Final = 1 << 20
 _MOST_KEPT: Final = 8 << 30  # bytes a folder
-_LONGEST_SHOWN: Final = 120  # letters of a text that is no path
-_IN_USE: Final = 3600.0  # s: what was touched since then may be on somebody's screen
+_LONGEST_SHOWN: Final = 120  # letters of a typed text in a message
+_IN_USE: Final = 3600.0  # s: a file that was used since then may be on a screen
 
 
-def keep(source: BinaryIO, name: str, folder: Path) -> Path:
-    """Keep what was uploaded, named by its content; the oldest files go when there are too many.
+def save_upload(source: BinaryIO, name: str, folder: Path) -> Path:
+    """Save an upload under the hash of its content, and remove the oldest files where there are too many.
 
     Args:
-        source: the upload; read to its end.
-        name: what its owner calls it: only its suffix is used.
-        folder: where to keep it.
+        source: the upload; it is read to its end.
+        name: file name on the user's machine; only its suffix is used.
+        folder: where to save it.
     """
     folder.mkdir(parents=True, exist_ok=True)
     digest = hashlib.blake2b(digest_size=16)
@@ -45,12 +45,12 @@ def keep(source: BinaryIO, name: str, folder: Path) -> Path:
 
 
 def prune(folder: Path, *, most: int = _MOST_KEPT, in_use: float = _IN_USE) -> None:
-    """Remove the oldest files of a folder until the others take no more than so many bytes.
+    """Remove the oldest files of a folder until the others take at most `most` bytes.
 
     Args:
-        folder: with files that can be made, or given, again.
+        folder: of files that can be made or uploaded again.
         most: bytes.
-        in_use: seconds for which a file stays, whatever it takes.
+        in_use: seconds; a file that was used since then stays.
     """
     files = sorted((path for path in folder.iterdir() if path.is_file()), key=lambda path: path.stat().st_mtime)
     total = sum(path.stat().st_size for path in files)
@@ -62,16 +62,16 @@ def prune(folder: Path, *, most: int = _MOST_KEPT, in_use: float = _IN_USE) -> N
 
 
 def typed_path(text: str) -> Path:
-    """Return the absolute path that somebody typed; `~` stands for a home folder.
+    """Return the absolute path that a user typed; `~` stands for a home folder.
 
     Raises:
-        UsageError: it cannot be a path.
+        UsageError: the text is not a possible path.
     """
     try:
         path = expand_home(text.strip()).absolute()
         path.lstat()
     except (FileNotFoundError, NotADirectoryError):
-        pass  # whoever opens it says so
+        pass  # opening it raises the error
     except (OSError, ValueError) as error:  # too long, or with a character that no path can have
         why = error.strerror if isinstance(error, OSError) else str(error)
         raise UsageError(f"{_shortened(text)} cannot be a path: {why}") from error
@@ -84,15 +84,15 @@ def _shortened(text: str) -> str:
 
 
 def safe_suffix(name: str) -> str:
-    """The suffix of a stranger's file name, in lower case; empty where it is no plain one."""
+    """Return the suffix of an untrusted file name in lower case; empty if it is not a plain one."""
     suffix = Path(name).suffix.lower()
     return suffix if re.fullmatch(r"\.[a-z0-9]{1,5}", suffix) else ""
 
 
 def safe_name(text: str) -> str:
-    """A stranger's words as the name of a file or folder: letters, digits, points, hyphens and underscores.
+    """Return an untrusted text as a file name of letters, digits, points, hyphens and underscores.
 
-    Never empty, never hidden, at most 60 characters.
+    It is never empty or hidden, and has at most 60 characters.
     """
     plain = unicodedata.normalize("NFC", text)
     kept = "".join(letter if letter.isalnum() or letter in "._-" else "-" for letter in plain)
@@ -101,7 +101,7 @@ def safe_name(text: str) -> str:
 
 
 def new_folder(parent: Path, name: str) -> Path:
-    """The path of a folder in `parent` that is not there yet: `name`, or `name-2` and so on."""
+    """Return the path of a new folder in `parent`: `name`, or `name-2` and so on."""
     number, path = 1, parent / name
     while path.exists():
         number += 1
@@ -110,7 +110,7 @@ def new_folder(parent: Path, name: str) -> Path:
 
 
 def copy_whole(source: Path, target: Path) -> None:
-    """Copy a file so that the copy is there whole, or not at all."""
+    """Copy a file atomically."""
     target.parent.mkdir(parents=True, exist_ok=True)
     with whole_file(target) as part:
         shutil.copyfile(source, part)

@@ -1,4 +1,4 @@
-"""The command line: the verbs, made from their signatures, and a screen for what they answer."""
+"""The command line: made of the registered commands, with a screen for their answers."""
 
 from __future__ import annotations
 

@@ -1,56 +1,81 @@
-"""The program `marey`: its verbs, and what becomes of errors."""
+"""The program `marey`: its commands and exit codes."""
 
 from __future__ import annotations
 
 import signal
 import sys
 import traceback
-from collections.abc import Callable
 from contextlib import suppress
-from typing import Any
+from typing import Any, Final, get_args
 
 import typer
 
-from marey import __version__, verbs
-from marey.cli.command import command
+import marey.app.command
+import marey.service.command  # noqa: F401 - registers its command, as those of marey.commands register themselves
+from marey import __version__
+from marey.cli.command import typer_command
+from marey.commands import COMMANDS
+from marey.commands.registry import Command, Panel
 from marey.errors import MareyError
 
-app = typer.Typer(
-    help="Recognise human actions in video: from a folder of clips to a model one can trust.",
-    no_args_is_help=True,
-    add_completion=False,
-    pretty_exceptions_enable=False,
-)
-data = typer.Typer(help="List, get, make, import, export, scan and split data sets.", no_args_is_help=True)
+_GROUPS: Final = {
+    "data": "List, get, make, import, scan and split data sets.",
+    "recipes": "List the built-in recipes, print one, or explain the keys of a recipe.",
+}
+_PANELS: Final = get_args(Panel)
+_SETTINGS: Final[dict[str, Any]] = {"context_settings": {"help_option_names": ["-h", "--help"]}}
 
-_VERBS: dict[str, Callable[..., Any]] = {
-    "train": verbs.train,
-    "evaluate": verbs.evaluate,
-    "predict": verbs.predict,
-    "compare": verbs.compare,
-    "tune": verbs.tune,
-    "quantise": verbs.quantise,
-    "models": verbs.list_models,
-    "app": verbs.app,
-    "serve": verbs.serve,
-    "extract": verbs.extract,
-    "doctor": verbs.doctor,
-    "demo": verbs.demo,
-}
-_DATA_VERBS: dict[str, Callable[..., Any]] = {
-    "list": verbs.data.list_data,
-    "get": verbs.data.get,
-    "make": verbs.data.make,
-    "import": verbs.exchange.import_data,
-    "export": verbs.exchange.export,
-    "scan": verbs.data.scan,
-    "split": verbs.data.split,
-}
-for name, verb in _VERBS.items():
-    app.command(name)(command(verb))
-for name, verb in _DATA_VERBS.items():
-    data.command(name)(command(verb))
-app.add_typer(data, name="data")
+
+def build() -> typer.Typer:
+    """Build the program of all registered commands."""
+    program = typer.Typer(
+        help="Recognise human actions in video: from a folder of clips to a tested model.",
+        no_args_is_help=True,
+        pretty_exceptions_enable=False,
+        rich_markup_mode="rich",
+        **_SETTINGS,
+    )
+    program.callback()(_options)
+    groups: dict[str, typer.Typer] = {}
+    for command in sorted(COMMANDS.values(), key=lambda command: (_PANELS.index(command.panel), command.name)):
+        if any(other.group == command.name for other in COMMANDS.values()):
+            continue  # `recipes` is also a group, and is run by it
+        group = program
+        if command.group:
+            if command.group not in groups:
+                groups[command.group] = _group(program, command.group, COMMANDS.get(command.group))
+            group = groups[command.group]
+        group.command(command.name.rpartition(" ")[2], rich_help_panel=command.panel, **_SETTINGS)(
+            typer_command(command)
+        )
+    for command in COMMANDS.values():
+        for alias in command.aliases:
+            name, _, last = alias.rpartition(" ")
+            (groups[name] if name else program).command(last, hidden=True, **_SETTINGS)(typer_command(command))
+    return program
+
+
+def app() -> None:
+    """Build the program, and run it."""
+    build()()
+
+
+def _group(program: typer.Typer, name: str, own: Command | None) -> typer.Typer:
+    """Add a group; one that is also a command runs it when no other is named."""
+    text = _GROUPS.get(name, f"The commands of {name}.")
+    group = typer.Typer(help=text, no_args_is_help=own is None, invoke_without_command=own is not None, **_SETTINGS)
+    if own is not None:
+        run = typer_command(own)
+
+        @group.callback(help=text)
+        def _run(
+            context: typer.Context, json: bool = typer.Option(False, "--json", help="Print the answer as JSON.")
+        ) -> None:
+            if context.invoked_subcommand is None:
+                run(json=json)
+
+    program.add_typer(group, name=name, rich_help_panel="Data and features" if name == "data" else "Information")
+    return group
 
 
 def _version(asked: bool) -> None:
@@ -59,20 +84,19 @@ def _version(asked: bool) -> None:
         raise typer.Exit
 
 
-@app.callback()
 def _options(
     version: bool = typer.Option(False, "--version", callback=_version, is_eager=True, help="Print the version."),
 ) -> None:
-    """Options of the program itself."""
+    """Define the options of the program itself."""
 
 
 def main() -> None:
     """Run the command line.
 
-    Exit codes: 0 done, 2 wrong use, 3 the input cannot be used or an output cannot be written, 1 a fault of marey.
+    Exit codes: 0 done, 2 wrong use, 3 the input cannot be used or an output cannot be written, 1 a bug of marey.
     """
-    with suppress(ValueError):  # elsewhere than in the main thread
-        signal.signal(signal.SIGTERM, signal.default_int_handler)  # whoever ends it is answered as Ctrl-C is
+    with suppress(ValueError):  # not in the main thread
+        signal.signal(signal.SIGTERM, signal.default_int_handler)  # SIGTERM ends it as Ctrl-C does
     try:
         app()
     except MareyError as error:
@@ -81,11 +105,11 @@ def main() -> None:
     except BrokenPipeError:
         sys.exit(0)
     except OSError as error:
-        # A full disk, a folder that may not be written to: not marey's doing.
+        # A full disk, a folder that may not be written to: not a bug of marey.
         place = f"{error.filename}: " if error.filename is not None else ""
         sys.stderr.write(
             f"marey: {place}{error.strerror or error}; make room or name another place: what was finished is kept, "
-            "and the same command goes on from there\n"
+            "and the same command continues from there\n"
         )
         sys.exit(3)
     except Exception:

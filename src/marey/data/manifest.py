@@ -16,11 +16,11 @@ from typing import Literal
 import pyarrow as pa
 import pyarrow.parquet as pq
 
+from marey.atomic import whole_file
 from marey.data.clip import Clip, Manifest, Part
 from marey.data.groups import assign_groups
 from marey.data.text import check_labels, clean_label, join_first
 from marey.errors import DatasetError
-from marey.whole_file import whole_file
 
 COLUMNS = ("path", "label", "group", "start", "end", "split")
 MANIFEST_SUFFIXES = (".csv", ".parquet")

@@ -11,12 +11,12 @@ from pathlib import Path
 
 import numpy as np
 
+from marey.atomic import whole_file
 from marey.cores import usable_cores
 from marey.data.clip import Clip, Manifest
 from marey.data.manifest import portable_path
 from marey.errors import DatasetError, Reason, UsageError, VideoError
 from marey.video import Limits, VideoInfo, decode, probe
-from marey.whole_file import whole_file
 
 _TIMESTAMPS = 17  # decoded in each file, from its first frame to its end
 _SIZE = (32, 32)

@@ -1,37 +1,41 @@
-"""Frozen networks, what they are shown, and the cache of what they said."""
+"""Frozen encoders, their preprocessing, and the feature cache."""
 
 from __future__ import annotations
 
-from marey.encoders.architecture import Architecture, architecture
+from marey.encoders.backbone import FrozenNetwork
 from marey.encoders.cache import FeatureCache, cache_home
+from marey.encoders.clip_reader import clip_span, read_clip, read_clip_views, read_frames, typical_duration
 from marey.encoders.contract import (
     FRAME_ORDERS,
     GIVEN,
-    PIXELS,
+    ClipReading,
     Contract,
     EncoderSpec,
     FrameOrder,
     MultiView,
     Precision,
     View,
-    clip_span,
-    read_clip,
-    read_clip_views,
-    read_frames,
-    typical_duration,
 )
 from marey.encoders.encoder import Encoder
-from marey.encoders.engine import Engine
-from marey.encoders.engines import ENGINES, engine_name, installed_engines
+from marey.encoders.engine import ENGINES, Engine, engine_name
+from marey.encoders.engine_benchmark import TOLERANCE, Benchmarks, EngineBenchmark, agrees, cpu_model
+from marey.encoders.engines import installed_engines
 from marey.encoders.extract import Features, Progress, Reading, extract, iterate_views
-from marey.encoders.frame import FrameEncoder, load_frame_network
-from marey.encoders.frozen import FrozenNetwork
-from marey.encoders.loading import load_encoder
-from marey.encoders.origin import WeightsOrigin, weights_origin
-from marey.encoders.pixels import PixelEncoder
 from marey.encoders.quantised import ENCODER_FILES, QuantisedEncoder, QuantisedNetwork, quantise_network
+from marey.encoders.raw_frames import PixelEncoder
+from marey.encoders.registry import (
+    Architecture,
+    EncoderFamily,
+    WeightsOrigin,
+    architecture,
+    encoder_names,
+    family_of,
+    load_encoder,
+    register_encoder,
+    weights_origin,
+)
 from marey.encoders.streams import STREAM_KINDS, Stream, StreamKind
-from marey.encoders.trial import TOLERANCE, Measured, Trial, agrees, processor
+from marey.encoders.timm_encoder import FrameEncoder, load_frame_network
 from marey.encoders.video_networks import VIDEO_NETWORKS, ClipEncoder, VideoNetwork, build_video_network, load_kinetics
 from marey.encoders.video_transformers import VIDEO_TRANSFORMERS, TokenEncoder, VideoTransformer
 from marey.encoders.weights import EMBEDDED, embedded_path, load_local, weights_hash
@@ -42,23 +46,25 @@ __all__ = [
     "ENGINES",
     "FRAME_ORDERS",
     "GIVEN",
-    "PIXELS",
     "STREAM_KINDS",
     "TOLERANCE",
     "VIDEO_NETWORKS",
     "VIDEO_TRANSFORMERS",
     "Architecture",
+    "Benchmarks",
     "ClipEncoder",
+    "ClipReading",
     "Contract",
     "Encoder",
+    "EncoderFamily",
     "EncoderSpec",
     "Engine",
+    "EngineBenchmark",
     "FeatureCache",
     "Features",
     "FrameEncoder",
     "FrameOrder",
     "FrozenNetwork",
-    "Measured",
     "MultiView",
     "PixelEncoder",
     "Precision",
@@ -69,7 +75,6 @@ __all__ = [
     "Stream",
     "StreamKind",
     "TokenEncoder",
-    "Trial",
     "VideoNetwork",
     "VideoTransformer",
     "View",
@@ -79,20 +84,23 @@ __all__ = [
     "build_video_network",
     "cache_home",
     "clip_span",
+    "cpu_model",
     "embedded_path",
+    "encoder_names",
     "engine_name",
     "extract",
+    "family_of",
     "installed_engines",
     "iterate_views",
     "load_encoder",
     "load_frame_network",
     "load_kinetics",
     "load_local",
-    "processor",
     "quantise_network",
     "read_clip",
     "read_clip_views",
     "read_frames",
+    "register_encoder",
     "typical_duration",
     "weights_hash",
     "weights_origin",

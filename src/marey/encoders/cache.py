@@ -1,4 +1,4 @@
-"""Features on disk, under what they were made from."""
+"""Cache of features on disk, by content."""
 
 from __future__ import annotations
 
@@ -16,35 +16,35 @@ from safetensors import SafetensorError
 from safetensors.torch import load, load_file, save
 from torch import Tensor
 
+from marey.atomic import write_whole
 from marey.data import Clip, expand_home
 from marey.encoders.contract import Contract, FrameOrder, View
 from marey.errors import UsageError
 from marey.video import Sampling
-from marey.whole_file import write_whole
 
-_CLAIM_DIGITS: Final = 3  # of a key: 4,096 files of locks at most
+_LOCK_DIGITS: Final = 3  # of a key: 4,096 files of locks at most
 _POLL: Final = 0.05  # s
 _FORMAT: Final = 1  # raised when the same clip and contract come to give other features
 
 
 def cache_home() -> Path:
-    """Where features are kept: `MAREY_CACHE`, else the user's cache folder."""
+    """Return the folder of the cache: `MAREY_CACHE`, else the user's cache folder."""
     named = os.environ.get("MAREY_CACHE")
     return expand_home(named) if named else Path(platformdirs.user_cache_dir("marey"))
 
 
-Claim = filelock.BaseFileLock
-"""Says that a process has a clip in hand; it ends with `release()`, and with the process."""
+Lock = filelock.BaseFileLock
+"""Held by the process that works on a clip; it ends with `release()`, and with the process."""
 
 
 class FeatureCache:
     """Features by content: hash of the video, span of the clip, contract, weights of the encoder.
 
-    A file an entry, written beside its place and moved there: a reader sees all of it or nothing, and a job that is
-    killed loses the clip in hand. What cannot be read counts as absent, and is made again.
+    Each entry is a file, written atomically: a killed job loses one clip. Files that cannot be read count as absent,
+    and are made again.
 
     Args:
-        root: the folder; made when it is first written to.
+        root: the folder; created with the first entry.
     """
 
     def __init__(self, root: str | Path | None = None) -> None:
@@ -52,7 +52,7 @@ class FeatureCache:
 
     @property
     def free(self) -> int:
-        """Bytes that are free where features are kept.
+        """Free bytes on the disk of the cache.
 
         Raises:
             UsageError: the folder cannot be written to.
@@ -74,18 +74,18 @@ class FeatureCache:
         order: FrameOrder,
         engine: str = "",
     ) -> str:
-        """The name of an entry: BLAKE2b-160 over all that its features depend on.
+        """Return the name of an entry: BLAKE2b-160 over everything that its features depend on.
 
         Args:
             clip: the span.
             contract: how it is read and encoded.
-            stream: which of the contract's streams; what it is called does not matter, what it does.
+            stream: name of one of the contract's streams; its content is part of the key, and not its name.
             content: hash of the video file.
-            view: which reading of the clip.
+            view: the reading of the clip.
             order: the order of its frames.
-            engine: what encodes it, where its features are not those of the others, see `Encoder.cache_tag`.
+            engine: name of the engine, where its features differ from those of the others, see `Encoder.cache_tag`.
         """
-        # Frames change places among those of all streams, so what one stream sees depends on the others.
+        # Frames are shuffled among those of all streams, so a stream depends on the others.
         together = () if order == "given" else contract.streams.values()
         plain = (view.part, view.anchor) == ((0, 1), "middle")
         made_from: dict[str, Any] = {
@@ -98,8 +98,8 @@ class FeatureCache:
             "together": sorted(other.model_dump_json() for other in together),
             **contract.model_dump(exclude={"streams", "testing"}),
         }
-        made_from["encoder"].pop("weights")  # their hash says which they are, wherever they lie
-        for name in ("frames", "decoder"):  # features from before they could be chosen are found again
+        made_from["encoder"].pop("weights")  # identified by their hash, wherever they lie
+        for name in ("frames", "decoder"):  # so that features of versions without these keys are found
             if made_from["sampling"][name] == Sampling.model_fields[name].default:
                 del made_from["sampling"][name]
         if engine:
@@ -108,11 +108,11 @@ class FeatureCache:
         return hashlib.blake2b(text.encode(), digest_size=20).hexdigest()
 
     def get(self, key: str, *, mapped: bool = False) -> Tensor | None:
-        """The features under a key, (T, ...), of the type that they were kept in; None where there are none.
+        """Return the features of a key, (T, ...), in their stored type; None where there are none.
 
         Args:
             key: as `key` makes it.
-            mapped: leave them on disk until they are looked at: for pictures, of which many do not fit into memory.
+            mapped: map the file into memory: for raw frames, which are larger than memory.
         """
         try:
             if mapped:
@@ -122,7 +122,7 @@ class FeatureCache:
             return None
 
     def put(self, key: str, features: Tensor) -> None:
-        """Keep features, (T, ...), under a key.
+        """Store features, (T, ...), under a key.
 
         Raises:
             UsageError: the folder cannot be written to.
@@ -134,24 +134,24 @@ class FeatureCache:
         except OSError as error:
             raise self._unwritable(error) from error
 
-    def claim(self, key: str, *, patience: float = 0.0) -> Claim | None:
-        """Announce to other processes, on this machine and on those that share the folder, who makes an entry.
+    def lock(self, key: str, *, timeout: float = 0.0) -> Lock | None:
+        """Lock an entry against other processes, on this machine and on those that share the folder.
 
         Args:
-            key: of the entry. A few thousand files stand for all keys: rarely, two of them share one.
-            patience: seconds to wait for whoever has it in hand.
+            key: of the entry; a few thousand lock files stand for all keys, and two keys rarely share one.
+            timeout: seconds to wait for the process that holds it.
 
         Returns:
-            None where another has it in hand. Where the file system knows no locks everyone does everything.
+            None where another process holds it. On a file system without locks every process gets one.
 
         Raises:
             UsageError: the folder cannot be written to.
         """
-        lock = filelock.FileLock(self.root / "claims" / f"{key[:_CLAIM_DIGITS]}.lock", thread_local=False)
+        lock = filelock.FileLock(self.root / "claims" / f"{key[:_LOCK_DIGITS]}.lock", thread_local=False)
         try:
             Path(lock.lock_file).parent.mkdir(parents=True, exist_ok=True)
             with suppress(NotImplementedError):
-                lock.acquire(timeout=patience, poll_interval=_POLL)
+                lock.acquire(timeout=timeout, poll_interval=_POLL)
         except filelock.Timeout:
             return None
         except OSError as error:

@@ -1,4 +1,4 @@
-"""What every encoder is: frozen, from the pictures of a clip to features."""
+"""Base of all encoders: frozen, from the frames of a clip to features."""
 
 from __future__ import annotations
 
@@ -11,34 +11,34 @@ import torch
 from pydantic import ValidationError
 from torch import Tensor
 
+from marey.encoders.backbone import Colour, FrozenNetwork
 from marey.encoders.contract import Contract, EncoderSpec, MultiView
 from marey.encoders.engine import Engine, fit_threads, one_core
+from marey.encoders.engine_benchmark import Benchmarks
 from marey.encoders.engines import start_engine
-from marey.encoders.frozen import Colour, FrozenNetwork
 from marey.encoders.streams import Stream
-from marey.encoders.trial import Trial
 from marey.errors import UsageError, inner_sentence
 from marey.video import Fit, Interpolation, Sampling
 
 
 class Encoder(ABC):
-    """A frozen network: the pictures of a clip, uint8 (T, 3, H, W), become features.
+    """A frozen network: from the frames of a clip, uint8 (T, 3, H, W), to features.
 
     Attributes:
-        per_picture: whether each picture is encoded by itself, so that clips which share pictures share their features.
+        per_picture: True if each image is encoded by itself, so that clips which share images share their features.
         spec: name, weights, precision, size, grid.
         hash: BLAKE2b-128 of the weights.
         size: (H, W) of the input in pixels.
-        interpolation: how pictures were resized when the weights were trained.
+        interpolation: how images were resized when the weights were trained.
         mean: of RGB in [0, 1], when the weights were trained.
         std: likewise.
         dim: D, numbers a feature vector.
         device: where it runs.
-        pictures: how many it has encoded so far.
-        engine: name of what runs it; empty where there is nothing to run.
-        cache_tag: what its features are kept under beside the contract: empty where they agree with PyTorch's in
-            float32 to `TOLERANCE`, else the engine's name.
-        trial: what is known of the engines for it on this machine.
+        pictures: number of images that it has encoded so far.
+        engine: name of the engine; empty where there is no network.
+        cache_tag: part of the cache key of its features beside the contract: empty where they agree with PyTorch's
+            in float32 to `TOLERANCE`, else the engine's name.
+        trial: benchmark of the engines for it on this machine.
     """
 
     per_picture: ClassVar[bool] = False
@@ -53,15 +53,15 @@ class Encoder(ABC):
     pictures: int = 0
     engine: str = ""
     cache_tag: str = ""
-    trial: Trial
+    trial: Benchmarks
 
     def __init__(self) -> None:
         fit_threads()
         self.trial = {}
         self._counting = threading.Lock()
 
-    def take_over(self, contract: Contract) -> None:
-        """Be what a contract says of its encoder."""
+    def load_from_contract(self, contract: Contract) -> None:
+        """Set the attributes from a contract, on the CPU."""
         self.spec, self.hash, self.size, self.dim = (
             contract.encoder,
             contract.encoder_hash,
@@ -71,19 +71,19 @@ class Encoder(ABC):
         self.interpolation, self.mean, self.std = contract.interpolation, contract.mean, contract.std
         self.device = torch.device("cpu")
 
-    def start(
+    def setup(
         self, network: FrozenNetwork, *, device: str | torch.device, engine: str | None, dim: int | None = None
     ) -> None:
-        """Take over what a network is, and put it to work.
+        """Set the attributes from a network, and start its engine.
 
         Args:
             network: taken over.
             device: where it runs.
-            engine: what runs it, see `ENGINES`.
-            dim: D, where it is known without a run.
+            engine: runtime, see `ENGINES`.
+            dim: D; None to find it with one run.
 
         Raises:
-            UsageError: the engine is not there, or cannot run the network.
+            UsageError: the engine is missing, or cannot run the network.
         """
         self.spec, self.hash, self.size = network.spec, network.hash, network.size
         self.interpolation, self.mean, self.std = network.interpolation, network.mean, network.std
@@ -104,10 +104,10 @@ class Encoder(ABC):
         fit: Fit,
         testing: MultiView = MultiView(),  # noqa: B008 - frozen
     ) -> Contract:
-        """What this encoder, with the given sampling and streams, makes of a clip.
+        """Return the contract of this encoder with a sampling, streams and a resize mode; see `Contract.from_recipe`.
 
         Raises:
-            UsageError: the choices do not go together.
+            UsageError: the choices exclude each other.
         """
         try:
             return Contract(
@@ -128,42 +128,42 @@ class Encoder(ABC):
 
     @abstractmethod
     def encode_clips(self, clips: Tensor) -> Tensor:
-        """Features of clips; several threads may ask at once, see `Engine`.
+        """Return the features of clips; several threads may call it at once, see `Engine`.
 
         Args:
             clips: uint8 (N, T, 3, H, W), of this encoder's `size`.
 
         Returns:
-            On the CPU, (N, T', D): T' is T where each picture is encoded by itself.
+            On the CPU, (N, T', D): T' is T where each image is encoded by itself.
 
         Raises:
             UsageError: clips of another type or size.
         """
 
-    def count(self, pictures: int) -> None:
-        """Note that so many more pictures were encoded."""
+    def count(self, images: int) -> None:
+        """Add to the number of encoded images."""
         with self._counting:
-            self.pictures += pictures
+            self.pictures += images
 
-    def check(self, pictures: Tensor, *, many: str) -> None:
-        """Refuse what is not uint8 and of this encoder's size.
+    def check(self, images: Tensor, *, axes: str) -> None:
+        """Refuse images that are not uint8, or of another size.
 
         Args:
-            pictures: what is asked to be encoded.
-            many: its first axes, as in "N, T".
+            images: the input.
+            axes: its first axes, as in "N, T".
 
         Raises:
-            UsageError: it is something else.
+            UsageError: it has another type or shape.
         """
         shape = (3, *self.size)
-        axes = many.count(",") + 1
-        if pictures.dtype != torch.uint8 or pictures.ndim != axes + 3 or pictures.shape[axes:] != shape:
-            wanted = ", ".join((many, *map(str, shape)))
-            raise UsageError(f"{self.spec.name} takes uint8 ({wanted}), not {pictures.dtype} {tuple(pictures.shape)}")
+        first = axes.count(",") + 1
+        if images.dtype != torch.uint8 or images.ndim != first + 3 or images.shape[first:] != shape:
+            expected = ", ".join((axes, *map(str, shape)))
+            raise UsageError(f"{self.spec.name} takes uint8 ({expected}), not {images.dtype} {tuple(images.shape)}")
 
 
-def sides(size: int | tuple[int, int] | None, default: tuple[int, int]) -> tuple[int, int]:
-    """Height and width that a spec asks for."""
+def hw(size: int | tuple[int, int] | None, default: tuple[int, int]) -> tuple[int, int]:
+    """Return the height and width of a spec."""
     if size is None:
         return default
     return (size, size) if isinstance(size, int) else size

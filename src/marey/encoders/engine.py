@@ -1,4 +1,4 @@
-"""What every engine is: a frozen network at work, on all cores for one caller, or on one core each for several."""
+"""Base of all engines: a frozen network at work, on all cores for one caller, or on one core each for several."""
 
 from __future__ import annotations
 
@@ -9,12 +9,16 @@ from collections.abc import Iterator
 from concurrent.futures import ThreadPoolExecutor
 from contextlib import contextmanager
 from functools import cache
-from typing import ClassVar
+from typing import ClassVar, Final
 
 import torch
 from torch import Tensor
 
 from marey.cores import usable_cores
+from marey.errors import UnknownNameError
+
+ENGINES: Final = ("auto", "pytorch", "openvino", "onnxruntime", "cuda")
+"""Names of engines: "auto" is the fastest of those that are installed and agree with PyTorch."""
 
 
 class Engine(ABC):
@@ -26,7 +30,7 @@ class Engine(ABC):
     the cores work on each piece together.
 
     Attributes:
-        name: as it is asked for.
+        name: as users write it.
         largest: inputs a piece at most.
     """
 
@@ -34,7 +38,7 @@ class Engine(ABC):
     largest: int = 1
 
     def run(self, batch: Tensor) -> Tensor:
-        """Features of a batch: uint8 (N, ...), N at least 1, to float32 (N, ...) on the CPU."""
+        """Return the features of a batch: uint8 (N, ...), N at least 1, to float32 (N, ...) on the CPU."""
         cores = torch.get_num_threads()
         pieces = batch.split(max(1, min(self.largest, -(-len(batch) // cores))))
         if cores == 1:
@@ -47,7 +51,7 @@ class Engine(ABC):
 
     @abstractmethod
     def compute(self, piece: Tensor, *, cores: int) -> Tensor:
-        """Features of one piece: uint8 (n, ...) to float32 (n, ...) on the CPU.
+        """Return the features of one piece: uint8 (n, ...) to float32 (n, ...) on the CPU.
 
         Args:
             piece: at most `largest` inputs.
@@ -55,12 +59,24 @@ class Engine(ABC):
         """
 
 
+def engine_name(asked: str | None) -> str:
+    """Return the engine of that name; of None the variable MAREY_ENGINE, else "auto".
+
+    Raises:
+        UnknownNameError: there is no engine of that name.
+    """
+    name = asked or os.environ.get("MAREY_ENGINE") or "auto"
+    if name not in ENGINES:
+        raise UnknownNameError("engine", name, ENGINES)
+    return name
+
+
 @cache
 def fit_threads() -> int:
     """Lower PyTorch's threads to the usable cores, once a process, and return how many there are.
 
     PyTorch counts the cores of the affinity alone: in a container with a quota of 2 cores on a machine of 64 it starts
-    64 threads, which wait for each other. Whoever sets OMP_NUM_THREADS has chosen.
+    64 threads, which wait for each other. A set OMP_NUM_THREADS is left as it is.
     """
     if "OMP_NUM_THREADS" not in os.environ and torch.get_num_threads() > usable_cores():
         torch.set_num_threads(usable_cores())
@@ -69,7 +85,7 @@ def fit_threads() -> int:
 
 @contextmanager
 def one_core() -> Iterator[None]:
-    """The calling thread has one core for a while: for work that is too short for several."""
+    """Give the calling thread one core: for work that is too short for several."""
     before = torch.get_num_threads()
     torch.set_num_threads(1)
     try:
@@ -80,7 +96,7 @@ def one_core() -> Iterator[None]:
 
 @cache
 def _one_core_each(cores: int) -> ThreadPoolExecutor:
-    """Threads in which PyTorch has one thread each."""
+    """Return a pool of threads in which PyTorch has one thread each."""
     together = threading.Barrier(cores + 1)
 
     def begin() -> None:

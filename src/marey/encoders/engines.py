@@ -1,8 +1,7 @@
-"""Engines by name, and the one that is taken where none is named."""
+"""Choice of an engine: by name, or the fastest on this machine."""
 
 from __future__ import annotations
 
-import os
 from collections.abc import Callable, Sequence
 from contextlib import suppress
 from dataclasses import dataclass, field
@@ -10,63 +9,56 @@ from importlib.util import find_spec
 from typing import Final
 
 import torch
-from torch.utils.flop_counter import FlopCounterMode
 
-from marey.encoders.engine import Engine
-from marey.encoders.frozen import FrozenNetwork
+from marey.encoders.backbone import FrozenNetwork
+from marey.encoders.engine import Engine, engine_name
+from marey.encoders.engine_benchmark import (
+    Benchmarks,
+    EngineBenchmark,
+    agrees,
+    benchmark_inputs,
+    fastest,
+    load_benchmark,
+    measure,
+    save_benchmark,
+)
 from marey.encoders.onnxruntime_engine import OnnxRuntimeEngine
 from marey.encoders.openvino_engine import start_openvino
 from marey.encoders.pytorch_engine import CudaEngine, PyTorchEngine
-from marey.encoders.trial import Measured, Trial, agrees, fastest, measure, recall, remember, trial_inputs
-from marey.errors import UnknownNameError, UsageError
-
-ENGINES: Final = ("auto", "pytorch", "openvino", "onnxruntime", "cuda")
-"""By the names that they are asked for: "auto" is the fastest of those that are installed and agree with PyTorch."""
+from marey.errors import UsageError
 
 _OTHERS: Final[dict[str, Callable[[FrozenNetwork], Engine]]] = {
     "openvino": start_openvino,
     "onnxruntime": OnnxRuntimeEngine,
 }
-_LARGEST_TRIAL: Final = 100e9  # floating-point operations of the inputs that engines are tried on
+_LARGEST_TRIAL: Final = 100e9  # floating-point operations of the benchmark's inputs
 
 
 @dataclass(frozen=True)
-class Running:
+class EngineHandle:
     """An engine at work.
 
     Attributes:
-        engine: it.
-        cache_tag: what its features are kept under: empty where they agree with PyTorch's, else its name.
-        trial: what was measured of it and of others; nothing where there is nothing to choose.
+        engine: the engine.
+        cache_tag: part of the cache key of its features: empty where they agree with PyTorch's, else its name.
+        trial: benchmark of it and of others; empty where there is nothing to choose.
     """
 
     engine: Engine
     cache_tag: str = ""
-    trial: Trial = field(default_factory=dict)
-
-
-def engine_name(asked: str | None) -> str:
-    """What was asked for: by name, else in the variable MAREY_ENGINE, else "auto".
-
-    Raises:
-        UnknownNameError: there is no engine of that name.
-    """
-    name = asked or os.environ.get("MAREY_ENGINE") or "auto"
-    if name not in ENGINES:
-        raise UnknownNameError("engine", name, ENGINES)
-    return name
+    trial: Benchmarks = field(default_factory=dict)
 
 
 def installed_engines() -> tuple[str, ...]:
-    """Engines for the processor that could be used here, PyTorch first."""
+    """Return the names of engines for the CPU that are installed, PyTorch first."""
     return ("pytorch", *(name for name in _OTHERS if find_spec(name) is not None))
 
 
-def start_engine(network: FrozenNetwork, *, device: torch.device, engine: str | None) -> Running:
-    """Put a frozen network to work.
+def start_engine(network: FrozenNetwork, *, device: torch.device, engine: str | None) -> EngineHandle:
+    """Start an engine for a frozen network.
 
     Args:
-        network: float32, on the processor; taken over.
+        network: float32, on the CPU; taken over.
         device: where it runs.
         engine: by name, as `engine_name` has it.
 
@@ -77,7 +69,7 @@ def start_engine(network: FrozenNetwork, *, device: torch.device, engine: str | 
     name = engine_name(engine)
     gpu = device.type == "cuda"
     if gpu and name not in ("auto", "cuda", "pytorch"):
-        raise UsageError(f"the engine {name} runs on the processor, and the device is {device}: add --device cpu")
+        raise UsageError(f"the engine {name} runs on the CPU, and the device is {device}: add --device cpu")
     if not gpu and name == "cuda":
         raise UsageError(f"the engine cuda needs a GPU, and the device is {device}: add --device cuda")
     if gpu:
@@ -86,50 +78,54 @@ def start_engine(network: FrozenNetwork, *, device: torch.device, engine: str | 
         return _checked(network, name, _OTHERS[name](network))
     if name == "auto" and len(installed_engines()) > 1:
         return _automatic(network)
-    return Running(PyTorchEngine(network))
+    return EngineHandle(PyTorchEngine(network))
 
 
-def _automatic(network: FrozenNetwork) -> Running:
-    """The fastest engine; where that is not known, after a trial."""
+def _automatic(network: FrozenNetwork) -> EngineHandle:
+    """Return the fastest engine; where it is unknown, after a benchmark."""
     names, precision = installed_engines(), network.spec.precision
-    trial = recall(network)
+    trial = load_benchmark(network)
     if not set(names) <= trial.keys():
         engines, trial = _try(network, names)
-        remember(network, trial)
-        return Running(engines[fastest(trial, precision)], trial=trial)
+        save_benchmark(network, trial)
+        return EngineHandle(engines[fastest(trial, precision)], trial=trial)
     name = fastest({each: trial[each] for each in names}, precision)
     if name != "pytorch":
         with suppress(UsageError):  # it ran when it was tried: what has changed since need not stop anyone
-            return Running(_OTHERS[name](network), trial=trial)
-    return Running(PyTorchEngine(network), trial=trial)
+            return EngineHandle(_OTHERS[name](network), trial=trial)
+    return EngineHandle(PyTorchEngine(network), trial=trial)
 
 
-def _try(network: FrozenNetwork, names: Sequence[str]) -> tuple[dict[str, Engine], Trial]:
-    """Start engines and measure them; those that cannot be started have their reason in the trial."""
-    inputs = trial_inputs(network)
+def _try(network: FrozenNetwork, names: Sequence[str]) -> tuple[dict[str, Engine], Benchmarks]:
+    """Start engines and measure them; those that cannot be started have their reason in the benchmark."""
+    from torch.utils.flop_counter import FlopCounterMode
+
+    inputs = benchmark_inputs(network)
     with torch.no_grad(), FlopCounterMode(display=False) as counter:
         reference = network(inputs)
     work = counter.get_total_flops()
     engines: dict[str, Engine] = {}
-    trial: Trial = {}
+    trial: Benchmarks = {}
     for name in names[1:]:
         try:
             if work > _LARGEST_TRIAL:  # counted: a busy moment must not decide for good
                 raise UsageError(f"not tried: {len(inputs)} inputs are {work / 1e9:,.0f} GFLOP; name it to use it")
             engines[name] = _OTHERS[name](network)
         except UsageError as error:
-            trial[name] = Measured(fault=str(error))
+            trial[name] = EngineBenchmark(fault=str(error))
     engines["pytorch"] = PyTorchEngine(network)  # last, because it takes the network over
-    return engines, trial | (measure(engines, inputs, reference) if len(engines) > 1 else {"pytorch": Measured()})
+    return engines, trial | (
+        measure(engines, inputs, reference) if len(engines) > 1 else {"pytorch": EngineBenchmark()}
+    )
 
 
-def _checked(network: FrozenNetwork, name: str, engine: Engine) -> Running:
-    """An engine that was named, and whether it agrees; that is measured once."""
-    trial = recall(network)
+def _checked(network: FrozenNetwork, name: str, engine: Engine) -> EngineHandle:
+    """Return an engine that was named; its agreement with PyTorch is measured once."""
+    trial = load_benchmark(network)
     if name not in trial or trial[name].fault:
-        inputs = trial_inputs(network)
+        inputs = benchmark_inputs(network)
         with torch.inference_mode():
             reference = network(inputs)
         trial |= measure({name: engine}, inputs, reference)
-        remember(network, trial)
-    return Running(engine, "" if agrees(trial[name], network.spec.precision) else name, trial)
+        save_benchmark(network, trial)
+    return EngineHandle(engine, "" if agrees(trial[name], network.spec.precision) else name, trial)

@@ -1,9 +1,9 @@
-"""From clips to features: what is cached is read, the rest is decoded and encoded, several clips at a time."""
+"""Feature extraction: cached clips are read, the others decoded and encoded, several clips at a time."""
 
 from __future__ import annotations
 
 from collections import deque
-from collections.abc import Callable, Iterator, Sequence
+from collections.abc import Callable, Iterable, Iterator, Sequence
 from concurrent.futures import FIRST_COMPLETED, Future, ThreadPoolExecutor, wait
 from dataclasses import dataclass, field
 from typing import Final, Protocol
@@ -12,32 +12,33 @@ import torch
 from torch import Tensor
 
 from marey.data import Clip, content_hash
-from marey.encoders.cache import Claim, FeatureCache
-from marey.encoders.contract import Contract, FrameOrder, View, read_clip_views
+from marey.encoders.cache import FeatureCache, Lock
+from marey.encoders.clip_reader import read_clip_views
+from marey.encoders.contract import Contract, FrameOrder, View
 from marey.encoders.encoder import Encoder
 from marey.errors import VideoError
 from marey.video import Limits
 
 Features = dict[str, Tensor]
-"""Stream name to float32 (T, D), or to the pictures themselves, uint8 (T, C, H, W)."""
+"""Stream name to float32 (T, D), or to raw frames, uint8 (T, C, H, W)."""
 
 Reading = tuple[Clip, tuple[View, ...]]
-"""A clip, and the ways in which it is read."""
+"""A clip and its views."""
 
-_MOST_WORKERS: Final = 16  # each has a batch in memory
-_AHEAD: Final = 2  # clips a worker that wait for whoever asked: memory is bounded by this, not by the data set
-_LOOK_AHEAD: Final = 256  # clips that are looked through for one which no other process has in hand
-_FILL: Final = 128  # pictures that a GPU is given at once
+_MAX_WORKERS: Final = 16  # each has a batch in memory
+_PREFETCH: Final = 2  # clips a worker that are finished ahead: memory is bounded by it, not by the data set
+_LOOK_AHEAD: Final = 256  # clips that are searched for one that no other process has locked
+_BATCH: Final = 128  # images of a batch on a GPU
 
 
 @dataclass(frozen=True, slots=True)
 class Progress:
-    """How far an extraction has come.
+    """Progress of an extraction.
 
     Attributes:
-        done: clips that are through, cached and failed ones among them.
+        done: clips that are finished, cached and failed ones among them.
         total: clips in all.
-        cached: clips whose features were there already.
+        cached: clips whose features were in the cache.
         failed: clips that cannot be used.
     """
 
@@ -48,49 +49,49 @@ class Progress:
 
 
 _Part = tuple[View, str]
-"""One stream of one reading of a clip: what is encoded, and cached, by itself."""
+"""One stream of one view of a clip: the unit of encoding and caching."""
 
 
 @dataclass(slots=True)
 class _Job:
-    """One clip on its way.
+    """One clip in work.
 
     Attributes:
-        keys: where its parts are in the cache.
-        features: what is known of them.
-        cached: whether all was known from the beginning.
-        pictures: what has still to be encoded.
-        claim: held meanwhile, so that no other process does the same.
-        elsewhere: whether another process has it in hand.
+        keys: of its parts in the cache.
+        features: of the parts that are finished.
+        cached: True if all parts were in the cache.
+        images: of the parts that have still to be encoded.
+        lock: held meanwhile, so that no other process does the same.
+        locked_by_other: True if another process works on it.
     """
 
     keys: dict[_Part, str]
     features: dict[_Part, Tensor]
     cached: bool
-    pictures: dict[_Part, Tensor] = field(default_factory=dict)
-    claim: Claim | None = None
-    elsewhere: bool = False
+    images: dict[_Part, Tensor] = field(default_factory=dict)
+    lock: Lock | None = None
+    locked_by_other: bool = False
 
     @property
     def found(self) -> dict[View, Features]:
-        """View to stream to features, once it is through."""
+        """View to stream to features, once it is finished."""
         views: dict[View, Features] = {}
         for view, stream in self.keys:
             views.setdefault(view, {})[stream] = self.features[view, stream]
         return views
 
     def release(self) -> None:
-        """Let others have it."""
-        if self.claim is not None:
-            self.claim.release()
-            self.claim = None
+        """Release the lock."""
+        if self.lock is not None:
+            self.lock.release()
+            self.lock = None
 
 
 class _Step(Protocol):
-    """What a worker does with a clip."""
+    """The work of a thread on a clip."""
 
     def __call__(self, reading: Reading, *, insist: bool = False) -> _Job:
-        """Take a clip on; one that another process has in hand is left to it, unless it is insisted on."""
+        """Process a clip; one that another process has locked is left to it, unless `insist` is set."""
 
 
 def extract(
@@ -104,20 +105,20 @@ def extract(
     limits: Limits = Limits(),  # noqa: B008 - frozen
     on_progress: Callable[[Progress], None] | None = None,
 ) -> list[Features | VideoError]:
-    """The features of clips, in their order; a clip that cannot be used gives its error in its place.
+    """Return the features of clips, in their order; a clip that cannot be used gives its error in its place.
 
     Args:
-        clips: what to read.
+        clips: to be read.
         encoder: the frozen network.
         contract: how a clip becomes its input.
-        cache: where features are looked up and kept.
-        view: which reading of the clips.
-        order: the order of their frames.
+        cache: of features.
+        view: the reading of the clips.
+        order: of their frames.
         limits: of decoding, each clip.
         on_progress: called after each clip.
 
     Returns:
-        For each clip its features, stream name to float32 (T, D), or the `VideoError` that says why there are none.
+        For each clip its features, stream name to float32 (T, D), or the `VideoError` of one that cannot be used.
     """
     readings = [(clip, (view,)) for clip in clips]
     found = iterate_views(readings, encoder, contract, cache=cache, order=order, limits=limits, on_progress=on_progress)
@@ -134,22 +135,22 @@ def iterate_views(
     limits: Limits = Limits(),  # noqa: B008 - frozen
     on_progress: Callable[[Progress], None] | None = None,
 ) -> Iterator[dict[View, Features] | VideoError]:
-    """The features of clips that are read in one or several ways each, clip by clip, in their order.
+    """Yield the features of clips in one or several views each, clip by clip, in their order.
 
-    Decoding runs ahead of the encoder by a few clips. A clip and its mirror image are decoded once. Whoever keeps
-    nothing of it needs no more memory for more clips.
+    Decoding runs ahead of the encoder by a few clips. A clip and its mirror image are decoded once. Memory does not
+    grow with the number of clips.
 
     Args:
-        readings: clips, and in which ways each is read.
-        encoder: as for `extract`, and so are the others.
+        readings: clips and their views.
+        encoder: the frozen network.
         contract: how a clip becomes its input.
-        cache: where features are looked up and kept.
-        order: the order of their frames.
+        cache: of features.
+        order: of their frames.
         limits: of decoding, each clip.
         on_progress: called after each clip.
 
     Yields:
-        For each clip the features of its readings, or the `VideoError` that says why there are none.
+        For each clip the features of its views, or the `VideoError` of one that cannot be used.
     """
     cached = failed = 0
     extraction = _Extraction(encoder, contract, cache, order, limits)
@@ -164,10 +165,10 @@ def iterate_views(
 
 
 class _Extraction:
-    """Looks clips up, decodes and encodes them, in the way that suits the device.
+    """Lookup, decoding and encoding of clips, in the way that suits the device.
 
-    On a processor each worker does whole clips, on a core of its own. All cores on one batch would wait for each other
-    at each layer, and for the decoder's thread: two cores took 1.6 times as long. A GPU is fed by all cores, and its
+    On a CPU each worker does whole clips on a core of its own: all cores on one batch would wait for each other at
+    each layer, and for the decoder's thread (1.6 times as long on two cores). A GPU is fed by all cores, and its
     batches are filled across clips.
     """
 
@@ -181,10 +182,10 @@ class _Extraction:
         self._limits = limits
 
     def jobs(self, readings: Sequence[Reading]) -> Iterator[_Job | VideoError]:
-        """What became of each clip, in their order."""
+        """Yield clips that are finished, in their order."""
         if self._encoder.device.type == "cpu":
-            return _ahead(self._prepare_and_encode, readings)
-        return self._filling_batches(_ahead(self._prepare, readings))
+            return _prefetch(self._prepare_and_encode, readings)
+        return self._filling_batches(_prefetch(self._prepare, readings))
 
     def _prepare_and_encode(self, reading: Reading, *, insist: bool = False) -> _Job:
         job = self._prepare(reading, insist=insist)
@@ -192,7 +193,7 @@ class _Extraction:
         return job
 
     def _prepare(self, reading: Reading, *, insist: bool = False) -> _Job:
-        """Look a clip up; decode it where that is not enough, and where it is free."""
+        """Look a clip up; decode it where something is missing, and no other process works on it."""
         clip, views = reading
         content = content_hash(clip.path)
         keys = {
@@ -212,22 +213,22 @@ class _Extraction:
         job = _Job(keys, features, cached=len(features) == len(keys))
         if job.cached:
             return job
-        patience = 2 * self._limits.timeout if insist else 0.0
-        job.claim = self._cache.claim(next(iter(keys.values())), patience=patience)
-        if job.claim is None and not insist:
-            job.elsewhere = True
+        timeout = 2 * self._limits.timeout if insist else 0.0
+        job.lock = self._cache.lock(next(iter(keys.values())), timeout=timeout)
+        if job.lock is None and not insist:
+            job.locked_by_other = True
             return job
         try:
-            job.features = self._known(keys)  # by now another process may have done it
+            job.features = self._known(keys)  # another process may have finished it meanwhile
             missing = [part for part in keys if part not in job.features]
             wanted = {view: tuple(stream for other, stream in missing if other == view) for view, _ in missing}
             if wanted:
                 read = read_clip_views(clip, self._contract, wanted, order=self._order, limits=self._limits)
-                job.pictures = {(view, stream): read[view][stream] for view, stream in missing}
+                job.images = {(view, stream): read[view][stream] for view, stream in missing}
         except BaseException:
             job.release()
             raise
-        job.cached = not job.pictures
+        job.cached = not job.images
         return job
 
     def _known(self, keys: dict[_Part, str]) -> dict[_Part, Tensor]:
@@ -235,16 +236,16 @@ class _Extraction:
         return {part: features for part, features in known.items() if features is not None}
 
     def _encode(self, jobs: Sequence[_Job]) -> None:
-        """Encode what jobs still need, in one go, and keep it."""
-        parts = [(job, part) for job in jobs for part in job.pictures]
+        """Encode the missing parts of jobs in one batch, and store them."""
+        parts = [(job, part) for job in jobs for part in job.images]
         try:
             if parts:
-                encoded = self._encoder.encode_clips(torch.stack([job.pictures[part] for job, part in parts]))
+                encoded = self._encoder.encode_clips(torch.stack([job.images[part] for job, part in parts]))
                 for (job, part), features in zip(parts, encoded, strict=True):
                     job.features[part] = self._keep(job.keys[part], features)
         finally:
             for job in jobs:
-                job.pictures = {}
+                job.images = {}
                 job.release()
 
     def _keep(self, key: str, features: Tensor) -> Tensor:
@@ -258,8 +259,8 @@ class _Extraction:
         try:
             for job in jobs:
                 group.append(job)
-                pictures = sum(len(part) for each in _readable(group) for part in each.pictures.values())
-                if pictures == 0 or pictures >= _FILL:
+                images = sum(len(part) for each in _readable(group) for part in each.images.values())
+                if images == 0 or images >= _BATCH:
                     self._encode(_readable(group))
                     yield from group
                     group = []
@@ -270,21 +271,22 @@ class _Extraction:
                 left.release()
 
 
-def _ahead(step: _Step, readings: Sequence[Reading]) -> Iterator[_Job | VideoError]:
-    """Take clips on a few ahead of the one that is asked for, and hand them out in order.
+def _prefetch(step: _Step, readings: Sequence[Reading]) -> Iterator[_Job | VideoError]:
+    """Process clips a few ahead of the one that is consumed, and yield them in order.
 
-    A clip that another process has in hand takes no place among them, and is looked at again when nothing else is left
-    to do: then it is in the cache, or the other process is no more.
+    A clip that another process has locked does not count, and is looked at again when nothing else is left to do:
+    then it is in the cache, or the other process has ended.
     """
     threads = torch.get_num_threads()
-    workers = max(1, min(threads, len(readings), _MOST_WORKERS))
+    workers = max(1, min(threads, len(readings), _MAX_WORKERS))
     rest = iter(readings)
     waiting: deque[tuple[Reading, Future[_Job]]] = deque()
     with ThreadPoolExecutor(workers, "marey-extract", torch.set_num_threads, (threads // workers,)) as pool:
         try:
             while True:
                 while (
-                    len(waiting) < _LOOK_AHEAD and sum(not _elsewhere(each) for _, each in waiting) < _AHEAD * workers
+                    len(waiting) < _LOOK_AHEAD
+                    and sum(not _locked_by_other(each) for _, each in waiting) < _PREFETCH * workers
                 ):
                     following = next(rest, None)
                     if following is None:
@@ -294,7 +296,7 @@ def _ahead(step: _Step, readings: Sequence[Reading]) -> Iterator[_Job | VideoErr
                     return
                 reading, future = waiting[0]
                 wait([future])
-                if not _elsewhere(future):
+                if not _locked_by_other(future):
                     waiting.popleft()
                     yield _result(future)
                 elif busy := [each for _, each in waiting if not each.done()]:
@@ -304,11 +306,15 @@ def _ahead(step: _Step, readings: Sequence[Reading]) -> Iterator[_Job | VideoErr
         finally:
             for _, each in waiting:
                 each.cancel()
-            torch.set_num_threads(threads)  # PyTorch takes what the workers set for that of threads to come
+            torch.set_num_threads(threads)  # new threads inherit the number that was set last, by the workers
 
 
-def _elsewhere(future: Future[_Job]) -> bool:
-    return future.done() and future.exception() is None and future.result().elsewhere
+def _running(waiting: Iterable[tuple[Reading, Future[_Job]]]) -> int:
+    return sum(not _locked_by_other(future) for _, future in waiting)
+
+
+def _locked_by_other(future: Future[_Job]) -> bool:
+    return future.done() and future.exception() is None and future.result().locked_by_other
 
 
 def _result(future: Future[_Job]) -> _Job | VideoError:

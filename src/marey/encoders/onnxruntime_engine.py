@@ -1,4 +1,4 @@
-"""ONNX Runtime, on the processor."""
+"""ONNX Runtime, on the CPU."""
 
 from __future__ import annotations
 
@@ -8,17 +8,17 @@ from typing import Any, ClassVar
 import torch
 from torch import Tensor
 
-from marey.encoders.conversion import onnx_bytes
+from marey.encoders.backbone import FrozenNetwork
 from marey.encoders.engine import Engine
-from marey.encoders.frozen import FrozenNetwork
+from marey.encoders.onnx_export import onnx_bytes
 from marey.errors import UsageError
 from marey.extras import install_command
 
-_ERRORS = 3  # the level from which its own log says something
+_ERRORS = 3  # the level of its own log
 
 
 class OnnxRuntimeEngine(Engine):
-    """A session for one input at a time on one core, which threads share; and others for more cores, when needed.
+    """A session for one input at a time on one core, shared by threads; sessions for more cores are made when needed.
 
     Args:
         network: float32.
@@ -44,7 +44,7 @@ class OnnxRuntimeEngine(Engine):
             raise UsageError(f"onnxruntime cannot run {network.spec.name} ({error}): take --engine pytorch") from error
 
     def compute(self, piece: Tensor, *, cores: int) -> Tensor:
-        """Features of one input."""
+        """Return the features of one input."""
         (features,) = self._session(cores).run(None, {"x": piece.contiguous().numpy()})
         return torch.from_numpy(features)
 

@@ -1,4 +1,4 @@
-"""OpenVINO, on the processor."""
+"""OpenVINO, on the CPU."""
 
 from __future__ import annotations
 
@@ -11,9 +11,9 @@ import torch
 from torch import Tensor
 
 from marey.cores import usable_cores
-from marey.encoders.conversion import onnx_bytes
+from marey.encoders.backbone import FrozenNetwork
 from marey.encoders.engine import Engine
-from marey.encoders.frozen import FrozenNetwork
+from marey.encoders.onnx_export import onnx_bytes
 from marey.errors import UsageError
 from marey.extras import install_command
 
@@ -21,18 +21,17 @@ if TYPE_CHECKING:
     import openvino
 
 
-_FIRST: Final = Lock()  # two threads that hand over the first array of a process at once wait for each other for ever
+_FIRST: Final = Lock()  # two threads that pass the first array of a process at once deadlock
 
 
 class OpenVINOEngine(Engine):
-    """A model of OpenVINO, for one input at a time: there is no batch whose size could change.
+    """A model of OpenVINO, for one input at a time.
 
-    It has a stream a core, and where one input has all cores to itself, another form of it that is made when it is
-    first needed.
+    It has a stream a core; a second form, for one input on all cores, is compiled when it is first needed.
 
     Args:
         model: uint8 (1, ...) to float32 (1, ...).
-        precision: of the arithmetic, where the model leaves it open: "f32" or "bf16".
+        precision: of the arithmetic, where the model does not fix it: "f32" or "bf16".
     """
 
     name: ClassVar[str] = "openvino"
@@ -47,7 +46,7 @@ class OpenVINOEngine(Engine):
             self.compute(torch.zeros(*model.inputs[0].shape, dtype=torch.uint8), cores=1)
 
     def compute(self, piece: Tensor, *, cores: int) -> Tensor:
-        """Features of one input."""
+        """Return the features of one input."""
         request = self._request(cores)
         request.infer([piece.contiguous().numpy()], share_inputs=True)
         features = torch.from_numpy(request.get_output_tensor(0).data.copy())
@@ -55,7 +54,7 @@ class OpenVINOEngine(Engine):
         return features
 
     def _request(self, cores: int) -> Any:
-        """One that nobody uses: as many are made as threads have called at once."""
+        """Return a free request: there are as many as threads have called at once."""
         with self._lock:
             if self._idle[cores]:
                 return self._idle[cores].pop()
@@ -77,15 +76,15 @@ class OpenVINOEngine(Engine):
 
 
 def start_openvino(network: FrozenNetwork) -> OpenVINOEngine:
-    """The network on OpenVINO.
+    """Return the network on OpenVINO.
 
     Raises:
-        UsageError: it cannot be converted, or the processor lacks the arithmetic that is asked for.
+        UsageError: it cannot be converted, or the CPU lacks the precision.
     """
     precision = network.spec.precision
     if precision == "bfloat16" and "BF16" not in capabilities():
         raise UsageError(
-            "this processor has no bfloat16, and openvino does not imitate it: take encoder.precision=float32, or "
+            "this CPU has no bfloat16, and openvino does not imitate it: take encoder.precision=float32, or "
             "--engine pytorch"
         )
     try:
@@ -99,7 +98,7 @@ def start_openvino(network: FrozenNetwork) -> OpenVINOEngine:
 
 @cache
 def core() -> openvino.Core:
-    """OpenVINO itself: its import takes a moment, and so does finding the devices.
+    """Return OpenVINO itself: its import and its search for devices take a moment.
 
     Raises:
         UsageError: it is not installed.
@@ -112,11 +111,11 @@ def core() -> openvino.Core:
 
 
 def capabilities() -> tuple[str, ...]:
-    """Kinds of arithmetic that the processor has: "FP32", "INT8", and "BF16" on some."""
+    """Return the precisions of the CPU: "FP32", "INT8", and "BF16" on some."""
     return tuple(core().get_property("CPU", "OPTIMIZATION_CAPABILITIES"))
 
 
 def last_line(error: Exception) -> str:
-    """The line of an error's text that says what it is; OpenVINO's begin with where they were raised."""
+    """Return the last line of an error's text; OpenVINO's begin with the place in its source."""
     lines = [line.strip() for line in str(error).splitlines() if line.strip()]
     return lines[-1] if lines else type(error).__name__

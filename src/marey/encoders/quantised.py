@@ -1,4 +1,4 @@
-"""Encoders in int8, calibrated on clips by NNCF and run by OpenVINO: two files beside a model."""
+"""Encoders in int8: calibrated on clips by NNCF, run by OpenVINO, kept in two files beside a model."""
 
 from __future__ import annotations
 
@@ -13,16 +13,18 @@ from contextlib import contextmanager, redirect_stdout
 from dataclasses import dataclass
 from functools import cached_property
 from pathlib import Path
-from typing import TYPE_CHECKING, Any, Final, Self
+from typing import TYPE_CHECKING, Any, Final, NoReturn, Self
 
+import torch
 from torch import Tensor
 
-from marey.encoders.contract import Contract
-from marey.encoders.conversion import onnx_bytes
+from marey.encoders.backbone import FrozenNetwork
+from marey.encoders.contract import Contract, EncoderSpec
 from marey.encoders.encoder import Encoder
-from marey.encoders.engines import engine_name
-from marey.encoders.frozen import FrozenNetwork
+from marey.encoders.engine import engine_name
+from marey.encoders.onnx_export import onnx_bytes
 from marey.encoders.openvino_engine import OpenVINOEngine, core, last_line
+from marey.encoders.registry import Architecture, EncoderFamily, WeightsOrigin, family_of, register_encoder
 from marey.errors import ModelFormatError, UsageError
 from marey.extras import install_command
 
@@ -30,14 +32,14 @@ if TYPE_CHECKING:
     import openvino
 
 ENCODER_FILES: Final = ("encoder.xml", "encoder.bin")
-"""Names of the files of an int8 encoder in a model folder: OpenVINO's description of the network, and its weights."""
+"""Files of an int8 encoder in a model folder: OpenVINO's description of the network, and its weights."""
 
-_LARGEST: Final = 2**31  # bytes of a file: what a stranger's folder may make us read
+_LARGEST: Final = 2**31  # bytes of a file that is read from an untrusted folder
 
 
 @dataclass(frozen=True)
 class QuantisedNetwork:
-    """A network in int8 as the bytes of its files: what is hashed is what is run.
+    """A network in int8 as the bytes of its files: the bytes that are hashed are those that are run.
 
     Attributes:
         xml: OpenVINO's description of it.
@@ -57,7 +59,7 @@ class QuantisedNetwork:
 
     @classmethod
     def read(cls, folder: Path) -> Self:
-        """The files in a model folder.
+        """Read the files of a model folder.
 
         Raises:
             ModelFormatError: one of them is missing, lies elsewhere, or is too large.
@@ -71,16 +73,16 @@ class QuantisedNetwork:
 
 
 class QuantisedEncoder(Encoder):
-    """A frame encoder in int8; OpenVINO runs it, on the processor.
+    """A frame encoder in int8; OpenVINO runs it, on the CPU.
 
     Args:
         network: from the model's folder.
         contract: of the model.
-        engine: nothing but "openvino" or "auto" can be asked for.
+        engine: "openvino" or "auto".
 
     Raises:
         ModelFormatError: the files are not those that the contract names.
-        UsageError: OpenVINO is not installed, or another engine is asked for.
+        UsageError: OpenVINO is not installed, or another engine is named.
     """
 
     per_picture = True
@@ -94,23 +96,43 @@ class QuantisedEncoder(Encoder):
                 f"the int8 encoder's files have the hash {network.hash}, and the model was made with "
                 f"{contract.encoder_hash}: they were changed or damaged; copy the model again"
             )
-        self.take_over(contract)
+        self.load_from_contract(contract)
         self._engine = _open(network, contract)
         self.engine = self._engine.name
 
     def encode_clips(self, clips: Tensor) -> Tensor:
-        """uint8 (N, T, 3, H, W) to float32 (N, T, D)."""
-        self.check(clips, many="N, T")
+        """Return the features of clips: uint8 (N, T, 3, H, W) to float32 (N, T, D)."""
+        self.check(clips, axes="N, T")
         self.count(len(clips.flatten(0, 1)))
         return self._engine.run(clips.flatten(0, 1)).view(*clips.shape[:2], self.dim)
 
 
-def quantise_network(network: FrozenNetwork, pictures: Tensor) -> QuantisedNetwork:
-    """Put a network into int8, with ranges that hold for the given pictures (Jacob et al. 2018).
+@register_encoder(precision="int8")
+class QuantisedFamily(EncoderFamily):
+    """Encoders in int8; they lie beside the model that they belong to, and `ActionModel.load_encoder` loads them."""
+
+    per_image = True
+
+    def load(self, spec: EncoderSpec, *, frames: int, device: str | torch.device, engine: str | None) -> NoReturn:
+        """Refuse: a name and a precision do not say which."""
+        raise UsageError("int8 is made of a trained run: `marey quantise RUN DATA` writes a model that has it")
+
+    def meta(self, spec: EncoderSpec, *, frames: int) -> Architecture:
+        """Return the network in float32."""
+        spec = spec.model_copy(update={"precision": "float32"})
+        return family_of(spec).meta(spec, frames=frames)
+
+    def origin(self, name: str, weights: str) -> WeightsOrigin:
+        """Return where the weights in float32 came from."""
+        return family_of(EncoderSpec(name=name)).origin(name, weights)
+
+
+def quantise_network(network: FrozenNetwork, images: Tensor) -> QuantisedNetwork:
+    """Put a network into int8, with activation ranges of the given images (Jacob et al. 2018).
 
     Args:
-        network: float32, of one picture.
-        pictures: uint8 (N, 3, H, W), as the network will see them; 300 are plenty.
+        network: float32, of one image.
+        images: uint8 (N, 3, H, W), calibration data; 300 are enough.
 
     Raises:
         UsageError: OpenVINO or NNCF is not installed, or they cannot put this network into int8.
@@ -123,17 +145,17 @@ def quantise_network(network: FrozenNetwork, pictures: Tensor) -> QuantisedNetwo
         with _silence():
             quantised = nncf.quantize(
                 model,
-                nncf.Dataset([picture.unsqueeze(0).numpy() for picture in pictures]),
-                subset_size=len(pictures),
-                # In float32 these are as fast, and with them a quarter of the error goes.
-                ignored_scope=nncf.IgnoredScope(names=_channel_by_channel(model)),
+                nncf.Dataset([image.unsqueeze(0).numpy() for image in images]),
+                subset_size=len(images),
+                # These are as fast in float32, and cause a quarter of the error in int8.
+                ignored_scope=nncf.IgnoredScope(names=_depthwise(model)),
                 preset=nncf.QuantizationPreset.MIXED,  # after ReLU, ranges do not lie around zero
-                # Weights of 7 bits: without VNNI, sums of products of 8 bits overflow, and models travel.
+                # Weights of 7 bits: on CPUs without VNNI, sums of products of 8 bits overflow.
                 advanced_parameters=nncf.AdvancedQuantizationParameters(
                     overflow_fix=nncf.quantization.advanced_parameters.OverflowFix.ENABLE
                 ),
             )
-    except Exception as error:  # whatever a layer that it has no rule for ends in
+    except Exception as error:  # NNCF raises anything for an unknown layer
         raise UsageError(f"{network.spec.name} cannot be put into int8: {last_line(error)}") from error
     with tempfile.TemporaryDirectory(prefix="marey-") as folder:
         xml, weights = (Path(folder, name) for name in ENCODER_FILES)
@@ -141,8 +163,8 @@ def quantise_network(network: FrozenNetwork, pictures: Tensor) -> QuantisedNetwo
         return QuantisedNetwork(xml.read_bytes(), weights.read_bytes())
 
 
-def _channel_by_channel(model: openvino.Model) -> list[str]:
-    """The convolutions that look at each channel by itself: their weights are (channels, ., 1, ., .)."""
+def _depthwise(model: openvino.Model) -> list[str]:
+    """Return the names of the depthwise convolutions: their weights are (channels, ., 1, ., .)."""
     grouped = [layer for layer in model.get_ordered_ops() if layer.get_type_name() == "GroupConvolution"]
     return [layer.get_friendly_name() for layer in grouped if layer.input(1).get_partial_shape()[2] == 1]
 
@@ -171,7 +193,7 @@ def _read(path: Path) -> bytes:
 
 
 def _nncf() -> Any:
-    os.environ.setdefault("NNCF_CI", "1")  # it would tell its makers what it is used for
+    os.environ.setdefault("NNCF_CI", "1")  # switches off its telemetry
     try:
         with _silence():
             import nncf
@@ -182,7 +204,7 @@ def _nncf() -> Any:
 
 @contextmanager
 def _silence() -> Iterator[None]:
-    """Progress bars and advice of NNCF are not the answer of a verb."""
+    """Hide progress bars, advice and warnings of NNCF."""
     before = logging.root.manager.disable
     logging.disable(logging.WARNING)
     try:

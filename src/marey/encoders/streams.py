@@ -1,4 +1,4 @@
-"""What is made of the frames before the encoder sees them."""
+"""Input channels of the encoder: RGB, frame difference, or three gray frames as RGB."""
 
 from __future__ import annotations
 
@@ -13,15 +13,15 @@ StreamKind = Literal["appearance", "difference", "triplet"]
 
 
 class Stream(BaseModel):
-    """One way of looking at a clip: a few frames around each instant, combined into one picture.
+    """An input channel: a few frames around each timestamp, combined into one image.
 
     Attributes:
-        kind: "appearance" is the frame itself. "difference" is what changed over `span`, grey where nothing moved,
-            so that a network that was trained on photographs sees the outline of the motion. "triplet" is three
-            grey frames over `span` as the three colours of one picture: what stands still is grey, what moves is
-            coloured, and the order of the colours is the order in time.
-        span: seconds between the first and the last frame that are combined; appearance looks at one.
-        gain: how many times the difference is amplified before it is cut to 0-255; difference only.
+        kind: "appearance" is the frame itself. "difference" is the change over `span`, gray where nothing moved: a
+            network that was trained on photographs sees the outline of the motion. "triplet" is three gray frames
+            over `span` as the colours of one image: still parts are gray, moving parts are coloured, and the order
+            of the colours is the order in time.
+        span: seconds between the first and the last frame that are combined; appearance takes one.
+        gain: factor of the difference before it is clipped to 0-255; difference only.
     """
 
     model_config = ConfigDict(frozen=True, extra="forbid")
@@ -32,7 +32,7 @@ class Stream(BaseModel):
 
     @property
     def offsets(self) -> tuple[float, ...]:
-        """Seconds from an instant to the K frames that are combined for it."""
+        """Seconds from a timestamp to the K frames that are combined for it."""
         half = self.span / 2
         return {
             "appearance": (0.0,),
@@ -41,7 +41,7 @@ class Stream(BaseModel):
         }[self.kind]
 
     def combine(self, frames: Tensor) -> Tensor:
-        """One picture an instant.
+        """Combine frames into one image a timestamp.
 
         Args:
             frames: uint8 (T, K, 3, H, W), K as many as `offsets`, in the order of time.
@@ -55,12 +55,12 @@ class Stream(BaseModel):
 
 
 def appearance(frames: Tensor) -> Tensor:
-    """The frame itself: (T, 1, 3, H, W) to (T, 3, H, W)."""
+    """Return the frame itself: (T, 1, 3, H, W) to (T, 3, H, W)."""
     return frames[:, 0]
 
 
 def difference(frames: Tensor, gain: float) -> Tensor:
-    """The later frame less the earlier one, around middle grey: (T, 2, 3, H, W) to (T, 3, H, W)."""
+    """Return the later frame less the earlier one, around middle gray: (T, 2, 3, H, W) to (T, 3, H, W)."""
     change = frames[:, 1].to(torch.int16) - frames[:, 0].to(torch.int16)
     if gain != 1.0:
         change = (change * gain).round_().to(torch.int16)
@@ -68,13 +68,13 @@ def difference(frames: Tensor, gain: float) -> Tensor:
 
 
 def triplet(frames: Tensor) -> Tensor:
-    """Luma of three frames as red, green and blue: (T, 3, 3, H, W) to (T, 3, H, W)."""
+    """Return the luma of three frames as red, green and blue: (T, 3, 3, H, W) to (T, 3, H, W)."""
     return luma(frames)
 
 
-def luma(pictures: Tensor) -> Tensor:
-    """Grey pictures (ITU-R BT.601): uint8 (..., 3, H, W) to (..., H, W)."""
-    red, green, blue = pictures.to(torch.int32).unbind(-3)
+def luma(images: Tensor) -> Tensor:
+    """Return gray images (ITU-R BT.601): uint8 (..., 3, H, W) to (..., H, W)."""
+    red, green, blue = images.to(torch.int32).unbind(-3)
     return ((299 * red + 587 * green + 114 * blue + 500) // 1000).to(torch.uint8)
 
 

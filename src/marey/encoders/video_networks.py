@@ -1,21 +1,23 @@
-"""Torchvision's networks for video: built here, and run as frozen clip encoders; `models` fine-tunes them."""
+"""Torchvision's video networks as frozen encoders, one vector a clip; `models` fine-tunes them."""
 
 from __future__ import annotations
 
-from collections.abc import Callable
 from dataclasses import dataclass
 from pathlib import Path
-from typing import Any, Final, cast
+from typing import TYPE_CHECKING, Any, Final, cast
 
 import torch
 from torch import Tensor, nn
-from torchvision.models import WeightsEnum, video
 
+from marey.encoders.backbone import Colour, FrozenNetwork
 from marey.encoders.contract import EncoderSpec
-from marey.encoders.encoder import Encoder, sides
-from marey.encoders.frozen import Colour, FrozenNetwork
+from marey.encoders.encoder import Encoder, hw
+from marey.encoders.registry import Architecture, EncoderFamily, WeightsOrigin, register_encoder
 from marey.encoders.weights import NO_NETWORK, load_local, weights_hash
 from marey.errors import UsageError, WeightsError, first_line
+
+if TYPE_CHECKING:
+    from torchvision.models import WeightsEnum
 
 
 @dataclass(frozen=True)
@@ -23,72 +25,70 @@ class VideoNetwork:
     """One of torchvision's networks.
 
     Attributes:
-        build: makes it, with random weights.
-        weights: those of Kinetics-400.
+        builder: torchvision's function that builds it.
+        enum: torchvision's name of its weights.
         mean: of RGB in [0, 1], when they were trained.
         std: likewise.
         size: (H, W) in pixels, likewise.
         head: name of the layer, or of the sequence that ends in it, that gives the classes.
-        frames: fewest that it can take.
-        fixed: whether it is built for one size and one number of frames.
+        frames: the smallest T.
         paper: where it was described.
+        fixed: True if it is built for one size and one number of frames.
+        exportable: see `FrozenNetwork`.
     """
 
-    build: Callable[..., nn.Module]
-    weights: WeightsEnum
+    builder: str
+    enum: str
     mean: Colour
     std: Colour
     size: tuple[int, int]
     head: str
     frames: int
-    fixed: bool
     paper: str
+    fixed: bool = False
+    exportable: bool = True
+
+    def build(self, classes: int) -> nn.Module:
+        """Return the network with random weights."""
+        from torchvision.models import video
+
+        return cast(nn.Module, getattr(video, self.builder)(weights=None, num_classes=classes))
+
+    @property
+    def weights(self) -> WeightsEnum:
+        """Its weights of Kinetics-400."""
+        from torchvision.models import video
+
+        return cast("WeightsEnum", getattr(video, self.enum).KINETICS400_V1)
 
 
 _KINETICS: Final = ((0.43216, 0.394666, 0.37645), (0.22803, 0.22145, 0.216989))
+_IMAGENET: Final = ((0.485, 0.456, 0.406), (0.229, 0.224, 0.225))
 
 VIDEO_NETWORKS: Final[dict[str, VideoNetwork]] = {
     "r2plus1d-18": VideoNetwork(
-        video.r2plus1d_18,
-        video.R2Plus1D_18_Weights.KINETICS400_V1,
-        *_KINETICS,
-        (112, 112),
-        "fc",
-        1,
-        False,
-        "Tran et al. 2018",
+        "r2plus1d_18", "R2Plus1D_18_Weights", *_KINETICS, (112, 112), "fc", 1, "Tran et al. 2018"
     ),
-    "s3d": VideoNetwork(
-        video.s3d, video.S3D_Weights.KINETICS400_V1, *_KINETICS, (224, 224), "classifier", 14, False, "Xie et al. 2018"
-    ),
+    "s3d": VideoNetwork("s3d", "S3D_Weights", *_KINETICS, (224, 224), "classifier", 14, "Xie et al. 2018"),
     "mvit-v2-s": VideoNetwork(
-        video.mvit_v2_s,
-        video.MViT_V2_S_Weights.KINETICS400_V1,
+        "mvit_v2_s",
+        "MViT_V2_S_Weights",
         (0.45, 0.45, 0.45),
         (0.225, 0.225, 0.225),
         (224, 224),
         "head",
         16,
-        True,
         "Li et al. 2022",
+        fixed=True,
+        exportable=False,  # the exporter works on it for minutes, and cannot be stopped
     ),
-    "swin3d-t": VideoNetwork(
-        video.swin3d_t,
-        video.Swin3D_T_Weights.KINETICS400_V1,
-        (0.485, 0.456, 0.406),
-        (0.229, 0.224, 0.225),
-        (224, 224),
-        "head",
-        2,
-        False,
-        "Liu et al. 2022",
-    ),
+    "swin3d-t": VideoNetwork("swin3d_t", "Swin3D_T_Weights", *_IMAGENET, (224, 224), "head", 2, "Liu et al. 2022"),
 }
 """By the names that recipes use."""
 
 
 def build_video_network(name: str, *, frames: int, size: tuple[int, int], classes: int) -> nn.Module:
-    """A network of torchvision with random weights, for clips (B, 3, T, H, W).
+    """Return a network of torchvision with random weights, for clips (B, 3, T, H, W).
 
     Args:
         name: one of `VIDEO_NETWORKS`.
@@ -107,14 +107,14 @@ def build_video_network(name: str, *, frames: int, size: tuple[int, int], classe
         )
     if frames < about.frames:
         raise UsageError(f"{name} takes at least {about.frames} frames, not {frames}: --set sampling.count=16")
-    network = about.build(weights=None, num_classes=classes or 1)
+    network = about.build(classes or 1)
     if classes == 0:
         setattr(network, about.head, nn.Identity())
     return network
 
 
 def load_kinetics(network: nn.Module, name: str) -> None:
-    """Fill a network with torchvision's weights of Kinetics-400; its last layer is left as it is.
+    """Load torchvision's weights of Kinetics-400 into a network, all but the last layer.
 
     Raises:
         WeightsError: they are not on this machine, and cannot be fetched.
@@ -143,14 +143,14 @@ class ClipEncoder(Encoder):
     """One of torchvision's video networks, frozen: a clip becomes one vector.
 
     Args:
-        spec: which, and which weights.
-        frames: T of the clips, for networks that are built for one number of them.
+        spec: the network and its weights.
+        frames: T of the clips.
         device: where it runs.
-        engine: what runs it, see `ENGINES`.
+        engine: runtime, see `ENGINES`.
 
     Raises:
-        WeightsError: its weights cannot be had.
-        UsageError: it cannot do what the spec asks, or the engine cannot run it.
+        WeightsError: its weights cannot be fetched.
+        UsageError: it cannot do what the spec asks for, or the engine cannot run it.
     """
 
     def __init__(
@@ -165,7 +165,7 @@ class ClipEncoder(Encoder):
         if spec.grid is not None:
             raise UsageError(f"{spec.name} gives one vector a clip, and has no grid: leave encoder.grid out")
         about = VIDEO_NETWORKS[spec.name]
-        size = sides(spec.size, about.size)
+        size = hw(spec.size, about.size)
         with torch.random.fork_rng(devices=[]):
             torch.manual_seed(0)
             network = build_video_network(spec.name, frames=frames, size=size, classes=0)
@@ -182,14 +182,37 @@ class ClipEncoder(Encoder):
             mean=about.mean,
             std=about.std,
             interpolation="bilinear",
+            exportable=about.exportable,
         )
-        self.start(frozen, device=device, engine=engine)
+        self.setup(frozen, device=device, engine=engine)
 
     def encode_clips(self, clips: Tensor) -> Tensor:
-        """uint8 (N, T, 3, H, W) to float32 (N, 1, D)."""
-        self.check(clips, many="N, T")
+        """Return the features of clips: uint8 (N, T, 3, H, W) to float32 (N, 1, D)."""
+        self.check(clips, axes="N, T")
         self.count(len(clips.flatten(0, 1)))
         return self._engine.run(clips).unsqueeze(1)
+
+
+@register_encoder(*VIDEO_NETWORKS)
+class VideoNetworkFamily(EncoderFamily):
+    """Torchvision's video networks."""
+
+    def load(self, spec: EncoderSpec, *, frames: int, device: str | torch.device, engine: str | None) -> ClipEncoder:
+        """Return the encoder with its weights."""
+        return ClipEncoder(spec, frames=frames, device=device, engine=engine)
+
+    def meta(self, spec: EncoderSpec, *, frames: int) -> Architecture:
+        """Return the network without weights, of a clip."""
+        size = hw(spec.size, VIDEO_NETWORKS[spec.name].size)
+        network = build_video_network(spec.name, frames=frames, size=size, classes=0).eval()
+        example = torch.empty(1, 3, frames, *size)
+        dim = network(example).flatten(1).shape[1]
+        return Architecture(network, network, example, size, True, (dim,), 1)
+
+    def pretrained(self, name: str) -> WeightsOrigin:
+        """Return torchvision's name of the weights; it states their size in MiB."""
+        known = VIDEO_NETWORKS[name].weights
+        return WeightsOrigin("download", str(known), round(known.meta["_file_size"] * 2**20))
 
 
 def _vector_of(network: Any, pixels: Tensor) -> Tensor:

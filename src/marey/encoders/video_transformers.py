@@ -1,4 +1,4 @@
-"""Self-supervised video transformers of Hugging Face, frozen: a clip becomes the tokens that they see in it."""
+"""Self-supervised video transformers of Hugging Face, frozen: a clip becomes tokens."""
 
 from __future__ import annotations
 
@@ -10,9 +10,10 @@ from typing import Any, Final, cast
 import torch
 from torch import Tensor
 
+from marey.encoders.backbone import Colour, FrozenNetwork, average_over
 from marey.encoders.contract import EncoderSpec
-from marey.encoders.encoder import Encoder, sides
-from marey.encoders.frozen import Colour, FrozenNetwork, average_over
+from marey.encoders.encoder import Encoder, hw
+from marey.encoders.registry import Architecture, EncoderFamily, WeightsOrigin, register_encoder
 from marey.encoders.weights import NO_NETWORK, offline_if_unreachable, weights_hash
 from marey.errors import UsageError, WeightsError, first_line
 from marey.extras import install_command
@@ -27,10 +28,10 @@ class VideoTransformer:
     Attributes:
         model: its class in `transformers`.
         config: the class of its configuration.
-        repository: where its weights are, on the hub.
-        download: bytes of them, about: with what the network was trained with, and is not needed to see.
-        side: name of the key of its configuration that holds the size of the input.
-        frames: name of the key that fixes T; none where it takes any number.
+        repository: of its weights, on the hub.
+        download: bytes of them, about, with the layers that only training needs.
+        side: key of its configuration for the size of the input.
+        frames: key that fixes T; None where it takes any number.
         paper: where it was described.
     """
 
@@ -67,18 +68,18 @@ VIDEO_TRANSFORMERS: Final = {
 
 
 class TokenEncoder(Encoder):
-    """A video transformer, frozen: each clip becomes a row of tokens, some instants times some places.
+    """A video transformer, frozen: each clip becomes a row of tokens, timestamps times patches.
 
     Args:
-        spec: which; `weights` is "pretrained", "random", a folder that `transformers` has written, or a repository of
-            the hub; `grid` averages the places of each instant over rows and columns, None keeps every token.
+        spec: `weights` is "pretrained", "random", a folder that `transformers` has written, or a repository of the
+            hub; `grid` averages the patches of each timestamp over rows and columns, None keeps every token.
         frames: T of the clips.
         device: where it runs.
-        engine: what runs it, see `ENGINES`.
+        engine: runtime, see `ENGINES`.
 
     Raises:
-        WeightsError: its weights cannot be had, or are those of another network.
-        UsageError: it cannot do what the spec asks, or `transformers` is not installed.
+        WeightsError: its weights cannot be fetched, or are those of another network.
+        UsageError: it cannot do what the spec asks for, or `transformers` is not installed.
     """
 
     def __init__(
@@ -91,13 +92,13 @@ class TokenEncoder(Encoder):
     ) -> None:
         super().__init__()
         network = _load(spec)
-        size, self.instants, dim = check_clips(spec, network.config, frames)
+        size, self.timestamps, dim = check_clips(spec, network.config, frames)
         patch = network.config.patch_size
         mean, std = _IMAGENET
         frozen = FrozenNetwork(
             network,
             partial(
-                _pooled_tokens, instants=self.instants, places=(size[0] // patch, size[1] // patch), grid=spec.grid
+                _pooled_tokens, timestamps=self.timestamps, patches=(size[0] // patch, size[1] // patch), grid=spec.grid
             ),
             spec=spec,
             hash=weights_hash(network),
@@ -106,41 +107,76 @@ class TokenEncoder(Encoder):
             std=std,
             interpolation="bilinear",
         )
-        self.start(frozen, device=device, engine=engine, dim=dim)
+        self.setup(frozen, device=device, engine=engine, dim=dim)
 
     def encode_clips(self, clips: Tensor) -> Tensor:
-        """uint8 (N, T, 3, H, W) to float32 (N, tokens, D), instant by instant, place by place."""
-        self.check(clips, many="N, T")
+        """Return tokens: uint8 (N, T, 3, H, W) to float32 (N, tokens, D), timestamp by timestamp, patch by patch."""
+        self.check(clips, axes="N, T")
         self.count(len(clips.flatten(0, 1)))
         return self._engine.run(clips)
 
 
+@register_encoder(*VIDEO_TRANSFORMERS)
+class VideoTransformerFamily(EncoderFamily):
+    """Video transformers of Hugging Face."""
+
+    extra = "transformers"
+
+    def load(self, spec: EncoderSpec, *, frames: int, device: str | torch.device, engine: str | None) -> TokenEncoder:
+        """Return the encoder with its weights."""
+        return TokenEncoder(spec, frames=frames, device=device, engine=engine)
+
+    def meta(self, spec: EncoderSpec, *, frames: int) -> Architecture:
+        """Return the network without weights, of a clip."""
+        network: Any = new_video_transformer(spec).eval()
+        size, timestamps, dim = check_clips(spec, network.config, frames)
+        patch = network.config.patch_size
+        rows, columns = spec.grid or (size[0] // patch, size[1] // patch)
+        example = torch.empty(1, frames, 3, *size)
+
+        def run(clips: Tensor) -> Tensor:
+            return tokens_of(network, clips)
+
+        return Architecture(network, run, example, size, True, (dim,), timestamps * rows * columns)
+
+    def pretrained(self, name: str) -> WeightsOrigin:
+        """Return the repository on the hub."""
+        about = VIDEO_TRANSFORMERS[name]
+        return WeightsOrigin("download", about.repository, about.download, self.extra)
+
+    def origin(self, name: str, weights: str) -> WeightsOrigin:
+        """Return where weights come from; a name that is no folder is a repository of the hub."""
+        if weights in ("random", "pretrained") or Path(weights).is_dir():
+            return super().origin(name, weights)
+        return WeightsOrigin("download", weights, extra=self.extra)
+
+
 def _pooled_tokens(
-    network: Any, pixels: Tensor, *, instants: int, places: tuple[int, int], grid: tuple[int, int] | None
+    network: Any, pixels: Tensor, *, timestamps: int, patches: tuple[int, int], grid: tuple[int, int] | None
 ) -> Tensor:
     tokens = tokens_of(network, pixels)
-    return tokens if grid is None else pool_places(tokens, instants, places, grid)
+    return tokens if grid is None else pool_patches(tokens, timestamps, patches, grid)
 
 
 def tokens_of(network: Any, pixels: Tensor) -> Tensor:
-    """What a video transformer gives for normalised clips: (N, T, 3, H, W) to (N, tokens, D)."""
+    """Return the tokens of normalised clips: (N, T, 3, H, W) to (N, tokens, D)."""
     if type(network).__name__ == "VJEPA2Model":
         return cast(Tensor, network(pixels, skip_predictor=True).last_hidden_state)
     return cast(Tensor, network(pixels).last_hidden_state)
 
 
-def pool_places(tokens: Tensor, instants: int, places: tuple[int, int], grid: tuple[int, int]) -> Tensor:
-    """Tokens averaged over fields of the picture: (N, instants x places, D) to (N, instants x fields, D)."""
-    maps = tokens.unflatten(1, (instants, *places)).flatten(0, 1).permute(0, 3, 1, 2)
-    fields: Tensor = average_over(maps, grid).unflatten(1, (tokens.shape[-1], -1)).transpose(1, 2)
-    return fields.reshape(len(tokens), -1, tokens.shape[-1])
+def pool_patches(tokens: Tensor, timestamps: int, patches: tuple[int, int], grid: tuple[int, int]) -> Tensor:
+    """Average tokens over the cells of a grid: (N, timestamps x patches, D) to (N, timestamps x cells, D)."""
+    maps = tokens.unflatten(1, (timestamps, *patches)).flatten(0, 1).permute(0, 3, 1, 2)
+    cells: Tensor = average_over(maps, grid).unflatten(1, (tokens.shape[-1], -1)).transpose(1, 2)
+    return cells.reshape(len(tokens), -1, tokens.shape[-1])
 
 
 def new_video_transformer(spec: EncoderSpec) -> Any:
-    """The architecture with random weights: as the weights that the spec names are configured, or by default.
+    """Return the network with random weights, in the configuration of the spec's weights, or the default one.
 
     Raises:
-        WeightsError: there is no configuration beside the weights, or none on this machine.
+        WeightsError: there is no configuration beside the weights, or it is not on this machine.
         UsageError: `transformers` is not installed.
     """
     about, library = VIDEO_TRANSFORMERS[spec.name], _library(spec.name)
@@ -151,7 +187,7 @@ def new_video_transformer(spec: EncoderSpec) -> Any:
         found = configuration.from_pretrained(spec.weights, local_files_only=True)
     except (OSError, ValueError, KeyError) as error:
         raise WeightsError(
-            f"how '{spec.name}' is built is not said in {spec.weights}: {' '.join(str(error).split())}"
+            f"{spec.weights} has no configuration of '{spec.name}': {' '.join(str(error).split())}"
         ) from error
     return _without_predictor(getattr(library, about.model)(found))
 
@@ -166,7 +202,7 @@ def _load(spec: EncoderSpec) -> Any:
     source = about.repository if spec.weights == "pretrained" else spec.weights
     try:
         with offline_if_unreachable():
-            # Weights as safetensors only: nothing that could run is read, from a folder or from the hub.
+            # Weights as safetensors only: no code is read, from a folder or from the hub.
             network = getattr(library, about.model).from_pretrained(
                 source, use_safetensors=True, trust_remote_code=False, local_files_only=local
             )
@@ -180,21 +216,21 @@ def _load(spec: EncoderSpec) -> Any:
 
 
 def _without_predictor(network: Any) -> Any:
-    """V-JEPA 2 without what it was trained with and is not needed to see."""
+    """Remove the layers of V-JEPA 2 that only its training needs."""
     if hasattr(network, "predictor"):
         network.predictor = None
     return network
 
 
 def check_clips(spec: EncoderSpec, config: Any, frames: int) -> tuple[tuple[int, int], int, int]:
-    """Size of the input, instants that tokens are of, and D.
+    """Return the size of the input, the number of timestamps of its tokens, and D.
 
     Raises:
         UsageError: the network cannot take clips of that length or size.
     """
     about = VIDEO_TRANSFORMERS[spec.name]
     side = int(getattr(config, about.side))
-    size = sides(spec.size, (side, side))
+    size = hw(spec.size, (side, side))
     if about.frames is not None and (frames != getattr(config, about.frames) or size != (side, side)):
         fixed = getattr(config, about.frames)
         raise UsageError(

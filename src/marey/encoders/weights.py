@@ -1,4 +1,4 @@
-"""Where the weights of a frozen encoder come from, and how to know that they are the right ones."""
+"""Weights of frozen encoders: embedded, from a file, or from the hub; and their hash."""
 
 from __future__ import annotations
 
@@ -20,15 +20,15 @@ from torch import Tensor, nn
 from marey.errors import WeightsError
 
 EMBEDDED: Final = "efficientnet-lite0"
-"""The encoder whose weights are installed with marey, so that it needs no network."""
+"""The encoder whose weights are installed with marey."""
 
 _EMBEDDED_SHA256: Final = "579344248a93e23026e6b78f1f6faf0bc1d282386f6c881cdbaacd49cabf77db"
-_PATIENCE: Final = 5.0  # s to reach the hub
+_HUB_TIMEOUT: Final = 5.0  # s to reach the hub
 NO_NETWORK: Final = f"the encoder '{EMBEDDED}' needs no network: --set encoder.name={EMBEDDED}"
 
 
 def embedded_path() -> Path:
-    """The file of EfficientNet-Lite0's ImageNet weights in the data-only package that brings them.
+    """Return the file of EfficientNet-Lite0's ImageNet weights in their data-only package.
 
     Raises:
         WeightsError: the package is not installed.
@@ -43,12 +43,12 @@ def embedded_path() -> Path:
 
 
 def load_embedded(network: nn.Module) -> None:
-    """Fill timm's `tf_efficientnet_lite0` with the embedded weights (Tan and Le 2019; Liu 2020).
+    """Load the embedded weights into timm's `tf_efficientnet_lite0` (Tan and Le 2019; Liu 2020).
 
     The file names its tensors differently from timm, and holds them in the same order.
 
     Raises:
-        WeightsError: the file is missing, or is not the file that it should be.
+        WeightsError: the file is missing, or has another hash.
     """
     path = embedded_path()
     if not path.is_file():
@@ -67,7 +67,7 @@ def load_embedded(network: nn.Module) -> None:
 
 
 def load_local(network: nn.Module, path: Path) -> None:
-    """Fill a network from a file: safetensors, or a PyTorch file that holds tensors and nothing else.
+    """Load the weights of a file into a network: safetensors, or a PyTorch file with nothing but tensors.
 
     Raises:
         WeightsError: the file is missing, is neither, or holds the weights of another network.
@@ -79,7 +79,7 @@ def load_local(network: nn.Module, path: Path) -> None:
             state: Mapping[str, Tensor] = load_file(path)
         else:
             state = torch.load(path, map_location="cpu", weights_only=True)
-    except Exception as error:  # a damaged pickle ends in whatever its bytes happen to ask for
+    except Exception as error:  # a damaged pickle raises anything
         raise WeightsError(
             f"{path} does not hold plain weights ({type(error).__name__}); save them as safetensors"
         ) from error
@@ -97,7 +97,7 @@ def load_local(network: nn.Module, path: Path) -> None:
 
 
 def weights_hash(network: nn.Module) -> str:
-    """BLAKE2b-128 over the names, shapes and bytes of all tensors: what features are cached under."""
+    """Return BLAKE2b-128 over the names, shapes and bytes of all tensors, for the key of cached features."""
     digest = hashlib.blake2b(digest_size=16)
     for name, tensor in network.state_dict().items():
         digest.update(f"{name}{tuple(tensor.shape)}{tensor.dtype}".encode())
@@ -107,14 +107,14 @@ def weights_hash(network: nn.Module) -> str:
 
 @contextmanager
 def offline_if_unreachable() -> Iterator[None]:
-    """Without a way to the hub, look only at what is on disk: the hub's own client would retry for a minute."""
+    """Look only on the disk where the hub cannot be reached: its own client would retry for a minute."""
     offline = hub.HF_HUB_OFFLINE
     try:
         if not offline and not getproxies():
             url = urlsplit(hub.ENDPOINT)
-            address = url.hostname or "", url.port or (80 if url.scheme == "http" else 443)
+            server = url.hostname or "", url.port or (80 if url.scheme == "http" else 443)
             try:
-                socket.create_connection(address, timeout=_PATIENCE).close()
+                socket.create_connection(server, timeout=_HUB_TIMEOUT).close()
             except OSError:
                 hub.HF_HUB_OFFLINE = True
         yield

@@ -1,14 +1,26 @@
-"""What a model is worth on a test set: its predictions, the metrics, and how far both can be trusted."""
+"""Evaluation: metrics of predictions, their intervals, calibration, comparisons."""
 
 from __future__ import annotations
 
 from marey.evaluation.calibration import Reliability, expected_calibration_error, fit_temperature, reliability
-from marey.evaluation.comparison import Answers, Difference, OrderEffect, Pooled, difference, holm, pool
-from marey.evaluation.cost import count_flops
-from marey.evaluation.evaluation import Evaluation, Row, leak_sentence
+from marey.evaluation.comparison import (
+    Answers,
+    Difference,
+    OrderEffect,
+    Pooled,
+    RankedRecipe,
+    difference,
+    holm,
+    pool,
+    rank_recipes,
+)
+from marey.evaluation.cost import Cost, count_flops
+from marey.evaluation.evaluation import Evaluation, Row, leak_warning
 from marey.evaluation.intervals import Interval, Resampling, bootstrap, macro_f1_of
-from marey.evaluation.metrics import FAILED, ClassScores, Metrics, score
-from marey.evaluation.segment_counts import F1_AT, TIOU
+from marey.evaluation.io import read_predictions, write_metrics, write_predictions
+from marey.evaluation.metrics import METRICS, Metric, MetricRow, ScoredClips, metric_rows, register_metric
+from marey.evaluation.scoring import FAILED, ClassScores, Metrics, score
+from marey.evaluation.segment_metrics import F1_AT, TIOU
 from marey.evaluation.segments import (
     NO_LABEL,
     SegmentClassScores,
@@ -17,27 +29,35 @@ from marey.evaluation.segments import (
     VideoScores,
     score_segments,
 )
-from marey.evaluation.tables import read_predictions, write_metrics, write_predictions
+from marey.evaluation.untrimmed_evaluation import PlayedVideo, UntrimmedEvaluation
 
 __all__ = [
     "F1_AT",
     "FAILED",
+    "METRICS",
     "NO_LABEL",
     "TIOU",
     "Answers",
     "ClassScores",
+    "Cost",
     "Difference",
     "Evaluation",
     "Interval",
+    "Metric",
+    "MetricRow",
     "Metrics",
     "OrderEffect",
+    "PlayedVideo",
     "Pooled",
+    "RankedRecipe",
     "Reliability",
     "Resampling",
     "Row",
+    "ScoredClips",
     "SegmentClassScores",
     "SegmentInterval",
     "SegmentScores",
+    "UntrimmedEvaluation",
     "VideoScores",
     "bootstrap",
     "count_flops",
@@ -45,10 +65,13 @@ __all__ = [
     "expected_calibration_error",
     "fit_temperature",
     "holm",
-    "leak_sentence",
+    "leak_warning",
     "macro_f1_of",
+    "metric_rows",
     "pool",
+    "rank_recipes",
     "read_predictions",
+    "register_metric",
     "reliability",
     "score",
     "score_segments",

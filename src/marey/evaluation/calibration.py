@@ -1,4 +1,4 @@
-"""Whether a confidence of 0.9 is right nine times in ten, and the temperature that makes it so."""
+"""Calibration: reliability of confidences, and temperature scaling."""
 
 from __future__ import annotations
 
@@ -8,18 +8,18 @@ import numpy as np
 import numpy.typing as npt
 
 BINS = 15
-COLDEST, HOTTEST = 0.05, 20.0  # a temperature outside says that the logits are separable or worthless
+COLDEST, HOTTEST = 0.05, 20.0  # outside, the logits are separable or worthless
 
 
 @dataclass(frozen=True, slots=True)
 class Reliability:
-    """Confidence against accuracy, in bins of equal width.
+    """Accuracy against confidence, in bins of equal width.
 
     Attributes:
         edges: `(bins + 1,)`, from 0 to 1; a bin includes its upper edge.
         counts: `(bins,)`, clips in each bin.
         confidence: `(bins,)`, mean confidence of each bin, NaN where it is empty.
-        accuracy: `(bins,)`, share of right clips in each bin, NaN where it is empty.
+        accuracy: `(bins,)`, share of correct clips in each bin, NaN where it is empty.
     """
 
     edges: npt.NDArray[np.float64]
@@ -38,29 +38,29 @@ class Reliability:
 
 
 def reliability(confidence: npt.ArrayLike, correct: npt.ArrayLike, *, bins: int = BINS) -> Reliability:
-    """Sorts clips into bins of equal width by their confidence.
+    """Sort clips into bins of equal width by their confidence.
 
     Args:
         confidence: `(N,)`, the probability of the predicted label, in [0, 1].
         correct: `(N,)`, whether the predicted label is the true one.
         bins: how many bins.
     """
-    sure = np.asarray(confidence, dtype=np.float64)
+    confidences = np.asarray(confidence, dtype=np.float64)
     right = np.asarray(correct, dtype=np.float64)
     edges = np.linspace(0.0, 1.0, bins + 1)
-    index = np.clip(np.searchsorted(edges, sure, side="left") - 1, 0, bins - 1)
+    index = np.clip(np.searchsorted(edges, confidences, side="left") - 1, 0, bins - 1)
     counts = np.bincount(index, minlength=bins)
     share = np.where(counts > 0, counts, np.nan)
     return Reliability(
         edges=edges,
         counts=counts,
-        confidence=np.bincount(index, weights=sure, minlength=bins) / share,
+        confidence=np.bincount(index, weights=confidences, minlength=bins) / share,
         accuracy=np.bincount(index, weights=right, minlength=bins) / share,
     )
 
 
 def expected_calibration_error(confidence: npt.ArrayLike, correct: npt.ArrayLike, *, bins: int = BINS) -> float:
-    """The mean distance of accuracy from confidence over bins of equal width, weighted by their clips.
+    """Return the mean distance of accuracy from confidence over bins of equal width, weighted by their clips.
 
     Guo et al., On Calibration of Modern Neural Networks, ICML 2017. NaN without clips.
     """
@@ -68,31 +68,31 @@ def expected_calibration_error(confidence: npt.ArrayLike, correct: npt.ArrayLike
 
 
 def fit_temperature(logits: npt.ArrayLike, labels: npt.ArrayLike) -> float:
-    """The temperature T for which `softmax(logits / T)` has the least negative log-likelihood.
+    """Return the temperature T for which `softmax(logits / T)` has the least negative log-likelihood.
 
-    It is convex in 1/T, so its slope has one zero, found by bisection on a logarithmic scale. The answer lies
-    in [0.05, 20]; logits that say nothing at all give 1. Guo et al., ICML 2017.
+    The likelihood is convex in 1/T, so its slope has one zero, found by bisection on a logarithmic scale. T is in
+    [0.05, 20], and 1 where all logits are equal. Guo et al., ICML 2017.
 
-    A dozen clips that are all right would ask for certainty. So the truth is counted as if one more clip had been
-    seen, which was of every class alike: (N + 1/K) / (N + 1) and (1/K) / (N + 1) in place of 1 and 0 (after Platt
-    1999, with one clip in all: one a class would be half of the evidence where clips are few and classes many).
+    Targets are smoothed, so that a small validation set without errors does not give T -> 0: (N + 1/K) / (N + 1) and
+    (1/K) / (N + 1) in place of 1 and 0, as if there were one more clip of all classes at once. (After Platt 1999, who
+    adds one a class: too much where clips are few and classes many.)
 
     Args:
-        logits: `(N, K)`, of clips that were not trained on.
+        logits: `(N, K)`, of clips that are not in the training set.
         labels: `(N,)`, indices of the true classes.
 
     Raises:
         ValueError: no clip, shapes that do not fit, or logits that are not finite.
     """
     scores = np.asarray(logits, dtype=np.float64)
-    truth = np.asarray(labels, dtype=np.int64)
-    if scores.ndim != 2 or len(scores) == 0 or truth.shape != scores.shape[:1] or not np.isfinite(scores).all():
+    target = np.asarray(labels, dtype=np.int64)
+    if scores.ndim != 2 or len(scores) == 0 or target.shape != scores.shape[:1] or not np.isfinite(scores).all():
         raise ValueError(
-            f"logits have to be finite, (N, K), with N >= 1 labels; got logits {scores.shape} and labels {truth.shape}"
+            f"logits have to be finite, (N, K), with N >= 1 labels; got logits {scores.shape} and labels {target.shape}"
         )
     scores = scores - scores.max(axis=1, keepdims=True)
     clips = len(scores)
-    true_scores = (clips * scores[np.arange(clips), truth] + scores.mean(axis=1)) / (clips + 1)
+    true_scores = (clips * scores[np.arange(clips), target] + scores.mean(axis=1)) / (clips + 1)
     if np.ptp(scores) == 0.0:
         return 1.0
 
@@ -104,7 +104,7 @@ def fit_temperature(logits: npt.ArrayLike, labels: npt.ArrayLike) -> float:
     cold, hot = np.log(COLDEST), np.log(HOTTEST)
     for _ in range(60):
         middle = (cold + hot) / 2
-        if slope(float(np.exp(-middle))) > 0:  # too sharp: the model is less sure than it says
+        if slope(float(np.exp(-middle))) > 0:  # too sharp: the confidence is above the accuracy
             cold = middle
         else:
             hot = middle

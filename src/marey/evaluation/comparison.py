@@ -1,4 +1,4 @@
-"""Several recipes on the same clips: what each is worth over groups and seeds, and which differences are luck."""
+"""Comparison of recipes on the same clips: scores over groups and seeds, paired tests, ranking."""
 
 from __future__ import annotations
 
@@ -11,14 +11,15 @@ import numpy.typing as npt
 
 from marey.evaluation.evaluation import Evaluation, Row
 from marey.evaluation.intervals import CHUNK, FEW, LEVEL, RESAMPLES, Interval, all_alike, macro_f1_of
-from marey.evaluation.metrics import Metrics
+from marey.evaluation.metrics import MetricRow, metric_rows
+from marey.evaluation.scoring import Metrics
 
 Counts = npt.NDArray[np.float64]
 
 
 @dataclass(frozen=True)
 class Answers:
-    """What the models of one recipe said, a run a seed.
+    """Results of one recipe, a run a seed.
 
     Attributes:
         labels: the classes, in the order of the probabilities.
@@ -31,12 +32,12 @@ class Answers:
 
 @dataclass(frozen=True, slots=True)
 class Pooled:
-    """A recipe over all of its seeds.
+    """Scores of a recipe over all of its seeds.
 
     Attributes:
-        clips: answers that count, each clip once a seed; a clip that failed counts as wrong.
+        clips: predictions, each clip once a seed; a clip that failed counts as wrong.
         accuracy: share of them that are right.
-        macro_f1: mean F1 of the classes, of all answers together.
+        macro_f1: mean F1 of the classes, of all predictions together.
         interval: of both.
     """
 
@@ -45,17 +46,23 @@ class Pooled:
     macro_f1: float
     interval: Interval
 
+    @property
+    def rows(self) -> list[MetricRow]:
+        """The rows of a table of these metrics."""
+        values = {"accuracy": self.accuracy, "macro_f1": self.macro_f1}
+        return metric_rows(values | {f"{name}_interval": getattr(self.interval, name) for name in values})
+
 
 @dataclass(frozen=True, slots=True)
 class Difference:
-    """How much better one recipe is than another, on the clips that both were tested on with the same seed.
+    """Difference in accuracy of two recipes, on the clips that both were tested on with the same seed.
 
     Attributes:
-        clips: pairs of answers; 0 where the two were never tested on the same.
+        clips: pairs of predictions; 0 where the two were never tested on the same clip.
         units: groups, or clips where no groups are known.
-        accuracy: of the one less that of the other; None without pairs.
-        interval: low and high end of it, None where there is nothing to resample.
-        p: how often chance alone would give as large a difference; None without pairs.
+        accuracy: of the first minus that of the second; None without pairs.
+        interval: low and high end of it; None where there is nothing to resample.
+        p: p-value of the paired permutation test; None without pairs.
     """
 
     clips: int
@@ -67,13 +74,13 @@ class Difference:
 
 @dataclass(frozen=True, slots=True)
 class OrderEffect:
-    """What a model loses when the frames of its clips come in another order: what it knows of time.
+    """Effect of another order of the frames on a model: how much it uses temporal order.
 
     Attributes:
         order: "shuffled" or "reversed".
-        given: every number of the clips as they are.
-        changed: every number of the clips with their frames in that order.
-        difference: accuracy of the one less that of the other, clip by clip.
+        given: metrics of the clips as they are.
+        changed: metrics of the clips with their frames in that order.
+        difference: accuracy of the first minus that of the second, clip by clip.
     """
 
     order: str
@@ -88,7 +95,7 @@ class OrderEffect:
         return cls(order, given.metrics, changed.metrics, difference(one, other, seed=given.seed))
 
     def as_dict(self) -> dict[str, Any]:
-        """For JSON."""
+        """Return for JSON."""
         found = self.difference
         return {
             "order": self.order,
@@ -102,19 +109,19 @@ class OrderEffect:
         }
 
 
-def pool(answers: Answers, *, seed: int, resamples: int = RESAMPLES, level: float = LEVEL) -> Pooled:
-    """Accuracy and macro F1 of a recipe, with intervals over groups and seeds.
+def pool(results: Answers, *, seed: int, resamples: int = RESAMPLES, level: float = LEVEL) -> Pooled:
+    """Return accuracy and macro F1 of a recipe, with intervals over groups and seeds.
 
-    Groups are drawn with replacement, and for each of them, with replacement too, as many of the seeds that tested it
-    as there are: the bootstrap in two stages of Davison & Hinkley, Bootstrap Methods and their Application, 1997, 3.8.
+    Groups are drawn with replacement, then for each group, with replacement, as many seeds as tested it: the two-stage
+    bootstrap of Davison & Hinkley, Bootstrap Methods and their Application, 1997, 3.8.
 
     Args:
-        answers: of one recipe, with at least one row.
+        results: of one recipe, with at least one row.
         seed: of the resampling.
-        resamples: how many to draw.
+        resamples: number of resamples.
         level: the share of resamples inside the interval.
     """
-    cells = _Cells(answers)
+    cells = _Cells(results)
     whole = np.ones(cells.present.size)
     accuracy, macro_f1 = cells.scores(whole)
     unit, units = cells.unit, len(cells.present)
@@ -129,24 +136,24 @@ def pool(answers: Answers, *, seed: int, resamples: int = RESAMPLES, level: floa
         few = f"only {units} {unit} to resample: take the width of the interval as a rough guess"
         note = few if units < FEW else None
         interval = Interval(unit, units, note, level, resamples, accuracy=ends[0], macro_f1=ends[1])
-    return Pooled(sum(len(rows) for rows in answers.runs.values()), float(accuracy), float(macro_f1), interval)
+    return Pooled(sum(len(rows) for rows in results.runs.values()), float(accuracy), float(macro_f1), interval)
 
 
 def difference(
     one: Answers, other: Answers, *, seed: int, resamples: int = RESAMPLES, level: float = LEVEL
 ) -> Difference:
-    """The accuracy of one recipe less that of another, with a paired interval and a paired test over groups.
+    """Return the accuracy of one recipe minus that of another, with a paired interval and a paired test over groups.
 
     The interval is the bootstrap of `pool`, of the differences. The test is the randomisation test of matched pairs
-    (Fisher 1935; Noreen 1989): were the two recipes alike, each group could as well have been won by the other. It is
-    exact however few groups there are, where a bootstrap of ten finds too much; over single clips, with one seed, it
-    is the exact test of McNemar 1947.
+    (Fisher 1935; Noreen 1989): if the two recipes are equal, each group could as well have been won by the other. It
+    is exact for any number of groups, where the p-value of a bootstrap over ten groups is too small; over single
+    clips, with one seed, it is the exact test of McNemar 1947.
 
     Args:
-        one: the better one, say.
-        other: what it is compared with.
+        one: the first recipe.
+        other: the second.
         seed: of the resampling.
-        resamples: how many to draw.
+        resamples: number of resamples.
         level: the share of resamples inside the interval.
     """
     won, present, pairs = _won(one, other)
@@ -165,13 +172,13 @@ def difference(
         drawn = [ratio(times) for times in _draws(present > 0, seed=seed, resamples=resamples)]
         interval = _ends(np.concatenate(drawn), level)
     accuracy = float(ratio(np.ones(won.size)))
-    return Difference(pairs, units, accuracy, interval, sign_flip(won.sum(axis=1).astype(np.int64)))
+    return Difference(pairs, units, accuracy, interval, paired_permutation_test(won.sum(axis=1).astype(np.int64)))
 
 
-def sign_flip(differences: Sequence[int] | npt.NDArray[np.int64]) -> float:
-    """The two-sided p-value of the randomisation test: how often signs drawn by chance give as large a sum.
+def paired_permutation_test(differences: Sequence[int] | npt.NDArray[np.int64]) -> float:
+    """Return the two-sided p-value of the paired permutation test: how often random signs give as large a sum.
 
-    All signs are weighed, none is drawn: the distribution of the sum is worked out number by number.
+    The test is exact: the distribution of the sum over all signs is computed, none is drawn.
 
     Args:
         differences: of each pair, in clips.
@@ -188,8 +195,39 @@ def sign_flip(differences: Sequence[int] | npt.NDArray[np.int64]) -> float:
     return min(1.0, float(shares[np.abs(sums) >= abs(int(np.sum(differences)))].sum()))
 
 
+@dataclass(frozen=True, slots=True)
+class RankedRecipe:
+    """The place of a recipe in a comparison.
+
+    Attributes:
+        name: of the recipe.
+        behind: the accuracy of the best recipe minus that of this one; None for the best one.
+        p: the p-value of that, corrected for all comparisons (Holm 1979).
+    """
+
+    name: str
+    behind: Difference | None = None
+    p: float | None = None
+
+
+def rank_recipes(recipes: Mapping[str, tuple[Pooled, Answers]], *, seed: int) -> list[RankedRecipe]:
+    """Rank recipes by accuracy, then macro F1, then name, and compare each with the best one.
+
+    Args:
+        recipes: name of each recipe to its pooled scores and the rows of its runs.
+        seed: of the resampling.
+    """
+    if not recipes:
+        return []
+    best, *others = sorted(recipes, key=lambda name: (-recipes[name][0].accuracy, -recipes[name][0].macro_f1, name))
+    behind = {name: difference(recipes[best][1], recipes[name][1], seed=seed) for name in others}
+    p_values = {name: each.p for name, each in behind.items() if each.p is not None}
+    corrected = dict(zip(p_values, holm(list(p_values.values())), strict=True))
+    return [RankedRecipe(best), *(RankedRecipe(name, behind[name], corrected.get(name)) for name in others)]
+
+
 def holm(p_values: Sequence[float]) -> tuple[float, ...]:
-    """The p-values of several tests, corrected for their number (Holm 1979), in the same order."""
+    """Return the p-values of several tests, corrected for their number (Holm 1979), in the same order."""
     order = np.argsort(p_values, kind="stable")
     corrected = np.empty(len(order))
     least = 0.0
@@ -200,35 +238,35 @@ def holm(p_values: Sequence[float]) -> tuple[float, ...]:
 
 
 class _Cells:
-    """The answers of a recipe as counts: a cell is a group under a seed, (groups, seeds), and in it the classes."""
+    """The predictions of a recipe as counts: a cell is a group under a seed, (groups, seeds), and in it the classes."""
 
-    def __init__(self, answers: Answers) -> None:
-        rows = [(place, row) for place, seed in enumerate(answers.runs) for row in answers.runs[seed]]
+    def __init__(self, results: Answers) -> None:
+        rows = [(place, row) for place, seed in enumerate(results.runs) for row in results.runs[seed]]
         self.unit = _unit(row for _, row in rows)
         names = sorted({_name(row) for _, row in rows})
         member = {name: number for number, name in enumerate(names)}
-        column = {label: number for number, label in enumerate(answers.labels)}
-        shape = (len(names), len(answers.runs), len(answers.labels))
-        self._hits, self._support, self._answers = np.zeros(shape), np.zeros(shape), np.zeros(shape)
+        column = {label: number for number, label in enumerate(results.labels)}
+        shape = (len(names), len(results.runs), len(results.labels))
+        self._hits, self._support, self._predicted = np.zeros(shape), np.zeros(shape), np.zeros(shape)
         for place, row in rows:
             cell = member[_name(row)], place
             self._support[(*cell, column[row.label])] += 1
-            said = _said(row)
-            if said is not None:
-                self._answers[(*cell, said)] += 1
-                self._hits[(*cell, said)] += answers.labels[said] == row.label
+            predicted = _predicted(row)
+            if predicted is not None:
+                self._predicted[(*cell, predicted)] += 1
+                self._hits[(*cell, predicted)] += results.labels[predicted] == row.label
         self.present: npt.NDArray[np.bool_] = self._support.sum(axis=2) > 0
 
     def scores(self, times: Counts) -> tuple[Counts, Counts]:
-        """Accuracy and macro F1 where each cell counts so many times: (..., groups * seeds) to (...) each."""
-        hits, support, answers = (
-            times @ counts.reshape(self.present.size, -1) for counts in (self._hits, self._support, self._answers)
+        """Return accuracy and macro F1 where each cell counts so many times: (..., groups * seeds) to (...) each."""
+        hits, support, predicted = (
+            times @ counts.reshape(self.present.size, -1) for counts in (self._hits, self._support, self._predicted)
         )
-        return hits.sum(axis=-1) / support.sum(axis=-1), macro_f1_of(hits, support, answers)
+        return hits.sum(axis=-1) / support.sum(axis=-1), macro_f1_of(hits, support, predicted)
 
 
 def _won(one: Answers, other: Answers) -> tuple[Counts, Counts, int]:
-    """Clips that the one has right and the other wrong, less the reverse; pairs; each (groups, seeds)."""
+    """Return wins minus losses of the one, and pairs, each (groups, seeds), and the number of pairs."""
     seeds = [seed for seed in one.runs if seed in other.runs]
     pairs: list[tuple[str, int, int]] = []
     for place, seed in enumerate(seeds):
@@ -246,7 +284,7 @@ def _won(one: Answers, other: Answers) -> tuple[Counts, Counts, int]:
 
 
 def _draws(present: npt.NDArray[np.bool_], *, seed: int, resamples: int) -> Iterator[Counts]:
-    """How often each cell is drawn, (resamples, groups * seeds), in pieces."""
+    """Yield how often each cell is drawn, (resamples, groups * seeds), in pieces."""
     generator = np.random.default_rng(seed)
     groups = len(present)
     tested = present.sum(axis=1)
@@ -271,10 +309,10 @@ def _name(row: Row) -> str:
     return f"clip {row.clip}" if row.group is None else f"group {row.group}"
 
 
-def _said(row: Row) -> int | None:
+def _predicted(row: Row) -> int | None:
     return None if row.probabilities is None else int(np.argmax(row.probabilities))
 
 
-def _right(answers: Answers, row: Row) -> bool:
-    said = _said(row)
-    return said is not None and answers.labels[said] == row.label
+def _right(results: Answers, row: Row) -> bool:
+    predicted = _predicted(row)
+    return predicted is not None and results.labels[predicted] == row.label

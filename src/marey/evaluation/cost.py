@@ -1,8 +1,9 @@
-"""What a model costs to run, counted."""
+"""Cost of a model: parameters, floating-point operations, speed."""
 
 from __future__ import annotations
 
 from collections.abc import Callable
+from dataclasses import dataclass
 from math import prod
 from typing import Any
 
@@ -11,8 +12,29 @@ from torch.nn.attention import SDPBackend, sdpa_kernel
 from torch.utils.flop_counter import FlopCounterMode
 
 
+@dataclass(frozen=True, slots=True)
+class Cost:
+    """The cost of a recipe.
+
+    Attributes:
+        trained: parameters that training changes.
+        frozen: parameters that it does not.
+        flops: floating-point operations a clip: encoder and classifier, two for each multiplication and addition.
+        clips_per_second: from file to probabilities, measured; None where it was not.
+        measured_on: how many clips.
+        device: "cpu" or "cuda".
+    """
+
+    trained: int
+    frozen: int
+    flops: int
+    clips_per_second: float | None
+    measured_on: int
+    device: str
+
+
 def count_flops(call: Callable[[], object]) -> int:
-    """The floating-point operations of a call on the CPU: two for each multiplication and addition.
+    """Count the floating-point operations of a call on the CPU: two for each multiplication and addition.
 
     Matrix products, convolutions, attention and recurrent layers are counted, by `torch.utils.flop_counter`;
     normalisation, activation, pooling and decoding are not.
@@ -32,5 +54,5 @@ def count_flops(call: Callable[[], object]) -> int:
 
 
 def _recurrent_layer(steps: Any, inputs: Any, recurrent: Any, *_: Any, **__: Any) -> int:
-    """One direction of oneDNN's LSTM, from shapes: (T, B, D), (gates H, D), (gates H, H)."""
+    """Count one direction of oneDNN's LSTM, from shapes: (T, B, D), (gates H, D), (gates H, H)."""
     return int(2 * steps[0] * steps[1] * (prod(inputs) + prod(recurrent)))

@@ -1,4 +1,4 @@
-"""An evaluation: what a model said to every clip of a test set."""
+"""Evaluation: the predictions of a model for every clip of a test set."""
 
 from __future__ import annotations
 
@@ -12,15 +12,15 @@ import numpy.typing as npt
 
 from marey.data import Leak
 from marey.errors import DatasetError, Reason, did_you_mean
-from marey.evaluation.metrics import Metrics, score
+from marey.evaluation.scoring import Metrics, score
 
 SUM_TOLERANCE = 1e-3  # probabilities come from float32 or bfloat16 networks
-NAMED = 3  # how many leaking groups a sentence names
+NAMED = 3  # leaking groups that a warning names
 
 
 @dataclass(frozen=True, slots=True)
 class Row:
-    """What a model said to one clip, or why it could say nothing.
+    """The result of one clip: its probabilities, or why there are none.
 
     Attributes:
         clip: the clip's stable name.
@@ -28,10 +28,10 @@ class Row:
         label: the true label.
         group: what must not be on both sides of a split, where known.
         fold: the fold in which the clip was tested, where there are folds.
-        probabilities: one a label, or None for a clip that failed.
-        reason: why the clip failed, or None.
+        probabilities: one a label; None for a clip that failed.
+        reason: why the clip failed, as one word; None where it did not.
         detail: the reason in words.
-        views_right: share of the readings of the clip that are right by themselves, where there are several.
+        views_right: share of the views of the clip that are right by themselves, where there are several.
 
     Raises:
         ValueError: both or neither of probabilities and reason are given.
@@ -53,13 +53,13 @@ class Row:
 
     @property
     def confidence(self) -> float | None:
-        """The probability of the predicted label, None for a clip that failed."""
+        """The probability of the predicted label; None for a clip that failed."""
         return None if self.probabilities is None else max(self.probabilities)
 
 
 @dataclass(frozen=True)
 class Evaluation:
-    """The predictions of a test set, and what can be computed of them.
+    """The predictions of a test set, and their metrics.
 
     Attributes:
         labels: the classes of the model, in the order of the probabilities.
@@ -69,10 +69,11 @@ class Evaluation:
         data_hash: hash of the data set.
         seed: of the run.
         excluded: clips that were left out by name.
+        notes: what a reader should know beside the metrics.
 
     Raises:
         DatasetError: there is no clip, or a clip's label is not one of the model's.
-        ValueError: probabilities that are none.
+        ValueError: a row whose values are not probabilities.
     """
 
     labels: tuple[str, ...]
@@ -82,6 +83,7 @@ class Evaluation:
     data_hash: str
     seed: int
     excluded: tuple[str, ...] = ()
+    notes: tuple[str, ...] = ()
 
     def __post_init__(self) -> None:
         if not self.rows:
@@ -99,23 +101,35 @@ class Evaluation:
             ):
                 raise ValueError(f"{row.clip}: {given} are not the probabilities of {len(self.labels)} labels")
 
+    def __repr__(self) -> str:
+        """Show counts, and no table."""
+        return (
+            f"Evaluation(protocol={self.protocol!r}, clips={len(self.rows)}, failed={len(self.failed)}, "
+            f"labels={len(self.labels)}, leaks={len(self.leaks)}, notes={len(self.notes)})"
+        )
+
     @cached_property
     def probabilities(self) -> npt.NDArray[np.float64]:
         """`(N, K)`, NaN in the rows of clips that failed."""
-        nothing = (float("nan"),) * len(self.labels)
-        return np.array([row.probabilities or nothing for row in self.rows], dtype=np.float64)
+        missing = (float("nan"),) * len(self.labels)
+        return np.array([row.probabilities or missing for row in self.rows], dtype=np.float64)
 
     @cached_property
-    def true(self) -> npt.NDArray[np.int64]:
+    def target(self) -> npt.NDArray[np.int64]:
         """`(N,)`, indices of the true labels."""
         index = {label: position for position, label in enumerate(self.labels)}
         return np.array([index[row.label] for row in self.rows], dtype=np.int64)
 
+    @property
+    def true(self) -> npt.NDArray[np.int64]:
+        """Deprecated: `target`."""
+        return self.target
+
     @cached_property
     def metrics(self) -> Metrics:
-        """Every number of the evaluation; computed once."""
+        """All metrics; computed once."""
         return score(
-            self.true,
+            self.target,
             self.probabilities,
             labels=self.labels,
             groups=[row.group for row in self.rows],
@@ -124,14 +138,14 @@ class Evaluation:
             failed_reasons=dict(Counter(str(row.reason) for row in self.failed)),
             excluded=self.excluded,
             leaks=len(self.leaks),
-            leak=leak_sentence(self.leaks),
+            leak=leak_warning(self.leaks),
             data_hash=self.data_hash,
             view_accuracy=self._view_accuracy(),
         )
 
     def _view_accuracy(self) -> float | None:
         shares = [row.views_right for row in self.rows if row.views_right is not None]
-        # A clip that could not be read has no views, and counts as wrong here as everywhere.
+        # A clip that could not be read has no views, and counts as wrong.
         return sum(shares) / len(self.rows) if shares else None
 
     @property
@@ -140,32 +154,32 @@ class Evaluation:
         return tuple(row for row in self.rows if row.reason is not None)
 
     def predicted(self, row: Row) -> str | None:
-        """The label that the model gave to a clip, None for one that failed."""
+        """Return the predicted label of a clip; None for one that failed."""
         if row.probabilities is None:
             return None
         return self.labels[int(np.argmax(row.probabilities))]
 
     def most_confident_mistakes(self, k: int) -> tuple[Row, ...]:
-        """The k wrong clips of which the model was surest, surest first; failed clips are not among them."""
+        """Return the k wrong clips with the highest confidence, in that order; failed clips are left out."""
         wrong = [row for row in self.rows if row.probabilities is not None and self.predicted(row) != row.label]
         return tuple(sorted(wrong, key=lambda row: (-(row.confidence or 0.0), row.clip))[:k])
 
 
-def leak_sentence(leaks: Sequence[Leak]) -> str | None:
-    """What to say beside a number of a split that leaks; None where it does not."""
+def leak_warning(leaks: Sequence[Leak]) -> str | None:
+    """Return the warning to show beside the metrics of a split that leaks; None where it does not."""
     if not leaks:
         return None
-    said = []
+    warnings = []
     named = sorted({leak.value for leak in leaks if leak.kind == "group_name"})
     if named:
         number = "1 group is" if len(named) == 1 else f"{len(named)} groups are"
-        said.append(
+        warnings.append(
             f"{number} called as in the training ({_listed(named)}): if they are the same, this number is too high for "
             "new video"
         )
     leaks = [leak for leak in leaks if leak.kind != "group_name"]
     if not leaks:
-        return said[0]
+        return warnings[0]
     parts = []
     groups = sorted({leak.value for leak in leaks if leak.kind == "group"})
     if groups:
@@ -175,7 +189,7 @@ def leak_sentence(leaks: Sequence[Leak]) -> str | None:
         parts.append(f"{files} identical {'file' if files == 1 else 'files'}")
     verb = "is" if len(groups) + files == 1 else "are"
     both = f"{' and '.join(parts)} {verb} on both sides of the split: this number is too high for new video"
-    return "; ".join([both, *said])
+    return "; ".join([both, *warnings])
 
 
 def _listed(names: Sequence[str]) -> str:

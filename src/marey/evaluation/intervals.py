@@ -1,4 +1,4 @@
-"""How much of a metric is luck: percentile intervals by resampling whole groups."""
+"""Bootstrap intervals of metrics, by resampling whole groups."""
 
 from __future__ import annotations
 
@@ -11,22 +11,22 @@ import numpy.typing as npt
 
 RESAMPLES = 2000
 LEVEL = 0.95
-FEW = 5  # below this many groups the resamples are too alike to trust the width
+FEW = 5  # with fewer groups the width of the interval is not reliable
 CHUNK = 250  # resamples held in memory at once
 METHODS = {"bootstrap": "percentile bootstrap", "exact": "exact binomial interval (Clopper and Pearson 1934)"}
 
 
 @dataclass(frozen=True, slots=True)
 class Resampling:
-    """What was drawn for intervals.
+    """The resampling behind an interval.
 
     Attributes:
         unit: what was resampled.
-        units: how many of them there were.
-        note: half a sentence on why there is no interval, or why to distrust it.
-        method: "bootstrap", or "exact" where all units are alike and resampling shows no spread.
+        units: number of them.
+        note: half a sentence on why there is no interval, or why it is not reliable.
+        method: "bootstrap", or "exact" where all units are alike, so that resampling shows no spread.
         level: the share of resamples inside.
-        resamples: how many were drawn.
+        resamples: number of resamples.
     """
 
     unit: Literal["groups", "clips", "videos"]
@@ -37,7 +37,7 @@ class Resampling:
     method: Literal["bootstrap", "exact"] = "bootstrap"
 
     def as_dict(self) -> dict[str, Any]:
-        """For JSON."""
+        """Return for JSON."""
         return {
             "method": f"{METHODS[self.method]} over {self.unit}",
             "level": self.level,
@@ -49,7 +49,7 @@ class Resampling:
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class Interval(Resampling):
-    """The intervals in which two metrics would probably fall on other groups of the same kind.
+    """Intervals of two metrics.
 
     Attributes:
         accuracy: low and high end, or None where there is nothing to resample.
@@ -61,7 +61,7 @@ class Interval(Resampling):
 
 
 def bootstrap(
-    true: npt.NDArray[np.int64],
+    target: npt.NDArray[np.int64],
     predicted: npt.NDArray[np.int64],
     groups: Sequence[str | None],
     *,
@@ -70,19 +70,19 @@ def bootstrap(
     resamples: int = RESAMPLES,
     level: float = LEVEL,
 ) -> Interval:
-    """Percentile intervals of accuracy and macro F1 by drawing groups with replacement.
+    """Return percentile intervals of accuracy and macro F1, by drawing groups with replacement.
 
-    Clips of one subject or one source video are right or wrong together, so clips are not drawn singly unless
-    no group is known; a clip without a group is a group of its own. Efron & Tibshirani, An Introduction to
-    the Bootstrap, 1993. Where every clip is right, or none, all resamples are alike: see `all_alike`.
+    Clips of one subject or one source video are right or wrong together, so single clips are drawn only where no
+    group is known; a clip without a group is a group of its own. Efron & Tibshirani, An Introduction to the
+    Bootstrap, 1993. Where every clip is right, or none, see `all_alike`.
 
     Args:
-        true: `(N,)`, class indices.
+        target: `(N,)`, class indices.
         predicted: `(N,)`, class indices, or any other number for a clip that failed.
         groups: the group of each clip.
         classes: number of classes K.
         seed: of the resampling.
-        resamples: how many to draw.
+        resamples: number of resamples.
         level: the share of resamples inside the interval.
     """
     unit: Literal["groups", "clips"] = "groups" if any(group is not None for group in groups) else "clips"
@@ -93,16 +93,16 @@ def bootstrap(
         why = f"no interval: all test clips are one {unit[:-1]}, and it takes two or more to resample"
         return Interval(unit, units, why, level, resamples, accuracy=None, macro_f1=None)
 
-    right = true == predicted
+    right = target == predicted
     if right.all() or not right.any():
         return all_alike(unit, units, right=bool(right.all()), level=level, resamples=resamples)
     hits = np.zeros((units, classes))
     support = np.zeros((units, classes))
-    answers = np.zeros((units, classes))
+    named = np.zeros((units, classes))
     known = (predicted >= 0) & (predicted < classes)
-    np.add.at(hits, (member[right], true[right]), 1)
-    np.add.at(support, (member, true), 1)
-    np.add.at(answers, (member[known], predicted[known]), 1)
+    np.add.at(hits, (member[right], target[right]), 1)
+    np.add.at(support, (member, target), 1)
+    np.add.at(named, (member[known], predicted[known]), 1)
 
     generator = np.random.default_rng(seed)
     accuracy: list[npt.NDArray[np.float64]] = []
@@ -110,9 +110,9 @@ def bootstrap(
     for start in range(0, resamples, CHUNK):
         size = min(CHUNK, resamples - start)
         times = generator.multinomial(units, np.full(units, 1 / units), size=size).astype(np.float64)
-        drawn_hits, drawn_support, drawn_answers = times @ hits, times @ support, times @ answers
+        drawn_hits, drawn_support, drawn_named = times @ hits, times @ support, times @ named
         accuracy.append(drawn_hits.sum(axis=1) / drawn_support.sum(axis=1))
-        macro_f1.append(macro_f1_of(drawn_hits, drawn_support, drawn_answers))
+        macro_f1.append(macro_f1_of(drawn_hits, drawn_support, drawn_named))
 
     note: str | None = None
     if units < FEW:
@@ -129,10 +129,10 @@ def all_alike(unit: Literal["groups", "clips"], units: int, *, right: bool, leve
 
     Args:
         unit: what would be resampled.
-        units: how many of them there are.
+        units: number of them.
         right: whether every clip is right; else none is.
         level: the level of the interval.
-        resamples: how many would be drawn.
+        resamples: number of resamples.
     """
     bound = ((1 - level) / 2) ** (1 / units)
     ends = (bound, 1.0) if right else (0.0, 1 - bound)
@@ -142,23 +142,23 @@ def all_alike(unit: Literal["groups", "clips"], units: int, *, right: bool, leve
 
 
 def macro_f1_of(
-    hits: npt.NDArray[np.float64], support: npt.NDArray[np.float64], answers: npt.NDArray[np.float64]
+    hits: npt.NDArray[np.float64], support: npt.NDArray[np.float64], predicted: npt.NDArray[np.float64]
 ) -> npt.NDArray[np.float64]:
-    """The mean F1 of the classes that occur, from counts of each class, (..., K) to (...).
+    """Return the mean F1 of the classes that occur, from counts of each class: (..., K) to (...).
 
     Args:
-        hits: clips of the class that were recognised.
+        hits: clips of the class that were predicted as it.
         support: clips of the class.
-        answers: clips that were taken for it.
+        predicted: clips that were predicted as it.
     """
-    f1 = 2 * hits / np.maximum(support + answers, 1)
+    f1 = 2 * hits / np.maximum(support + predicted, 1)
     occurs = support > 0
     mean: npt.NDArray[np.float64] = f1.sum(axis=-1, where=occurs) / occurs.sum(axis=-1)
     return mean
 
 
 def as_list(ends: tuple[float, float] | None) -> list[float] | None:
-    """An interval for JSON."""
+    """Return an interval for JSON."""
     return None if ends is None else list(ends)
 
 

@@ -1,211 +1,237 @@
-"""The numbers of an evaluation.
+"""Registry of the metrics that are one number.
 
-A clip that could not be used counts as wrong wherever labels are compared, and is left out of what needs
-probabilities (calibration error, log-likelihood). Macro averages run over the classes that occur in the test
-set.
+A clip that cannot be used counts as wrong wherever labels are compared, and is left out where probabilities are
+needed (calibration error, log loss). Macro averages are over the classes that occur in the test set.
+
+A new metric is one registered function; metrics.json, the tables, the report and the app then show it:
+
+    @register_metric("kappa", title="Cohen's kappa", meaning="agreement beyond chance level; 1 is best")
+    def _kappa(clips: ScoredClips) -> float: ...
 """
 
 from __future__ import annotations
 
-from collections.abc import Sequence
+from collections.abc import Callable, Mapping
 from dataclasses import dataclass
-from typing import Any
+from typing import Any, Final
 
 import numpy as np
 import numpy.typing as npt
 
 from marey.evaluation.calibration import expected_calibration_error
-from marey.evaluation.intervals import Interval, as_list, bootstrap
-
-FAILED = "(failed)"
-"""The column of the confusion matrix for clips that could not be used."""
 
 TOP_K = (1, 2, 3, 5)
 
 
 @dataclass(frozen=True, slots=True)
-class ClassScores:
-    """Precision, recall and F1 of one class; None where the class does not occur in the test set."""
+class ScoredClips:
+    """The clips of a test set as a metric needs them; N clips, K classes.
 
-    label: str
-    precision: float | None
-    recall: float | None
-    f1: float | None
-    support: int
+    Attributes:
+        target: int64 `(N,)`, indices of the true classes.
+        predicted: int64 `(N,)`, indices of the predicted classes; K for a clip that failed.
+        rank: int64 `(N,)`, place of the true class among the most probable ones, from 0; K for a clip that failed.
+        probabilities: float64 `(N, K)`; NaN in the rows of clips that failed.
+        precision: float64 `(K,)`, of each class.
+        recall: float64 `(K,)`, of each class.
+        f1: float64 `(K,)`, of each class.
+        support: int64 `(K,)`, true clips of each class.
+        view_accuracy: share of correct single views; None where each clip has one.
+    """
+
+    target: npt.NDArray[np.int64]
+    predicted: npt.NDArray[np.int64]
+    rank: npt.NDArray[np.int64]
+    probabilities: npt.NDArray[np.float64]
+    precision: npt.NDArray[np.float64]
+    recall: npt.NDArray[np.float64]
+    f1: npt.NDArray[np.float64]
+    support: npt.NDArray[np.int64]
+    view_accuracy: float | None = None
+
+    @classmethod
+    def of(
+        cls,
+        target: npt.NDArray[np.int64],
+        probabilities: npt.NDArray[np.float64],
+        *,
+        view_accuracy: float | None = None,
+    ) -> ScoredClips:
+        """Predict and count; arguments as the attributes."""
+        # scikit-learn imports SciPy, which takes time: only scoring shall wait for it.
+        from sklearn.metrics import precision_recall_fscore_support
+
+        size = probabilities.shape[1]
+        usable = ~np.isnan(probabilities[:, 0])
+        order = np.argsort(-probabilities[usable], axis=1, kind="stable")
+        predicted, rank = np.full((2, len(target)), size)
+        predicted[usable] = order[:, 0]
+        rank[usable] = np.argmax(order == target[usable, None], axis=1)
+        scores = precision_recall_fscore_support(target, predicted, labels=np.arange(size), zero_division=0.0)
+        return cls(target, predicted, rank, probabilities, *scores, view_accuracy=view_accuracy)
+
+    @property
+    def usable(self) -> npt.NDArray[np.bool_]:
+        """`(N,)`, which clips did not fail."""
+        return ~np.isnan(self.probabilities[:, 0])
+
+    @property
+    def correct(self) -> npt.NDArray[np.bool_]:
+        """`(N,)`, where the predicted class is the true one."""
+        return self.predicted == self.target
+
+    def macro(self, scores: npt.NDArray[np.float64]) -> float:
+        """Return the mean of `(K,)` over the classes that occur."""
+        return float(scores[self.support > 0].mean())
 
 
 @dataclass(frozen=True, slots=True)
-class Metrics:
-    """Everything that `metrics.json` says.
+class Metric:
+    """A metric that is one number.
 
     Attributes:
-        protocol: how the clips were split, in words.
-        labels: the classes, in the order of the confusion matrix.
-        clips: clips that count, failed ones included.
-        failed: clips that could not be used; each counts as wrong.
-        failed_reasons: reason code -> number of clips.
-        excluded: clips that were left out by name.
-        accuracy: share of clips that are right.
-        view_accuracy: share of their single readings that are; None where each clip was read in one way.
-        balanced_accuracy: mean of the classes' recalls.
-        top_k: k -> share of clips whose true label is among the k most probable; k < number of classes.
-        macro_precision: mean of the classes' precisions.
-        macro_recall: mean of the classes' recalls.
-        macro_f1: mean of the classes' F1.
-        ece: expected calibration error of the clips that were scored, 15 bins; None without such clips.
-        nll: mean negative log-likelihood of the clips that were scored, in nats; None without such clips.
-        chance: accuracy of guessing blindly.
-        majority: accuracy of always naming the most frequent class of the test set.
-        interval: bootstrap intervals of accuracy and macro F1.
-        classes: the scores of each class, in the order of `labels`.
-        confusion: rows are true classes, columns predicted ones and, last, failed clips.
-        leaks: how many groups or files are on both sides of the split.
-        leak: the sentence that belongs beside every number of a leaking split, or None.
-        data_hash: hash of the data set.
-        seed: of the run.
+        name: key in metrics.json; `top_k` metrics share one.
+        title: name in tables.
+        meaning: what the number means, in half a sentence.
+        compute: the function; None where the number cannot be computed.
+        optional: left out of tables and metrics.json where it is None.
+        headline: shown large in the app.
     """
 
-    protocol: str
-    labels: tuple[str, ...]
-    clips: int
-    failed: int
-    failed_reasons: dict[str, int]
-    excluded: tuple[str, ...]
-    accuracy: float
-    view_accuracy: float | None
-    balanced_accuracy: float
-    top_k: dict[int, float]
-    macro_precision: float
-    macro_recall: float
-    macro_f1: float
-    ece: float | None
-    nll: float | None
-    chance: float
-    majority: float
-    interval: Interval
-    classes: tuple[ClassScores, ...]
-    confusion: tuple[tuple[int, ...], ...]
-    leaks: int
-    leak: str | None
-    data_hash: str
-    seed: int
-
-    def as_dict(self) -> dict[str, Any]:
-        """The same as plain JSON values, without times or dates: the same run gives the same bytes."""
-        span = self.interval
-        return {
-            "protocol": self.protocol,
-            "clips": self.clips,
-            "failed": self.failed,
-            "failed_reasons": dict(sorted(self.failed_reasons.items())),
-            "excluded": list(self.excluded),
-            "accuracy": self.accuracy,
-            "accuracy_interval": as_list(span.accuracy),
-            **({} if self.view_accuracy is None else {"view_accuracy": self.view_accuracy}),
-            "balanced_accuracy": self.balanced_accuracy,
-            "macro_precision": self.macro_precision,
-            "macro_recall": self.macro_recall,
-            "macro_f1": self.macro_f1,
-            "macro_f1_interval": as_list(span.macro_f1),
-            "top_k": {str(k): share for k, share in self.top_k.items()},
-            "ece": self.ece,
-            "nll": self.nll,
-            "chance": self.chance,
-            "majority_baseline": self.majority,
-            "leaks": {"count": self.leaks, "note": self.leak},
-            "interval": span.as_dict(),
-            "per_class": {
-                row.label: {
-                    "precision": row.precision,
-                    "recall": row.recall,
-                    "f1": row.f1,
-                    "support": row.support,
-                }
-                for row in self.classes
-            },
-            "labels": list(self.labels),
-            "confusion_matrix": {
-                "rows": "true label",
-                "columns": [*self.labels, FAILED],
-                "counts": [list(row) for row in self.confusion],
-            },
-            "data_hash": self.data_hash,
-            "seed": self.seed,
-        }
+    name: str
+    title: str
+    meaning: str
+    compute: Callable[[ScoredClips], float | None]
+    optional: bool = False
+    headline: bool = False
 
 
-def score(
-    true: npt.NDArray[np.int64],
-    probabilities: npt.NDArray[np.float64],
-    *,
-    labels: Sequence[str],
-    groups: Sequence[str | None],
-    seed: int,
-    protocol: str = "",
-    failed_reasons: dict[str, int] | None = None,
-    excluded: Sequence[str] = (),
-    leaks: int = 0,
-    leak: str | None = None,
-    data_hash: str = "",
-    view_accuracy: float | None = None,
-) -> Metrics:
-    """All metrics of a test set.
+@dataclass(frozen=True, slots=True)
+class MetricRow:
+    """A row of a table of metrics.
+
+    Attributes:
+        name: key in metrics.json.
+        title: name in tables.
+        value: the number; None where it cannot be computed.
+        interval: low and high end; None where there is none.
+        meaning: what the number means, in half a sentence.
+        headline: shown large in the app.
+    """
+
+    name: str
+    title: str
+    value: float | None
+    interval: tuple[float, float] | None
+    meaning: str
+    headline: bool = False
+
+
+METRICS: Final[dict[str, Metric]] = {}
+"""The registered metrics by name, in the order in which tables show them."""
+
+_Compute = Callable[[ScoredClips], float | None]
+
+
+def register_metric(
+    name: str, *, title: str, meaning: str, optional: bool = False, headline: bool = False
+) -> Callable[[_Compute], _Compute]:
+    """Register a function of `ScoredClips` as a metric; parameters as in `Metric`.
+
+    Raises:
+        ValueError: the name is taken.
+    """
+
+    def register(compute: _Compute) -> _Compute:
+        if name in METRICS:
+            raise ValueError(f"there are two metrics named '{name}'")
+        METRICS[name] = Metric(name, title, meaning, compute, optional, headline)
+        return compute
+
+    return register
+
+
+def metric_rows(values: Mapping[str, Any]) -> list[MetricRow]:
+    """Return the rows of a table of metrics.
 
     Args:
-        true: `(N,)`, class indices, N >= 1.
-        probabilities: `(N, K)`; a row of NaN is a clip that failed.
-        labels: the K class names.
-        groups: the group of each clip, None where it is not known.
-        seed: of the run, and of the bootstrap.
-        protocol, failed_reasons, excluded, leaks, leak, data_hash, view_accuracy: stated in the metrics as given.
+        values: with keys as in metrics.json. A metric that is not there is left out.
     """
-    # scikit-learn brings SciPy along, which only those who score shall wait for.
-    from sklearn.metrics import confusion_matrix, precision_recall_fscore_support
+    values = {**values, **{f"top_{k}": value for k, value in values.get("top_k", {}).items()}}
+    rows = []
+    for metric in METRICS.values():
+        if metric.name in values:
+            ends = values.get(f"{metric.name}_interval")
+            interval = None if ends is None else (ends[0], ends[1])
+            rows.append(
+                MetricRow(metric.name, metric.title, values[metric.name], interval, metric.meaning, metric.headline)
+            )
+    return rows
 
-    size = len(labels)
-    scored = ~np.isnan(probabilities[:, 0])
-    order = np.argsort(-probabilities[scored], axis=1, kind="stable")
-    predicted = np.full(len(true), size)
-    predicted[scored] = order[:, 0]
-    right = predicted == true
 
-    rank = np.full(len(true), size)
-    rank[scored] = np.argmax(order == true[scored, None], axis=1)
-    precision, recall, f1, support = precision_recall_fscore_support(
-        true, predicted, labels=np.arange(size), zero_division=0.0
-    )
-    occurs = support > 0
-    given = probabilities[scored, true[scored]]
-    sure = probabilities[scored].max(axis=1)
-    return Metrics(
-        protocol=protocol,
-        labels=tuple(labels),
-        clips=len(true),
-        failed=int((~scored).sum()),
-        failed_reasons=failed_reasons or {},
-        excluded=tuple(excluded),
-        accuracy=float(right.mean()),
-        view_accuracy=view_accuracy,
-        balanced_accuracy=float(recall[occurs].mean()),
-        top_k={k: float((rank < k).mean()) for k in TOP_K if k == 1 or k < size},
-        macro_precision=float(precision[occurs].mean()),
-        macro_recall=float(recall[occurs].mean()),
-        macro_f1=float(f1[occurs].mean()),
-        ece=expected_calibration_error(sure, right[scored]) if scored.any() else None,
-        nll=float(-np.log(np.maximum(given, np.finfo(np.float64).eps)).mean()) if scored.any() else None,
-        chance=1 / size,
-        majority=float(support.max() / len(true)),
-        interval=bootstrap(true, predicted, groups, classes=size, seed=seed),
-        classes=tuple(
-            ClassScores(label, float(p), float(r), float(f), int(n)) if n else ClassScores(label, None, None, None, 0)
-            for label, p, r, f, n in zip(labels, precision, recall, f1, support, strict=True)
-        ),
-        confusion=tuple(
-            tuple(int(count) for count in row)
-            for row in confusion_matrix(true, predicted, labels=np.arange(size + 1))[:size]
-        ),
-        leaks=leaks,
-        leak=leak,
-        data_hash=data_hash,
-        seed=seed,
-    )
+@register_metric("accuracy", title="accuracy", meaning="share of the clips that are right", headline=True)
+def _accuracy(clips: ScoredClips) -> float:
+    return float(clips.correct.mean())
+
+
+@register_metric(
+    "view_accuracy",
+    title="accuracy of single views",
+    meaning="each view of a clip by itself; the other metrics use the mean of its views",
+    optional=True,
+)
+def _view_accuracy(clips: ScoredClips) -> float | None:
+    return clips.view_accuracy
+
+
+@register_metric("balanced_accuracy", title="balanced accuracy", meaning="accuracy with equal weight for every class")
+def _balanced_accuracy(clips: ScoredClips) -> float:
+    return clips.macro(clips.recall)
+
+
+@register_metric("macro_f1", title="macro F1", meaning="mean F1 of the classes (precision and recall)", headline=True)
+def _macro_f1(clips: ScoredClips) -> float:
+    return clips.macro(clips.f1)
+
+
+@register_metric("macro_precision", title="macro precision", meaning="how often a predicted label is right")
+def _macro_precision(clips: ScoredClips) -> float:
+    return clips.macro(clips.precision)
+
+
+@register_metric("macro_recall", title="macro recall", meaning="how often a true label is predicted")
+def _macro_recall(clips: ScoredClips) -> float:
+    return clips.macro(clips.recall)
+
+
+def _top_k(k: int) -> _Compute:
+    return lambda clips: float((clips.rank < k).mean()) if k < len(clips.support) else None
+
+
+for _k in TOP_K[1:]:
+    register_metric(
+        f"top_{_k}",
+        title=f"top-{_k} accuracy",
+        meaning=f"the true label is among the {_k} most probable",
+        optional=True,
+    )(_top_k(_k))
+
+
+@register_metric(
+    "ece",
+    title="calibration error (ECE)",
+    meaning="mean distance of confidence from accuracy; 0 is best",
+    headline=True,
+)
+def _ece(clips: ScoredClips) -> float | None:
+    if not clips.usable.any():
+        return None
+    return expected_calibration_error(clips.probabilities[clips.usable].max(axis=1), clips.correct[clips.usable])
+
+
+@register_metric("nll", title="log loss (NLL)", meaning="mean of -log p(true label), in nats; 0 is best")
+def _nll(clips: ScoredClips) -> float | None:
+    if not clips.usable.any():
+        return None
+    given = clips.probabilities[clips.usable, clips.target[clips.usable]]
+    return float(-np.log(np.maximum(given, np.finfo(np.float64).eps)).mean())

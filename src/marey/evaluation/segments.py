@@ -1,4 +1,4 @@
-"""What the segments that were found in long videos are worth: over time, as segments, and as detections."""
+"""Scores of the segments found in long videos: over time, as segments, and as detections."""
 
 from __future__ import annotations
 
@@ -11,7 +11,8 @@ import numpy as np
 from marey.data import Segment
 from marey.errors import UsageError
 from marey.evaluation.intervals import CHUNK, FEW, LEVEL, RESAMPLES, Resampling, as_list
-from marey.evaluation.segment_counts import (
+from marey.evaluation.metrics import MetricRow
+from marey.evaluation.segment_metrics import (
     F1_AT,
     TIOU,
     Floats,
@@ -23,23 +24,23 @@ from marey.evaluation.segment_counts import (
 )
 
 NO_LABEL: Final = "(none)"
-"""The name in tables of the time in which there is none of the classes."""
+"""Name in tables of the time in which there is none of the classes."""
 
 
 @dataclass(frozen=True, slots=True)
 class SegmentClassScores:
-    """How well one class was found; None where it does not occur in the truth.
+    """Scores of one class; None where it does not occur in the truth.
 
     Attributes:
         label: the class.
         segments: true segments of it.
-        found: segments that were called so.
-        seconds: of truth.
-        time_precision: share of the time that was called so and is; None where nothing was.
-        time_recall: share of its time that was called so.
+        found: predicted segments of it.
+        seconds: of true time.
+        time_precision: share of its predicted time that is true; None where there is none.
+        time_recall: share of its true time that is predicted.
         f1: per cent of overlap -> F1 of the segments.
         average_precision: overlap -> average precision.
-        mistaken_for: what its time is most often taken for, and for how many seconds; None where it never is.
+        mistaken_for: the label that its time is most often confused with, and for how many seconds; None where never.
     """
 
     label: str
@@ -55,12 +56,12 @@ class SegmentClassScores:
 
 @dataclass(frozen=True, slots=True)
 class VideoScores:
-    """How well the segments of one video were found.
+    """Scores of one video.
 
     Attributes:
-        frame_accuracy: share of its time that is right.
+        frame_accuracy: share of its time with the right label.
         f1: per cent of overlap -> F1 of its segments.
-        edit: 1 less the edits from the labels found to the true ones, as a share of the longer list.
+        edit: 1 minus the edits from the predicted labels to the true ones, as a share of the longer list.
     """
 
     frame_accuracy: float
@@ -70,7 +71,7 @@ class VideoScores:
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class SegmentInterval(Resampling):
-    """The intervals in which two metrics would probably fall on other groups of the same kind.
+    """Intervals of two metrics.
 
     Attributes:
         frame_accuracy: low and high end, or None where there is nothing to resample.
@@ -83,16 +84,16 @@ class SegmentInterval(Resampling):
 
 @dataclass(frozen=True)
 class SegmentScores:
-    """What the segments found in a set of long videos are worth.
+    """Scores of the segments found in a set of long videos.
 
     Attributes:
         videos: name of each video -> its own scores, by name.
         seconds: of all videos together.
-        segments: true ones.
-        found: those that were found.
+        segments: true segments.
+        found: predicted segments.
         frame_accuracy: share of all time in which the label is right, or rightly none.
         unlabelled: share of all time in which none of the classes is true.
-        majority: frame accuracy of always saying what there is most of.
+        majority_baseline: frame accuracy of always predicting the most frequent label, or none.
         f1: per cent of overlap -> F1 of the segments of all videos.
         edit: mean of the videos' edit scores.
         mean_ap: overlap -> mean over the classes of their average precision; None where there is no true segment.
@@ -106,15 +107,42 @@ class SegmentScores:
     found: int
     frame_accuracy: float
     unlabelled: float
-    majority: float
+    majority_baseline: float
     f1: dict[int, float]
     edit: float
     mean_ap: dict[float, float | None]
     interval: SegmentInterval
     classes: tuple[SegmentClassScores, ...]
 
+    @property
+    def majority(self) -> float:
+        """Deprecated: `majority_baseline`."""
+        return self.majority_baseline
+
+    def __repr__(self) -> str:
+        """Show the main numbers, and no table."""
+        return (
+            f"SegmentScores(frame_accuracy={self.frame_accuracy:.3f}, f1_50={self.f1[50]:.3f}, edit={self.edit:.3f}, "
+            f"videos={len(self.videos)}, segments={self.segments}, found={self.found})"
+        )
+
+    @property
+    def rows(self) -> list[MetricRow]:
+        """The rows of a table of these scores."""
+        span = self.interval
+        meaning = "share of all time in which the label is right, or rightly none"
+        rows = [MetricRow("frame_accuracy", "frame accuracy", self.frame_accuracy, span.frame_accuracy, meaning)]
+        for at, value in self.f1.items():
+            meaning = f"segments found and not invented, from {at}\N{NO-BREAK SPACE}% of overlap on"
+            rows.append(MetricRow(f"f1_{at}", f"F1@{at}", value, span.f1 if at == 50 else None, meaning, at == 50))
+        rows.append(MetricRow("edit", "edit score", self.edit, None, "whether the actions come in the right order"))
+        for tiou, mean in self.mean_ap.items():
+            meaning = f"from {tiou:.0%} of overlap on, the most confident segments first"
+            rows.append(MetricRow(f"map_{tiou:g}", f"mAP at tIoU {tiou:g}", mean, None, meaning))
+        return rows
+
     def as_dict(self) -> dict[str, Any]:
-        """For JSON."""
+        """Return for JSON."""
         span = self.interval
         return {
             "videos": len(self.videos),
@@ -124,7 +152,7 @@ class SegmentScores:
             "frame_accuracy": self.frame_accuracy,
             "frame_accuracy_interval": as_list(span.frame_accuracy),
             "unlabelled": self.unlabelled,
-            "majority_baseline": self.majority,
+            "majority_baseline": self.majority_baseline,
             "f1": {str(at): value for at, value in self.f1.items()},
             "f1_50_interval": as_list(span.f1),
             "edit": self.edit,
@@ -161,16 +189,16 @@ def score_segments(
     groups: Mapping[str, str] | None = None,
     seed: int = 0,
 ) -> SegmentScores:
-    """Score the segments that were found in long videos.
+    """Score predicted segments of long videos.
 
     *Frame accuracy* is exact: the share of all seconds in which the label is the true one, or rightly none. Where
-    true segments overlap, each of their labels is right; of overlapping answers the most confident counts. Time
+    true segments overlap, each of their labels is right; of overlapping predictions the most confident counts. Time
     after the end of a video is left out.
 
     *Segmental F1@k* (Lea et al., Temporal Convolutional Networks for Action Segmentation and Detection, CVPR 2017;
-    Farha and Gall, MS-TCN, CVPR 2019): a found segment is looked at beside the true one of its label that it overlaps
-    most; where intersection over union is k % or more, that one is found, once. Counts run over all videos. Time
-    without label is not scored. Segments are taken as they are: two of one label that touch are two.
+    Farha and Gall, MS-TCN, CVPR 2019): a predicted segment is compared with the true one of its label that it
+    overlaps most; where intersection over union is k % or more, that one is found, once. Counts are over all videos.
+    Time without label is not scored. Two segments of one label that touch are two.
 
     *Edit score* (Lea et al., Segmental Spatiotemporal CNNs, ECCV 2016): the Levenshtein distance of the two lists of
     labels, as a share of the longer list, taken from 1; the mean over the videos.
@@ -179,23 +207,23 @@ def score_segments(
     confidence; each takes the best true segment that is still free and overlaps enough; interpolated precision.
 
     Args:
-        found: video -> what was found; a video that is not named has no segments.
-        truth: video -> what is true, likewise.
+        found: video -> predicted segments; a video that is not named has none.
+        truth: video -> true segments, likewise.
         durations: video -> seconds; names every video.
-        groups: video -> what is resampled together; a video that is not named is a group of its own. None: the videos.
+        groups: video -> group that is resampled as one; a video that is not named is a group of its own. None: videos.
         seed: of the resampling.
 
     Raises:
-        UsageError: no videos, a duration that is none, or segments of a video without one.
+        UsageError: no videos, a duration that is not positive, or segments of a video without one.
     """
     names = sorted(durations)
     _check(found, truth, durations)
     labels = sorted({segment.label for side in (found, truth) for name in side for segment in side[name]})
     sides = [(sorted(found.get(name, ()), key=_in_time), sorted(truth.get(name, ()), key=_in_time)) for name in names]
 
-    # (videos, true label or none, label found or none) in seconds, and (videos, classes, thresholds) in segments
+    # (videos, true label or none, predicted label or none) in seconds, and (videos, classes, thresholds) in segments
     time = np.array([time_table(*side, durations[name], labels) for name, side in zip(names, sides, strict=True)])
-    hits, support, answers = segment_tables(sides, labels)
+    hits, support, predicted = segment_tables(sides, labels)
     edits = [edit_score(*side) for side in sides]
     seconds = time.sum(axis=(1, 2))
     right = np.trace(time, axis1=1, axis2=2)
@@ -203,7 +231,7 @@ def score_segments(
         name: VideoScores(
             float(right[row] / seconds[row]),
             dict(
-                zip(F1_AT, f1_of(hits[row].sum(axis=0), support[row].sum(), answers[row].sum()).tolist(), strict=True)
+                zip(F1_AT, f1_of(hits[row].sum(axis=0), support[row].sum(), predicted[row].sum()).tolist(), strict=True)
             ),
             edits[row],
         )
@@ -216,18 +244,18 @@ def score_segments(
         videos=per_video,
         seconds=float(seconds.sum()),
         segments=int(support.sum()),
-        found=int(answers.sum()),
+        found=int(predicted.sum()),
         frame_accuracy=float(right.sum() / seconds.sum()),
         unlabelled=float(true_time[-1] / seconds.sum()),
-        majority=float(true_time.max() / seconds.sum()),
-        f1=dict(zip(F1_AT, f1_of(hits.sum(axis=(0, 1)), support.sum(), answers.sum()).tolist(), strict=True)),
+        majority_baseline=float(true_time.max() / seconds.sum()),
+        f1=dict(zip(F1_AT, f1_of(hits.sum(axis=(0, 1)), support.sum(), predicted.sum()).tolist(), strict=True)),
         edit=float(np.mean(edits)),
         mean_ap={
             at: float(np.mean([precision[label][index] for label in known])) if known else None
             for index, at in enumerate(TIOU)
         },
         interval=_bootstrap(
-            np.column_stack([right, seconds, hits[..., -1].sum(axis=1), support.sum(axis=1), answers.sum(axis=1)]),
+            np.column_stack([right, seconds, hits[..., -1].sum(axis=1), support.sum(axis=1), predicted.sum(axis=1)]),
             None if groups is None else [f"group {groups[name]}" if name in groups else f"{name}" for name in names],
             seed=seed,
         ),
@@ -236,10 +264,10 @@ def score_segments(
                 index,
                 labels,
                 time.sum(axis=0),
-                f1_of(hits[:, index].sum(axis=0), support[:, index].sum(), answers[:, index].sum()),
+                f1_of(hits[:, index].sum(axis=0), support[:, index].sum(), predicted[:, index].sum()),
                 precision[label],
                 segments=int(support[:, index].sum()),
-                found=int(answers[:, index].sum()),
+                found=int(predicted[:, index].sum()),
             )
             for index, label in enumerate(labels)
         ),
@@ -273,7 +301,7 @@ def _class_scores(
     segments: int,
     found: int,
 ) -> SegmentClassScores:
-    said, true, right = time[:, index].sum(), time[index].sum(), time[index, index]
+    predicted, true, right = time[:, index].sum(), time[index].sum(), time[index, index]
     wrong = time[index].copy()
     wrong[index] = 0
     other = int(wrong.argmax())
@@ -283,7 +311,7 @@ def _class_scores(
         segments=segments,
         found=found,
         seconds=float(true),
-        time_precision=float(right / said) if said and occurs else None,
+        time_precision=float(right / predicted) if predicted and occurs else None,
         time_recall=float(right / true) if true else None,
         f1={at: float(value) if occurs else None for at, value in zip(F1_AT, f1, strict=True)},
         average_precision={at: value if occurs else None for at, value in zip(TIOU, average_precision, strict=True)},
@@ -292,7 +320,7 @@ def _class_scores(
 
 
 def _bootstrap(counts: Floats, groups: Sequence[str] | None, *, seed: int) -> SegmentInterval:
-    """Percentile intervals by drawing groups with replacement (Efron and Tibshirani 1993).
+    """Return percentile intervals by drawing groups with replacement (Efron and Tibshirani 1993).
 
     Args:
         counts: (videos, 5): seconds that are right, seconds, segments found at 50 %, true segments, found segments.

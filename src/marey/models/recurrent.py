@@ -7,8 +7,8 @@ from torch import Tensor, nn
 from torch.nn.utils.rnn import pack_padded_sequence, pad_packed_sequence
 
 from marey.models.head import Dropout, FeatureHead, Head, StepState, mean_of_predictions
+from marey.models.init import start_as_in_keras
 from marey.models.registry import register_head
-from marey.models.start import start_as_in_keras
 
 Recurrent = nn.LSTM | nn.GRU
 

@@ -1,18 +1,29 @@
-"""Trained models at work."""
+"""Prediction: from clips, long videos and streams to labels with probabilities."""
 
 from __future__ import annotations
 
-from marey.prediction.predictor import Prediction, Predictor, Source, mean_of_views, prediction_of
-from marey.prediction.ranking import ranked
-from marey.prediction.segmentation import Segmentation
-from marey.prediction.sources import find_clips
-from marey.prediction.stream import Memory, StreamPrediction
+from marey.prediction.pipeline import (
+    ClipPipeline,
+    Parts,
+    Probabilities,
+    Source,
+    find_clips,
+    mean_of_views,
+    ranked,
+)
+from marey.prediction.predictor import Prediction, Predictor, prediction_of
+from marey.prediction.segmentation import Segmentation, SegmentBuilder
+from marey.prediction.stream import Inference, StreamPrediction
 from marey.prediction.timeline import Timeline
 
 __all__ = [
-    "Memory",
+    "ClipPipeline",
+    "Inference",
+    "Parts",
     "Prediction",
     "Predictor",
+    "Probabilities",
+    "SegmentBuilder",
     "Segmentation",
     "Source",
     "StreamPrediction",

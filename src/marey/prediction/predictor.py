@@ -1,50 +1,38 @@
-"""A trained model at work: clips in, labels with probabilities out."""
+"""Prediction with a trained model: clips in, labels with probabilities out."""
 
 from __future__ import annotations
 
+import warnings
 from collections.abc import Callable, Iterable, Iterator, Sequence
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
 
 import numpy as np
-import numpy.typing as npt
 import torch
 
 from marey.data import Clip
-from marey.encoders import (
-    Encoder,
-    FeatureCache,
-    Features,
-    FrameOrder,
-    Progress,
-    clip_span,
-    iterate_views,
-    read_frames,
-)
+from marey.encoders import Encoder, FeatureCache, Features, FrameOrder, Progress, clip_span, iterate_views
 from marey.errors import ModelFormatError, Reason, UsageError, VideoError
 from marey.models import ActionModel, load_model
-from marey.prediction.ranking import ranked
+from marey.prediction.pipeline import ClipPipeline, Probabilities, Source, expand, mean_of_views, ranked
 from marey.prediction.segmentation import Segmentation
-from marey.prediction.sources import find_clips
-from marey.prediction.stream import Memory, OnFrame, StreamPrediction, watch
+from marey.prediction.stream import Inference, OnFrame, StreamPrediction, stream_predict
 from marey.prediction.timeline import Timeline, read_timeline, timeline_of_clip
-from marey.video import Limits, Playback, is_live, open_live, play, probe, require_decoder
-
-Source = str | Path | npt.NDArray[np.uint8] | torch.Tensor
+from marey.video import Limits, Playback, PlayedFrame, is_live, open_live, play, probe, require_decoder
 
 
 @dataclass(frozen=True, slots=True)
 class Prediction:
-    """What a model says to one clip.
+    """The prediction of a clip.
 
     Attributes:
         source: the clip, as it was named.
-        labels: the classes, most probable first; none where the clip cannot be used.
+        labels: the classes, most probable first; empty where the clip cannot be used.
         probabilities: of those, in the same order.
         reason: why the clip cannot be used, as one word; None where it can.
         detail: the reason in words.
-        threshold: below this probability of the most probable class it is none of the classes.
+        threshold: below this probability of the most probable class the label is None.
     """
 
     source: str
@@ -64,12 +52,18 @@ class Prediction:
         """The probability of the most probable class, whatever the threshold."""
         return self.probabilities[0] if self.probabilities else None
 
+    def __repr__(self) -> str:
+        """Show source, label and confidence, or the reason."""
+        if self.reason is not None:
+            return f"Prediction({self.source!r}, reason={self.reason!r})"
+        return f"Prediction({self.source!r}, label={self.label!r}, confidence={self.confidence:.3f})"
+
     def top(self, k: int) -> tuple[tuple[str, float], ...]:
-        """The `k` most probable classes with their probabilities."""
+        """Return the `k` most probable classes with their probabilities."""
         return tuple(zip(self.labels[:k], self.probabilities[:k], strict=True))
 
     def as_dict(self, k: int) -> dict[str, Any]:
-        """For JSON: source, label, confidence and the `k` most probable, or the reason why there are none.
+        """Return for JSON: source, label, confidence and the `k` most probable, or the reason why there are none.
 
         The label is None where it is none of the classes.
         """
@@ -94,19 +88,23 @@ def prediction_of(
 
 
 class Predictor:
-    """A model folder, its encoder, and the way from a clip to probabilities that evaluation takes as well.
+    """A model and its encoder, ready to predict.
 
     Args:
-        model: a model folder, a run with one in it, or a model that is loaded already.
-        encoder: the model's, where it is loaded already.
+        model: a model folder, a run with one in it, or a loaded model.
+        encoder: the model's encoder, where it is loaded already.
         device: where the encoder runs.
         engine: what runs it, as for `marey.encoders.load_encoder`.
         cache: of features.
         limits: of decoding, each clip.
 
+    Attributes:
+        model: the loaded model.
+        pipeline: the steps from a clip to probabilities, without a cache.
+
     Raises:
-        ModelFormatError: the folder is no model, or the encoder's weights are not those that it was trained on.
-        WeightsError: the encoder's weights cannot be had.
+        ModelFormatError: the folder is not a model, or the encoder's weights are not those of the training.
+        WeightsError: the encoder's weights cannot be loaded.
         UsageError: the decoder that its clips are read with cannot be used here.
     """
 
@@ -130,6 +128,7 @@ class Predictor:
                 f"{contract.encoder_hash}, and the weights here are {self._encoder.hash}: its answers would mean "
                 "nothing; install the weights that it was trained with, or train it again"
             )
+        self.pipeline = ClipPipeline(self.model, self._encoder)
         self._cache = cache or FeatureCache()
         self._limits = limits
 
@@ -149,44 +148,45 @@ class Predictor:
         """Label clips.
 
         Args:
-            sources: one or several files, folders, glob patterns, or arrays of frames: uint8 RGB, (T, H, W, 3) or
-                (T, 3, H, W).
+            sources: one or several files, folders, glob patterns, clips (spans of files), or arrays of frames: uint8
+                RGB, (T, H, W, 3) or (T, 3, H, W).
             frame_rate: of arrays, in frames per second.
-            threshold: below this probability of the most probable class it is none of the classes: the label is None.
+            threshold: below this probability of the most probable class the label is None.
             on_progress: called after each file.
 
         Returns:
-            A prediction a clip, each file once, in the order of the sources; one that cannot be used says why in
-            `reason`.
+            One prediction a clip, in the order of the sources. A file that is named twice comes once; of a clip that
+            cannot be used, `reason` says why.
 
         Raises:
-            UsageError: an array of another shape, no frame rate for one, or a threshold that is no probability.
+            UsageError: an array of another shape, no frame rate for one, or a threshold outside [0, 1].
             DatasetError: a folder without videos, or a pattern that matches nothing.
         """
         if not 0 <= threshold <= 1:
             raise UsageError(f"threshold={threshold:g}: a probability lies from 0 to 1")
-        several = [sources] if isinstance(sources, str | Path | np.ndarray | torch.Tensor) else list(sources)
-        given: list[Clip | npt.NDArray[np.uint8] | torch.Tensor] = []
-        named: set[Path] = set()
-        for source in several:
-            if isinstance(source, str | Path):
-                given += [clip for clip in find_clips([source]) if clip.path not in named]
-                named.update(clip.path for clip in given if isinstance(clip, Clip))
-            else:
-                given.append(source)
-        if frame_rate is None and len(named) < len(given):
+        single = isinstance(sources, str | Path | Clip | np.ndarray | torch.Tensor)
+        expanded = expand([sources] if single else sources)
+        clips = [one for one in expanded if isinstance(one, Clip)]
+        if frame_rate is None and len(clips) < len(expanded):
             raise UsageError("frames in memory need their frame rate: predict(frames, frame_rate=25.0)")
-        clips = [clip for clip in given if isinstance(clip, Clip)]
         results = iter(self.probabilities(clips, on_progress=on_progress))
         predictions: list[Prediction] = []
         arrays = 0
-        for what in given:
-            if isinstance(what, Clip):
-                predictions.append(self._prediction(what.id, next(results), threshold))
+        for one in expanded:
+            result: Probabilities | VideoError
+            if isinstance(one, Clip):
+                name, result = one.id, next(results)
             else:
                 arrays += 1
-                found = self._of_array(what, frame_rate or 0.0)
-                predictions.append(self._prediction(f"array {arrays}", found, threshold))
+                name = f"array {arrays}"
+                try:
+                    result = self.pipeline(one, frame_rate=frame_rate)
+                except VideoError as error:
+                    result = error
+            if isinstance(result, VideoError):
+                predictions.append(Prediction(name, (), (), result.reason, result.detail))
+            else:
+                predictions.append(prediction_of(name, self.labels, result, threshold=threshold))
         return predictions
 
     def probabilities(
@@ -195,8 +195,8 @@ class Predictor:
         *,
         order: FrameOrder = "given",
         on_progress: Callable[[Progress], None] | None = None,
-    ) -> list[tuple[float, ...] | VideoError]:
-        """For each clip its probabilities in the order of `labels`, or why there are none."""
+    ) -> list[Probabilities | VideoError]:
+        """Return the probabilities of each clip in the order of `labels`, or why there are none."""
         found = self.view_probabilities(clips, order=order, on_progress=on_progress)
         return [result if isinstance(result, VideoError) else mean_of_views(result) for result in found]
 
@@ -206,11 +206,10 @@ class Predictor:
         *,
         order: FrameOrder = "given",
         on_progress: Callable[[Progress], None] | None = None,
-    ) -> list[list[tuple[float, ...]] | VideoError]:
-        """For each clip the probabilities of each way in which the contract has it read, or why there are none."""
-        views = self.model.config.contract.testing.views
+    ) -> list[list[Probabilities] | VideoError]:
+        """Return the probabilities of each view of each clip, or why there are none."""
         found = iterate_views(
-            [(clip, views) for clip in clips],
+            [(clip, self.pipeline.views) for clip in clips],
             self._encoder,
             self.model.config.contract,
             cache=self._cache,
@@ -218,37 +217,37 @@ class Predictor:
             limits=self._limits,
             on_progress=on_progress,
         )
-        return [
-            result if isinstance(result, VideoError) else [self.of_features(result[view]) for view in views]
-            for result in found
-        ]
+        return [result if isinstance(result, VideoError) else self.pipeline.classify(result) for result in found]
 
     def timeline(
         self,
         source: str | Path,
         *,
         segmentation: Segmentation = Segmentation(),  # noqa: B008 - frozen
-        memory: Memory = "window",
+        inference: Inference = "window",
         on_progress: Callable[[float], None] | None = None,
+        memory: str | None = None,
     ) -> Timeline:
-        """What happens when in a long video.
+        """Label a long video over time, with a sliding window.
 
-        Windows slide over it, and each instant is encoded once, however many windows it lies in. Memory does not grow
-        with the length of the video, but for the probabilities.
+        Each frame is encoded once, however many windows contain it. Memory does not grow with the length of the
+        video, except for the probabilities.
 
         Args:
             source: a video file.
             segmentation: windows, smoothing, and what is a segment.
-            memory: "window", or "carried" for what `stream` says with a head that keeps a state.
+            inference: "window", or "recurrent" for what `stream` predicts with a head that keeps a state.
             on_progress: called with the share that is done, from 0 to 1.
+            memory: deprecated name of `inference`.
 
         Raises:
             VideoError: the file cannot be used.
             UsageError: a window that the model cannot have.
         """
+        inference = _renamed(memory, inference)
         duration = max(probe(source, limits=self._limits).duration, 1e-6)
 
-        def said(reached: float) -> None:
+        def report(reached: float) -> None:
             if on_progress is not None:
                 on_progress(min(1.0, reached / duration))
 
@@ -259,14 +258,14 @@ class Predictor:
                 playback,
                 source=str(source),
                 rule=segmentation,
-                memory=memory,
-                on_instant=said,
+                inference=inference,
+                on_time=report,
             )
-        said(duration)
+        report(duration)
         return found if found is not None else self._of_short(Path(source), segmentation)
 
     def _of_short(self, path: Path, rule: Segmentation) -> Timeline:
-        """A video that is shorter than one window is a clip."""
+        """Label a video that is shorter than one window as a clip."""
         (result,) = self.probabilities([Clip(path)])
         if isinstance(result, VideoError):
             raise result
@@ -278,61 +277,78 @@ class Predictor:
         source: str | Path | Playback,
         *,
         segmentation: Segmentation = Segmentation(),  # noqa: B008 - frozen
-        memory: Memory = "auto",
+        inference: Inference = "auto",
         on_frame: OnFrame | None = None,
+        memory: str | None = None,
     ) -> Iterator[StreamPrediction]:
-        """Answers while a source is played: a camera, an address, a pipe, or a file.
+        """Predict while a source is played: a camera, a URL, a pipe, or a file.
 
             for prediction in model.stream("0"):
                 print(prediction.time, prediction.label, prediction.confidence)
 
-        The encoder sees no frame twice. Heads that keep a state take one step an instant, others are asked about a ring
-        of features of the latest window. A live source that is too fast loses its oldest frames, which are counted.
+        Arguments and errors as for `stream_frames`, which also yields the frames.
+
+        Args:
+            source: as there, and so are the others.
+            segmentation: windows, and how the label is kept steady.
+            inference: "recurrent", "window", or "auto".
+            on_frame: deprecated: use `stream_frames`. Called with each frame and the latest prediction.
+            memory: deprecated name of `inference`.
+        """
+        if on_frame is not None:
+            warnings.warn("on_frame: use Predictor.stream_frames, which yields them", DeprecationWarning, stacklevel=2)
+        latest: StreamPrediction | None = None
+        for frame, predictions in self.stream_frames(
+            source, segmentation=segmentation, inference=_renamed(memory, inference)
+        ):
+            for latest in predictions:
+                yield latest
+            if on_frame is not None:
+                on_frame(frame, latest)
+
+    def stream_frames(
+        self,
+        source: str | Path | Playback,
+        *,
+        segmentation: Segmentation = Segmentation(),  # noqa: B008 - frozen
+        inference: Inference = "auto",
+    ) -> Iterator[tuple[PlayedFrame, list[StreamPrediction]]]:
+        """Predict while a source is played, and yield each frame with the predictions that are new at it.
+
+        The encoder sees no frame twice. A causal head takes one step a timestamp and keeps a state; other heads read a
+        buffer of features of the latest window. A live source that is too fast loses its oldest frames, which are
+        counted.
 
         Args:
             source: the number of a camera, rtsp://, http(s)://, "-" for standard input, a file, or what `marey.video`
                 has opened.
             segmentation: windows, and how the label is kept steady.
-            memory: "carried", "window", or "auto": carried where the head can.
-            on_frame: called with each frame and the latest answer.
+            inference: "recurrent", "window", or "auto": recurrent where the head can.
+
+        Yields:
+            A frame, and the predictions since the frame before: mostly none or one.
 
         Raises:
             VideoError: the source cannot be used, or breaks off.
         """
-        rule = segmentation
         if isinstance(source, Playback):
-            yield from watch(self.model, self._encoder, source, rule=rule, memory=memory, on_frame=on_frame)
+            yield from stream_predict(self.model, self._encoder, source, rule=segmentation, inference=inference)
             return
         live = is_live(str(source))
         with open_live(str(source)) if live else play(source, limits=self._limits) as playback:
-            yield from watch(self.model, self._encoder, playback, rule=rule, memory=memory, on_frame=on_frame)
+            yield from stream_predict(self.model, self._encoder, playback, rule=segmentation, inference=inference)
 
-    def of_features(self, features: Features) -> tuple[float, ...]:
-        """Probabilities of a clip whose features are known."""
-        return tuple(self.model.probabilities(features).tolist())
-
-    def _of_array(
-        self, array: npt.NDArray[np.uint8] | torch.Tensor, frame_rate: float
-    ) -> tuple[float, ...] | VideoError:
-        contract = self.model.config.contract
-        found = []
-        try:
-            for view in contract.testing.views:
-                pictures = read_frames(array, contract, frame_rate=frame_rate, view=view)
-                encoded = self._encoder.encode_clips(torch.stack(list(pictures.values())))
-                found.append(self.of_features(dict(zip(pictures, encoded, strict=True))))
-        except VideoError as error:
-            return error
-        return mean_of_views(found)
-
-    def _prediction(self, source: str, result: tuple[float, ...] | VideoError, threshold: float) -> Prediction:
-        if isinstance(result, VideoError):
-            return Prediction(source, (), (), result.reason, result.detail)
-        return prediction_of(source, self.labels, result, threshold=threshold)
+    def of_features(self, features: Features) -> Probabilities:
+        """Return the probabilities of one view of a clip whose features are known: stream name to (T, D)."""
+        return self.pipeline.classify([features])[0]
 
 
-def mean_of_views(probabilities: Sequence[tuple[float, ...]]) -> tuple[float, ...]:
-    """What several readings of a clip say together: the mean of their probabilities."""
-    if len(probabilities) == 1:
-        return probabilities[0]
-    return tuple(np.mean(probabilities, axis=0).tolist())
+def _renamed(memory: str | None, inference: Inference) -> Inference:
+    """Return `inference`, or what the older argument `memory` means."""
+    if memory is None:
+        return inference
+    warnings.warn("memory is called inference now, and 'carried' 'recurrent'", DeprecationWarning, stacklevel=3)
+    known: dict[str, Inference] = {"auto": "auto", "carried": "recurrent", "window": "window"}
+    if memory not in known:
+        raise UsageError(f"memory='{memory}' is none of {', '.join(known)}")
+    return known[memory]

@@ -1,4 +1,4 @@
-"""From probabilities over time to labelled segments."""
+"""Segmentation: from probabilities over time to labelled segments."""
 
 from __future__ import annotations
 
@@ -17,18 +17,18 @@ Share = Annotated[float, Field(ge=0, le=1)]
 
 
 class Segmentation(BaseModel):
-    """How a long video is looked at, and when a probability is a segment.
+    """Settings of the sliding window, and of the segments that follow from probabilities.
 
     Attributes:
-        window: seconds that the model looks at, at a time; None for as long as the clips were that it learned from,
-            and at most two seconds. Dense sampling has its own.
-        stride: seconds from one window to the next; None for the distance of a window's instants, and for a network
-            that reads whole windows a quarter of the window.
+        window: seconds of a window; None for the length of the clips that the model was trained on, at most two
+            seconds. Dense sampling fixes it.
+        stride: seconds from one window to the next; None for the spacing of a window's timestamps, and a quarter of
+            the window for a network that reads whole windows.
         smooth: seconds over which probabilities are averaged after that.
-        threshold: what a class has to reach for its segment to begin; below it is none of them.
-        release: what it has to keep for the segment to go on.
+        threshold: probability at which a segment of a class begins; below it is none of the classes.
+        release: probability below which the segment ends.
         margin: by how much another class has to be more probable before it takes over.
-        min_duration: seconds; shorter ones go to their neighbours, or away.
+        min_duration: seconds; shorter segments are merged into their neighbours, or dropped.
     """
 
     model_config = ConfigDict(frozen=True, extra="forbid")
@@ -51,7 +51,7 @@ class Segmentation(BaseModel):
 
 
 class Hysteresis:
-    """The label over time, which does not flicker: it begins at one probability and ends at a lower one.
+    """Label over time that does not flicker: it begins at one probability and ends at a lower one.
 
     Args:
         rule: threshold, release and margin.
@@ -62,7 +62,7 @@ class Hysteresis:
         self._current: int | None = None
 
     def __call__(self, probabilities: npt.NDArray[np.floating]) -> int | None:
-        """The class at the next instant, (classes,); None for none of them."""
+        """Return the class at the next timestamp, from (classes,); None for none of them."""
         best = int(probabilities.argmax())
         now = self._current
         if now is not None and probabilities[now] >= self._rule.release:
@@ -76,7 +76,7 @@ class Hysteresis:
 
 @dataclass(slots=True)
 class _Run:
-    """Instants [first, end) of one class, or of none."""
+    """Timestamps [first, end) of one class, or of none."""
 
     first: int
     end: int
@@ -91,16 +91,16 @@ def find_segments(
     duration: float,
     rule: Segmentation,
 ) -> tuple[Segment, ...]:
-    """The labelled spans of a video.
+    """Return the labelled segments of a video.
 
-    Each instant stands for the time until halfway to its neighbours, the first and the last for the video's ends.
+    Each timestamp stands for the time until halfway to its neighbours, the first and the last for the video's ends.
 
     Args:
         probabilities: (N, classes).
         times: (N,), ascending, seconds.
         labels: names of the classes.
         duration: of the video, seconds.
-        rule: what begins, keeps and ends a segment.
+        rule: when a segment begins and ends.
     """
     if len(times) == 0:
         return ()
@@ -126,12 +126,42 @@ def find_segments(
     )
 
 
+class SegmentBuilder:
+    """Segments of a stream, from the label at each timestamp; nothing else of it is kept.
+
+    Attributes:
+        end: seconds of the latest timestamp.
+    """
+
+    def __init__(self) -> None:
+        self.end = 0.0
+        self._segments: list[Segment] = []
+        self._label: str | None = None
+        self._start = self._sum = 0.0
+        self._count = 0
+
+    def add(self, time: float, label: str | None, confidence: float) -> None:
+        """Add the label at the next timestamp; None for none of the classes."""
+        if label != self._label:
+            self._segments = list(self.until(time))
+            self._label, self._start, self._sum, self._count = label, time, 0.0, 0
+        self._sum += confidence
+        self._count += 1
+        self.end = time
+
+    def until(self, time: float) -> tuple[Segment, ...]:
+        """Return the segments up to a time, at which the last one ends."""
+        if self._label is None or time <= self._start:
+            return tuple(self._segments)
+        return (*self._segments, Segment(self._start, time, self._label, min(1.0, self._sum / self._count)))
+
+
 def _absorb_short(
     runs: list[_Run], probabilities: npt.NDArray[np.floating], edges: npt.NDArray[np.float64], least: float
 ) -> None:
-    """Give each run that is too short, the shortest first, to the neighbour that is more probable there.
+    """Merge each run that is too short, the shortest first, into the neighbour that is more probable there.
 
-    A short gap between two segments is taken for a gap of the model, a short segment between two gaps for its mistake.
+    A short gap between two segments, and a short segment between two gaps, are taken for errors of the model.
     """
 
     def lasts(run: _Run) -> float:
@@ -145,17 +175,17 @@ def _absorb_short(
         beside = [runs[index] for index in (place - 1, place + 1) if 0 <= index < len(runs)]
         span = probabilities[run.first : run.end]
 
-        def says(other: _Run, span: npt.NDArray[np.floating] = span) -> float:
+        def probability(other: _Run, span: npt.NDArray[np.floating] = span) -> float:
             return -1.0 if other.label is None else float(span[:, other.label].mean())
 
-        run.label = max(beside, key=says).label
+        run.label = max(beside, key=probability).label
         _join(runs)
     if len(runs) == 1 and lasts(runs[0]) < min(least, float(edges[-1])):
         runs.clear()
 
 
 def _join(runs: list[_Run]) -> None:
-    """Make one of neighbours of the same label."""
+    """Merge neighbours of the same label."""
     joined: list[_Run] = []
     for run in runs:
         if joined and joined[-1].label == run.label:
@@ -166,7 +196,7 @@ def _join(runs: list[_Run]) -> None:
 
 
 def smooth(values: npt.NDArray[np.floating], width: int) -> npt.NDArray[np.float64]:
-    """The centred moving average over `width` instants, fewer at the ends: (N, classes) to the same."""
+    """Return the centred moving average over `width` timestamps, fewer at the ends: (N, classes) to the same."""
     found = np.asarray(values, dtype=np.float64)
     if width <= 1 or len(found) <= 1:
         return found

@@ -1,4 +1,4 @@
-"""A source that goes on: answers as it is watched, and its timeline once it has ended."""
+"""Predictions while a source is played."""
 
 from __future__ import annotations
 
@@ -13,21 +13,21 @@ import numpy.typing as npt
 
 from marey.encoders import Encoder
 from marey.models import ActionModel
-from marey.prediction.instants import Sampler, ahead, in_groups
-from marey.prediction.ranking import ranked
+from marey.prediction.frame_sampler import FrameSampler, batch_frames, prefetch
+from marey.prediction.pipeline import ranked
 from marey.prediction.segmentation import Hysteresis, Segmentation
-from marey.prediction.windows import Carried, Grid, Windows, can_carry, plan_grid
+from marey.prediction.windows import Grid, RecurrentInference, WindowInference, is_streamable, plan_grid
 from marey.video import Playback, PlayedFrame
 
-Memory = Literal["auto", "carried", "window"]
+Inference = Literal["auto", "recurrent", "window"]
 
 _RATE_OVER: Final = 30  # frames
-_TOGETHER: Final = 16  # frames of a file whose instants are encoded in one go; a live source waits for none
+_TOGETHER: Final = 16  # frames of a file that are encoded as one batch; a live source waits for none
 
 
 @dataclass(frozen=True, slots=True)
 class StreamPrediction:
-    """What a model says to a source at one instant.
+    """The prediction at one timestamp of a source.
 
     Attributes:
         time: seconds from the first frame.
@@ -35,8 +35,8 @@ class StreamPrediction:
         confidence: its probability, or that of the most probable class where there is none.
         labels: the classes, most probable first.
         probabilities: of those, in the same order.
-        latency: seconds from the arrival of the newest frame that it rests on until the answer.
-        rate: frames a second at which the source is watched.
+        latency: seconds from the arrival of the newest frame that it rests on until the prediction.
+        rate: frames a second at which the source is processed.
         dropped: frames so far that came too fast and were left out.
     """
 
@@ -49,12 +49,16 @@ class StreamPrediction:
     rate: float
     dropped: int
 
+    def __repr__(self) -> str:
+        """Show time, label and confidence."""
+        return f"StreamPrediction(time={self.time:.3f}, label={self.label!r}, confidence={self.confidence:.3f})"
+
     def top(self, k: int) -> tuple[tuple[str, float], ...]:
-        """The `k` most probable classes with their probabilities."""
+        """Return the `k` most probable classes with their probabilities."""
         return tuple(zip(self.labels[:k], self.probabilities[:k], strict=True))
 
     def as_dict(self, k: int) -> dict[str, Any]:
-        """For JSON, a line an answer."""
+        """Return for JSON, a line a prediction."""
         return {
             "time": round(self.time, 3),
             "label": self.label,
@@ -67,87 +71,88 @@ class StreamPrediction:
 
 
 OnFrame = Callable[[PlayedFrame, StreamPrediction | None], None]
-"""Called with each frame, and the latest answer, None before the first."""
+"""Called with each frame, and the latest prediction, None before the first."""
 
 
-def watch(
+def stream_predict(
     model: ActionModel,
     encoder: Encoder,
     playback: Playback,
     *,
     rule: Segmentation,
-    memory: Memory = "auto",
-    on_frame: OnFrame | None = None,
-) -> Iterator[StreamPrediction]:
-    """Answers to a source while it is played.
+    inference: Inference = "auto",
+) -> Iterator[tuple[PlayedFrame, list[StreamPrediction]]]:
+    """Yield each frame of a source with the predictions that are new at it.
 
     Args:
         model: head and contract.
         encoder: its encoder.
         playback: the source.
         rule: windows, and how the label is kept steady.
-        memory: "carried" takes one step an instant with a head that keeps a state, "window" asks the head about the
-            latest window, and "auto" carries where that is possible.
-        on_frame: called with each frame.
+        inference: "recurrent" takes one step a timestamp with a head that keeps a state, "window" gives the head the
+            latest window, and "auto" is recurrent where that is possible.
     """
-    reader, grid = reader_of(model, encoder, rule, memory=memory)
-    steady = _Steady(model.labels, rule, grid)
+    infer, grid = make_inference(model, encoder, rule, inference=inference)
+    smoothed = SmoothedLabel(rule, grid)
     arrivals: deque[float] = deque(maxlen=_RATE_OVER)
-    latest: StreamPrediction | None = None
-    groups = in_groups(Sampler(playback, model.config.contract, grid.period), 1 if playback.live else _TOGETHER)
-    for group in groups if playback.live else ahead(groups):
-        answers = deque(reader.add([instant for _, instants in group for instant in instants]))
-        for frame, instants in group:
+    batches = batch_frames(
+        FrameSampler(playback, model.config.contract, grid.period), 1 if playback.live else _TOGETHER
+    )
+    for batch in batches if playback.live else prefetch(batches):
+        outputs = deque(infer.add([sample for _, samples in batch for sample in samples]))
+        for frame, samples in batch:
             arrivals.append(time.monotonic())
-            while answers and instants and answers[0].last <= instants[-1].index:
-                answer = answers.popleft()
-                probabilities, label = steady(answer.probabilities.numpy())
+            predictions = []
+            while outputs and samples and outputs[0].last <= samples[-1].index:
+                output = outputs.popleft()
+                probabilities, label = smoothed(output.probabilities.numpy())
                 order = ranked(model.labels, probabilities)
                 now = time.monotonic()
-                latest = StreamPrediction(
-                    time=(answer.last + 0.5) * grid.period,
-                    label=None if label is None else model.labels[label],
-                    confidence=order[0][1] if label is None else float(probabilities[label]),
-                    labels=tuple(name for name, _ in order),
-                    probabilities=tuple(share for _, share in order),
-                    latency=max(0.0, now - frame.arrived),
-                    rate=(len(arrivals) - 1) / max(1e-9, now - arrivals[0]) if len(arrivals) > 1 else 0.0,
-                    dropped=playback.dropped,
+                predictions.append(
+                    StreamPrediction(
+                        time=(output.last + 0.5) * grid.period,
+                        label=None if label is None else model.labels[label],
+                        confidence=order[0][1] if label is None else float(probabilities[label]),
+                        labels=tuple(name for name, _ in order),
+                        probabilities=tuple(share for _, share in order),
+                        latency=max(0.0, now - frame.arrived),
+                        rate=(len(arrivals) - 1) / max(1e-9, now - arrivals[0]) if len(arrivals) > 1 else 0.0,
+                        dropped=playback.dropped,
+                    )
                 )
-                yield latest
-            if on_frame is not None:
-                on_frame(frame, latest)
+            yield frame, predictions
 
 
-def reader_of(
-    model: ActionModel, encoder: Encoder, rule: Segmentation, *, memory: Memory
-) -> tuple[Windows | Carried, Grid]:
-    """What reads the instants of a source, and where those lie.
+def make_inference(
+    model: ActionModel, encoder: Encoder, rule: Segmentation, *, inference: Inference
+) -> tuple[WindowInference | RecurrentInference, Grid]:
+    """Return what turns the samples of a source into probabilities, and their grid.
 
     Raises:
-        UsageError: a window that the model cannot have, or a state where it keeps none.
+        UsageError: a window that the model cannot have, or recurrent inference with a head that keeps no state.
     """
-    carried = memory == "carried" or (memory == "auto" and can_carry(model, encoder))
+    recurrent = inference == "recurrent" or (inference == "auto" and is_streamable(model, encoder))
     grid = plan_grid(
         model.config.contract,
         window=rule.window,
         typical=model.config.clip_seconds,
-        stride=None if carried else rule.stride,  # a state goes in the steps that it has learned
-        whole=not carried and (not encoder.per_picture or model.config.contract.gives_pictures),
+        stride=None if recurrent else rule.stride,  # a state takes the steps that it was trained with
+        whole=not recurrent and (not encoder.per_picture or model.config.contract.gives_pictures),
     )
-    return (Carried(model, encoder) if carried else Windows(model, encoder, grid)), grid
+    return (RecurrentInference(model, encoder) if recurrent else WindowInference(model, encoder, grid)), grid
 
 
-class _Steady:
-    """The average over the latest answers, and a label that does not flicker."""
+class SmoothedLabel:
+    """The average of the latest probabilities, and a label that does not flicker."""
 
-    def __init__(self, labels: tuple[str, ...], rule: Segmentation, grid: Grid) -> None:
+    def __init__(self, rule: Segmentation, grid: Grid) -> None:
         self._label = Hysteresis(rule)
         self._recent: deque[npt.NDArray[np.float64]] = deque(
             maxlen=max(1, round(rule.smooth / (grid.period * grid.stride)))
         )
 
     def __call__(self, probabilities: npt.NDArray[np.float64]) -> tuple[npt.NDArray[np.float64], int | None]:
+        """Return the average with the next probabilities, (classes,), and the class or None."""
         self._recent.append(probabilities)
         mean = np.mean(self._recent, axis=0)
         return mean, self._label(mean)

@@ -1,4 +1,4 @@
-"""What a model says to a video over time."""
+"""Timelines: probabilities and segments of a long video."""
 
 from __future__ import annotations
 
@@ -13,29 +13,29 @@ import numpy.typing as npt
 from marey.data import Segment
 from marey.encoders import Encoder
 from marey.models import ActionModel
-from marey.prediction.instants import Sampler, ahead, gathered
-from marey.prediction.ranking import ranked
+from marey.prediction.frame_sampler import FrameSampler, batch_samples, prefetch
+from marey.prediction.pipeline import ranked
 from marey.prediction.segmentation import Segmentation, find_segments, smooth
-from marey.prediction.stream import Memory, reader_of
-from marey.prediction.windows import Answer, Carried, Grid
+from marey.prediction.stream import Inference, make_inference
+from marey.prediction.windows import Grid, RecurrentInference, WindowOutput
 from marey.video import Playback, PlayedFrame
 
-_BATCH: Final = 16  # instants that are encoded together
+_BATCH: Final = 16  # samples that are encoded as one batch
 
 
 @dataclass(frozen=True)
 class Timeline:
-    """Probabilities at evenly spaced instants of a video, and the labelled segments that follow from them.
+    """Probabilities at evenly spaced timestamps of a video, and the labelled segments that follow from them.
 
     Attributes:
         source: the video, as it was named.
         duration: seconds.
         labels: the classes, in the order of `probabilities`.
-        times: float64 (N,), the instants in seconds from the first frame, ascending.
-        probabilities: float32 (N, classes), the mean of all windows that an instant lies in, smoothed.
+        times: float64 (N,), timestamps in seconds from the first frame, ascending.
+        probabilities: float32 (N, classes), the weighted mean of all windows around a timestamp, smoothed.
         segments: ascending and without overlap; between them it is none of the classes.
-        window: seconds that the model looks at, at a time.
-        pictures: how many the encoder was shown for it.
+        window: seconds of a window.
+        images: number of images that were encoded.
     """
 
     source: str
@@ -45,22 +45,26 @@ class Timeline:
     probabilities: npt.NDArray[np.float32]
     segments: tuple[Segment, ...]
     window: float
-    pictures: int = 0
+    images: int = 0
+
+    def __repr__(self) -> str:
+        """Show source, duration and the number of segments."""
+        return f"Timeline({self.source!r}, duration={self.duration:.3f}, segments={len(self.segments)})"
 
     def at(self, time: float) -> tuple[tuple[str, float], ...]:
-        """The classes with their probabilities at the instant nearest to a time, most probable first."""
+        """Return the classes with their probabilities at the timestamp nearest to a time, most probable first."""
         place = int(np.searchsorted(self.times, time))
         if place == len(self.times) or (place > 0 and time - self.times[place - 1] <= self.times[place] - time):
             place -= 1
         return ranked(self.labels, self.probabilities[place])
 
     def segment_at(self, time: float) -> Segment | None:
-        """The segment that a time lies in; None where it is none of the classes."""
+        """Return the segment at a time; None where it is none of the classes."""
         place = bisect_right(self.segments, time, key=lambda segment: segment.start) - 1
         return self.segments[place] if place >= 0 and time < self.segments[place].end else None
 
     def as_dict(self) -> dict[str, Any]:
-        """For JSON: the segments, without the probabilities of every instant."""
+        """Return for JSON: the segments, without the probabilities."""
         return {
             "source": self.source,
             "duration": self.duration,
@@ -76,12 +80,12 @@ def read_timeline(
     *,
     source: str,
     rule: Segmentation,
-    memory: Memory = "window",
-    on_instant: Callable[[float], None] | None = None,
+    inference: Inference = "window",
+    on_time: Callable[[float], None] | None = None,
 ) -> Timeline | None:
-    """Watch a source to its end; frames are forgotten as they pass, and probabilities kept.
+    """Play a source to its end; only probabilities are kept.
 
-    An instant's probabilities are the mean of all windows that it lies in, those in whose middle it lies counting most.
+    Those of a timestamp are the centre-weighted mean of all windows that contain it.
 
     Args:
         model: head and contract.
@@ -89,28 +93,28 @@ def read_timeline(
         playback: the source.
         source: its name.
         rule: windows, and what is a segment.
-        memory: "window", or "carried" for what a stream with a causal head says at each instant.
-        on_instant: called with the time that has been reached, in seconds.
+        inference: "window", or "recurrent" for what `stream_predict` gives with a causal head.
+        on_time: called with the time that has been reached, in seconds.
 
     Returns:
         The timeline; None where the source is shorter than one window.
     """
-    reader, grid = reader_of(model, encoder, rule, memory=memory)
+    infer, grid = make_inference(model, encoder, rule, inference=inference)
     before = encoder.pictures
-    board = _Board(len(model.labels), spread=None if isinstance(reader, Carried) else grid)
+    averager = OverlapAverager(len(model.labels), spread=None if isinstance(infer, RecurrentInference) else grid)
     last: PlayedFrame | None = None
-    instants = 0
-    for frame, found in ahead(gathered(Sampler(playback, model.config.contract, grid.period), _BATCH)):
+    count = 0
+    for frame, samples in prefetch(batch_samples(FrameSampler(playback, model.config.contract, grid.period), _BATCH)):
         last = frame
-        instants += len(found)
-        for answer in reader.add(found):
-            board.add(answer)
-        if on_instant is not None and found:
-            on_instant(found[-1].time)
-    if last is None or board.empty:
+        count += len(samples)
+        for output in infer.add(samples):
+            averager.add(output)
+        if on_time is not None and samples:
+            on_time(samples[-1].time)
+    if last is None or averager.empty:
         return None
-    times = np.asarray((np.arange(instants) + 0.5) * grid.period, dtype=np.float64)
-    probabilities = smooth(board.mean(instants), round(rule.smooth / grid.period))
+    times = np.asarray((np.arange(count) + 0.5) * grid.period, dtype=np.float64)
+    probabilities = smooth(averager.mean(count), round(rule.smooth / grid.period))
     return Timeline(
         source=source,
         duration=last.end,
@@ -119,18 +123,18 @@ def read_timeline(
         probabilities=probabilities.astype(np.float32),
         segments=find_segments(probabilities, times, model.labels, duration=last.end, rule=rule),
         window=grid.window,
-        pictures=encoder.pictures - before,
+        images=encoder.pictures - before,
     )
 
 
 def timeline_of_clip(
     probabilities: Sequence[float], model: ActionModel, *, source: str, duration: float, rule: Segmentation
 ) -> Timeline:
-    """The timeline of a video that is no longer than one window: the same answer at all of its instants.
+    """Return the timeline of a video that is no longer than one window: the same probabilities at all timestamps.
 
     Args:
         probabilities: of the whole video as a clip, (classes,).
-        model: whose they are.
+        model: the model that gave them.
         source: the video's name.
         duration: seconds.
         rule: what is a segment.
@@ -146,16 +150,16 @@ def timeline_of_clip(
         probabilities=rows.astype(np.float32),
         segments=find_segments(rows, times, model.labels, duration=duration, rule=rule),
         window=duration,
-        pictures=count * len(model.config.contract.streams),
+        images=count * len(model.config.contract.streams),
     )
 
 
-class _Board:
-    """Where the answers of windows are laid over each other.
+class OverlapAverager:
+    """Average of the probabilities of overlapping windows, weighted to the centre of each window.
 
     Args:
         classes: number of them.
-        spread: the grid, where an answer speaks for all instants of its window; None where only for the last.
+        spread: the grid, where an output counts for all timestamps of its window; None where only for the last.
     """
 
     def __init__(self, classes: int, *, spread: Grid | None) -> None:
@@ -166,20 +170,21 @@ class _Board:
         self._spread = spread
         self.empty = True
 
-    def add(self, answer: Answer) -> None:
-        first = answer.last if self._spread is None else answer.first
+    def add(self, output: WindowOutput) -> None:
+        """Add the probabilities of a window."""
+        first = output.last if self._spread is None else output.first
         end = first + len(self._shape)
         if end > len(self._weights):
             more = max(end, 2 * len(self._weights)) - len(self._weights)
             self._sums = np.concatenate([self._sums, np.zeros((more, self._sums.shape[1]))])
             self._weights = np.concatenate([self._weights, np.zeros(more)])
-        self._sums[first:end] += self._shape[:, None] * answer.probabilities.numpy()
+        self._sums[first:end] += self._shape[:, None] * output.probabilities.numpy()
         self._weights[first:end] += self._shape
         self.empty = False
 
-    def mean(self, instants: int) -> npt.NDArray[np.float64]:
-        """(instants, classes); what no window reached says what its nearest neighbour does."""
-        known = np.flatnonzero(self._weights[:instants])
+    def mean(self, count: int) -> npt.NDArray[np.float64]:
+        """Return (count, classes) at the first `count` timestamps; those outside of all windows copy the nearest."""
+        known = np.flatnonzero(self._weights[:count])
         rows = self._sums[known] / self._weights[known, None]
-        nearest = np.searchsorted(known, np.arange(instants)).clip(max=len(known) - 1)
+        nearest = np.searchsorted(known, np.arange(count)).clip(max=len(known) - 1)
         return np.asarray(rows[nearest])

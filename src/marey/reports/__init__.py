@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from marey.evaluation import Cost, PlayedVideo, UntrimmedEvaluation
 from marey.reports.annotation import (
     CaptionAt,
     annotate_video,
@@ -10,22 +11,19 @@ from marey.reports.annotation import (
     plate_of,
     write_labelled_frames,
 )
+from marey.reports.caption import NONE, Caption, draw_caption
 from marey.reports.chronophotograph import chronophotograph, contact_sheet
-from marey.reports.comparison import SURE, Cost, Entry, TrainingTime, answer_of, comparison_table, write_comparison
-from marey.reports.confidence import confidence_text, percent_text
-from marey.reports.overlay import NONE, Caption, draw_caption
+from marey.reports.comparison import SURE, Entry, TrainingTime, answer_of, comparison_table, write_comparison
+from marey.reports.image_io import save_picture
 from marey.reports.page import Plate, write_report
-from marey.reports.picture_files import save_picture
+from marey.reports.phrases import answer, confidence_text, frame_order, percent_text
 from marey.reports.plots import History, plot_confusion, plot_curves, plot_per_class, plot_reliability
 from marey.reports.segment_files import SEGMENT_SUFFIXES, check_table_path, write_segments, write_thumbnails
-from marey.reports.sentences import answer, frame_order
 from marey.reports.style import save_png
 from marey.reports.table import metrics_table
 from marey.reports.timeline_plot import plot_timeline
 from marey.reports.tuning import plot_history, plot_importances, write_tuning
 from marey.reports.untrimmed_page import (
-    PlayedVideo,
-    UntrimmedEvaluation,
     untrimmed_answer,
     untrimmed_table,
     write_untrimmed,

@@ -10,13 +10,13 @@ from typing import Final, Literal
 import numpy as np
 import numpy.typing as npt
 
+from marey.atomic import whole_folder
 from marey.errors import UsageError
 from marey.prediction import Timeline
+from marey.reports.caption import Caption, draw_caption
 from marey.reports.chronophotograph import INSTANTS, chronophotograph
-from marey.reports.overlay import Caption, draw_caption
-from marey.reports.picture_files import reduced_size, save_picture, time_name
+from marey.reports.image_io import reduced_size, save_picture, time_name
 from marey.video import Limits, Playback, PlayedFrame, Sampling, VideoWriter, decode, play, probe
-from marey.whole_file import whole_folder
 
 _TOLERANCE: Final = 1e-6  # s: an instant computed from a timestamp means that frame
 _PLATE_SIDE: Final = 720  # pixels of the longer side

@@ -15,7 +15,7 @@ import torch
 from PIL import Image, ImageDraw
 
 from marey.errors import UsageError
-from marey.reports.lettering import measure, one_line, open_font, shorten
+from marey.reports.text_rendering import measure, one_line, open_font, shorten
 
 Picture = npt.NDArray[np.uint8]
 """RGB `(H, W, 3)`."""

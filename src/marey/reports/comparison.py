@@ -12,37 +12,16 @@ from typing import Any, Final
 from rich.table import Table
 from rich.text import Text
 
-from marey.evaluation import Difference, Pooled
-from marey.reports import sentences
+from marey.atomic import whole_file, write_whole
+from marey.evaluation import Cost, Difference, Pooled
+from marey.reports import phrases
 from marey.reports.comparison_plot import Mark, plot_comparison
 from marey.reports.page import embedded, environment
-from marey.whole_file import whole_file, write_whole
 
 SURE: Final = 0.05
 """A corrected p-value below which a difference is called more than chance."""
 
 _STEPS: Final = ((1e12, "T"), (1e9, "G"), (1e6, "M"), (1e3, "k"))
-
-
-@dataclass(frozen=True, slots=True)
-class Cost:
-    """What a recipe costs.
-
-    Attributes:
-        trained: parameters that training changes.
-        frozen: parameters that it does not.
-        flops: floating-point operations a clip: encoder and classifier, two for each multiplication and addition.
-        clips_per_second: from file to probabilities, measured; None where it could not be.
-        measured_on: how many clips.
-        device: where.
-    """
-
-    trained: int
-    frozen: int
-    flops: int
-    clips_per_second: float | None
-    measured_on: int
-    device: str
 
 
 @dataclass(frozen=True, slots=True)
@@ -177,8 +156,8 @@ def comparison_table(entries: Sequence[Entry]) -> Table:
         rate = cost.clips_per_second if cost is not None else None
         table.add_row(
             Text(entry.recipe),
-            Text(f"{sentences.share(pooled.accuracy, 3)} {sentences.span(pooled.interval.accuracy)}"),
-            Text(f"{sentences.share(pooled.macro_f1, 3)} {sentences.span(pooled.interval.macro_f1)}"),
+            Text(f"{phrases.share(pooled.accuracy, 3)} {phrases.span(pooled.interval.accuracy)}"),
+            Text(f"{phrases.share(pooled.macro_f1, 3)} {phrases.span(pooled.interval.macro_f1)}"),
             signed(-behind.accuracy, 3) if behind is not None and behind.accuracy is not None else "",
             Text(f"{entry.p:.2g}", style="bold" if entry.p < SURE else "") if entry.p is not None else "",
             short(cost.trained if cost is not None else None),
@@ -249,7 +228,7 @@ def _mark(entry: Entry) -> Mark:
 
 
 def _describe(ran: Sequence[Entry]) -> str:
-    parts = [f"{entry.recipe} {sentences.share(entry.pooled.accuracy)}" for entry in ran if entry.pooled is not None]
+    parts = [f"{entry.recipe} {phrases.share(entry.pooled.accuracy)}" for entry in ran if entry.pooled is not None]
     return f"Accuracy with intervals against floating-point operations a clip: {', '.join(parts)}."
 
 

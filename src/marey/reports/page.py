@@ -15,13 +15,13 @@ import numpy.typing as npt
 from matplotlib.figure import Figure
 from PIL import Image
 
+from marey.atomic import write_whole
 from marey.evaluation import Evaluation, Metrics, OrderEffect, Row, reliability
-from marey.reports import sentences
-from marey.reports.confidence import confidence_text
-from marey.reports.picture_files import save_picture
+from marey.reports import phrases
+from marey.reports.image_io import save_picture
+from marey.reports.phrases import confidence_text
 from marey.reports.plots import History, plot_confusion, plot_curves, plot_per_class, plot_reliability
 from marey.reports.style import save_png
-from marey.whole_file import write_whole
 
 MISTAKES = 12
 PLOTS = ("confusion", "per_class", "reliability", "curves")
@@ -89,8 +89,8 @@ def write_report(
         title=title,
         evaluation=evaluation,
         metrics=metrics,
-        remarks=sentences.remarks(evaluation),
-        classes=[(row, sentences.mistaken_for(metrics, index)) for index, row in enumerate(metrics.classes)],
+        remarks=phrases.remarks(evaluation),
+        classes=[(row, phrases.mistaken_for(metrics, index)) for index, row in enumerate(metrics.classes)],
         pictures=_plots(evaluation, histories or (), plots),
         mistakes=_mistakes(evaluation, mistakes, mistake_plates, plots),
         mistake_count=len(evaluation.most_confident_mistakes(metrics.clips)),
@@ -186,12 +186,12 @@ def environment() -> jinja2.Environment:
         undefined=jinja2.StrictUndefined,
     )
     environment.filters |= {
-        "answer": sentences.answer,
+        "answer": phrases.answer,
         "confidence": confidence_text,
-        "count": sentences.count,
-        "frame_order": sentences.frame_order,
-        "right_clips": sentences.right_clips,
-        "share": sentences.share,
-        "span": sentences.span,
+        "count": phrases.count,
+        "frame_order": phrases.frame_order,
+        "right_clips": phrases.right_clips,
+        "share": phrases.share,
+        "span": phrases.span,
     }
     return environment

@@ -12,7 +12,7 @@ from matplotlib.axes import Axes
 from matplotlib.figure import Figure
 
 from marey.evaluation import FAILED, ClassScores, Metrics, Reliability
-from marey.reports import sentences, style
+from marey.reports import phrases, style
 
 History: TypeAlias = Mapping[str, Sequence[float]]
 """One value an epoch of `train_loss`, `val_loss`, `val_macro_f1`, `learning_rate`; any may be missing."""
@@ -85,7 +85,7 @@ def plot_per_class(metrics: Metrics) -> Figure:
     found = [row for row in metrics.classes if row.support]
     ordered = sorted(found, key=_best_first)
     absent = [row for row in metrics.classes if not row.support]
-    beside = [(1.04, f"{_number(row.f1):.2f}   {sentences.count(row.support, 'clip')}") for row in ordered]
+    beside = [(1.04, f"{_number(row.f1):.2f}   {phrases.count(row.support, 'clip')}") for row in ordered]
     figure, axes = named_bars(
         [row.label for row in (*ordered, *absent)],
         [_number(row.f1) for row in (*ordered, *absent)],

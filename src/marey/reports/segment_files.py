@@ -13,16 +13,16 @@ import numpy as np
 import numpy.typing as npt
 from PIL import Image
 
+from marey.atomic import whole_folder, write_whole
 from marey.data import Segment
 from marey.data.manifest import portable_path
 from marey.errors import UsageError
 from marey.prediction import Timeline
 from marey.reports import style
 from marey.reports.chronophotograph import plate
-from marey.reports.confidence import confidence_text
-from marey.reports.picture_files import label_name, reduced_size, save_picture, time_name
+from marey.reports.image_io import label_name, reduced_size, save_picture, time_name
+from marey.reports.phrases import confidence_text
 from marey.video import Limits, decode
-from marey.whole_file import whole_folder, write_whole
 
 SEGMENT_SUFFIXES: Final = (".json", ".csv", ".vtt")
 SEGMENT_COLUMNS: Final = ("path", "label", "start", "end", "confidence")

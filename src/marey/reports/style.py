@@ -13,7 +13,7 @@ from matplotlib.backends.backend_agg import FigureCanvasAgg
 from matplotlib.colors import to_hex, to_rgb
 from matplotlib.figure import Figure
 
-from marey.whole_file import whole_file
+from marey.atomic import whole_file
 
 # Okabe & Ito, Color Universal Design, 2008
 BLUE, ORANGE, GREEN, SKY = "#0072B2", "#D55E00", "#009E73", "#9CCBE8"

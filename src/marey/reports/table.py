@@ -6,7 +6,7 @@ from rich.table import Table
 from rich.text import Text
 
 from marey.evaluation import Metrics
-from marey.reports.sentences import share, span
+from marey.reports.phrases import share, span
 
 
 def metrics_table(metrics: Metrics) -> Table:

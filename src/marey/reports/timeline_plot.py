@@ -17,7 +17,7 @@ from matplotlib.figure import Figure
 from marey.data import Segment
 from marey.prediction import Timeline
 from marey.reports import style
-from marey.reports.sentences import count
+from marey.reports.phrases import count
 
 WIDTH: Final = 8.6  # inches of the time axis
 STRIP: Final = 0.32  # inches of a strip of segments

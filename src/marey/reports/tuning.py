@@ -12,12 +12,12 @@ import numpy as np
 from matplotlib import ticker
 from matplotlib.figure import Figure
 
+from marey.atomic import write_whole
 from marey.evaluation import Metrics
-from marey.reports import sentences, style
+from marey.reports import phrases, style
 from marey.reports.page import embedded, environment
 from marey.reports.plots import named_bars
 from marey.training.tune import Trial
-from marey.whole_file import write_whole
 
 
 def write_tuning(
@@ -52,12 +52,12 @@ def write_tuning(
             plot_history(trials),
             out / "history.png",
             f"Validation macro F1 of each of {len(through)} trials; the best is trial {best.number} "
-            f"with {sentences.share(best.score, 3)}.",
+            f"with {phrases.share(best.score, 3)}.",
         )
     }
     (out / "importance.png").unlink(missing_ok=True)
     if importances:
-        said = ", ".join(f"{key} {sentences.share(value)}" for key, value in importances.items())
+        said = ", ".join(f"{key} {phrases.share(value)}" for key, value in importances.items())
         pictures["importance"] = embedded(plot_importances(importances), out / "importance.png", f"Importance: {said}.")
     page = environment().get_template("tuning.html.j2")
     text = page.render(
@@ -118,7 +118,7 @@ def plot_history(trials: Sequence[Trial]) -> Figure:
     room = max(0.02, 0.08 * (high - low))
     axes.set_ylim(max(0.0, low - room), min(1.0, high + room))
     axes.xaxis.set_major_locator(ticker.MaxNLocator(8, integer=True))
-    title = f"Validation macro F1, best {sentences.share(max(found), 3)}" if complete else "Validation macro F1"
+    title = f"Validation macro F1, best {phrases.share(max(found), 3)}" if complete else "Validation macro F1"
     style.label_axes(axes, x="trial", y="macro F1", title=title, pad=24)
     if complete or pruned:
         style.legend_above(axes)

@@ -1,4 +1,4 @@
-"""Clips of all callers on their way through decoding and encoding, side by side."""
+"""The clip pipeline on threads: clips of all callers are decoded in parallel and encoded in common batches."""
 
 from __future__ import annotations
 
@@ -15,12 +15,10 @@ from pathlib import Path
 from typing import Final
 
 import torch
-from torch import Tensor
 
 from marey.data import Clip
-from marey.encoders import View, read_clip_views
 from marey.errors import VideoError
-from marey.prediction import mean_of_views
+from marey.prediction import ClipPipeline, Parts, Probabilities, mean_of_views
 from marey.service.metrics import Metrics
 from marey.service.models import ServedModel
 from marey.service.settings import Layout
@@ -28,49 +26,57 @@ from marey.video import Limits, probe
 
 _LOG: Final = logging.getLogger("marey.service")
 
-Probabilities = tuple[float, ...]
-_Part = tuple[View, str]
-"""One stream of one reading of a clip."""
-
 
 @dataclass(eq=False, slots=True)
 class _Ticket:
-    """A clip that someone waits for, and what is known of it so far."""
+    """A clip that a caller waits for, and its features so far.
+
+    Attributes:
+        model: the model that was asked for.
+        path: the video file.
+        future: what the caller waits for.
+        missing: parts that are not encoded yet.
+        features: of the parts that are.
+    """
 
     model: ServedModel
     path: Path
     future: Future[Probabilities]
     missing: int = 0
-    features: dict[_Part, Tensor] = field(default_factory=dict)
+    features: Parts = field(default_factory=dict)
+
+    @property
+    def pipeline(self) -> ClipPipeline:
+        """The steps that the clip takes."""
+        return ClipPipeline(self.model.predictor.model, self.model.encoder)
 
 
 @dataclass(eq=False, slots=True)
 class _Piece:
-    """Decoded pictures of a ticket that are encoded together: (parts, T, 3, H, W)."""
+    """Decoded parts of a ticket that are encoded together, each (T, 3, H, W)."""
 
     ticket: _Ticket
-    parts: tuple[_Part, ...]
-    pictures: Tensor
+    parts: Parts
 
     @property
     def kind(self) -> tuple[int, tuple[int, ...]]:
-        """What pieces must agree in to be encoded together."""
-        return id(self.ticket.model.encoder), tuple(self.pictures.shape[1:])
+        """Encoder and shape, in which the pieces of a batch have to agree."""
+        return id(self.ticket.model.encoder), tuple(next(iter(self.parts.values())).shape)
 
 
 class Engine:
-    """Decodes clips on some threads and encodes what is decoded on others, several callers' clips at a time.
+    """Threads that decode clips, and threads that encode the decoded clips of several callers as one batch.
 
         submit -> [waiting] -> decoders -> [decoded, a few] -> encoders, in batches -> the caller's future
 
-    Clips are begun in the order in which they came. One that cannot be used fails alone, and one whose future is
-    cancelled is not begun any more. Nothing is kept of a clip that is through.
+    Clips are decoded in the order in which they came. One that cannot be used fails alone, and one whose future is
+    cancelled is not decoded. Nothing is kept of a clip that is done.
 
     Args:
         layout: threads and batches.
         limits: of decoding, each clip.
         max_duration: seconds of a video.
-        metrics: hear of batches.
+        metrics: count batches and their seconds.
     """
 
     def __init__(self, layout: Layout, *, limits: Limits, max_duration: float, metrics: Metrics) -> None:
@@ -93,7 +99,7 @@ class Engine:
             thread.start()
 
     def submit(self, model: ServedModel, path: Path) -> Future[Probabilities]:
-        """The probabilities of a video file, in the order of the model's labels, or a `VideoError`, some time."""
+        """Return the future probabilities of a video file, in the order of the model's labels, or a `VideoError`."""
         ticket = _Ticket(model, path, Future())
         with self._changed:
             if self._closing:
@@ -104,7 +110,7 @@ class Engine:
 
     @property
     def waiting(self) -> int:
-        """Clips that nobody has begun to decode."""
+        """Clips that are not being decoded yet."""
         return len(self._waiting)
 
     @property
@@ -113,7 +119,7 @@ class Engine:
         return len(self._decoded)
 
     def close(self) -> None:
-        """Finish what was submitted, and end."""
+        """Finish what was submitted, and end the threads."""
         with self._changed:
             self._closing = True
             self._changed.notify_all()
@@ -126,7 +132,7 @@ class Engine:
             pieces: list[_Piece] = []
             try:
                 pieces = self._decode(ticket)
-            except Exception as error:  # whatever it is, it is this clip's
+            except Exception as error:  # an error of this clip
                 _fail(ticket, error)
             with self._changed:
                 self._decoding -= 1
@@ -134,7 +140,7 @@ class Engine:
                 self._changed.notify_all()
 
     def _next_ticket(self) -> _Ticket | None:
-        """The clip to decode next; None when all is done."""
+        """Return the clip to decode next; None when all is done."""
         with self._changed:
             while True:
                 while self._waiting and self._waiting[0].future.cancelled():
@@ -147,7 +153,6 @@ class Engine:
                 self._changed.wait()
 
     def _decode(self, ticket: _Ticket) -> list[_Piece]:
-        contract = ticket.model.predictor.model.config.contract
         duration = probe(ticket.path, limits=self._limits).duration
         if duration > self._max_duration:
             raise VideoError(
@@ -155,13 +160,12 @@ class Engine:
                 "too_large",
                 f"the video lasts {duration:.0f} s, and {self._max_duration:g} are predicted at once; make it a job",
             )
-        wanted = dict.fromkeys(contract.testing.views, tuple(contract.streams))
-        # The end that is known is what an open one stands for: the file is not probed again.
-        read = read_clip_views(Clip(ticket.path, end=duration), contract, wanted, limits=self._limits)
-        parts = [(view, stream) for view in read for stream in read[view]]
+        # The end is known, so that the file is not probed again.
+        parts = ticket.pipeline.decode(Clip(ticket.path, end=duration), limits=self._limits)
         ticket.missing = len(parts)
-        shares = [tuple(parts)] if self._layout.share == "clip" else [(part,) for part in parts]
-        return [_Piece(ticket, share, torch.stack([read[view][stream] for view, stream in share])) for share in shares]
+        if self._layout.share == "clip":
+            return [_Piece(ticket, parts)]
+        return [_Piece(ticket, {part: frames}) for part, frames in parts.items()]
 
     def _encode_all(self) -> None:
         torch.set_num_threads(self._layout.threads)
@@ -172,7 +176,7 @@ class Engine:
             self._metrics.batches.observe(len({piece.ticket for piece in batch}))
 
     def _next_batch(self) -> list[_Piece]:
-        """What one thread encodes next; nothing when all is done."""
+        """Return what one thread encodes next; nothing when all is done."""
         layout = self._layout
         with self._changed:
             while True:
@@ -200,7 +204,7 @@ class Engine:
             self._changed.wait(left)
 
     def _take(self, count: int) -> list[_Piece]:
-        """The pieces at the head of the queue that can be encoded together."""
+        """Take the pieces at the head of the queue that can be encoded together."""
         batch: list[_Piece] = []
         while self._decoded and len(batch) < count:
             piece = self._decoded[0]
@@ -213,41 +217,30 @@ class Engine:
 
     def _encode(self, batch: Sequence[_Piece]) -> None:
         try:
-            encoder = batch[0].ticket.model.encoder
-            encoded = encoder.encode_clips(torch.cat([piece.pictures for piece in batch]))
+            encoded = batch[0].ticket.pipeline.encode([piece.parts for piece in batch])
         except Exception as error:
             if len(batch) == 1:
                 _fail(batch[0].ticket, error)
-            else:  # each by itself: what cannot be encoded shall harm nobody else
+            else:  # one by one: a clip that cannot be encoded fails alone
                 for piece in batch:
                     self._encode([piece])
             return
-        sizes = [len(piece.parts) for piece in batch]
-        for piece, features in zip(batch, encoded.split(sizes), strict=True):
-            self._finish(piece, features)
+        for piece, features in zip(batch, encoded, strict=True):
+            self._finish(piece.ticket, features)
 
-    def _finish(self, piece: _Piece, features: Tensor) -> None:
-        ticket = piece.ticket
+    def _finish(self, ticket: _Ticket, features: Parts) -> None:
         with self._changed:
-            ticket.features.update(zip(piece.parts, features, strict=True))
-            ticket.missing -= len(piece.parts)
+            ticket.features.update(features)
+            ticket.missing -= len(features)
             if ticket.missing:
                 return
         try:
-            found = _classify(ticket)
-        except Exception as error:  # whatever it is, it is this clip's
+            found = mean_of_views(ticket.pipeline.classify(ticket.features))
+        except Exception as error:  # an error of this clip
             _fail(ticket, error)
             return
         with suppress(InvalidStateError):  # the caller has left
             ticket.future.set_result(found)
-
-
-def _classify(ticket: _Ticket) -> Probabilities:
-    by_view: dict[View, dict[str, Tensor]] = {}
-    for (view, stream), features in ticket.features.items():
-        by_view.setdefault(view, {})[stream] = features
-    views = ticket.model.predictor.model.config.contract.testing.views
-    return mean_of_views([ticket.model.predictor.of_features(by_view[view]) for view in views])
 
 
 def _fail(ticket: _Ticket, error: Exception) -> None:

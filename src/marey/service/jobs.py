@@ -1,4 +1,4 @@
-"""Jobs on disk: whatever was accepted is there after the next start, however the last one ended."""
+"""Jobs on disk: accepted jobs survive a restart and a crash."""
 
 from __future__ import annotations
 
@@ -19,8 +19,8 @@ from marey.errors import UsageError
 from marey.service.schema import ENDED, JobAnswer, JobState
 
 _VERSION: Final = 1
-_STARTS: Final = 3  # of one job: what stops the service each time is not begun a fourth time
-_LOCK_WAIT: Final = 5.0  # s: a server that was killed a moment ago may still hold it
+_STARTS: Final = 3  # of one job: one that stops the service each time is not started again
+_LOCK_WAIT: Final = 5.0  # s: a server that was just killed may still hold it
 _SCHEMA: Final = """
 CREATE TABLE IF NOT EXISTS jobs (
     number   INTEGER PRIMARY KEY,
@@ -67,7 +67,7 @@ class Job:
     detail: str | None
 
     def answer(self, *, progress: float, keep: float) -> JobAnswer:
-        """For callers.
+        """Return the body of an answer.
 
         Args:
             progress: of a job that runs, from 0 to 1.
@@ -125,17 +125,17 @@ class JobStore:
             ) from error
 
     def close(self) -> None:
-        """Let the folder go."""
+        """Close the database and release the folder."""
         with self._guard:
             self._table.close()
         self._lock.release()
 
     def file(self, job: str) -> Path:
-        """Where a job's video lies, until it has ended."""
+        """Return the path of a job's video, which is kept until the job has ended."""
         return self._files / job
 
     def accept(self, upload: Path, *, model: str, source: str) -> Job:
-        """Take over an upload as a job: when this returns, neither is lost any more."""
+        """Store an upload as a job; from then on both survive a crash."""
         job = secrets.token_hex(16)
         with upload.open("rb") as file:
             os.fsync(file.fileno())
@@ -150,19 +150,19 @@ class JobStore:
         return found
 
     def get(self, job: str) -> Job | None:
-        """A job by its id."""
+        """Return a job by its id."""
         with self._guard:
             return _job(self._table.execute(f"SELECT {_COLUMNS} FROM jobs WHERE id = ?", (job,)).fetchone())  # noqa: S608
 
     def count(self, *states: JobState) -> int:
-        """How many there are in these states."""
+        """Return the number of jobs in these states."""
         marks = ", ".join("?" * len(states))
         with self._guard:
             found = self._table.execute(f"SELECT count(*) FROM jobs WHERE state IN ({marks})", states)  # noqa: S608
             return int(found.fetchone()[0])
 
     def begin(self) -> Job | None:
-        """The job that has waited longest, which runs from now on."""
+        """Return the job that has waited longest, and mark it as running."""
         with self._guard:
             return _job(
                 self._table.execute(
@@ -172,19 +172,19 @@ class JobStore:
             )
 
     def finish(self, job: str, result: dict[str, Any]) -> None:
-        """A job is done."""
+        """Mark a job as done."""
         self._end(job, "done", result=json.dumps(result))
 
     def fail(self, job: str, code: str, detail: str) -> None:
-        """A job has failed, and why."""
+        """Mark a job as failed, with the reason."""
         self._end(job, "failed", code=code, detail=detail)
 
     def cancel(self, job: str) -> None:
-        """Nobody wants a job any more; one that has ended stays as it is."""
+        """Cancel a job; one that has ended is left as it is."""
         self._end(job, "cancelled")
 
     def put_back(self, job: str) -> None:
-        """A job that the service's own end has stopped waits for the next start, and that start does not count."""
+        """Return a job to the queue that the end of the service interrupted; this start does not count."""
         with self._guard:
             self._table.execute(
                 "UPDATE jobs SET state = 'waiting', starts = starts - 1 WHERE id = ? AND state = 'running'", (job,)
@@ -196,12 +196,12 @@ class JobStore:
             self._table.execute("DELETE FROM jobs WHERE id = ? AND state IN (?, ?, ?)", (job, *ENDED))
 
     def forget_before(self, moment: float) -> None:
-        """Remove the jobs that had ended by then, in seconds since 1970."""
+        """Remove the jobs that ended before a time in seconds since 1970."""
         with self._guard:
             self._table.execute("DELETE FROM jobs WHERE ended <= ?", (moment,))
 
     def _end(self, job: str, state: JobState, **values: str) -> None:
-        """End a job that has not ended, then let its video go: the other way round a crash would leave it without."""
+        """End a job, then delete its video: in the other order, a crash would leave a job without video."""
         given = {"state": state, "ended": time.time(), **values}
         changes = ", ".join(f"{name} = ?" for name in given)
         with self._guard:
@@ -212,7 +212,7 @@ class JobStore:
         self.file(job).unlink(missing_ok=True)
 
     def _open(self) -> None:
-        """Read the table, and put right what a server left that was killed."""
+        """Open the table, and repair what a killed server left."""
         self._table.execute("PRAGMA journal_mode = WAL")
         self._table.execute("PRAGMA synchronous = FULL")
         (version,) = self._table.execute("PRAGMA user_version").fetchone()

@@ -1,4 +1,4 @@
-"""What the service counts, in the text format of Prometheus."""
+"""Counters of the service in the text format of Prometheus."""
 
 from __future__ import annotations
 
@@ -15,7 +15,7 @@ _CLIPS: Final = (1, 2, 4, 8, 16, 32)
 
 
 class Metrics:
-    """Counters of one service; several in a process do not mix.
+    """The counters of one service; those of several services in a process are separate.
 
     Attributes:
         requests: by route, method and status.
@@ -41,12 +41,12 @@ class Metrics:
         self._queue = Gauge("marey_queue", "What is not finished", ("stage",), registry=r)
 
     def watch(self, stages: Mapping[str, Callable[[], int]]) -> None:
-        """Read the lengths of queues whenever someone asks."""
+        """Set the functions that read the lengths of the queues at each request."""
         for stage, length in stages.items():
             self._queue.labels(stage).set_function(length)
 
     def text(self) -> bytes:
-        """All of it, as Prometheus reads it."""
+        """Return all counters in the format of Prometheus."""
         return generate_latest(self._registry)
 
 
@@ -79,7 +79,7 @@ class CountRequests:
             await self._app(scope, receive, send_watched)
         finally:
             route: Any = scope.get("route")
-            # As it was declared: of the paths and methods that strangers ask for there is no end.
+            # The declared path: the number of paths that callers may invent is unlimited.
             path = str(getattr(route, "path", "other"))
             method = scope["method"] if scope["method"] in ("GET", "POST", "DELETE") else "other"
             self._metrics.requests.labels(path, method, str(status)).inc()

@@ -1,4 +1,4 @@
-"""The models that a service answers with, by name."""
+"""The models of a service, by name."""
 
 from __future__ import annotations
 
@@ -18,11 +18,11 @@ from marey.video import Limits
 
 @dataclass(frozen=True)
 class ServedModel:
-    """A model that is loaded and has been run once.
+    """A model that is loaded and warmed up.
 
     Attributes:
-        name: what callers call it.
-        predictor: the model at work.
+        name: its name for callers.
+        predictor: its predictor.
         encoder: its encoder, which other models may share.
     """
 
@@ -31,11 +31,11 @@ class ServedModel:
     encoder: Encoder
 
     def with_cache(self, cache: FeatureCache, limits: Limits) -> Predictor:
-        """The same model, with a cache and limits of its own."""
+        """Return a predictor of the same model with its own cache and limits."""
         return Predictor(self.predictor.model, encoder=self.encoder, cache=cache, limits=limits)
 
     def describe(self, *, default: bool) -> ModelAnswer:
-        """For callers."""
+        """Return the body of an answer."""
         contract = self.predictor.model.config.contract
         return ModelAnswer(
             name=self.name,
@@ -48,7 +48,7 @@ class ServedModel:
 
 
 def find_models(paths: Sequence[Path]) -> dict[str, Path]:
-    """Model folders by name: those that were named, and those in a folder of runs.
+    """Find model folders: those named, and those in folders of runs; returns name -> folder.
 
     A model is called as its run is, or as its folder.
 
@@ -97,7 +97,7 @@ def load_models(found: dict[str, Path], *, device: str, engine: str | None = Non
 
 
 def _warm(served: ServedModel) -> None:
-    """The first pass is slower than all others, so nobody shall wait for it."""
+    """Run a model once, because the first pass is slow."""
     contract = served.predictor.model.config.contract
     black = torch.zeros(1, contract.sampling.count, 3, *contract.size, dtype=torch.uint8)
     features = served.encoder.encode_clips(black)[0]

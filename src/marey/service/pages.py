@@ -1,4 +1,4 @@
-"""The page that describes the service: Swagger UI and all it needs are files of this package, so it works offline."""
+"""The documentation page of the service: Swagger UI from files of this package, so that it works offline."""
 
 from __future__ import annotations
 
@@ -18,7 +18,7 @@ _FILES: Final = {
     "swagger-ui.css": (_STATIC / "swagger-ui.css", "text/css"),
 }
 _HEADERS: Final = {
-    # A browser asks nobody but this server, whatever a script of the page may want.
+    # A script of the page can connect only to this server.
     "Content-Security-Policy": "default-src 'none'; script-src 'self'; style-src 'self' 'unsafe-inline'; "
     "img-src 'self' data:; connect-src 'self'; base-uri 'none'; form-action 'none'; frame-ancestors 'none'",
     "Referrer-Policy": "no-referrer",
@@ -30,7 +30,7 @@ pages = APIRouter(include_in_schema=False)
 
 @pages.get("/")
 async def start() -> RedirectResponse:
-    """Lead to the page that says what there is."""
+    """Redirect to the documentation page."""
     return RedirectResponse("docs")
 
 

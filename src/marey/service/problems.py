@@ -1,4 +1,4 @@
-"""Every way in which a request can fail, as one sentence with a status and a word."""
+"""Errors of requests as problem JSON (RFC 9457): a status, a code and a sentence."""
 
 from __future__ import annotations
 
@@ -14,14 +14,14 @@ from starlette.exceptions import HTTPException
 from marey.errors import VideoError
 from marey.service.schema import ProblemAnswer
 
-_CLIENT_LEFT: Final = 499  # as nginx calls it; nobody sees it but the metrics
+_CLIENT_LEFT: Final = 499  # the status of nginx for it; only the metrics show it
 _STATUS: Final = {"not_video": 415, "no_video_stream": 415, "timeout": 504}
 _CODES: Final = {401: "unauthorized", 404: "not_found", 405: "method_not_allowed"}
 _MEDIA_TYPE: Final = "application/problem+json"
 
 
 class Problem(Exception):  # noqa: N818 - the word of RFC 9457
-    """A request that gets no answer, and why.
+    """The error that answers a request.
 
     Attributes:
         status: of HTTP.
@@ -39,22 +39,22 @@ class Problem(Exception):  # noqa: N818 - the word of RFC 9457
 
 
 def of_video(error: VideoError) -> Problem:
-    """A file that cannot be used: 415 where it is no video, 504 where it took too long, else 422."""
+    """Return the error for an unusable file: 415 if it is not a video, 504 after a timeout, else 422."""
     return Problem(_STATUS.get(error.reason, 422), error.reason, error.detail)
 
 
 def too_many(code: str, detail: str, *, retry_after: int) -> Problem:
-    """429, with the seconds after which to try again."""
+    """Return error 429 with the seconds after which to try again."""
     return Problem(429, code, detail, headers={"Retry-After": str(retry_after)})
 
 
 def client_left() -> Problem:
-    """The caller has gone: for the metrics, since nobody else is there."""
+    """Return the error for a caller that has left; only the metrics show it."""
     return Problem(_CLIENT_LEFT, "client_left", "the caller left before the answer")
 
 
 def documented(*statuses: int) -> dict[int | str, dict[str, Any]]:
-    """These statuses for the OpenAPI page."""
+    """Return the description of these statuses for the OpenAPI page."""
     schema = {"$ref": "#/components/schemas/ProblemAnswer"}
     return {
         status: {"description": HTTPStatus(status).phrase, "content": {_MEDIA_TYPE: {"schema": schema}}}
@@ -63,7 +63,7 @@ def documented(*statuses: int) -> dict[int | str, dict[str, Any]]:
 
 
 def add_handlers(app: FastAPI) -> None:
-    """Let every failure of an app end in problem JSON."""
+    """Answer every error of an app with problem JSON."""
     app.add_exception_handler(Problem, _of_problem)
     app.add_exception_handler(HTTPException, _of_http)
     app.add_exception_handler(RequestValidationError, _of_validation)

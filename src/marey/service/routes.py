@@ -1,4 +1,4 @@
-"""What callers may ask."""
+"""The routes of the service."""
 
 from __future__ import annotations
 
@@ -14,18 +14,18 @@ from marey.prediction import prediction_of
 from marey.service.jobs import Job
 from marey.service.metrics import MEDIA_TYPE
 from marey.service.problems import Problem, documented
-from marey.service.schema import ENDED, Answer, HealthAnswer, JobAnswer, Likelihood, ModelAnswer
+from marey.service.schema import ENDED, Answer, ClassProbability, HealthAnswer, JobAnswer, ModelAnswer
 from marey.service.service import Service
 from marey.service.uploads import UPLOAD_SCHEMA
 from marey.version import __version__
 
-_LOOK: Final = 0.2  # s between two looks at a job that someone listens to
+_LOOK: Final = 0.2  # s between two checks of a job that a caller follows
 
 _bearer = HTTPBearer(auto_error=False, description="needed where the service was started with MAREY_TOKEN set")
 
 
 def service_of(request: Request) -> Service:
-    """The service that a request came to."""
+    """Return the service that received a request."""
     found = request.app.state.service
     assert isinstance(found, Service)  # noqa: S101 - set by create_app
     return found
@@ -37,7 +37,7 @@ Serving = Annotated[Service, Depends(service_of)]
 async def check_token(
     service: Serving, shown: Annotated[HTTPAuthorizationCredentials | None, Depends(_bearer)]
 ) -> None:
-    """Refuse whoever does not show the token."""
+    """Refuse requests without the token."""
     service.check_token(None if shown is None else shown.credentials)
 
 
@@ -50,7 +50,7 @@ JobId = Annotated[str, Path(description="as the answer to POST /jobs says", max_
 
 @open_routes.get("/health", tags=["service"], responses={503: {"model": HealthAnswer, "description": "Not ready"}})
 async def health(service: Serving, response: Response) -> HealthAnswer:
-    """Say whether models are loaded and requests are taken: 200 then, else 503."""
+    """Report the state of the service: 200 if models are loaded and requests are accepted, else 503."""
     if service.status != "ready":
         response.status_code = 503
     return HealthAnswer(
@@ -63,13 +63,13 @@ async def health(service: Serving, response: Response) -> HealthAnswer:
 
 @routes.get("/metrics", tags=["service"], response_class=Response, responses={200: {"content": {MEDIA_TYPE: {}}}})
 async def metrics(service: Serving) -> Response:
-    """Counters and queues in the text format of Prometheus."""
+    """Return counters and queues in the text format of Prometheus."""
     return Response(service.metrics.text(), media_type=MEDIA_TYPE)
 
 
 @routes.get("/models", tags=["predictions"], responses=documented(503))
 async def models(service: Serving) -> list[ModelAnswer]:
-    """List the models that can be asked."""
+    """List the models."""
     service.check_ready()
     first = next(iter(service.models))
     return [model.describe(default=name == first) for name, model in service.models.items()]
@@ -90,9 +90,9 @@ async def predict(
         float, Query(ge=0, le=1, description="below this probability it is none of the classes, and the label null")
     ] = 0.0,
 ) -> Answer:
-    """Say which action a clip shows: the video as a form's `file`, as the body itself, or where allowed by its URL."""
+    """Predict the action in a clip: the `file` of a form, the body itself, or, if allowed, its URL."""
     asked = service.model(model)
-    with service.place():
+    with service.slot():
         async with service.video(request) as upload:
             found = await service.predict(request, asked, upload)
     prediction = prediction_of(upload.name, asked.predictor.labels, found, threshold=threshold)
@@ -101,7 +101,7 @@ async def predict(
         model=asked.name,
         label=prediction.label,
         confidence=prediction.probabilities[0],
-        top=[Likelihood(label=label, probability=probability) for label, probability in prediction.top(top)],
+        top=[ClassProbability(label=label, probability=probability) for label, probability in prediction.top(top)],
     )
 
 
@@ -113,9 +113,9 @@ async def predict(
     responses=documented(400, 403, 404, 408, 413, 415, 422, 429, 503, 504, 507),
 )
 async def submit(request: Request, response: Response, service: Serving, model: ModelName = None) -> JobAnswer:
-    """Accept a long video; what happens in it when is worked out in its own time, also over a restart."""
+    """Accept a long video as a job, which survives a restart; its result is the segments."""
     asked = service.model(model)
-    with service.job_place():
+    with service.job_slot():
         async with service.video(request) as upload:
             job = await asyncio.to_thread(service.store.accept, upload.path, model=asked.name, source=upload.name)
     service.jobs.wake()
@@ -124,7 +124,7 @@ async def submit(request: Request, response: Response, service: Serving, model: 
 
 
 async def find_job(service: Serving, id: JobId) -> Job:
-    """The job of an id."""
+    """Return the job of an id."""
     found = service.store.get(id)
     if found is None:
         raise Problem(404, "unknown_job", "there is no such job: it has expired, or never was")
@@ -133,13 +133,13 @@ async def find_job(service: Serving, id: JobId) -> Job:
 
 @routes.get("/jobs/{id}", tags=["jobs"], responses=documented(404, 422))
 async def job(service: Serving, found: Annotated[Job, Depends(find_job)]) -> JobAnswer:
-    """Say where a job is, and once it is done what was found."""
+    """Report the state of a job, and its result once it is done."""
     return _answer(service, found)
 
 
 @routes.delete("/jobs/{id}", tags=["jobs"], responses=documented(404, 422, 503))
 async def cancel(service: Serving, found: Annotated[Job, Depends(find_job)]) -> JobAnswer:
-    """Cancel a job; one that has ended is forgotten."""
+    """Cancel a job; delete one that has ended."""
     if found.state in ENDED:
         service.store.forget(found.id)
         return _answer(service, found)
@@ -149,7 +149,7 @@ async def cancel(service: Serving, found: Annotated[Job, Depends(find_job)]) -> 
 
 @routes.get("/jobs/{id}/events", tags=["jobs"], response_class=EventSourceResponse, responses=documented(404, 422))
 async def events(service: Serving, found: Annotated[Job, Depends(find_job)]) -> AsyncIterator[ServerSentEvent]:
-    """Follow a job: `progress` whenever something has changed, and at the end `done`, `failed` or `cancelled`.
+    """Follow a job: events `progress` at each change, and at the end `done`, `failed` or `cancelled`.
 
     The stream ends with the job, or with the service; the data of each event is what `GET /jobs/{id}` says.
     """

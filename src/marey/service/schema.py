@@ -1,7 +1,8 @@
-"""What goes over the wire: the bodies of requests and answers, as they stand in the OpenAPI page."""
+"""The bodies of requests and answers, as in the OpenAPI page; `marey.client` reads them with the same models."""
 
 from __future__ import annotations
 
+from collections.abc import Iterator
 from datetime import datetime
 from typing import Annotated, Any, Literal
 
@@ -31,15 +32,21 @@ _EXAMPLE_JOB: dict[str, Any] = {
 }
 
 
-class Likelihood(BaseModel):
-    """A class and how probable it is."""
+class ClassProbability(BaseModel):
+    """A class with its probability; it unpacks as `label, probability`."""
 
     label: str
     probability: Probability
 
+    def __iter__(self) -> Iterator[str | float]:  # type: ignore[override]
+        return iter((self.label, self.probability))
+
+    def __getitem__(self, place: int) -> str | float:
+        return (self.label, self.probability)[place]
+
 
 class Answer(BaseModel):
-    """What a model says to one clip."""
+    """The prediction of a model for one clip."""
 
     model_config = ConfigDict(
         json_schema_extra={
@@ -54,39 +61,39 @@ class Answer(BaseModel):
     )
 
     source: str = Field(description="the file's name, as the caller gave it")
-    model: str = Field(description="which model answered")
-    label: str | None = Field(description="the most probable class; null where its probability is below the threshold")
+    model: str = Field(description="the name of the model")
+    label: str | None = Field(description="the most probable class; null if its probability is below the threshold")
     confidence: Probability = Field(description="the calibrated probability of the most probable class")
-    top: list[Likelihood] = Field(description="the most probable classes, most probable first")
+    top: list[ClassProbability] = Field(description="the most probable classes, most probable first")
 
 
-class Link(BaseModel):
-    """A video that the service shall fetch, where it was started with that allowed."""
+class UrlRequest(BaseModel):
+    """The URL of a video that the service fetches, if it was started with --allow-urls."""
 
     model_config = ConfigDict(extra="forbid", json_schema_extra={"example": {"url": "https://example.org/clip.mp4"}})
 
     url: Annotated[str, Field(max_length=4096)]
 
 
-class SpanOfLabel(BaseModel):
-    """What happens from `start` until `end`."""
+class Segment(BaseModel):
+    """A labelled span of a video."""
 
     start: Seconds = Field(description="seconds from the first frame")
-    end: Seconds = Field(description="likewise")
+    end: Seconds = Field(description="seconds from the first frame")
     label: str
     confidence: Probability = Field(description="the mean of its probability over the span")
 
 
 class TimelineAnswer(BaseModel):
-    """What happens when in a long video; between the segments it is none of the classes."""
+    """The segments of a long video; between them it is none of the classes."""
 
     duration: Seconds = Field(description="of the video")
-    window: Seconds = Field(description="that the model looked at, at a time")
-    segments: list[SpanOfLabel]
+    window: Seconds = Field(description="length of the sliding window")
+    segments: list[Segment]
 
 
 class JobAnswer(BaseModel):
-    """A long video on its way."""
+    """A job: a long video and its state."""
 
     model_config = ConfigDict(json_schema_extra={"example": _EXAMPLE_JOB})
 
@@ -97,14 +104,24 @@ class JobAnswer(BaseModel):
     model: str
     created: datetime
     ended: datetime | None = None
-    expires: datetime | None = Field(None, description="when a job that has ended is forgotten")
-    result: TimelineAnswer | None = Field(None, description="of a job that is done")
-    code: str | None = Field(None, description="of a job that failed: why, as one word")
-    detail: str | None = Field(None, description="of a job that failed: why, in words")
+    expires: datetime | None = Field(None, description="when an ended job is deleted")
+    result: TimelineAnswer | None = Field(None, description="of a done job")
+    code: str | None = Field(None, description="of a failed job: the reason as one word")
+    detail: str | None = Field(None, description="of a failed job: the reason in words")
+
+    @property
+    def duration(self) -> float | None:
+        """Duration of the video in seconds, once the job is done."""
+        return None if self.result is None else self.result.duration
+
+    @property
+    def segments(self) -> tuple[Segment, ...]:
+        """The segments found, once the job is done."""
+        return () if self.result is None else tuple(self.result.segments)
 
 
 class ModelAnswer(BaseModel):
-    """A model that can be asked."""
+    """A model of the service."""
 
     model_config = ConfigDict(
         json_schema_extra={
@@ -120,15 +137,15 @@ class ModelAnswer(BaseModel):
     )
 
     name: str
-    default: bool = Field(description="whether it answers where no model is named")
+    default: bool = Field(description="true if it answers requests that name no model")
     labels: list[str]
     encoder: str
     streams: list[str]
-    frames: int = Field(description="instants that are looked at")
+    frames: int = Field(description="timestamps that are read of a clip")
 
 
 class HealthAnswer(BaseModel):
-    """Whether the service can be asked."""
+    """The state of the service."""
 
     model_config = ConfigDict(
         json_schema_extra={"example": {"status": "ready", "version": "0.1.0", "waiting": 0, "jobs": 0}}
@@ -136,12 +153,12 @@ class HealthAnswer(BaseModel):
 
     status: Literal["loading", "ready", "stopping"]
     version: str
-    waiting: int = Field(description="predictions that wait or are worked on")
-    jobs: int = Field(description="jobs that wait or are worked on")
+    waiting: int = Field(description="predictions that wait or run")
+    jobs: int = Field(description="jobs that wait or run")
 
 
 class ProblemAnswer(BaseModel):
-    """Why there is no answer (RFC 9457)."""
+    """An error (RFC 9457)."""
 
     model_config = ConfigDict(
         json_schema_extra={
@@ -158,5 +175,5 @@ class ProblemAnswer(BaseModel):
     type: str = "about:blank"
     title: str = Field(description="the status in words")
     status: int
-    code: str = Field(description="why, as one word that programs can count on")
-    detail: str = Field(description="why, in words for people")
+    code: str = Field(description="the reason as one word, for programs")
+    detail: str = Field(description="the reason in words")

@@ -1,4 +1,4 @@
-"""The server: an app around a service, on a socket."""
+"""The server: the HTTP app of a service on a socket."""
 
 from __future__ import annotations
 
@@ -27,22 +27,19 @@ from marey.service.settings import Layout, Settings
 from marey.version import __version__
 
 _CONNECTIONS: Final = 512  # open at a time: a process may have 1024 files by default
-_UNHEARD: Final = 10.0  # s in which someone may speak without a request being worked on
-_GRACE: Final = 30  # s for what was accepted to be finished, when the server stops
-_ABOUT: Final = (
-    "Which action does a clip show, and what happens when in a long video? "
-    "Upload a file to `/predict` for one label, to `/jobs` for segments."
-)
+_UNHEARD: Final = 10.0  # s in which a connection may send data without a request in progress
+_GRACE: Final = 30  # s to finish accepted requests when the server stops
+_ABOUT: Final = "Human action recognition in video. Upload a file to `/predict` for one label, to `/jobs` for segments."
 
 
 @dataclass(frozen=True, slots=True)
 class Served:
-    """What a server has done.
+    """Statistics of a server that has ended.
 
     Attributes:
-        address: where it was.
-        requests: how many it has answered.
-        seconds: for which it ran.
+        address: its URL.
+        requests: number of requests answered.
+        seconds: time that it ran.
     """
 
     address: str
@@ -51,14 +48,14 @@ class Served:
 
 
 def create_app(service: Service) -> FastAPI:
-    """The app of a service; whoever runs it takes its requests."""
+    """Return the ASGI app of a service."""
 
     @asynccontextmanager
     async def lifespan(app: FastAPI) -> AsyncIterator[None]:
         async with service.running():
             yield
 
-    # FastAPI's own pages take their scripts from the internet.
+    # FastAPI's own pages load their scripts from the internet.
     app = FastAPI(
         title="marey", version=__version__, description=_ABOUT, lifespan=lifespan, docs_url=None, redoc_url=None
     )
@@ -89,18 +86,18 @@ def run(
 
     Args:
         models: folders by name, as `find_models` gives them.
-        host: address to listen at.
-        port: likewise; 0 for any that is free.
-        device: where encoders run.
-        engine: what runs them, as for `marey.encoders.load_encoder`.
-        settings: what callers may ask.
-        layout: how the work lies over the processor.
+        host: the IP address to listen on.
+        port: the port to listen on; 0 for any free one.
+        device: the device of the encoders.
+        engine: the engine of the encoders, as for `marey.encoders.load_encoder`.
+        settings: the limits for callers.
+        layout: the threads of the work.
         jobs: folder of jobs.
-        on_listening: called with the address, once requests are answered.
+        on_listening: called with the URL once requests are answered.
         on_ready: called once models are loaded.
 
     Raises:
-        UsageError: the port or the folder cannot be had.
+        UsageError: the port or the folder is not available.
         MareyError: a model that cannot be loaded.
     """
     began = time.monotonic()
@@ -120,7 +117,7 @@ def run(
 
 
 def _describe(app: FastAPI) -> dict[str, Any]:
-    """The OpenAPI page, with the schemas that are not those of a whole answer."""
+    """Return the OpenAPI description, with the schema of errors."""
     if not app.openapi_schema:
         page = FastAPI.openapi(app)
         page["components"]["schemas"]["ProblemAnswer"] = ProblemAnswer.model_json_schema()
@@ -128,10 +125,10 @@ def _describe(app: FastAPI) -> dict[str, Any]:
 
 
 class Server(uvicorn.Server):
-    """A server that tells its service when it stops, and stops when that cannot begin.
+    """A server that stops its service with itself, and stops if the service cannot start.
 
     Args:
-        service: what it serves.
+        service: the service.
         on_listening: called once requests are answered.
         on_ready: called once models are loaded.
     """
@@ -161,12 +158,12 @@ class Server(uvicorn.Server):
         self._announced = False
 
     async def startup(self, sockets: list[socket.socket] | None = None) -> None:
-        """Begin to answer."""
+        """Start to answer requests."""
         await super().startup(sockets)
         self._on_listening()
 
     async def on_tick(self, counter: int) -> bool:
-        """Whether to stop, ten times a second."""
+        """Return true to stop; called ten times a second."""
         if self._service.failure is not None:
             return True
         if not self._announced and self._service.status == "ready":
@@ -175,16 +172,16 @@ class Server(uvicorn.Server):
         return await super().on_tick(counter)
 
     async def shutdown(self, sockets: list[socket.socket] | None = None) -> None:
-        """Finish what was accepted."""
+        """Finish the accepted requests."""
         self._service.stop()
         await super().shutdown(sockets)
 
 
 class _Connection(H11Protocol):
-    """A connection that is closed when it goes on speaking while no request is worked on.
+    """A connection that is closed when it keeps sending without a request in progress.
 
-    That is one that trickles headers, or one that was refused in the middle of its upload: uvicorn reads on, because
-    many clients look for the answer only when they have sent all, and would read on for ever.
+    It may send its headers too slowly (slow loris), or continue an upload that was refused: uvicorn keeps reading,
+    because many clients read the answer only after sending all, and would never stop.
     """
 
     _limit: asyncio.TimerHandle | None = None
@@ -214,10 +211,10 @@ class _Connection(H11Protocol):
 
 
 def listen(host: str, port: int) -> socket.socket:
-    """A socket that listens; port 0 takes any that is free.
+    """Return a listening socket; port 0 takes any free port.
 
     Raises:
-        UsageError: it cannot be had.
+        UsageError: the port is not available.
     """
     try:
         family = socket.AF_INET6 if ":" in host else socket.AF_INET
@@ -228,6 +225,6 @@ def listen(host: str, port: int) -> socket.socket:
 
 
 def address_of(host: str, listener: socket.socket) -> str:
-    """Where a socket can be reached, as a URL."""
+    """Return the URL of a socket."""
     shown = f"[{host}]" if ":" in host else host
     return f"http://{shown}:{listener.getsockname()[1]}"

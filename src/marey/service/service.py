@@ -1,4 +1,4 @@
-"""The parts of a running service, and how they begin and end."""
+"""The service: its parts, and their start and end."""
 
 from __future__ import annotations
 
@@ -18,26 +18,26 @@ from fastapi import Request
 
 from marey.errors import UnknownNameError, VideoError
 from marey.service.batching import Engine, Probabilities
-from marey.service.fetching import Fetcher
 from marey.service.jobs import JobStore
 from marey.service.metrics import Metrics
 from marey.service.models import ServedModel, load_models
 from marey.service.problems import Problem, client_left, of_video, too_many
-from marey.service.runner import JobRunner
 from marey.service.settings import Layout, Settings
 from marey.service.uploads import Receiver, Upload
+from marey.service.url_fetch import Fetcher
+from marey.service.worker import JobWorker
 from marey.video import Limits
 
 _LOG: Final = logging.getLogger("marey.service")
 T = TypeVar("T")
 
-_SWEEP: Final = 60.0  # s between two looks for jobs that have expired
+_SWEEP: Final = 60.0  # s between two searches for expired jobs
 _RETRY_PREDICTION: Final = 1  # s
 _RETRY_JOB: Final = 30  # s
 
 
 class Service:
-    """Models, queues, jobs and limits of one server.
+    """The models, queues, jobs and limits of one server.
 
     Args:
         found: model folders by name; the first one answers where no model is named.
@@ -71,14 +71,14 @@ class Service:
         self._layout = layout
         self._fetcher = Fetcher(store.uploads, settings) if settings.urls != "refuse" else None
         self._engine: Engine | None = None
-        self._runner: JobRunner | None = None
+        self._worker: JobWorker | None = None
         self._inside = 0
         self._accepting = 0
         self._token = None if settings.token is None else _digest(settings.token)
 
     @asynccontextmanager
     async def running(self) -> AsyncIterator[None]:
-        """From the first request to the last; models are loaded meanwhile."""
+        """Run the service; models are loaded meanwhile."""
         loading = threading.Thread(target=self._load, name="marey-load", daemon=True)
         loading.start()
         sweeping = asyncio.create_task(self._sweep())
@@ -90,39 +90,39 @@ class Service:
             await asyncio.to_thread(self._end, loading)
 
     def stop(self) -> None:
-        """Take nothing new; what was accepted is finished."""
+        """Accept no new requests; accepted ones are finished."""
         if self.status != "stopping":
             self.status = "stopping"
             self.receiver.stop()
 
     @property
-    def jobs(self) -> JobRunner:
-        """The jobs' runner.
+    def jobs(self) -> JobWorker:
+        """The worker of the jobs.
 
         Raises:
             Problem: 503 the models are not loaded yet, or the service stops.
         """
         self.check_ready()
-        assert self._runner is not None  # noqa: S101 - of one that is ready
-        return self._runner
+        assert self._worker is not None  # noqa: S101 - of one that is ready
+        return self._worker
 
     def progress(self, job: str) -> float:
-        """How far a job has come, from 0 to 1."""
-        return 0.0 if self._runner is None else self._runner.progress(job)
+        """Return the progress of a job from 0 to 1."""
+        return 0.0 if self._worker is None else self._worker.progress(job)
 
     @property
     def waiting(self) -> int:
-        """Predictions that wait, or are worked on."""
+        """Number of predictions that wait or run."""
         return self._inside
 
     def check_ready(self) -> None:
-        """Refuse with 503 while models are loaded, and when the service stops."""
+        """Refuse with 503 while models are loading, and when the service stops."""
         if self.status != "ready":
             detail = "the models are being loaded" if self.status == "loading" else "the service stops"
             raise Problem(503, self.status, f"{detail}; try again in a while", headers={"Retry-After": "2"})
 
     def check_token(self, given: str | None) -> None:
-        """Refuse with 401 whoever does not show the token."""
+        """Refuse with 401 requests without the token."""
         if self._token is not None and not hmac.compare_digest(self._token, _digest(given or "")):
             said = "there is none in the request" if given is None else "the one in the request is another"
             raise Problem(
@@ -133,7 +133,7 @@ class Service:
             )
 
     def model(self, name: str | None) -> ServedModel:
-        """The model of a name, or the first one.
+        """Return the model of a name, or the first one.
 
         Raises:
             Problem: 404 there is none; 503 not loaded yet.
@@ -146,8 +146,8 @@ class Service:
         return self.models[name]
 
     @contextmanager
-    def place(self) -> Iterator[None]:
-        """A place among the predictions.
+    def slot(self) -> Iterator[None]:
+        """Take a slot in the queue of predictions.
 
         Raises:
             Problem: 429 all are taken.
@@ -162,8 +162,8 @@ class Service:
             self._inside -= 1
 
     @contextmanager
-    def job_place(self) -> Iterator[None]:
-        """A place among the jobs that wait, for the time of an upload.
+    def job_slot(self) -> Iterator[None]:
+        """Take a slot in the queue of jobs, during an upload.
 
         Raises:
             Problem: 429 all are taken.
@@ -179,7 +179,7 @@ class Service:
 
     @asynccontextmanager
     async def video(self, request: Request) -> AsyncIterator[Upload]:
-        """The video of a request, which is gone afterwards."""
+        """Receive the video of a request; it is deleted afterwards."""
         if self.receiver.media_type(request)[0] == "application/json":
             if self._fetcher is None:
                 raise Problem(403, "urls_refused", "this service takes no addresses: upload the file instead")
@@ -193,7 +193,7 @@ class Service:
             upload.path.unlink(missing_ok=True)
 
     async def predict(self, request: Request, model: ServedModel, upload: Upload) -> Probabilities:
-        """What a model says to an upload, unless the caller leaves or the time is up.
+        """Return the prediction for an upload, unless the caller leaves or the time is over.
 
         Raises:
             Problem: the file cannot be used; 504 it takes too long.
@@ -231,7 +231,7 @@ class Service:
             self._engine = engine = Engine(
                 self._layout, limits=limits, max_duration=self.settings.max_duration, metrics=self.metrics
             )
-            self._runner = JobRunner(
+            self._worker = JobWorker(
                 self.store, models, self.settings, threads=self._layout.threads, metrics=self.metrics
             )
             self.metrics.watch(
@@ -245,13 +245,13 @@ class Service:
             self.models = models
             if self.status == "loading":
                 self.status = "ready"
-        except Exception as error:  # raised again by whoever runs the server
+        except Exception as error:  # raised again by the server
             self.failure = error
 
     def _end(self, loading: threading.Thread) -> None:
         loading.join()
-        if self._runner is not None:
-            self._runner.stop()
+        if self._worker is not None:
+            self._worker.stop()
         if self._engine is not None:
             self._engine.close()
 
@@ -265,7 +265,7 @@ class Service:
 
 
 async def _unless_left(request: Request, work: Awaitable[T]) -> T:
-    """The result of work, which is cancelled when the caller leaves; the body of the request has been read."""
+    """Return the result of work; cancel it when the caller leaves. The body of the request has been read."""
     working = asyncio.ensure_future(work)
     leaving = asyncio.ensure_future(_left(request))
     try:
@@ -286,5 +286,5 @@ async def _left(request: Request) -> None:
 
 
 def _digest(token: str) -> bytes:
-    """Of one length, whatever the token's: comparing tells nothing of that either."""
+    """Return a hash of the token: its length is constant, so that a comparison does not reveal that of the token."""
     return hashlib.sha256(token.encode("utf-8", "surrogateescape")).digest()

@@ -1,4 +1,4 @@
-"""What a service allows its callers, and how its work lies over the processor."""
+"""The limits of a service, and the layout of its threads."""
 
 from __future__ import annotations
 
@@ -9,10 +9,10 @@ from marey.cores import usable_cores
 from marey.errors import UnknownNameError, UsageError
 
 Urls = Literal["refuse", "public", "local"]
-"""Which addresses may be given in place of an upload: none; public ones; any, the local network's too."""
+"""URLs accepted in place of an upload: none, public ones, or any, also of the local network."""
 
 Share = Literal["clip", "stream"]
-"""What goes to one thread that encodes: a clip with all its streams, or each stream by itself."""
+"""The unit of work of an encoding thread: a clip with all its streams, or one stream."""
 
 _GPU_BATCH: Final = 16  # clips
 _GPU_LINGER: Final = 0.005  # s
@@ -20,18 +20,17 @@ _GPU_LINGER: Final = 0.005  # s
 
 @dataclass(frozen=True, slots=True)
 class Layout:
-    """How clips are laid over the processor; `benchmarks/service.py --layouts` compares some.
+    """The threads of a service; `benchmarks/service.py --layouts` compares some.
 
-    A thread that encodes takes its share of what waits: with two of them and three clips waiting it takes two.
+    An encoding thread takes its part of the queue: with two threads and three clips waiting, it takes two.
 
     Attributes:
         decoders: threads that decode.
         encoders: threads that encode.
-        threads: of PyTorch, for each thread that encodes.
-        batch: shares at most that are encoded together.
+        threads: PyTorch threads per encoding thread.
+        batch: largest number of units encoded together.
         linger: seconds that a batch waits for clips that are being decoded.
-        share: what a thread takes at a time: a whole "clip", or one "stream" of it, which gives a single caller several
-            cores.
+        share: the unit of a thread: a whole "clip", or one "stream" of it, which gives a single caller several cores.
     """
 
     decoders: int
@@ -50,11 +49,11 @@ class Layout:
 
 
 def default_layout(device: str) -> Layout:
-    """The layout for "cpu" or "cuda".
+    """Return the layout for "cpu" or "cuda".
 
-    On a processor each core encodes streams of its own with one thread of PyTorch: one convolution over several cores
-    spends a part of them on waiting for each other. Whole clips have the same throughput, and answer a single caller
-    1.6 times later. A GPU has one thread that feeds it whole batches.
+    On a CPU each core encodes its own streams with one PyTorch thread: a convolution over several cores spends time on
+    synchronisation. Whole clips have the same throughput, and 1.6 times the latency for a single caller. A GPU has one
+    thread that feeds it whole batches.
     """
     cores = usable_cores()
     if device == "cpu":
@@ -64,22 +63,22 @@ def default_layout(device: str) -> Layout:
 
 @dataclass(frozen=True, slots=True)
 class Settings:
-    """What a service allows.
+    """The limits of a service.
 
     Attributes:
-        token: what callers have to show; None for nothing.
+        token: the token that callers have to send; None for no token.
         max_upload: bytes of a file.
         max_duration: seconds of a video that is predicted at once.
         max_job_duration: seconds of a video that is a job.
-        max_pixels: width x height of a picture.
+        max_pixels: width x height of a frame.
         timeout: seconds from the end of an upload to its prediction.
-        max_waiting: predictions that wait or are worked on.
+        max_waiting: predictions that wait or run.
         max_jobs: jobs that wait.
-        keep: seconds that a job can be asked for after it has ended.
-        urls: which addresses may be given in place of an upload.
-        slowest_upload: bytes a second that an upload has to bring on average, after its first `upload_grace` seconds.
+        keep: seconds for which an ended job is kept.
+        urls: the URLs accepted in place of an upload.
+        slowest_upload: lowest average rate of an upload in bytes per second, after its first `upload_grace` seconds.
         upload_grace: seconds.
-        longest_pause: seconds without a byte of an upload.
+        longest_pause: longest time without a byte of an upload, in seconds.
     """
 
     token: str | None = None

@@ -1,4 +1,4 @@
-"""Bodies of requests into files: in pieces, never whole in memory, and within the limits."""
+"""Uploads: bodies of requests written to files in chunks, within the limits."""
 
 from __future__ import annotations
 
@@ -18,14 +18,14 @@ from python_multipart.exceptions import FormParserError
 from python_multipart.multipart import parse_options_header
 
 from marey.service.problems import Problem, client_left
-from marey.service.schema import Link
+from marey.service.schema import UrlRequest
 from marey.service.settings import Settings
 
-_PARTS: Final = 16  # of a form, the file among them
-_FORM_ROOM: Final = 64 * 1024  # bytes that a form may have besides its file
+_PARTS: Final = 16  # of a form, including the file
+_FORM_ROOM: Final = 64 * 1024  # bytes of a form besides its file
 _JSON_ROOM: Final = 16 * 1024  # bytes
 _NAME_LENGTH: Final = 120
-_LAST_PAUSE: Final = 2.0  # s: between two pieces of an upload when the service stops
+_LAST_PAUSE: Final = 2.0  # s between two chunks of an upload when the service stops
 _NO_SPACE: Final = (errno.ENOSPC, errno.EDQUOT, errno.EFBIG)
 _HOW: Final = "send it as multipart/form-data in a part called 'file', as `curl -F file=@clip.mp4` does"
 
@@ -40,7 +40,7 @@ UPLOAD_SCHEMA: Final[dict[str, Any]] = {
             }
         },
         "video/*": {"schema": {"type": "string", "format": "binary", "description": "the video itself"}},
-        "application/json": {"schema": Link.model_json_schema()},
+        "application/json": {"schema": UrlRequest.model_json_schema()},
     },
 }
 """The body of a request with a video, for the OpenAPI page."""
@@ -48,7 +48,7 @@ UPLOAD_SCHEMA: Final[dict[str, Any]] = {
 
 @dataclass(frozen=True, slots=True)
 class Upload:
-    """A video that has come whole.
+    """A complete upload.
 
     Attributes:
         path: where it lies; whoever has it removes it.
@@ -60,7 +60,7 @@ class Upload:
 
 
 class Receiver:
-    """Takes uploads for one service.
+    """Receives the uploads of one service.
 
     Args:
         folder: where files are written.
@@ -76,19 +76,19 @@ class Receiver:
         self._stopping = False
 
     def stop(self) -> None:
-        """Wait only a moment for each further piece of what has not come whole."""
+        """Shorten the time that incomplete uploads may pause."""
         self._stopping = True
         until = asyncio.get_running_loop().time() + _LAST_PAUSE
         for pause in self._pauses:
             pause.reschedule(until)
 
     def media_type(self, request: Request) -> tuple[str, dict[bytes, bytes]]:
-        """What a request says that its body is."""
+        """Return the media type of a request's body."""
         kind, options = parse_options_header(request.headers.get("content-type", ""))
         return kind.decode("latin-1").lower(), options
 
     async def receive(self, request: Request) -> Upload:
-        """The video in the body of a request: the file of a form, or the body itself.
+        """Receive the video in the body of a request: the file of a form, or the body itself.
 
         Raises:
             Problem: 400 no video in it, or cut off; 408 too slow; 413 too large; 415 another media type; 507 no room.
@@ -119,7 +119,7 @@ class Receiver:
             raise
 
     async def receive_link(self, request: Request) -> str:
-        """The address in a body of JSON.
+        """Return the URL in a JSON body.
 
         Raises:
             Problem: 400 it is no JSON of this kind; 413 too long.
@@ -130,7 +130,7 @@ class Receiver:
             if len(body) > _JSON_ROOM:
                 raise Problem(413, "too_large", f"a body of JSON may have {_JSON_ROOM:,} bytes here")
         try:
-            return Link.model_validate_json(bytes(body)).url
+            return UrlRequest.model_validate_json(bytes(body)).url
         except ValidationError as error:
             detail = error.errors()[0]["msg"]
             raise Problem(400, "invalid", f'the body has to be {{"url": "https://..."}}: {detail}') from error
@@ -167,7 +167,7 @@ class Receiver:
         return form.name
 
     async def _pieces(self, request: Request) -> AsyncIterator[bytes]:
-        """What comes, as long as it keeps coming."""
+        """Yield the chunks of a body, as long as they arrive in time."""
         loop = asyncio.get_running_loop()
         began, size, more = loop.time(), 0, True
         while more:
@@ -201,7 +201,7 @@ class Receiver:
 
 
 class _Form:
-    """The parts of a form, of which the file goes to the disk and all others nowhere."""
+    """Multipart parser: writes the part `file` to disk, and ignores other parts."""
 
     def __init__(self, file: BinaryIO, max_size: int, too_large: Callable[[], Problem]) -> None:
         self._file = file
@@ -216,7 +216,7 @@ class _Form:
         self.complete = False
 
     def callbacks(self) -> dict[str, Callable[..., None]]:
-        """For the parser."""
+        """Return the callbacks for the parser."""
         return {
             "on_part_begin": self._begin,
             "on_header_field": lambda data, start, end: self._header.extend(data[start:end]),
@@ -245,7 +245,7 @@ class _Form:
             return
         if self.name is not None:
             raise Problem(400, "two_files", "the form has two parts called 'file': send one video a request")
-        self.name = shown_name(options.get(b"filename", b"").decode("utf-8", "replace"))
+        self.name = display_name(options.get(b"filename", b"").decode("utf-8", "replace"))
         self._writing = True
 
     def _data(self, data: bytes, start: int, end: int) -> None:
@@ -259,8 +259,8 @@ class _Form:
         self.complete = True
 
 
-def shown_name(given: str) -> str:
-    """The last part of a name from a stranger, without what a terminal or a page would obey."""
+def display_name(given: str) -> str:
+    """Return the last part of a caller's file name, without control characters."""
     last = re.split(r"[/\\]", given)[-1]
     plain = "".join(letter for letter in last if letter.isprintable()).strip()
     return plain[:_NAME_LENGTH] or "upload"

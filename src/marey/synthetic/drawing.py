@@ -11,8 +11,8 @@ from typing import TypeVar
 
 import torch
 
+from marey.atomic import write_whole
 from marey.errors import UsageError
-from marey.whole_file import write_whole
 
 NOTE = "figures.json"
 

@@ -10,7 +10,7 @@ from typing import Any, Final
 
 import torch
 
-from marey.whole_file import write_whole
+from marey.atomic import write_whole
 
 CHECKPOINT: Final = "last.ckpt"
 CHECKPOINT_EVERY: Final = 30.0  # s

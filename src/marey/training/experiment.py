@@ -14,6 +14,7 @@ import numpy as np
 import torch
 from torch import Tensor
 
+from marey.atomic import write_whole
 from marey.data import Clip, Split, content_hash
 from marey.encoders import GIVEN, Contract, Features, typical_duration
 from marey.errors import DatasetError, VideoError
@@ -26,7 +27,6 @@ from marey.training.logs import History
 from marey.training.protocol import Protocol, validations_of
 from marey.training.recipe import Recipe
 from marey.training.schedule import equal_epochs
-from marey.whole_file import write_whole
 
 _PREPARED: Final = 64  # heads, each of a megabyte or less, of which the fixed part is remembered
 

@@ -9,7 +9,7 @@ import time
 from pathlib import Path
 from typing import Any, Final
 
-from marey.whole_file import whole_file
+from marey.atomic import whole_file
 
 QUANTITIES: Final = ("train_loss", "val_loss", "val_macro_f1", "learning_rate")
 

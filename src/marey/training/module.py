@@ -13,6 +13,7 @@ from lightning.pytorch.callbacks import Checkpoint
 from torch import Tensor
 from torch.nn.functional import cross_entropy, nll_loss
 
+from marey.atomic import whole_file
 from marey.evaluation import macro_f1_of
 from marey.models import Classifier, fuse
 from marey.training.batches import Batch, ClipSet, TrainingBatches
@@ -20,7 +21,6 @@ from marey.training.checkpoint import Pace
 from marey.training.course import Course
 from marey.training.recipe import Training
 from marey.training.schedule import schedule
-from marey.whole_file import whole_file
 
 
 class HeadTraining(pl.LightningModule):

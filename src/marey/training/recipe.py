@@ -10,7 +10,7 @@ from typing import Annotated, Any, Final, Literal, Self, Union, get_args, get_or
 import yaml
 from pydantic import BaseModel, ConfigDict, Field, ValidationError, model_validator
 
-from marey.encoders import PIXELS, EncoderSpec, MultiView, Stream, View
+from marey.encoders import EncoderSpec, MultiView, Stream, View, family_of
 from marey.errors import RecipeError, UnknownNameError, did_you_mean
 from marey.models import HeadSpec
 from marey.training.augmentation import Augmentation
@@ -148,7 +148,7 @@ class Recipe(BaseModel):
     def _input_fits(self) -> Self:
         if self.testing.crops > 1 and self.fit != "crop":
             raise ValueError("testing.crops=3 looks at what a crop leaves out, and needs fit: crop")
-        pictures = self.encoder.name in PIXELS
+        pictures = family_of(self.encoder).gives == "frames"
         if not pictures and (self.augment.moves or self.augment.colours):
             raise ValueError(f"augment changes pictures, and {self.encoder.name} gives features: see training.mixup")
         if pictures and (self.training.time_jitter or self.training.frame_drop):

@@ -1,21 +1,22 @@
-"""Video files: look at them, choose instants, decode those, write new ones."""
+"""Video files and streams: probe, choose timestamps, decode, play, write."""
 
-from marey.video.address import is_live
+from marey.video.array_source import show
 from marey.video.decode import decode
 from marey.video.encode import write_video
-from marey.video.frames import Frames
+from marey.video.frames import TIME_TOLERANCE, Frames
 from marey.video.limits import Limits
 from marey.video.live import open_live
-from marey.video.memory import show
-from marey.video.picture import Anchor, Fit, Interpolation
 from marey.video.playback import Playback, PlayedFrame, play
 from marey.video.probe import VideoInfo, probe
-from marey.video.sampling import SHORT, Decoder, Sampling
+from marey.video.sampling import SHORT_POLICIES, Decoder, Sampling
 from marey.video.torchcodec_reader import require_decoder
+from marey.video.transform import Anchor, Fit, Interpolation
+from marey.video.urls import is_live
 from marey.video.writer import VideoWriter
 
 __all__ = [
-    "SHORT",
+    "SHORT_POLICIES",
+    "TIME_TOLERANCE",
     "Anchor",
     "Decoder",
     "Fit",

@@ -1,4 +1,4 @@
-"""Write video that every player and browser shows."""
+"""Write video that every player and browser supports."""
 
 from __future__ import annotations
 
@@ -10,68 +10,71 @@ from pathlib import Path
 from typing import Final, Literal
 
 import av
-import numpy as np
 import torch
 from av.container import OutputContainer
 from av.video.frame import VideoFrame
 from av.video.stream import VideoStream
 
+from marey.atomic import whole_file
 from marey.errors import UsageError
-from marey.video.source import FASTEST
-from marey.whole_file import whole_file
+from marey.video.source import MAX_FRAME_RATE
 
-_LARGEST_RATE_DENOMINATOR = 1001
+MAX_RATE_DENOMINATOR: Final = 1001
+"""Of frame rates that are written: NTSC's 30000/1001, for one."""
 
 X264_PARAMS: Final = "cpu-independent=1"
-"""Of libx264, for the same bytes on every CPU. Without it macroblock-tree rate control adds up floats with whatever
-instructions there are; with AVX-512, one encode of the same frames differs from the next."""
+"""libx264 writes the same bytes on every CPU. Otherwise its macroblock-tree rate control adds floats with whichever
+instructions are available; with AVX-512, two encodes of the same frames differ."""
 
 _BIT_EXACT: Final = 0x0400
-"""AVFMT_FLAG_BITEXACT: no version of the libraries in the file, which would be other bytes with each PyAV."""
+"""AVFMT_FLAG_BITEXACT: the file does not name versions of libraries, which differ with each PyAV."""
 
 
 def write_video(
     path: str | Path, frames: torch.Tensor | Iterable[torch.Tensor], *, frame_rate: float, crf: int = 23
 ) -> None:
-    """Write frames as an mp4 file: H.264, yuv420p, its index in front (faststart).
+    """Write frames as an mp4 file: H.264, yuv420p, index at the start (faststart).
 
-    The file appears when it is complete; on a failure, what was there before stays. Memory holds one frame.
+    The file appears when it is complete; after an error, the previous file is unchanged. One frame is
+    held in memory.
 
     Args:
         path: the file, which ends in .mp4.
-        frames: uint8 (T, 3, H, W), or any iterable of (3, H, W), RGB. Of an odd height or width, the
-            last row or column is left out: yuv420p cannot hold it.
-        frame_rate: frames a second.
+        frames: uint8 (T, 3, H, W), or any iterable of (3, H, W), RGB. If H or W is odd, the last row
+            or column is left out, because yuv420p cannot hold it.
+        frame_rate: frames per second.
         crf: quality from 0 (lossless) to 51 (worst).
 
     Raises:
-        UsageError: no frames, frames of another kind or of different sizes, or a value out of range.
+        UsageError: no frames, frames of another type or of different sizes, or a value out of range.
     """
     rate = check_encoding(Path(path), frame_rate, crf)
     with mp4_file(Path(path)) as container:
-        _encode(container, _pictures(frames), rate, crf)
+        _encode(container, _video_frames(frames), rate, crf)
 
 
 def check_encoding(path: Path, frame_rate: float, crf: int) -> Fraction:
-    """The frame rate as a fraction, where a video can be written so.
+    """Check the arguments for writing a video, and return the frame rate as a fraction.
 
     Raises:
-        UsageError: a value out of range, or a path that cannot be meant.
+        UsageError: a value out of range, or a path that is not valid.
     """
     if path.suffix.lower() != ".mp4":
         raise UsageError(f"a video is written as .mp4, not as '{path.name}'")
-    if not 0 < frame_rate <= FASTEST:
-        raise UsageError(f"frame_rate has to be more than 0 and at most {FASTEST} frames a second, not {frame_rate}")
+    if not 0 < frame_rate <= MAX_FRAME_RATE:
+        raise UsageError(
+            f"frame_rate has to be more than 0 and at most {MAX_FRAME_RATE} frames per second, not {frame_rate}"
+        )
     if not 0 <= crf <= 51:
         raise UsageError(f"crf has to be from 0 to 51, not {crf}")
     if not path.parent.is_dir():
         raise UsageError(f"there is no folder {path.parent} to write {path.name} into")
-    return Fraction(frame_rate).limit_denominator(_LARGEST_RATE_DENOMINATOR)
+    return Fraction(frame_rate).limit_denominator(MAX_RATE_DENOMINATOR)
 
 
 @contextmanager
 def mp4_file(path: Path) -> Iterator[OutputContainer]:
-    """An mp4 file to write into, which takes its place when the `with` ends; after an error nothing of it is left.
+    """Open an mp4 file for writing, which appears when the `with` ends; after an error, nothing of it is left.
 
     Raises:
         OSError: the disk is full or the folder may not be written to; it names `path`.
@@ -96,11 +99,11 @@ def add_h264(
     threads: int,
     pixels: Literal["yuv420p", "gray", "rgb24"] = "yuv420p",
 ) -> VideoStream:
-    """A stream of pictures of `size` (H, W): by default one that every browser plays, whose sides are even.
+    """Add a stream of frames of `size` (H, W); every browser supports the default, with even sides.
 
-    The bytes depend on the number of threads, so that it is a constant and never the number of cores. There are no
-    B-frames: of a file that ends in one, and of one with a varying rate, FFmpeg states a duration that is too long, by
-    a frame up to FFmpeg 8.0 and by none after it.
+    The bytes depend on the number of threads, which is therefore a constant, not the number of cores.
+    There are no B-frames: for a file that ends in one, or has a variable frame rate, FFmpeg up to 8.0
+    states a duration that is too long by one frame.
     """
     codec: Literal["libx264", "libx264rgb"] = "libx264rgb" if pixels == "rgb24" else "libx264"
     options = {"crf": str(crf), "preset": "veryfast", "x264-params": X264_PARAMS}
@@ -111,23 +114,23 @@ def add_h264(
     return stream
 
 
-def _encode(container: OutputContainer, pictures: Iterator[VideoFrame], rate: Fraction, crf: int) -> None:
-    first = next(pictures, None)
+def _encode(container: OutputContainer, frames: Iterator[VideoFrame], rate: Fraction, crf: int) -> None:
+    first = next(frames, None)
     if first is None:
         raise UsageError("there are no frames to write")
     stream = add_h264(container, size=(first.height, first.width), rate=rate, crf=crf, threads=1)
-    for index, picture in enumerate(chain([first], pictures)):
-        if (picture.width, picture.height) != (first.width, first.height):
+    for index, frame in enumerate(chain([first], frames)):
+        if (frame.width, frame.height) != (first.width, first.height):
             raise UsageError(
-                f"frame {index} has {picture.height} x {picture.width} pixels, "
+                f"frame {index} has {frame.height} x {frame.width} pixels, "
                 f"and the first has {first.height} x {first.width}"
             )
-        picture.pts, picture.time_base = index, 1 / rate
-        container.mux(stream.encode(picture))
+        frame.pts, frame.time_base = index, 1 / rate
+        container.mux(stream.encode(frame))
     container.mux(stream.encode(None))
 
 
-def _pictures(frames: torch.Tensor | Iterable[torch.Tensor]) -> Iterator[VideoFrame]:
+def _video_frames(frames: torch.Tensor | Iterable[torch.Tensor]) -> Iterator[VideoFrame]:
     if isinstance(frames, torch.Tensor) and frames.ndim != 4:
         raise UsageError(f"frames have to be (T, 3, H, W), not {tuple(frames.shape)}")
     for index, frame in enumerate(frames):
@@ -136,5 +139,5 @@ def _pictures(frames: torch.Tensor | Iterable[torch.Tensor]) -> Iterator[VideoFr
         height, width = frame.shape[1] // 2 * 2, frame.shape[2] // 2 * 2
         if not height or not width:
             raise UsageError(f"a frame needs at least 2 x 2 pixels; frame {index} has {tuple(frame.shape[1:])}")
-        picture = frame[:, :height, :width].permute(1, 2, 0).contiguous().cpu().numpy()
-        yield VideoFrame.from_ndarray(np.ascontiguousarray(picture), format="rgb24")
+        pixels = frame[:, :height, :width].permute(1, 2, 0).contiguous().cpu().numpy()
+        yield VideoFrame.from_ndarray(pixels, format="rgb24")

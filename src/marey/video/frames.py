@@ -1,8 +1,9 @@
-"""What decoding gives."""
+"""Decoded frames with their timestamps."""
 
 from __future__ import annotations
 
 from dataclasses import dataclass
+from typing import Final
 
 import numpy as np
 import numpy.typing as npt
@@ -11,16 +12,19 @@ from av.video.frame import VideoFrame
 
 from marey.errors import UsageError
 
+TIME_TOLERANCE: Final = 1e-6
+"""Seconds of rounding error that are allowed where a timestamp is compared with that of a frame."""
+
 
 @dataclass(frozen=True, slots=True)
 class TimedFrame:
-    """A decoded picture.
+    """A decoded frame.
 
     Attributes:
         time: seconds from the first frame of the stream.
-        end: seconds at which it leaves the screen, if nothing follows.
-        image: the picture as the decoder left it.
-        intact: whether the decoder could rebuild it, and all that it was rebuilt from.
+        end: seconds at which it is no longer shown, if no frame follows.
+        image: the frame as the decoder returned it.
+        intact: whether this frame and all frames it refers to were decoded without errors.
     """
 
     time: float
@@ -31,12 +35,12 @@ class TimedFrame:
 
 @dataclass(frozen=True, slots=True, eq=False, repr=False)
 class Frames:
-    """Pictures of a video with the times at which they are shown.
+    """Frames of a video with their timestamps.
 
     Attributes:
         data: uint8 (T, 3, H, W), RGB, upright.
-        timestamps: float64 (T,), seconds from the first frame of the video at which these frames begin: each at or
-            before the instant that was asked for, but for key frames, which are the nearest.
+        timestamps: float64 (T,), seconds from the first frame of the video to the start of each of
+            these frames: at or before the requested timestamp, or of the nearest key frame.
     """
 
     data: torch.Tensor

@@ -1,4 +1,4 @@
-"""What a video from a stranger may cost."""
+"""Limits on the cost of reading untrusted video."""
 
 from __future__ import annotations
 
@@ -11,13 +11,13 @@ from marey.errors import UsageError, VideoError
 
 @dataclass(frozen=True, slots=True)
 class Limits:
-    """The most that reading one file may cost; what asks for more ends in a `VideoError`.
+    """Upper limits for reading one file; exceeding one raises a `VideoError`.
 
     Attributes:
-        max_pixels: width x height of a picture (`too_large`).
+        max_pixels: width x height of a frame (`too_large`).
         max_bytes: size of the file (`too_large`).
-        timeout: seconds of wall-clock time of one call, and of the wait for each frame where a source is played
-            (`timeout`).
+        timeout: seconds of wall-clock time of one call; for sources that are played, of the wait
+            for each frame (`timeout`).
     """
 
     max_pixels: int = 8192 * 4320
@@ -31,24 +31,19 @@ class Limits:
 
 
 class Deadline:
-    """The moment at which reading has to be over."""
+    """The time at which reading has to be finished."""
 
     def __init__(self, path: str | Path, seconds: float) -> None:
         self._path = path
         self._seconds = seconds
-        self._end = time.monotonic() + seconds
+        self.restart()
 
     def restart(self) -> None:
-        """Grant the same time once more, from now on."""
+        """Allow the same time again, from now on."""
         self._end = time.monotonic() + self._seconds
 
-    @property
-    def passed(self) -> bool:
-        """Whether the time is up."""
-        return time.monotonic() > self._end
-
     def check(self) -> None:
-        """Raise `VideoError` (`timeout`) once the time is up."""
+        """Raise `VideoError` (`timeout`) after the deadline."""
         if time.monotonic() > self._end:
             raise VideoError(
                 self._path, "timeout", f"reading took longer than the {self._seconds:g} s that it may take"

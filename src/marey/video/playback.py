@@ -1,4 +1,4 @@
-"""A source that is read once, from its first frame to its last."""
+"""Read a source once, from its first frame to its last."""
 
 from __future__ import annotations
 
@@ -15,15 +15,14 @@ import torch
 from av.video.frame import VideoFrame
 
 from marey.errors import VideoError
-from marey.video.decode import check_options
-from marey.video.faults import cut_off, damaged
+from marey.video.container_checks import damage_error, find_truncation
 from marey.video.limits import Limits
-from marey.video.picture import Anchor, Converter, Fit, Interpolation, rotation
 from marey.video.probe import probe
 from marey.video.reader import Reader
-from marey.video.source import Source, open_video, reading
+from marey.video.source import Source, open_video, translate_errors
+from marey.video.transform import Anchor, Fit, Interpolation, ResizeCrop, check_transform, rotation
 
-_WIDEST_PIXEL = 4.0  # width over height: beyond it a header is wrong or malicious, and the picture would be enormous
+_MAX_PIXEL_ASPECT = 4.0  # width / height: a higher one is wrong or malicious, and frames would be enormous
 
 
 @dataclass(frozen=True, slots=True, eq=False)
@@ -31,11 +30,11 @@ class PlayedFrame:
     """One frame of a source that is played.
 
     Attributes:
-        number: counted in the source from 0; frames that were dropped are counted too.
+        number: index in the source, from 0; dropped frames are counted too.
         time: seconds from the first frame.
-        end: seconds at which it leaves the screen, if nothing follows.
-        image: the picture as the decoder left it.
-        arrived: when it left the decoder, in seconds of `time.monotonic()`.
+        end: seconds at which it is no longer shown, if no frame follows.
+        image: the frame as the decoder returned it.
+        arrived: when it was decoded, in seconds of `time.monotonic()`.
     """
 
     number: int
@@ -45,48 +44,55 @@ class PlayedFrame:
     arrived: float
 
 
-class Playback:
-    """The frames of a source in the order in which they are shown, each once; to be closed, or used in a `with`.
+@dataclass(frozen=True, slots=True)
+class SourceInfo:
+    """Properties of a source that are known with its first frame."""
 
-    Memory holds a few frames, however long the source is.
+    first: VideoFrame
+    pixel_aspect: float
+    frame_rate: float
+    duration: float | None
+
+    @classmethod
+    def of(cls, source: Source, first: VideoFrame, duration: float | None) -> Self:
+        """Return the properties of an open source."""
+        return cls(first, float(source.stream.sample_aspect_ratio or 1), float(source.frame_rate), duration)
+
+
+class Playback:
+    """The frames of a source in presentation order, each once; close it, or use it in a `with`.
+
+    A few frames are held in memory, however long the source is.
 
     Attributes:
-        size: (H, W) in pixels of the upright picture as it is shown: where the stored pixels are not square, one side
-            is stretched.
-        frame_rate: frames per second, as the source states it, else a guess.
-        duration: seconds; None where nobody knows.
-        live: whether the source is a camera, an address or a pipe, and not a file.
+        size: (H, W) in pixels of the upright frame as displayed: if the stored pixels are not square,
+            one side is stretched.
+        frame_rate: frames per second, as stated by the source, else a guess.
+        duration: seconds; None if not known.
+        live: whether the source is a camera, a URL or a pipe, and not a file.
     """
 
     live = False
 
     def __init__(
-        self,
-        frames: Generator[PlayedFrame, None, None],
-        *,
-        first: VideoFrame,
-        pixel_aspect: float,
-        frame_rate: float,
-        duration: float | None,
-        close: Callable[[], None],
+        self, frames: Generator[PlayedFrame, None, None], info: SourceInfo, *, close: Callable[[], None]
     ) -> None:
-        self.size = _shown_size(first, pixel_aspect)
-        self.frame_rate = frame_rate
-        self.duration = duration
+        self.size = _display_size(info)
+        self.frame_rate = info.frame_rate
+        self.duration = info.duration
         self._frames = frames
-        self._first = first
-        self._pixel_aspect = pixel_aspect
+        self._info = info
         self._close = close
-        self._converters: dict[tuple[tuple[int, int] | None, Fit, Anchor, Interpolation], Converter] = {}
+        self._transforms: dict[tuple[tuple[int, int] | None, Fit, Anchor, Interpolation], ResizeCrop] = {}
 
     @property
     def dropped(self) -> int:
-        """Frames so far that were thrown away because they were asked for too late; none of a file."""
+        """Number of frames so far that were discarded because they were requested too late; 0 for a file."""
         return 0
 
     @property
     def damaged(self) -> int:
-        """Frames so far that were thrown away because they could not be decoded whole; in a file they are an error."""
+        """Number of frames so far that were discarded as corrupt; in a file, they raise an error instead."""
         return 0
 
     def __iter__(self) -> Self:
@@ -104,7 +110,7 @@ class Playback:
         self.close()
 
     def close(self) -> None:
-        """Let go of the source; twice is no error."""
+        """Close the source; it may be called twice."""
         self._frames.close()
         self._close()
 
@@ -117,47 +123,48 @@ class Playback:
         anchor: Anchor = "middle",
         interpolation: Interpolation = "bicubic",
     ) -> torch.Tensor:
-        """A frame as the pixels that `decode` gives.
+        """Convert a frame into the same pixels that `decode` returns.
 
         Args:
             frame: of this playback.
-            size: (H, W) in pixels; None keeps the stored pixels, even where they are not square. `self.size` shows them
-                as they are meant.
-            fit: as `decode` has it.
-            anchor: likewise.
-            interpolation: likewise.
+            size: (H, W) in pixels; None keeps the stored pixels, even if they are not square.
+                `self.size` displays them undistorted.
+            fit: as in `decode`.
+            anchor: as in `decode`.
+            interpolation: as in `decode`.
 
         Returns:
             uint8 (3, H, W), RGB, upright.
 
         Raises:
-            UsageError: a value that cannot be meant.
+            UsageError: an argument that is not valid.
         """
         options = (size, fit, anchor, interpolation)
-        convert = self._converters.get(options)
+        convert = self._transforms.get(options)
         if convert is None:
-            check_options(*options)
-            convert = self._converters[options] = Converter(
-                self._first,
-                pixel_aspect=self._pixel_aspect,
+            check_transform(*options)
+            convert = self._transforms[options] = ResizeCrop(
+                self._info.first,
+                pixel_aspect=self._info.pixel_aspect,
                 size=size,
                 fit=fit,
                 anchor=anchor,
                 interpolation=interpolation,
             )
-        picture = torch.empty((3, *convert.size), dtype=torch.uint8)
-        convert(frame.image, picture.numpy())
-        return picture
+        pixels = torch.empty((3, *convert.size), dtype=torch.uint8)
+        convert(frame.image, pixels.numpy())
+        return pixels
 
 
 def play(path: str | Path, *, limits: Limits = Limits()) -> Playback:  # noqa: B008 - frozen
-    """Every frame of a local file, from the first to the last.
+    """Open a local file for reading every frame, from the first to the last.
 
-    A frame that cannot be decoded, and an end long before the stated one, raise a `VideoError` when their turn comes.
+    A frame that cannot be decoded, and an end long before the stated one, raise a `VideoError` when
+    they are reached.
 
     Args:
         path: a local file.
-        limits: what reading may cost; its time is for opening and then for each frame, not for the whole file.
+        limits: limits of reading; the time is for opening and then for each frame, not for the file.
 
     Raises:
         VideoError: the file cannot be used.
@@ -165,18 +172,12 @@ def play(path: str | Path, *, limits: Limits = Limits()) -> Playback:  # noqa: B
     with ExitStack() as opened:
         source = opened.enter_context(open_video(path, limits))
         reader = Reader(source)
-        return Playback(
-            _play(source, reader),
-            first=reader.first.image,
-            pixel_aspect=float(source.stream.sample_aspect_ratio or 1),
-            frame_rate=float(source.frame_rate),
-            duration=_duration(source, reader),
-            close=opened.pop_all().close,
-        )
+        info = SourceInfo.of(source, reader.first.image, _duration(source, reader))
+        return Playback(_play(source, reader), info, close=opened.pop_all().close)
 
 
 def _play(source: Source, reader: Reader) -> Generator[PlayedFrame, None, None]:
-    with reading(source.path, source.deadline):
+    with translate_errors(source.path, source.deadline):
         frames = reader.frames()
         for number in count():
             source.deadline.restart()
@@ -185,13 +186,12 @@ def _play(source: Source, reader: Reader) -> Generator[PlayedFrame, None, None]:
                 break
             yield PlayedFrame(number, frame.time, frame.end, frame.image, time.monotonic())
             end = frame.end
-        missing = cut_off(source.path) if reader.stated_duration is None else None
-        if missing is not None:
-            raise damaged(source.path, f"it ends after {end:.3f} s")
+        if reader.stated_duration is None and find_truncation(source.path) is not None:
+            raise damage_error(source.path, f"it ends after {end:.3f} s")
 
 
 def _duration(source: Source, reader: Reader) -> float | None:
-    """The stated duration, else the measured one; None where a damaged file gives neither."""
+    """Return the stated duration, else the measured one; None if the file is damaged."""
     if reader.stated_duration is not None:
         return reader.stated_duration
     try:
@@ -200,9 +200,10 @@ def _duration(source: Source, reader: Reader) -> float | None:
         return None
 
 
-def _shown_size(first: VideoFrame, pixel_aspect: float) -> tuple[int, int]:
-    if not 1 / _WIDEST_PIXEL <= pixel_aspect <= _WIDEST_PIXEL:
-        pixel_aspect = 1.0
-    height = round(first.height / min(1.0, pixel_aspect))
-    width = round(first.width * max(1.0, pixel_aspect))
+def _display_size(info: SourceInfo) -> tuple[int, int]:
+    first, aspect = info.first, info.pixel_aspect
+    if not 1 / _MAX_PIXEL_ASPECT <= aspect <= _MAX_PIXEL_ASPECT:
+        aspect = 1.0
+    height = round(first.height / min(1.0, aspect))
+    width = round(first.width * max(1.0, aspect))
     return (height, width) if rotation(first) % 180 == 0 else (width, height)

@@ -1,4 +1,4 @@
-"""The sound of a video, to be put beside new pictures."""
+"""Copy or encode the sound of a video for another one."""
 
 from __future__ import annotations
 
@@ -16,28 +16,19 @@ from av.packet import Packet
 
 from marey.video.limits import Limits
 from marey.video.reader import Reader
-from marey.video.source import Source, demux, open_video, reading
+from marey.video.source import Source, demux, open_video, translate_errors
 from marey.video.versions import fraction_of
 
-_COPIED = (
-    "aac",
-    "ac3",
-    "alac",
-    "eac3",
-    "flac",
-    "mp3",
-    "mp3float",
-    "opus",
-    "libopus",
-)  # what mp4 holds and players know
-_SAMPLE_RATES = (8_000, 11_025, 12_000, 16_000, 22_050, 24_000, 32_000, 44_100, 48_000, 64_000, 88_200, 96_000)  # AAC's
-_CHANNELS = (1, 2, 6)  # mono, stereo, 5.1: what players know; any other becomes stereo
-_BITS_PER_CHANNEL = 96_000  # a second
-_LEAD_IN = 0.1  # s: what a decoder wants to hear before the first sample that counts
+# Codecs that mp4 can hold and players support
+_COPIED = frozenset(["aac", "ac3", "alac", "eac3", "flac", "mp3", "mp3float", "opus", "libopus"])
+_SAMPLE_RATES = (8_000, 11_025, 12_000, 16_000, 22_050, 24_000, 32_000, 44_100, 48_000, 64_000, 88_200, 96_000)  # AAC
+_CHANNELS = (1, 2, 6)  # mono, stereo, 5.1, which players support; any other becomes stereo
+_BITS_PER_CHANNEL = 96_000  # per second
+_LEAD_IN = 0.1  # s of sound that a decoder needs before the first sample
 
 
 class Sound:
-    """Packets of sound in the order of their times, which count from the first picture of the video."""
+    """Packets of sound in the order of their times, which count from the first frame of the video."""
 
     def __init__(self, source: Source, stream: AudioStream, origin: Fraction, container: OutputContainer) -> None:
         self._source = source
@@ -49,8 +40,8 @@ class Sound:
         self._waiting: Packet[AudioStream] | None = None
         self._kind: tuple[str, str, int] | None = None
 
-    def until(self, seconds: float) -> Iterator[Packet[AudioStream]]:
-        """The packets up to a time that have not been handed out yet.
+    def packets_until(self, seconds: float) -> Iterator[Packet[AudioStream]]:
+        """Yield the packets up to a time that have not been yielded yet.
 
         Raises:
             VideoError: the video cannot be read any further.
@@ -65,7 +56,7 @@ class Sound:
             yield packet
 
     def _next(self) -> Packet[AudioStream] | None:
-        with reading(self._source.path, self._source.deadline):
+        with translate_errors(self._source.path, self._source.deadline):
             return next(self._packets, None)
 
     def _demux(self) -> Iterator[Packet[AudioStream]]:
@@ -76,16 +67,16 @@ class Sound:
     def _copy(self) -> Iterator[Packet[AudioStream]]:
         last: int | None = None
         for packet in self._demux():
-            stamp = packet.dts if packet.dts is not None else packet.pts
-            if not packet.size or stamp is None:
+            dts = packet.dts if packet.dts is not None else packet.pts
+            if not packet.size or dts is None:
                 continue
             first = self._ticks(packet.time_base)
-            end = float((stamp - first + (packet.duration or 0)) * packet.time_base)
-            if end <= -_LEAD_IN or (last is not None and stamp <= last):
-                continue  # mp4 cannot go back in time
-            last = stamp
-            packet.pts = max(stamp, stamp if packet.pts is None else packet.pts) - first
-            packet.dts = stamp - first
+            end = float((dts - first + (packet.duration or 0)) * packet.time_base)
+            if end <= -_LEAD_IN or (last is not None and dts <= last):
+                continue  # times in mp4 cannot decrease
+            last = dts
+            packet.pts = max(dts, dts if packet.pts is None else packet.pts) - first
+            packet.dts = dts - first
             packet.stream = self._out
             yield packet
 
@@ -94,7 +85,7 @@ class Sound:
             try:
                 frames = packet.decode()
             except av.InvalidDataError:
-                continue  # a moment of silence; the pictures are what this is about
+                continue  # a moment of silence is better than no video
             for frame in frames:
                 time_base = fraction_of(frame.time_base)
                 if frame.pts is None or time_base is None:
@@ -105,7 +96,7 @@ class Sound:
         yield from self._out.encode(None)
 
     def _convert(self, frame: AudioFrame) -> Iterator[Packet[AudioStream]]:
-        """Encode a frame of whatever kind: a broadcast may change from mono to stereo at any moment."""
+        """Encode a frame of any kind: a broadcast may change from mono to stereo at any time."""
         kind = (frame.format.name, frame.layout.name, frame.sample_rate)
         if kind != self._kind:
             self._kind = kind
@@ -118,12 +109,12 @@ class Sound:
 
 
 def open_sound(path: Path, container: OutputContainer, opened: ExitStack) -> Sound | None:
-    """Add a video's first sound to a file; None where it has none, or none that can be understood.
+    """Add the first audio stream of a video to a file; None if there is none that can be decoded.
 
     Args:
         path: the video.
         container: the mp4 file to which the sound is added.
-        opened: closes the video in the end.
+        opened: closes the video at the end.
 
     Raises:
         VideoError: the video cannot be used.

@@ -1,16 +1,16 @@
-"""Open one local video file, and nothing else."""
+"""Open one local video file, and no other file or device."""
 
 from __future__ import annotations
 
 import io
 import re
 import stat
-from collections.abc import Iterator
+from collections.abc import Callable, Iterator
 from contextlib import contextmanager, suppress
 from dataclasses import dataclass
 from fractions import Fraction
 from pathlib import Path
-from typing import Any, Final, Literal, NoReturn, Protocol, TypeAlias, TypeVar
+from typing import Any, Final, NoReturn, TypeAlias, TypeVar
 
 import av
 from av.audio.stream import AudioStream
@@ -19,46 +19,41 @@ from av.packet import Packet
 from av.video.stream import VideoStream
 
 from marey.errors import Reason, VideoError
-from marey.video.faults import damaged, is_video_header
+from marey.video.container_checks import damage_error, has_video_header
 from marey.video.limits import Deadline, Limits
 from marey.video.versions import fraction_of, open_input
 
-# Demuxers that read one file: no playlists, scripts or pictures (hls, concat, tty, png_pipe, ...).
+# Demuxers that read a single file: no playlists, scripts or images (hls, concat, tty, png_pipe, ...).
 FORMATS = (
     "3gp,aac,ac3,aiff,asf,avi,dv,flac,flv,gif,h264,hevc,ivf,m4v,matroska,mov,mp3,mp4,mpeg,mpegts,mpegvideo,"
     "mxf,nut,obu,ogg,rm,vc1,wav,webm,wtv,yuv4mpegpipe"
 )
-_NO_FRAMES: Final = {"skip_frame": "all"}  # without it FFmpeg decodes the first frame, to look at it
-_READ_AT_ONCE: Final = 1 << 17  # bytes: FFmpeg asks Python for more each time that it has read so many
-_WORTH_THREADS: Final = 640 * 480  # pixels: below it, threads wait for each other (two at 320 x 240: twice the work)
-GENERATE_PTS = 1  # AVFMT_FLAG_GENPTS, which PyAV sets: it invents wrong times for B-frames in AVI
+_NO_FRAMES: Final = {"skip_frame": "all"}  # otherwise FFmpeg decodes the first frame when it opens a file
+_BUFFER_SIZE: Final = 1 << 17  # bytes that FFmpeg requests from Python at a time
+_WORTH_THREADS: Final = 640 * 480  # pixels: below, threads wait for each other (two at 320 x 240: twice the work)
+GENERATE_PTS = 1  # AVFMT_FLAG_GENPTS, which PyAV sets: it invents wrong timestamps for B-frames in AVI
 
 FALLBACK_FRAME_RATE = Fraction(25)
-FASTEST = 10_000
-"""Frames per second of the fastest cameras; what states more means the tick of its clock."""
-STARTS_ANYWHERE = ("mpegts", "mpeg")
-"""Formats of recorded broadcasts, which begin between two keyframes and state no duration."""
-COUNTS_FROM_ZERO = "matroska,"
-"""The format whose duration counts from the time 0, wherever the video starts."""
+MAX_FRAME_RATE = 10_000
+"""Frames per second of the fastest cameras; a higher stated rate is the tick of a clock."""
+BROADCAST_FORMATS = ("mpegts", "mpeg")
+"""Formats of recorded broadcasts, which may start between two key frames and state no duration."""
+ZERO_BASED_FORMAT = "matroska,"
+"""The format whose duration counts from the time 0, not from the first frame."""
 
 
 _Stream = TypeVar("_Stream", VideoStream, AudioStream)
 VideoPacket: TypeAlias = "Packet[VideoStream]"
-
-
-class Fault(Protocol):
-    """Makes the error of a source that breaks."""
-
-    def __call__(self, detail: str, cause: Exception | None = None) -> VideoError:
-        """An error that says what was seen, from what FFmpeg or the system says of it."""
+MakeError: TypeAlias = Callable[..., VideoError]
+"""Returns the error of a damaged source, from what was seen and, optionally, the exception behind it."""
 
 
 @dataclass(frozen=True, slots=True)
 class Source:
-    """An open file or address with the stream that is looked at; errors call it by its name."""
+    """An open file or URL and its video stream; errors use its name."""
 
     name: str
-    damaged: Fault
+    damage_error: MakeError
     container: InputContainer
     stream: VideoStream
     time_base: Fraction
@@ -73,17 +68,17 @@ class Source:
         return Path(self.name)
 
     def error(self, reason: Reason, detail: str) -> VideoError:
-        """The error of a source that cannot be used."""
+        """Return the error of a source that cannot be used."""
         return VideoError(self.name, reason, detail)
 
     @property
     def frame_period(self) -> float:
-        """Seconds that a frame lasts, where it does not say so itself."""
+        """Seconds from one frame to the next, for frames that state no duration."""
         return float(1 / self.frame_rate)
 
 
 class _LocalFile(io.RawIOBase):
-    """A file as FFmpeg may read it: until the time is up."""
+    """A file that FFmpeg reads through Python, so that the deadline is checked."""
 
     def __init__(self, path: Path, deadline: Deadline) -> None:
         self._file = path.open("rb", buffering=0)
@@ -103,66 +98,66 @@ class _LocalFile(io.RawIOBase):
     def readable(self) -> bool:
         return True
 
-    def seekable(self) -> bool:
-        return True
+    seekable = readable
 
     def close(self) -> None:
         self._file.close()
         super().close()
 
 
-Depth = Literal["frames", "headers"]
-"""How far opening looks into a file: FFmpeg decodes the first frames to see how they are ordered, or none."""
-
-
 @contextmanager
-def open_video(path: str | Path, limits: Limits, *, threads: int = 1, depth: Depth = "frames") -> Iterator[Source]:
-    """Open the first real video stream of a local file.
+def open_video(path: str | Path, limits: Limits, *, threads: int = 1, headers_only: bool = False) -> Iterator[Source]:
+    """Open the first video stream of a local file.
 
-    Nothing but that file is read: not what a playlist, a script or a reference inside it names.
+    Only that file is read, and no other that a playlist, a script or a reference inside it names.
 
     Args:
         path: the file.
-        limits: what reading it may cost.
-        threads: the most that the decoder may have, each with a frame of its own; small pictures take one.
-        depth: "headers" for reading key frames alone, whose order does not matter.
+        limits: limits of reading.
+        threads: maximum number of decoder threads, one frame each; small frames use one thread.
+        headers_only: decode no frames when opening. FFmpeg then does not know their order, which
+            does not matter where only key frames are read.
 
     Raises:
-        VideoError: whatever keeps the file, or what is read of it inside the `with`, from being used.
+        VideoError: the file, or a part that is read inside the `with`, cannot be used.
     """
     path = Path(path)
     deadline = Deadline(path, limits.timeout)
     _check_file(path, limits)
 
-    def fault(detail: str, cause: Exception | None = None) -> VideoError:
-        return damaged(path, detail)
+    def make_error(detail: str, _cause: Exception | None = None) -> VideoError:
+        return damage_error(path, detail)
 
-    with reading(path, deadline), _LocalFile(path, deadline) as file, _open_container(path, file, depth) as container:
-        source = choose_stream(str(path), container, limits, deadline, fault)
+    with (
+        translate_errors(path, deadline),
+        _LocalFile(path, deadline) as file,
+        _open_container(path, file, headers_only) as container,
+    ):
+        source = choose_stream(str(path), container, limits, deadline, make_error)
         codec = source.stream.codec_context
-        # Of MPEG-4 the order of packets tells the time of frames (`Need`), which threads would hold back.
+        # For MPEG-4 the times follow from the order of packets (`PacketFilter`), which threads would delay.
         if threads > 1 and codec.width * codec.height >= _WORTH_THREADS and codec.name != "mpeg4":
             codec.thread_type, codec.thread_count = "FRAME", threads
         yield source
 
 
 @contextmanager
-def reading(path: Path, deadline: Deadline) -> Iterator[None]:
-    """Say in marey's words why a file cannot be read any further.
+def translate_errors(path: Path, deadline: Deadline) -> Iterator[None]:
+    """Raise errors of FFmpeg or the system while a file is read as `VideoError`.
 
     Raises:
-        VideoError: in place of what FFmpeg or the system raises.
+        VideoError: the file cannot be read any further.
     """
     try:
         yield
     except (av.FFmpegError, OSError) as error:
         deadline.check()
-        raise damaged(path, f"it cannot be read any further: {error.strerror}") from error
+        raise damage_error(path, f"it cannot be read any further: {error.strerror}") from error
 
 
 def demux(source: Source, stream: _Stream) -> Iterator[Packet[_Stream]]:
-    """The packets of a stream, and the empty ones that flush its decoder."""
-    with suppress(IndexError):  # PyAV's, at the end, over a stream that appeared on the way: ours is through by then
+    """Yield the packets of a stream, and at the end the empty ones that flush its decoder."""
+    with suppress(IndexError):  # raised by PyAV at the end, where a stream appeared later on
         yield from source.container.demux(stream)
 
 
@@ -186,59 +181,54 @@ def _check_file(path: Path, limits: Limits) -> None:
         )
 
 
-def _open_container(path: Path, file: _LocalFile, depth: Depth) -> InputContainer:
+def _open_container(path: Path, file: _LocalFile, headers_only: bool) -> InputContainer:
     try:
         container = open_input(
             file,
             container_options={"format_whitelist": FORMATS, "protocol_whitelist": "none"},
-            options=_NO_FRAMES if depth == "headers" else {},
-            buffer_size=_READ_AT_ONCE,
-            io_open=refuse,
+            options=_NO_FRAMES if headers_only else {},
+            buffer_size=_BUFFER_SIZE,
+            io_open=refuse_other_files,
         )
     except av.FFmpegError as error:
-        if is_video_header(path):
-            raise damaged(path, "its header is a video's, and what follows cannot be read") from error
-        raise VideoError(path, "not_video", "no video format that is known starts like this file") from error
+        if has_video_header(path):
+            raise damage_error(path, "its header is that of a video, but the rest cannot be read") from error
+        raise VideoError(path, "not_video", "its start is that of no known video format") from error
     container.flags &= ~GENERATE_PTS
     return container
 
 
-def refuse(url: str, *_: Any) -> NoReturn:
-    """Keep FFmpeg from opening what a video names."""
+def refuse_other_files(url: str, *_: Any) -> NoReturn:
+    """Prevent FFmpeg from opening a file that a video refers to."""
     raise PermissionError(f"a video may not open another file: {url}")
 
 
-def choose_stream(name: str, container: InputContainer, limits: Limits, deadline: Deadline, fault: Fault) -> Source:
-    """The first real video stream of what was opened.
+def choose_stream(
+    name: str, container: InputContainer, limits: Limits, deadline: Deadline, make_error: MakeError
+) -> Source:
+    """Return the first video stream of a container, as a source.
 
     Raises:
-        VideoError: there is none that can be used.
+        VideoError: there is no video stream that can be used.
     """
-    covers = av.stream.Disposition.attached_pic  # the cover of a song is a picture, not a video
+    covers = av.stream.Disposition.attached_pic  # the cover image of an audio file
     streams = [stream for stream in container.streams.video if not stream.disposition & covers]
     if not streams:
         others = sorted({stream.type for stream in container.streams} - {"video"})
         raise VideoError(name, "no_video_stream", f"it holds {' and '.join(others) or 'nothing'}, and no video")
     stream = streams[0]
-    if stream.codec_context is None:
+    codec = stream.codec_context
+    if codec is None:
         raise VideoError(name, "no_frames", "there is no decoder for its video stream")
-    stream.thread_type = "NONE"  # files are decoded side by side: threads within one cost more than they win
-    pixels = stream.codec_context.width * stream.codec_context.height
-    if pixels > limits.max_pixels:
-        raise VideoError(
-            name,
-            "too_large",
-            f"a picture has {stream.codec_context.width} x {stream.codec_context.height} pixels, "
-            f"and {limits.max_pixels:,} are allowed",
-        )
-    stream.codec_context.options = {"max_pixels": str(limits.max_pixels)}
-    time_base = fraction_of(stream.time_base) or Fraction(1, 1000)
+    stream.thread_type = "NONE"  # files are decoded in parallel: threads within one file cost more than they gain
+    check_frame_size(name, codec.width, codec.height, limits)
+    codec.options = {"max_pixels": str(limits.max_pixels)}
     return Source(
         name=name,
-        damaged=fault,
+        damage_error=make_error,
         container=container,
         stream=stream,
-        time_base=time_base,
+        time_base=fraction_of(stream.time_base) or Fraction(1, 1000),
         frame_rate=_frame_rate(stream),
         stated_duration=_stated_duration(container, stream),
         limits=limits,
@@ -246,22 +236,30 @@ def choose_stream(name: str, container: InputContainer, limits: Limits, deadline
     )
 
 
+def check_frame_size(name: str, width: int, height: int, limits: Limits) -> None:
+    """Raise `VideoError` (`too_large`) if a frame has more pixels than the limits allow."""
+    if width * height > limits.max_pixels:
+        raise VideoError(
+            name, "too_large", f"a frame has {width} x {height} pixels, and {limits.max_pixels:,} are allowed"
+        )
+
+
 def _frame_rate(stream: VideoStream) -> Fraction:
-    """Frames per second, where what is stated can be one."""
+    """Return frames per second: the stated rate if it is plausible, else a default."""
     stated = (fraction_of(stream.average_rate), fraction_of(stream.guessed_rate))
-    return next((rate for rate in stated if rate is not None and 0 < rate <= FASTEST), FALLBACK_FRAME_RATE)
+    return next((rate for rate in stated if rate is not None and 0 < rate <= MAX_FRAME_RATE), FALLBACK_FRAME_RATE)
 
 
 def _stated_duration(container: InputContainer, stream: VideoStream) -> float | None:
-    """What the file says of the video's duration; of the container's only where nothing else is in it."""
-    if container.format.name.startswith(STARTS_ANYWHERE):
-        return None  # FFmpeg's own guess, from the first timestamp to the last
+    """Return the stated seconds of video; of the container's only where it holds no other stream."""
+    if container.format.name.startswith(BROADCAST_FORMATS):
+        return None  # FFmpeg's own estimate, from the first timestamp to the last
     tag = re.fullmatch(r"(\d+):(\d\d):(\d\d(?:\.\d+)?)", stream.metadata.get("DURATION", ""))  # Matroska
     if tag:
         hours, minutes, seconds = tag.groups()
         return 3600 * int(hours) + 60 * int(minutes) + float(seconds)
     # FFmpeg may give every stream of a Matroska file the duration of the longest
-    if stream.duration and stream.time_base and not container.format.name.startswith(COUNTS_FROM_ZERO):
+    if stream.duration and stream.time_base and not container.format.name.startswith(ZERO_BASED_FORMAT):
         return float(stream.duration * stream.time_base)
     if container.duration and len(container.streams) == 1:
         return container.duration / av.time_base

@@ -1,4 +1,4 @@
-"""TorchCodec as the decoder: the frames that the file's own timestamps promise, in its pixels."""
+"""Decode with TorchCodec the frames that the timestamps of the file select."""
 
 from __future__ import annotations
 
@@ -18,21 +18,21 @@ from av.video.frame import VideoFrame
 
 from marey.errors import UsageError, first_line
 from marey.extras import install_command
-from marey.video.frames import TimedFrame
-from marey.video.reader import TOLERANCE, check_end
+from marey.video.frames import TIME_TOLERANCE, TimedFrame
+from marey.video.reader import check_end
 from marey.video.source import Source, demux
 
-_EXACT: Final = 1e-6  # s: how far TorchCodec's time of a frame may lie from the file's
+_ERRORS: Final = (RuntimeError, ValueError, IndexError, OSError)
 
 
 class TorchCodecReader:
-    """Asks TorchCodec for the frames on screen, by timestamps that are read from the packets here.
+    """Reads the frames shown at given timestamps with TorchCodec, from the timestamps of the packets.
 
-    Which frame is on screen is worked out as `Reader` does; a frame with another timestamp is refused.
+    The frames are chosen as by `Reader`; a frame with another timestamp is an error.
 
     Args:
-        source: the file, which has been opened and checked.
-        threads: within the decoder.
+        source: an open file.
+        threads: number of decoder threads.
 
     Raises:
         UsageError: TorchCodec cannot be used here.
@@ -43,7 +43,7 @@ class TorchCodecReader:
         decoders = _import()
         self._source = source
         slots, self._origin = _read_slots(source)
-        self._before = bisect_left(slots, self._origin)  # frames that refer to what came before the file was cut
+        self._before = bisect_left(slots, self._origin)  # frames that refer to ones before the start of the file
         self._slots = slots[self._before :]
         try:
             self._decoder: Any = decoders.VideoDecoder(
@@ -52,39 +52,39 @@ class TorchCodecReader:
                 dimension_order="NHWC",
                 num_ffmpeg_threads=threads,
             )
-        except _FAULTS as error:
-            raise source.damaged(f"TorchCodec cannot read it: {first_line(error)}") from error
-        shown = self._decoder.metadata
-        self.first = VideoFrame(shown.width, shown.height, "rgb24")  # upright, as TorchCodec turns it
+        except _ERRORS as error:
+            raise source.damage_error(f"TorchCodec cannot read it: {first_line(error)}") from error
+        metadata = self._decoder.metadata
+        self.first = VideoFrame(metadata.width, metadata.height, "rgb24")  # upright: TorchCodec rotates frames
         aspect = float(source.stream.sample_aspect_ratio or 1)
-        self.pixel_aspect = aspect if round(shown.rotation or 0) % 180 == 0 else 1 / aspect
+        self.pixel_aspect = aspect if round(metadata.rotation or 0) % 180 == 0 else 1 / aspect
 
-    def on_screen(self, instants: Sequence[float]) -> Iterator[TimedFrame]:
-        """The frame on screen at each instant, the last one that began by then.
+    def frames_at(self, timestamps: Sequence[float]) -> Iterator[TimedFrame]:
+        """Yield the frame shown at each timestamp: the last one that starts at or before it.
 
         Args:
-            instants: seconds from the first frame, ascending.
+            timestamps: seconds from the first frame, ascending.
 
         Raises:
-            VideoError: TorchCodec has not got a frame that the packets promise, or an instant lies beyond the end.
+            VideoError: TorchCodec lacks a frame of the file, or a timestamp is beyond the end.
         """
         tick = float(self._source.time_base)
         ends = [after for _, after in pairwise(self._slots)]
         ends.append(self._slots[-1] + round(self._source.frame_period / tick))
-        for instant in instants:
+        for timestamp in timestamps:
             self._source.deadline.check()
-            limit = self._origin + (instant + TOLERANCE) / tick
-            place = max(0, bisect_right(self._slots, limit) - 1)
+            latest = self._origin + (timestamp + TIME_TOLERANCE) / tick
+            place = max(0, bisect_right(self._slots, latest) - 1)
             slot, end = self._slots[place], ends[place]
             if place == len(self._slots) - 1:
-                check_end(self._source, (end - self._origin) * tick, self._source.stated_duration, instant)
+                check_end(self._source, (end - self._origin) * tick, self._source.stated_duration, timestamp)
             time = (slot - self._origin) * tick
             try:
                 frame = self._decoder.get_frame_at(self._before + place)
-            except _FAULTS as error:
-                raise self._source.damaged(f"decoding failed at {time:.3f} s: {first_line(error)}") from error
-            if abs(frame.pts_seconds - slot * tick) > _EXACT:
-                raise self._source.damaged(
+            except _ERRORS as error:
+                raise self._source.damage_error(f"decoding failed at {time:.3f} s: {first_line(error)}") from error
+            if abs(frame.pts_seconds - slot * tick) > TIME_TOLERANCE:
+                raise self._source.damage_error(
                     f"TorchCodec shows another frame than that of {time:.3f} s; decoder 'pyav' may read it"
                 )
             image = VideoFrame.from_ndarray(np.ascontiguousarray(frame.data.numpy()), format="rgb24")
@@ -92,16 +92,13 @@ class TorchCodecReader:
 
 
 def require_decoder(decoder: str) -> None:
-    """Raise a `UsageError` where a decoder cannot be used on this machine, before any file is read."""
+    """Raise a `UsageError` if a decoder cannot be used on this machine, before any file is read."""
     if decoder == "torchcodec":
         _import()
 
 
-_FAULTS: Final = (RuntimeError, ValueError, IndexError, OSError)
-
-
 def _read_slots(source: Source) -> tuple[list[int], int]:
-    """The timestamps of all frames, ascending, and that of the first key frame."""
+    """Return the timestamps of all frames, ascending, and that of the first key frame."""
     slots: list[int] = []
     origin: int | None = None
     for packet in demux(source, source.stream):
@@ -109,7 +106,7 @@ def _read_slots(source: Source) -> tuple[list[int], int]:
         if packet.is_discard or not packet.size:
             continue
         if packet.is_corrupt:
-            raise source.damaged("a packet of its video stream is damaged")
+            raise source.damage_error("a packet of its video stream is damaged")
         if packet.pts is None:
             raise source.error(
                 "corrupt", "its frames have no timestamps, by which TorchCodec finds them; decoder 'pyav' does without"
@@ -132,11 +129,11 @@ def _import() -> Any:
 
 @cache
 def _load() -> Any:
-    """Import TorchCodec's decoders, and read a small video with them: some versions load FFmpeg only then."""
+    """Import TorchCodec's decoders and read a small video, because some versions load FFmpeg only then."""
     try:
         decoders = importlib.import_module("torchcodec.decoders")
         decoders.VideoDecoder(_small_video()).get_frame_at(0)
-    except Exception as error:  # it fails in other ways from version to version
+    except Exception as error:  # errors differ between versions
         why = first_line(error).partition(". ")[0]
         raise UsageError(
             f"TorchCodec is installed and cannot read video here ({why}): install FFmpeg's shared libraries ('apt "
@@ -146,7 +143,7 @@ def _load() -> Any:
 
 
 def _small_video() -> bytes:
-    """Return a video of one frame: MPEG-4 in Matroska."""
+    """Return the bytes of a video of one frame: MPEG-4 in Matroska."""
     file = io.BytesIO()
     with av.open(file, "w", format="matroska") as container:
         stream = container.add_stream("mpeg4", rate=25)

@@ -1,4 +1,4 @@
-"""What differs between the versions of PyAV, 17 to 19, in one place."""
+"""Differences between the supported versions of PyAV, 17 to 19."""
 
 from __future__ import annotations
 
@@ -9,9 +9,9 @@ import av
 from av.container import InputContainer
 
 MAJOR: Final = int(av.__version__.split(".")[0])
-"""Of the PyAV that is installed."""
+"""Major version of the installed PyAV."""
 
-# Until 18 a tag that is not UTF-8 keeps a file from being opened; from 19 on PyAV keeps its bytes by itself.
+# Until 18, a tag that is not UTF-8 prevents opening the file; from 19 on, PyAV keeps its bytes.
 _TAGS: Final[dict[str, Any]] = {"metadata_errors": "replace"} if MAJOR < 19 else {}
 
 
@@ -19,7 +19,7 @@ def open_input(file: Any, **options: Any) -> InputContainer:
     """Open a file, a URL or a file object for reading, whatever the encoding of its tags.
 
     Args:
-        file: as `av.open` takes it.
+        file: as in `av.open`.
         options: further arguments of `av.open`.
 
     Raises:
@@ -30,28 +30,28 @@ def open_input(file: Any, **options: Any) -> InputContainer:
 
 
 class Ratio(Protocol):
-    """A `Fraction`, or PyAV's own kind of number."""
+    """A `Fraction` or an `AVRational` of PyAV."""
 
     @property
     def numerator(self) -> int:
-        """What is divided."""
+        """The number above the line."""
 
     @property
     def denominator(self) -> int:
-        """By what."""
+        """The number below the line."""
 
 
 def fraction_of(value: Ratio | None) -> Fraction | None:
     """Return a time base or a rate of FFmpeg as a fraction; None where it is not set.
 
-    Until 18 PyAV gives a `Fraction` or None, from 19 on an `AVRational`, which is 0 where nothing is set.
+    Until 18, PyAV gives a `Fraction` or None; from 19 on an `AVRational`, which is 0 if not set.
     """
     return Fraction(value.numerator, value.denominator) if value else None
 
 
 def states_size(container: InputContainer) -> bool:
-    """Return whether the size of what is read is known: of a file, and not of a broadcast.
+    """Return whether the size of the input is known: of files, not of live streams.
 
-    Until 18 PyAV gives an error code below 0 where it is not known, from 19 on None.
+    Where it is not known, PyAV gives an error code below 0 until 18, and None from 19 on.
     """
     return (container.size or 0) > 0

@@ -1,4 +1,4 @@
-"""Write pictures with their times, and the sound that belongs to them."""
+"""Write frames with their times, and the sound of another video."""
 
 from __future__ import annotations
 
@@ -21,21 +21,21 @@ from marey.errors import UsageError, VideoError
 from marey.video.encode import add_h264, check_encoding, mp4_file
 from marey.video.sound import open_sound
 
-_TICK = Fraction(1, 90_000)  # s: the clock of broadcasts, in which all common frame rates are whole numbers
-_LONGEST = 2**31 - 1  # ticks: what the table of an mp4 file can hold between two frames
+_TICK = Fraction(1, 90_000)  # s: the clock of broadcasts, of which all common frame periods are multiples
+_MAX_TICKS = 2**31 - 1  # between two frames in the table of an mp4 file
 _THREADS = 4  # a constant, whatever the machine: the bytes depend on it
-_BT601 = 6  # AVCOL_SPC_SMPTE170M: the matrix by which FFmpeg makes yuv of RGB
+_BT601 = 6  # AVCOL_SPC_SMPTE170M: the matrix with which FFmpeg converts RGB to yuv
 
 
 class VideoWriter:
-    """An mp4 file of pictures, each shown from its time to the next one's: H.264, yuv420p, its index in front.
+    """An mp4 file of frames, each shown until the time of the next: H.264, yuv420p, index at the start.
 
         with VideoWriter("out.mp4", size=(480, 640), frame_rate=25.0, sound_of=source) as writer:
-            writer.write(picture, time=0.04)
+            writer.write(image, time=0.04)
 
-    The file appears when the `with` ends; after an error nothing of it is left, and what was there before stays.
-    Memory holds a few pictures. Of an odd height or width, which yuv420p cannot hold, the last row or column is
-    written twice.
+    The file appears when the `with` ends; after an error nothing of it is left, and the previous file is
+    unchanged. A few frames are held in memory. If the height or width is odd, which yuv420p cannot hold,
+    the last row or column is written twice.
     """
 
     def __init__(
@@ -47,19 +47,19 @@ class VideoWriter:
         sound_of: str | Path | None = None,
         crf: int = 20,
     ) -> None:
-        """Check what is asked for; the file is begun by the `with`.
+        """Check the arguments; the file is created by the `with`.
 
         Args:
             path: the file, which ends in .mp4.
-            size: (H, W) of the pictures in pixels.
-            frame_rate: frames per second; the last picture stays for one frame where its end is not said.
-            sound_of: a video whose sound is kept, in time with its own first picture, which is the time 0 here. Sound
-                that mp4 holds and players know is copied as it is, other sound is encoded as AAC; of several sounds,
-                the first. None, or a video without sound: silence.
+            size: (H, W) of the frames in pixels.
+            frame_rate: frames per second; the last frame is shown for one period unless its end is given.
+            sound_of: a video whose first audio stream is added, in sync with its first frame, whose time
+                is 0 here. Codecs that mp4 can hold and players support are copied, others are encoded
+                as AAC. None, or a video without sound, gives a silent video.
             crf: quality from 0 (lossless) to 51 (worst).
 
         Raises:
-            UsageError: a value out of range, or a path that cannot be meant.
+            UsageError: a value out of range, or a path that is not valid.
         """
         self._path = Path(path)
         self._rate = check_encoding(self._path, frame_rate, crf)
@@ -73,7 +73,7 @@ class VideoWriter:
         self._ends: dict[int, int] = {}
 
     def __enter__(self) -> Self:
-        """Begin the file.
+        """Create the file.
 
         Raises:
             VideoError: the video with the sound cannot be used.
@@ -86,7 +86,7 @@ class VideoWriter:
                 self._container, size=(rows, columns), rate=self._rate, crf=self._crf, threads=_THREADS
             )
             self._stream.codec_context.time_base = _TICK
-            self._stream.codec_context.colorspace = _BT601  # players take another matrix for large pictures
+            self._stream.codec_context.colorspace = _BT601  # players assume another matrix for large frames
             self._sound = None if self._sound_of is None else open_sound(self._sound_of, self._container, opened)
             self._opened = opened.pop_all()
         return self
@@ -94,44 +94,42 @@ class VideoWriter:
     def __exit__(
         self, kind: type[BaseException] | None, error: BaseException | None, trace: TracebackType | None
     ) -> None:
-        with self._blaming_the_sound(), self._opened as opened:
+        with self._sound_errors(), self._opened as opened:
             if error is not None:
                 opened.__exit__(kind, error, trace)  # so that nothing of the file is left
             else:
                 self._finish()
 
-    def write(self, picture: npt.NDArray[np.uint8], *, time: float, end: float | None = None) -> None:
-        """Add a picture.
+    def write(self, image: npt.NDArray[np.uint8], *, time: float, end: float | None = None) -> None:
+        """Add a frame.
 
         Args:
-            picture: uint8 (H, W, 3), RGB, of the writer's size.
-            time: seconds, later than that of the picture before; one that is not is written a moment after it.
-            end: seconds at which it leaves the screen, if nothing follows; None is one frame later.
+            image: uint8 (H, W, 3), RGB, of the writer's size.
+            time: seconds, later than that of the previous frame; otherwise, it is written one tick after it.
+            end: seconds at which it is no longer shown, if no frame follows; None is one frame period later.
 
         Raises:
-            UsageError: a picture of another size or type, or a time that cannot be meant.
+            UsageError: an image of another size or type, or a time that is not valid.
             VideoError: the video with the sound cannot be read any further.
             OSError: the disk is full.
         """
-        if picture.dtype != np.uint8 or picture.shape != (*self._size, 3):
-            raise UsageError(f"a picture has to be uint8 {(*self._size, 3)}, not {picture.dtype} {picture.shape}")
+        if image.dtype != np.uint8 or image.shape != (*self._size, 3):
+            raise UsageError(f"an image has to be uint8 {(*self._size, 3)}, not {image.dtype} {image.shape}")
         if not (math.isfinite(time) and time >= 0):
-            raise UsageError(f"the time of a picture has to be 0 or more seconds, not {time}")
-        stamp = round(time / _TICK)
+            raise UsageError(f"the time of a frame has to be 0 or more seconds, not {time}")
+        pts = round(time / _TICK)
         if self._last is not None:
-            stamp = max(stamp, self._last + 1)
-        if stamp - (self._last or 0) > _LONGEST:
-            raise UsageError(f"{time:g} s are too long after the picture before; an mp4 file cannot hold that")
+            pts = max(pts, self._last + 1)
+        if pts - (self._last or 0) > _MAX_TICKS:
+            raise UsageError(f"{time:g} s are too long after the previous frame; an mp4 file cannot hold that")
         period = round(1 / self._rate / _TICK)
-        self._ends[stamp] = max(stamp + 1, stamp + period if end is None else min(round(end / _TICK), stamp + _LONGEST))
-        self._last = stamp
+        self._ends[pts] = max(pts + 1, pts + period if end is None else min(round(end / _TICK), pts + _MAX_TICKS))
+        self._last = pts
         odd = [(0, side % 2) for side in self._size]
-        padded = (
-            np.pad(picture, [*odd, (0, 0)], mode="edge") if any(self._size[axis] % 2 for axis in (0, 1)) else picture
-        )
+        padded = np.pad(image, [*odd, (0, 0)], mode="edge") if any(map(any, odd)) else image
         frame = VideoFrame.from_ndarray(np.ascontiguousarray(padded), format="rgb24")
-        frame.pts, frame.time_base = stamp, _TICK
-        with self._blaming_the_sound():
+        frame.pts, frame.time_base = pts, _TICK
+        with self._sound_errors():
             self._mux(self._stream.encode(frame))
             self._add_sound(time)
 
@@ -142,8 +140,8 @@ class VideoWriter:
         self._add_sound(math.inf)
 
     @contextmanager
-    def _blaming_the_sound(self) -> Iterator[None]:
-        """What mp4 does not take is the sound: it comes from a stranger, the pictures from an encoder of ours."""
+    def _sound_errors(self) -> Iterator[None]:
+        """Raise errors of FFmpeg as those of the sound, which is untrusted; the frames come from our own encoder."""
         try:
             yield
         except av.FFmpegError as error:
@@ -160,6 +158,6 @@ class VideoWriter:
 
     def _add_sound(self, until: float) -> None:
         if self._sound is not None:
-            for packet in self._sound.until(until):
-                with suppress(av.InvalidDataError, av.ArgumentError):  # damaged, or not later than the one before
+            for packet in self._sound.packets_until(until):
+                with suppress(av.InvalidDataError, av.ArgumentError):  # corrupt, or not later than the previous one
                     self._container.mux(packet)

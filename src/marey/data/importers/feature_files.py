@@ -11,6 +11,7 @@ from typing import Final
 
 import numpy as np
 
+from marey.atomic import check_writable, whole_file, whole_folder
 from marey.data.clip import Clip, Manifest
 from marey.data.groups import assign_groups
 from marey.data.importers.features import DESCRIPTION, FORMAT, PREFIX, TABLE, FeatureClip, Features, FeatureTable
@@ -18,7 +19,6 @@ from marey.data.importers.write import LEFT_OUT, Unusable, check_faults, write_l
 from marey.data.manifest import write_manifest
 from marey.data.text import join_first, pluralize
 from marey.errors import DatasetError, UsageError, VideoError
-from marey.whole_file import check_writable, whole_file, whole_folder
 
 _NPY_VERSION: Final = {"descr": "<f4", "fortran_order": False}
 

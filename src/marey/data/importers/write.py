@@ -15,6 +15,7 @@ import numpy.typing as npt
 from av.video.frame import VideoFrame
 from av.video.reformatter import ColorRange
 
+from marey.atomic import PART, write_whole
 from marey.data.clip import Clip, Manifest, Part
 from marey.data.groups import assign_groups
 from marey.data.manifest import write_manifest
@@ -22,7 +23,6 @@ from marey.data.scan import ScanRow, write_quarantine
 from marey.data.text import join_first, pluralize
 from marey.errors import DatasetError, UsageError, VideoError
 from marey.video.encode import add_h264, mp4_file
-from marey.whole_file import PART, write_whole
 
 Image = npt.NDArray[np.uint8]
 """(H, W) grey or (H, W, 3) RGB."""
@@ -119,7 +119,7 @@ def check_faults(faults: Sequence[VideoError], clips: int, unusable: Unusable) -
     """Raise `DatasetError` if there are faults and `unusable` is "stop", or if no clip is left."""
     if faults and (unusable == "stop" or len(faults) == clips):
         shown = join_first([str(fault) for fault in faults])
-        way_out = "" if len(faults) == clips else ", or go on without them (--unusable leave-out)"
+        way_out = "" if len(faults) == clips else ", or go on without them (--on-error skip)"
         raise DatasetError(f"{pluralize(len(faults), 'clip')} of {clips} cannot be used: {shown}; repair them{way_out}")
 
 

@@ -20,10 +20,10 @@ from typing import Final
 
 import rarfile
 
+from marey.atomic import whole_folder
 from marey.data.text import format_bytes
 from marey.data.zoo.download import OnProgress, require_space
 from marey.errors import DatasetError
-from marey.whole_file import whole_folder
 
 ARCHIVE_SUFFIXES: Final = (".zip", ".rar")
 

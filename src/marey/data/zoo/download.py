@@ -16,9 +16,9 @@ from importlib.metadata import version
 from pathlib import Path
 from typing import Final
 
+from marey.atomic import write_whole
 from marey.data.text import format_bytes
 from marey.errors import DatasetError
-from marey.whole_file import write_whole
 
 OnProgress = Callable[[str, int, int], None]
 """Called with the name of the step, the bytes done, and the total number of bytes (0 if unknown)."""

@@ -5,10 +5,10 @@ from __future__ import annotations
 from torch import Tensor, nn
 
 from marey.models.head import Dropout, StepState
+from marey.models.init import start_as_in_keras
 from marey.models.networks.network import Network, PerFrame, Shape
 from marey.models.recurrent import step
 from marey.models.registry import register_head
-from marey.models.start import start_as_in_keras
 
 
 @register_head("cnn-lstm")

@@ -1,0 +1,189 @@
+"""`marey predict` on a camera, an address or a pipe."""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Generator, Iterator
+from dataclasses import dataclass
+from functools import partial
+from pathlib import Path
+from types import TracebackType
+from typing import TYPE_CHECKING, Any, Self
+
+from marey.errors import MareyError, UsageError
+
+if TYPE_CHECKING:
+    from marey.commands.steps.outputs import Outputs
+    from marey.commands.steps.written import Unwritten, Written
+    from marey.prediction import Predictor, Segmentation, SegmentBuilder, StreamPrediction, Timeline
+    from marey.video import Playback, PlayedFrame, VideoWriter
+
+
+@dataclass
+class LivePredictions:
+    """What `predict` answers to a live source: answers that come while it is watched.
+
+    Iterating over `predictions` is what watches; when it ends, files that were asked for are complete.
+
+    Attributes:
+        source: as it was named.
+        predictions: as they come.
+        top: how many classes are shown of each.
+        written: files that were asked for, once they are there.
+        unwritten: those that could not be written, each with the reason; watching goes on without them.
+    """
+
+    source: str
+    predictions: Generator[StreamPrediction, None, None]
+    top: int
+    written: list[Path]
+    unwritten: list[Unwritten]
+
+    def close(self) -> None:
+        """End the watching, wherever it is; files that were asked for are complete then."""
+        self.predictions.close()
+
+    def lines(self) -> Iterator[dict[str, Any]]:
+        """For JSON, a line an answer."""
+        for prediction in self.predictions:
+            yield prediction.as_dict(self.top)
+
+
+def predict_live(
+    predictor: Predictor, source: str, *, rule: Segmentation, outputs: Outputs, seconds: float | None
+) -> LivePredictions:
+    """Watch a live source until it ends, `seconds` have passed, or somebody presses Ctrl-C.
+
+    Args:
+        predictor: the model.
+        source: number of a camera, address, or '-'.
+        rule: windows, and how the label is kept steady.
+        outputs: an annotated recording, and the segments; they have been checked.
+        seconds: None for no end.
+    """
+    if seconds is not None and not seconds > 0:
+        raise UsageError(f"seconds={seconds:g}: watching has to last")
+    paths: list[Path] = []
+    failed: list[Unwritten] = []
+
+    def keep(found: Written) -> None:
+        paths.extend(found.paths)
+        failed.extend(found.failed)
+
+    predictions = _watch(predictor, source, rule, outputs, seconds, keep)
+    return LivePredictions(source, predictions, outputs.top, paths, failed)
+
+
+def _watch(
+    predictor: Predictor,
+    source: str,
+    rule: Segmentation,
+    outputs: Outputs,
+    seconds: float | None,
+    keep: Callable[[Written], None],
+) -> Generator[StreamPrediction, None, None]:
+    from marey.commands.steps.written import written
+    from marey.errors import VideoError
+    from marey.prediction import SegmentBuilder
+    from marey.reports import write_segments
+    from marey.video import open_live
+
+    segments = SegmentBuilder()
+    broken: VideoError | None = None
+    with open_live(source) as playback, _Recording(playback, outputs) as recording:
+        try:
+            latest: StreamPrediction | None = None
+            for frame, predictions in predictor.stream_frames(playback, segmentation=rule):
+                for latest in predictions:
+                    segments.add(latest.time, latest.label, latest.confidence)
+                    yield latest
+                if seconds is not None and latest is not None and latest.time >= seconds:
+                    break
+                recording.add(frame, latest)
+        except VideoError as error:
+            broken = error  # what was seen before the source broke off is kept
+        except (KeyboardInterrupt, GeneratorExit):
+            pass  # this is how watching ends
+    keep(recording.written)
+    if outputs.segments is not None:
+        timeline = _without_probabilities(source, predictor.labels, segments)
+        keep(written(outputs.segments, partial(write_segments, [timeline], outputs.segments)))
+    if broken is not None:
+        raise broken
+
+
+class _Recording:
+    """The annotated recording of a live source, where one is asked for; where it fails, the watching goes on.
+
+    Args:
+        playback: the source.
+        outputs: the path, and how many classes a caption shows.
+    """
+
+    def __init__(self, playback: Playback, outputs: Outputs) -> None:
+        self._playback = playback
+        self._path = outputs.annotate
+        self._top = outputs.top
+        self._writer: VideoWriter | None = None
+        self._failure: MareyError | OSError | None = None
+
+    def __enter__(self) -> Self:
+        from marey.video import VideoWriter
+
+        if self._path is not None:
+            self._path.parent.mkdir(parents=True, exist_ok=True)
+            writer = VideoWriter(self._path, size=self._playback.size, frame_rate=self._playback.frame_rate)
+            self._writer = writer.__enter__()
+        return self
+
+    def __exit__(
+        self, kind: type[BaseException] | None, error: BaseException | None, trace: TracebackType | None
+    ) -> None:
+        writer, self._writer = self._writer, None
+        try:
+            if writer is not None:
+                writer.__exit__(kind, error, trace)
+        except (MareyError, OSError) as failure:
+            self._failure = self._failure or failure  # what came first is the cause
+
+    def add(self, frame: PlayedFrame, said: StreamPrediction | None) -> None:
+        """Write a frame with the latest answer."""
+        from marey.commands.steps.outputs import live_caption
+        from marey.reports import draw_caption
+
+        if self._writer is None:
+            return
+        picture = self._playback.picture(frame, size=self._playback.size).permute(1, 2, 0).numpy()
+        try:
+            caption = live_caption(said, self._top, frame.time)
+            self._writer.write(draw_caption(picture, caption), time=frame.time, end=frame.end)
+        except (MareyError, OSError) as failure:
+            self._failure = failure
+            self.__exit__(type(failure), failure, failure.__traceback__)
+
+    @property
+    def written(self) -> Written:
+        """What became of the file, once the recording is over."""
+        from marey.commands.steps.written import Unwritten, Written
+
+        if self._path is None:
+            return Written()
+        if self._failure is not None:
+            return Written(failed=(Unwritten.of(self._path, self._failure),))
+        return Written((self._path,))
+
+
+def _without_probabilities(source: str, labels: tuple[str, ...], segments: SegmentBuilder) -> Timeline:
+    """Return the segments of a stream as a timeline."""
+    import numpy as np
+
+    from marey.prediction import Timeline
+
+    return Timeline(
+        source=source,
+        duration=segments.end,
+        labels=labels,
+        times=np.zeros(0),
+        probabilities=np.zeros((0, len(labels)), np.float32),
+        segments=segments.until(segments.end),
+        window=0.0,
+    )

@@ -1,0 +1,169 @@
+"""Results of `train` and `evaluate`: rows, leaks, and the files that they write."""
+
+from __future__ import annotations
+
+import platform
+from collections.abc import Mapping, Sequence
+from dataclasses import dataclass, replace
+from importlib.metadata import version
+from pathlib import Path
+from typing import TYPE_CHECKING, Any
+
+import numpy as np
+import numpy.typing as npt
+import torch
+
+from marey.data import Clip, Leak, content_hash, find_leaks
+from marey.encoders import Features, clip_span
+from marey.errors import VideoError
+from marey.evaluation import Evaluation, Metrics, OrderEffect, Row, write_metrics, write_predictions
+from marey.models import ModelConfig
+from marey.prediction import ClipPipeline, Probabilities, mean_of_views
+from marey.reports import History, chronophotograph, write_report
+from marey.video import Sampling, decode
+
+if TYPE_CHECKING:
+    from marey.training import Protocol, Trained
+
+_PLATE_HEIGHT = 240
+_PLATE = Sampling(count=10)
+
+
+@dataclass(frozen=True)
+class EvaluationResult:
+    """The result of `train` and `evaluate`.
+
+    Attributes:
+        metrics: all metrics.
+        folder: where metrics.json, predictions.csv and report.html lie.
+        report: the page.
+        model: the model folder.
+        notes: what a reader should know beside the metrics.
+        frame_order: the effect of another order of the frames, where that was tested.
+    """
+
+    metrics: Metrics
+    folder: Path
+    report: Path
+    model: Path
+    notes: tuple[str, ...] = ()
+    frame_order: OrderEffect | None = None
+
+    @property
+    def leak(self) -> str | None:
+        """The warning to show beside the metrics of a split that leaks; None where it does not."""
+        return self.metrics.leak
+
+    def as_dict(self) -> dict[str, Any]:
+        """Return for JSON."""
+        return {
+            "folder": str(self.folder),
+            "model": str(self.model),
+            "report": str(self.report),
+            "notes": list(self.notes),
+            "metrics": self.metrics.as_dict(),
+            **({"frame_order": self.frame_order.as_dict()} if self.frame_order is not None else {}),
+        }
+
+
+def to_row(
+    clip: Clip, result: Sequence[Probabilities] | VideoError, labels: Sequence[str], *, fold: int | None = None
+) -> Row:
+    """Return the row of a labelled clip: the mean probabilities of its views, or why there are none."""
+    path, label = clip.path.as_posix(), clip.label or ""
+    if isinstance(result, VideoError):
+        return Row(clip.id, path, label, clip.group, fold, reason=result.reason, detail=result.detail)
+    row = Row(clip.id, path, label, clip.group, fold, probabilities=mean_of_views(result))
+    if len(result) == 1:
+        return row
+    right = [labels[int(np.argmax(one))] == label for one in result]
+    return replace(row, views_right=sum(right) / len(right))
+
+
+def tested(
+    clips: Sequence[Clip],
+    readings: Sequence[Sequence[Features] | VideoError],
+    protocol: Protocol,
+    trained: Sequence[Trained],
+) -> tuple[tuple[Row, ...], tuple[Leak, ...]]:
+    """Return the rows of the test clips of each split, by the model of that split, and the leaks of all splits.
+
+    Args:
+        clips: all clips.
+        readings: for each clip the features of its views, in the order of the contract, or why there are none.
+        protocol: the splits.
+        trained: the model of each split.
+    """
+    rows: list[Row] = []
+    leaks: list[Leak] = []
+    for number, (split, fold) in enumerate(zip(protocol.splits, trained, strict=True), start=1):
+        leaks += find_leaks(clips, (*split.train, *split.val), split.test)
+        pipeline = ClipPipeline(fold.model)
+        for index in split.test:
+            found = readings[index]
+            result = found if isinstance(found, VideoError) else pipeline.classify(found)
+            rows.append(to_row(clips[index], result, fold.model.labels, fold=number if protocol.pooled else None))
+    return tuple(rows), tuple(dict.fromkeys(leaks))
+
+
+def leaks_from_training(config: ModelConfig, clips: Sequence[Clip]) -> tuple[Leak, ...]:
+    """Return the clips whose file a model was trained on, whatever its name now, and groups of the same name."""
+    trained_on, trained_groups = (set(config.made_with.get(name, ())) for name in ("trained_on", "groups"))
+    leaks = []
+    for path, clip in {clip.path: clip for clip in reversed(clips)}.items():
+        try:
+            content = content_hash(path)
+        except VideoError:
+            continue  # it fails in the evaluation, and is counted there
+        if content in trained_on:
+            leaks.append(Leak("content", content, ("training",), (clip.id,)))
+    for group in sorted({clip.group for clip in clips if clip.group is not None} & trained_groups):
+        ids = tuple(clip.id for clip in clips if clip.group == group)
+        leaks.append(Leak("group_name", group, ("training",), ids))
+    return tuple(leaks)
+
+
+def write_results(
+    evaluation: Evaluation,
+    clips: Sequence[Clip],
+    folder: Path,
+    *,
+    title: str,
+    recipe_text: str | None = None,
+    histories: Sequence[History] | None = None,
+    facts: Mapping[str, str] | None = None,
+    frame_order: OrderEffect | None = None,
+) -> Path:
+    """Write metrics.json, predictions.csv and report.html with its images; return the path of the page."""
+    folder.mkdir(parents=True, exist_ok=True)
+    write_metrics(evaluation.metrics, folder / "metrics.json")
+    write_predictions(evaluation, folder / "predictions.csv")
+    by_id = {clip.id: clip for clip in clips}
+    return write_report(
+        evaluation,
+        folder,
+        title=title,
+        recipe_text=recipe_text,
+        histories=histories,
+        facts={**versions(), **(facts or {})},
+        frame_order=frame_order,
+        mistake_plates=lambda row: _plate(by_id[row.clip]),
+    )
+
+
+def versions() -> dict[str, str]:
+    """Return the versions and the machine that the results were made with."""
+    packages = ("marey", "torch", "timm", "av", "lightning")
+    return {
+        "versions": ", ".join(f"{name} {version(name)}" for name in packages) + f", Python {platform.python_version()}",
+        "machine": f"{platform.machine()}, {torch.get_num_threads()} threads",
+    }
+
+
+def _plate(clip: Clip) -> npt.NDArray[np.uint8] | None:
+    try:
+        instants = _PLATE.instants(*clip_span(clip))
+        frames = decode(clip.path, instants)
+    except VideoError:
+        return None  # the file is gone by now: the report has no image of it
+    return chronophotograph(frames.data)

@@ -1,0 +1,208 @@
+"""Read a clip as its contract says: one decoding for all streams, views and mirror images."""
+
+from __future__ import annotations
+
+from collections.abc import Mapping, Sequence
+from contextlib import suppress
+from typing import Final
+
+import numpy as np
+import numpy.typing as npt
+import torch
+from torch import Tensor
+
+from marey.data import Clip, content_hash
+from marey.encoders.contract import FRAME_ORDERS, Contract, FrameOrder, View
+from marey.errors import UnknownNameError, UsageError, VideoError
+from marey.video import Limits, Sampling, decode, probe, show
+
+_DEFAULT_LIMITS: Final = Limits()
+_PLAIN: Final = View()
+_INSIDE: Final = 1e-5  # s before the end of a span: nearer timestamps are decoded as the frame that begins there
+
+
+def read_clip(
+    clip: Clip,
+    contract: Contract,
+    *,
+    streams: tuple[str, ...] | None = None,
+    view: View = _PLAIN,
+    order: FrameOrder = "given",
+    limits: Limits = _DEFAULT_LIMITS,
+) -> dict[str, Tensor]:
+    """Return the streams of a clip.
+
+    Args:
+        clip: the span to read; open ends mean the start and the end of the file.
+        contract: how it is read.
+        streams: names of the contract's streams; all by default.
+        view: the reading.
+        order: "given" is the order of time; "shuffled" a random order, the same one each time; "reversed" back to
+            front. The accuracy that a model loses by it shows how much it uses temporal order.
+        limits: of decoding.
+
+    Returns:
+        Stream name to uint8 (T, 3, H, W).
+
+    Raises:
+        VideoError: the file cannot be used.
+    """
+    wanted = {view: streams or tuple(contract.streams)}
+    return read_clip_views(clip, contract, wanted, order=order, limits=limits)[view]
+
+
+def read_clip_views(
+    clip: Clip,
+    contract: Contract,
+    wanted: Mapping[View, tuple[str, ...]],
+    *,
+    order: FrameOrder = "given",
+    limits: Limits = _DEFAULT_LIMITS,
+) -> dict[View, dict[str, Tensor]]:
+    """Return several views of a clip; views that differ only in `mirrored` are decoded once.
+
+    Args:
+        clip: as for `read_clip`.
+        contract: likewise.
+        wanted: for each view the names of its streams.
+        order: as for `read_clip`.
+        limits: likewise, each decoding.
+
+    Returns:
+        For each view the streams, as `read_clip` gives them.
+
+    Raises:
+        VideoError: the file cannot be used.
+    """
+    if order not in FRAME_ORDERS:
+        raise UnknownNameError("frame order", order, FRAME_ORDERS)
+    start, end = clip_span(clip, limits)
+    found: dict[View, dict[str, Tensor]] = {}
+    for decoding in dict.fromkeys(view.decoding for view in wanted):
+        views = [view for view in wanted if view.decoding == decoding]
+        # Frames are shuffled among those of all streams, so all streams are read.
+        read = tuple(name for name in contract.streams if order != "given" or any(name in wanted[v] for v in views))
+        plan = _Plan(contract, read, _timestamps(clip, contract.sampling, views[0], start, end), start, end)
+        frames = decode(
+            clip.path,
+            plan.timestamps,
+            size=contract.size,
+            fit=contract.fit,
+            anchor=views[0].anchor,
+            interpolation=contract.interpolation,
+            frames=contract.sampling.frames,
+            decoder=contract.sampling.decoder,
+            limits=limits,
+        ).data
+        if order == "reversed":
+            frames = frames.flip(0)
+        elif order == "shuffled":
+            frames = frames[torch.from_numpy(_rng(clip, 0, start, end).permutation(len(frames)))]
+        for view in views:
+            images = plan.images(frames.flip(-1) if view.mirrored else frames)
+            found[view] = {stream: images[stream] for stream in wanted[view]}
+    return found
+
+
+def read_frames(
+    pictures: npt.NDArray[np.uint8] | Tensor, contract: Contract, *, frame_rate: float, view: View = _PLAIN
+) -> dict[str, Tensor]:
+    """Return the streams of a clip that is in memory.
+
+    Args:
+        pictures: uint8 RGB, (T, H, W, 3) or (T, 3, H, W).
+        contract: how it is read.
+        frame_rate: frames per second.
+        view: the reading; not a random one.
+
+    Returns:
+        Stream name to uint8 (T, 3, H, W).
+
+    Raises:
+        UsageError: an array of another type or shape, an impossible rate, or a contract on key frames.
+        VideoError: the clip is too short for the contract's sampling.
+    """
+    if contract.sampling.frames == "keyframes":
+        raise UsageError(
+            "this model looks at the key frames of files, and frames in memory have none; write them to a file"
+        )
+    end = max(len(pictures), 1) / frame_rate if frame_rate > 0 else 1.0
+    plan = _Plan(contract, tuple(contract.streams), contract.sampling.instants(0.0, end, part=view.part), 0.0, end)
+    frames = show(
+        pictures,
+        plan.timestamps,
+        frame_rate=frame_rate,
+        size=contract.size,
+        fit=contract.fit,
+        anchor=view.anchor,
+        interpolation=contract.interpolation,
+    )
+    return plan.images(frames.data)
+
+
+class _Plan:
+    """The timestamps of all streams together, each once, and their places in each stream."""
+
+    def __init__(
+        self,
+        contract: Contract,
+        streams: tuple[str, ...],
+        timestamps: npt.NDArray[np.float64],
+        start: float,
+        end: float,
+    ) -> None:
+        self._streams = {name: contract.streams[name] for name in streams}
+        last = max(start, end - _INSIDE)
+        each = [
+            np.clip(timestamps[:, None] + np.array(stream.offsets), start, last) for stream in self._streams.values()
+        ]
+        self._shapes = [times.shape for times in each]
+        self.timestamps, where = np.unique(np.concatenate([times.ravel() for times in each]), return_inverse=True)
+        self._where = torch.from_numpy(where).split([times.size for times in each])
+
+    def images(self, frames: Tensor) -> dict[str, Tensor]:
+        """Return stream name to uint8 (T, 3, H, W), from one frame a timestamp."""
+        return {
+            name: stream.combine(frames[where].unflatten(0, shape))
+            for (name, stream), where, shape in zip(self._streams.items(), self._where, self._shapes, strict=True)
+        }
+
+
+def clip_span(clip: Clip, limits: Limits = _DEFAULT_LIMITS) -> tuple[float, float]:
+    """Return start and end of a clip in seconds, open ends filled in from the file.
+
+    Raises:
+        VideoError: the file cannot be used, or ends before the clip starts (`too_short`).
+    """
+    start = clip.start or 0.0
+    if clip.end is not None:
+        return start, clip.end
+    duration = probe(clip.path, limits=limits).duration
+    if duration <= start:
+        raise VideoError(
+            clip.path, "too_short", f"the clip starts at {start:g} s, and the video ends at {duration:.3f} s"
+        )
+    return start, duration
+
+
+def typical_duration(clips: Sequence[Clip], limits: Limits = _DEFAULT_LIMITS) -> float | None:
+    """Return the median duration of clips in seconds, of at most 64 of them; None where none can be read."""
+    durations = []
+    for clip in clips[:: max(1, len(clips) // 64)][:64]:
+        with suppress(VideoError):
+            start, end = clip_span(clip, limits)
+            durations.append(end - start)
+    return float(np.median(durations)) if durations else None
+
+
+def _timestamps(clip: Clip, sampling: Sampling, view: View, start: float, end: float) -> npt.NDArray[np.float64]:
+    if view.index == 0:
+        return sampling.instants(start, end, part=view.part, path=clip.path)
+    random = sampling.model_copy(update={"position": "random"})
+    return random.instants(start, end, generator=_rng(clip, view.index, start, end), path=clip.path)
+
+
+def _rng(clip: Clip, number: int, start: float, end: float) -> np.random.Generator:
+    """Return a generator seeded by the clip's content and not by its name: features are cached by content."""
+    content = int(content_hash(clip.path), 16)
+    return np.random.default_rng([number, content, round(start * 1e6), round(end * 1e6)])

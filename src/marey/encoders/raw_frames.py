@@ -1,0 +1,89 @@
+"""Encoders without a network: raw frames for networks that are trained end to end, and precomputed features."""
+
+from __future__ import annotations
+
+from typing import Final, NoReturn
+
+import torch
+from torch import Tensor, nn
+
+from marey.encoders.contract import GIVEN, EncoderSpec
+from marey.encoders.encoder import Encoder, hw
+from marey.encoders.malloc import tune_malloc
+from marey.encoders.registry import Architecture, EncoderFamily, register_encoder
+from marey.encoders.streams import luma
+from marey.errors import UsageError
+
+_SIZE: Final = (112, 112)
+_CHANNELS: Final = {"pixels": 3, "grey-pixels": 1}
+
+
+class PixelEncoder(Encoder):
+    """Raw frames, uint8, in colour or gray.
+
+    The cache keeps decoded clips of it: networks that are trained end to end read them in every epoch, mapped from
+    the disk, and no video is decoded twice.
+    """
+
+    per_picture = True
+    interpolation = "area"
+    mean = (0.0, 0.0, 0.0)
+    std = (1.0, 1.0, 1.0)
+
+    def __init__(self, spec: EncoderSpec) -> None:
+        super().__init__()
+        if spec.grid is not None or spec.precision != "float32":
+            raise UsageError(f"the encoder '{spec.name}' hands out pictures: it has no grid and no precision")
+        self.spec = spec
+        self.hash = spec.name
+        self.size = hw(spec.size, _SIZE)
+        self.channels = _CHANNELS[spec.name]
+        self.dim = self.channels * self.size[0] * self.size[1]
+        self.device = torch.device("cpu")
+        tune_malloc()  # for the networks that learn from these frames, layer by layer
+
+    def encode_clips(self, clips: Tensor) -> Tensor:
+        """Return the frames: uint8 (N, T, 3, H, W) to uint8 (N, T, C, H, W)."""
+        self.check(clips, axes="N, T")
+        self.count(len(clips.flatten(0, 1)))
+        return clips if self.channels == 3 else luma(clips).unsqueeze(-3)
+
+
+@register_encoder(*_CHANNELS)
+class RawFramesFamily(EncoderFamily):
+    """Frames as they are decoded; the head has the weights."""
+
+    gives = "frames"
+    per_image = True
+
+    def load(self, spec: EncoderSpec, *, frames: int, device: str | torch.device, engine: str | None) -> PixelEncoder:
+        """Return the encoder."""
+        return PixelEncoder(spec)
+
+    def meta(self, spec: EncoderSpec, *, frames: int) -> Architecture:
+        """Return the shapes of the frames."""
+        encoder = PixelEncoder(spec)
+        shape = (frames, encoder.channels, *encoder.size)
+        return Architecture(None, nn.Identity(), torch.empty(1, *shape), encoder.size, True, shape, frames)
+
+    def channels(self, name: str) -> int:
+        """Return 3, or 1 for gray."""
+        return _CHANNELS[name]
+
+
+@register_encoder(GIVEN)
+class PrecomputedFamily(EncoderFamily):
+    """Features that came as files: no video can be encoded with them."""
+
+    gives = "nothing"
+
+    def load(self, spec: EncoderSpec, *, frames: int, device: str | torch.device, engine: str | None) -> NoReturn:
+        """Refuse: there is no network."""
+        raise UsageError(
+            "this model was trained on features that came as files, and nobody here knows how to make them of a video: "
+            "train on the videos instead, or on features that `marey data export` wrote"
+        )
+
+    def meta(self, spec: EncoderSpec, *, frames: int) -> NoReturn:
+        """Refuse: there is no network."""
+        self.load(spec, frames=frames, device="meta", engine=None)

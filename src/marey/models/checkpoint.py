@@ -1,0 +1,210 @@
+"""The model folder: all that prediction needs, and nothing that could run."""
+
+from __future__ import annotations
+
+import json
+from collections.abc import Sequence
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Annotated, Any, Final, Literal
+
+import torch
+from pydantic import BaseModel, ConfigDict, Field, ValidationError
+from safetensors import SafetensorError
+from safetensors.torch import load_file, save
+from torch import Tensor
+
+from marey.atomic import whole_folder
+from marey.encoders import (
+    ENCODER_FILES,
+    Contract,
+    Encoder,
+    Features,
+    QuantisedEncoder,
+    QuantisedNetwork,
+    load_encoder,
+)
+from marey.errors import ModelFormatError, UsageError
+from marey.models.classifier import Classifier, HeadSpec, States
+
+_CONFIG: Final = "config.json"
+_WEIGHTS: Final = "model.safetensors"
+
+
+class ModelConfig(BaseModel):
+    """What stands in a model's `config.json`.
+
+    Attributes:
+        format: version of this layout.
+        contract: from a clip to features.
+        head: from features to log-probabilities.
+        labels: names of the classes, in the order of the outputs.
+        temperature: the log-probabilities are divided by it (Guo et al. 2017).
+        clip_seconds: how long the clips were that it learned from, their median; None where nobody knows.
+        made_with: recipe, seed, versions, hash of the training data: for people to read.
+    """
+
+    model_config = ConfigDict(frozen=True, extra="forbid")
+
+    format: Literal[1] = 1
+    contract: Contract
+    head: HeadSpec
+    labels: Annotated[tuple[str, ...], Field(min_length=2)]
+    temperature: Annotated[float, Field(gt=0, allow_inf_nan=False)] = 1.0
+    clip_seconds: Annotated[float, Field(gt=0, allow_inf_nan=False)] | None = None
+    made_with: dict[str, Any] = {}
+
+
+@dataclass(frozen=True)
+class ActionModel:
+    """A trained head with its contract and labels.
+
+    Attributes:
+        config: all that is not a tensor.
+        classifier: the trained head, in evaluation mode.
+        network: the encoder, where it is in int8 and belongs to this model alone; others are loaded by name.
+    """
+
+    config: ModelConfig
+    classifier: Classifier
+    network: QuantisedNetwork | None = None
+
+    @property
+    def labels(self) -> tuple[str, ...]:
+        """Names of the classes, in the order of the probabilities."""
+        return self.config.labels
+
+    def load_encoder(self, *, device: str = "cpu", engine: str | None = None) -> Encoder:
+        """The encoder that the model was trained with.
+
+        Args:
+            device: where it runs; one in int8 runs on the processor.
+            engine: what runs it, as for `marey.encoders.load_encoder`.
+
+        Raises:
+            ModelFormatError: an encoder in int8 is not the one that the model was made with.
+            WeightsError: its weights cannot be had.
+            UsageError: the engine is not there, or cannot run it.
+        """
+        contract = self.config.contract
+        if self.network is not None:
+            return QuantisedEncoder(self.network, contract, engine=engine)
+        return load_encoder(contract.encoder, frames=contract.sampling.count, device=device, engine=engine)
+
+    def probabilities(self, features: Features) -> Tensor:
+        """Calibrated probabilities of one clip: stream name to what its encoder gave, to float64 (classes,)."""
+        return self.batch_probabilities([features])[0]
+
+    @torch.inference_mode()
+    def batch_probabilities(self, clips: Sequence[Features]) -> Tensor:
+        """Those of several clips of one length at once: float64 (N, classes)."""
+        batch = {stream: torch.stack([features[stream] for features in clips]) for stream in clips[0]}
+        return self._calibrated(self.classifier(batch))
+
+    @torch.inference_mode()
+    def step(self, features: Features, states: States) -> Tensor:
+        """Those of a source that is read frame by frame, after one frame more: float64 (classes,).
+
+        Args:
+            features: stream name to what the encoder gave for the frame, (D,) or (C, H, W).
+            states: what was kept of the frames before, as `Classifier.begin` gave it; it is taken further.
+        """
+        return self._calibrated(
+            self.classifier.step({name: values[None] for name, values in features.items()}, states)
+        )[0]
+
+    def _calibrated(self, logits: Tensor) -> Tensor:
+        probabilities: Tensor = (logits.double() / self.config.temperature).softmax(-1)
+        return probabilities
+
+
+def new_classifier(contract: Contract, head: HeadSpec, classes: int) -> Classifier:
+    """An untrained classifier for features of the given contract."""
+    return Classifier(head, dict.fromkeys(contract.streams, contract.shape), classes)
+
+
+def save_model(model: ActionModel, folder: str | Path) -> None:
+    """Write `config.json`, `model.safetensors` and an encoder in int8 where the model has one of its own.
+
+    An older model in that place is replaced once the new one is whole.
+
+    Raises:
+        UsageError: there is something else in that place, which would be lost.
+    """
+    folder = Path(folder)
+    check_place(folder)
+    with whole_folder(folder, replacing=True) as part:
+        state = {name: tensor.contiguous() for name, tensor in model.classifier.state_dict().items()}
+        (part / _WEIGHTS).write_bytes(save(state))  # `save_file` would answer a full disk with an error of its own
+        if model.network is not None:
+            model.network.write(part)
+        text = json.dumps(model.config.model_dump(mode="json"), indent=2, ensure_ascii=False)
+        (part / _CONFIG).write_text(text + "\n", encoding="utf-8")
+
+
+def load_model(folder: str | Path) -> ActionModel:
+    """Read a model folder; a run folder with a `model` in it will do.
+
+    Raises:
+        ModelFormatError: the folder is missing, incomplete, damaged, or of another version.
+    """
+    folder = Path(folder)
+    if not (folder / _CONFIG).is_file() and (folder / "model" / _CONFIG).is_file():
+        folder = folder / "model"
+    for name in (_CONFIG, _WEIGHTS):
+        if not (folder / name).is_file():
+            raise ModelFormatError(
+                f"{folder} is not a model: it has no {name}; give RUN/model as `marey train` leaves it"
+            )
+    try:
+        config = ModelConfig.model_validate_json((folder / _CONFIG).read_text(encoding="utf-8"))
+    except (ValidationError, UnicodeDecodeError, OSError) as error:
+        detail = _first(error)
+        raise ModelFormatError(
+            f"{folder / _CONFIG} cannot be read ({detail}); it is damaged, or was written by another version of marey"
+        ) from error
+    try:
+        # Copied, because a file does not align its tensors, and the last bit of a product depends on that.
+        state = {name: _copied(values) for name, values in load_file(folder / _WEIGHTS).items()}
+        with torch.device("meta"):  # whatever size the config claims, memory is taken for the tensors that there are
+            classifier = new_classifier(config.contract, config.head, len(config.labels))
+        classifier.load_state_dict(state, assign=True)
+    except (SafetensorError, OSError, RuntimeError, UsageError) as error:
+        detail = " ".join(str(error).split())[:200]
+        raise ModelFormatError(
+            f"{folder / _WEIGHTS} does not fit its {_CONFIG} ({detail}); copy the model again"
+        ) from error
+    broken = [name for name, values in state.items() if not torch.isfinite(values).all()]
+    if broken:
+        raise ModelFormatError(
+            f"{folder / _WEIGHTS}: {broken[0]} is not finite, so that no probability would be; its training diverged, "
+            "or the file is damaged: train it again"
+        )
+    in_int8 = config.contract.encoder.precision == "int8"
+    return ActionModel(config, classifier.eval(), QuantisedNetwork.read(folder) if in_int8 else None)
+
+
+def check_place(folder: Path) -> None:
+    """Refuse a folder that holds something else than a model.
+
+    Raises:
+        UsageError: writing a model there would lose it.
+    """
+    if not folder.exists():
+        return
+    found = sorted(path.name for path in folder.iterdir()) if folder.is_dir() else [folder.name]
+    others = [name for name in found if name not in (_CONFIG, _WEIGHTS, *ENCODER_FILES) and not name.startswith(".")]
+    if others:
+        raise UsageError(f"a model cannot be written to {folder}, which holds '{others[0]}'; name another place")
+
+
+def _copied(values: Tensor) -> Tensor:
+    return values.to(torch.float32 if values.is_floating_point() else values.dtype, copy=True)
+
+
+def _first(error: ValidationError | UnicodeDecodeError | OSError) -> str:
+    if not isinstance(error, ValidationError):
+        return str(error)
+    first = error.errors()[0]
+    where = ".".join(str(part) for part in first["loc"])
+    return f"{where}: {first['msg']}" if where else str(first["msg"])

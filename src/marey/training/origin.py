@@ -1,0 +1,98 @@
+"""Where a run comes from: its data, how they were read, and the command that makes it again."""
+
+from __future__ import annotations
+
+import inspect
+import json
+import shlex
+from collections.abc import Callable, Mapping
+from dataclasses import asdict, dataclass
+from pathlib import Path
+from typing import Any, Final, Self
+
+from marey.atomic import write_whole
+from marey.data import CATALOG
+
+EVALUATION: Final = "evaluation.json"
+"""The file by which the folder of an evaluation is known."""
+
+
+@dataclass(frozen=True, slots=True)
+class Origin:
+    """What a run remembers of the call that made it.
+
+    Attributes:
+        data: absolute path of the data, or the name of a data set.
+        group_regex: as it was given.
+        exclude: absolute path of the quarantine list, where one was given.
+        command: the command line, ready to paste.
+    """
+
+    data: str
+    group_regex: str | None
+    exclude: str | None
+    command: str
+
+    @classmethod
+    def of(cls, data: str, *, group_regex: str | None, exclude: Path | None, command: str) -> Self:
+        """Return the origin of a call that begins."""
+        return cls(located(data), group_regex, None if exclude is None else str(Path(exclude).absolute()), command)
+
+    @classmethod
+    def read(cls, values: Mapping[str, Any]) -> Self | None:
+        """Return the origin that a run has written down; None for runs of versions that wrote none."""
+        try:
+            return cls(**{name: values["origin"][name] for name in cls.__dataclass_fields__})
+        except (KeyError, TypeError):
+            return None
+
+    def as_dict(self) -> dict[str, str | None]:
+        """For JSON."""
+        return asdict(self)
+
+
+@dataclass(frozen=True, slots=True)
+class Mark:
+    """What an evaluation leaves beside its results, by which its folder is known again.
+
+    Attributes:
+        model: absolute path of the model.
+        data: absolute path of the data, or the name of a data set.
+        command: the command line, ready to paste.
+    """
+
+    model: str
+    data: str
+    command: str
+
+    def write(self, folder: Path) -> None:
+        """Write it, before the results."""
+        folder.mkdir(parents=True, exist_ok=True)
+        write_whole(folder / EVALUATION, json.dumps(asdict(self), indent=1) + "\n", alone=True)
+
+
+def located(data: str) -> str:
+    """Return the absolute path of data, or the name of a data set as it is."""
+    return data if data in CATALOG and not Path(data).exists() else str(Path(data).absolute())
+
+
+def command_line(name: str, verb: Callable[..., Any], given: Mapping[str, Any]) -> str:
+    """Return the command line that makes a call again, ready to paste.
+
+    Args:
+        name: of the command, such as "train".
+        verb: the function behind it, whose defaults are left out.
+        given: name to value of its parameters.
+    """
+    words = ["marey", name]
+    for parameter in inspect.signature(verb).parameters.values():
+        value = given[parameter.name]
+        if parameter.name == "reporter" or value is None or value == parameter.default:
+            continue
+        if parameter.kind is inspect.Parameter.POSITIONAL_OR_KEYWORD:
+            words.append(str(value))
+            continue
+        flag = f"--{parameter.name.rstrip('_').replace('_', '-')}"
+        for each in value if isinstance(value, list | tuple) else [value]:
+            words += [flag, str(each)]
+    return shlex.join(words)

@@ -1,0 +1,239 @@
+"""The folder of a run: who may write there, and when an interrupted run may go on."""
+
+from __future__ import annotations
+
+import json
+import shutil
+import time
+from dataclasses import asdict, dataclass
+from pathlib import Path
+from typing import Any, Final, Literal
+
+import yaml
+
+from marey.atomic import check_writable, part_of, write_whole
+from marey.data.hashing import values_hash
+from marey.errors import RecipeError, UsageError
+from marey.progress import Reporter
+from marey.training import Protocol, Recipe, load_recipe
+from marey.training.origin import EVALUATION, Origin
+
+_RUN: Final = "run.json"
+_RECIPE: Final = "recipe.yaml"
+_FOLDERS: Final = ("folds", "model", "plots")
+_FILES: Final = ("metrics.json", "predictions.csv", "report.html", "quarantine.csv")
+_LAST: Final = ("model/config.json", *_FILES[:3])  # what a finished run has left
+_KINDS: Final = {
+    _RUN: "a run",
+    "config.json": "a model",
+    "study.db": "a search",
+    "comparison.json": "a comparison",
+    EVALUATION: "an evaluation",
+}
+"""File that only one kind of result has -> what it is called."""
+
+
+@dataclass(frozen=True, slots=True)
+class Times:
+    """How long a run took; it stands in `run.json`, because metrics of the same seed are the same bytes.
+
+    Attributes:
+        reading: seconds for the features of all clips.
+        training: seconds for all folds; with those that earlier starts took until the last file they wrote.
+        pictures: how many were encoded; 0 where all features came from the cache.
+        device: where it ran.
+        starts: how often the run was started.
+    """
+
+    reading: float
+    training: float
+    pictures: int
+    device: str
+    starts: int = 1
+
+
+def claim_run(
+    out: Path,
+    *,
+    recipe: Recipe,
+    data_hash: str,
+    protocol: Protocol,
+    origin: Origin,
+    if_exists: str,
+    reporter: Reporter,
+) -> None:
+    """Make the run's folder, or take over what a run of the very same recipe, data and splits has left there.
+
+    Args:
+        out: the folder.
+        recipe: of the run that begins.
+        data_hash: of its data.
+        protocol: its splits.
+        origin: where its data are, and the command that makes it.
+        if_exists: "resume" goes on with the same run; "restart" removes what an earlier one has left.
+        reporter: hears when an earlier run goes on.
+
+    Raises:
+        UsageError: the folder holds something else, or another run that is not to be replaced.
+    """
+    if if_exists not in ("resume", "restart"):
+        raise UsageError(f"if_exists='{if_exists}' is neither 'resume' nor 'restart'")
+    if out.exists() and not out.is_dir():
+        raise UsageError(f"{out} is a file; give the run a folder of its own with --out")
+    check_writable(out / _RUN)
+    identity = _identity(recipe, data_hash, protocol)
+    kept: dict[str, Any] = {"starts": 1}
+    if not _is_new(out):
+        before = _read(out)
+        if if_exists == "restart":
+            for name in _FOLDERS:
+                shutil.rmtree(out / name, ignore_errors=True)
+            for name in _FILES:
+                (out / name).unlink(missing_ok=True)
+        else:
+            _refuse_another(out, before, identity, recipe)
+            reporter.say(f"going on with the run in {out}: what it has trained already is taken from there")
+            if "times" in before:
+                kept = {"starts": before.get("starts", 1), "times": before["times"]}
+            else:
+                kept = {"starts": before.get("starts", 1) + 1, "earlier": _seconds_spent(out, before)}
+    out.mkdir(parents=True, exist_ok=True)
+    kept["began"] = time.time()
+    # First: without it, whatever else is in the folder is not a run's.
+    _write(out, {**identity, "origin": origin.as_dict(), **kept})
+    write_whole(out / _RECIPE, recipe.to_yaml(), alone=True)
+
+
+def run_state(
+    out: Path, *, recipe: Recipe, data_hash: str, protocol: Protocol
+) -> Literal["absent", "begun", "finished"]:
+    """How far the run of a recipe on some data and splits has come in a folder.
+
+    Raises:
+        UsageError: the folder holds something else, or another run.
+    """
+    if out.exists() and not out.is_dir():
+        raise UsageError(f"{out} is a file; give the run a folder of its own with --out")
+    if _is_new(out):
+        return "absent"
+    _refuse_another(out, _read(out), _identity(recipe, data_hash, protocol), recipe)
+    return "finished" if all((out / name).is_file() for name in _LAST) else "begun"
+
+
+def read_origin(run: Path) -> Origin | None:
+    """Return where a run comes from; None for what is no run, or one of a version that did not note it.
+
+    Args:
+        run: the folder of a run, or the model folder in it.
+    """
+    folder = run_of(run)
+    return None if folder is None else Origin.read(_read(folder))
+
+
+def run_of(model: Path) -> Path | None:
+    """Return the run that a model folder belongs to, or the run itself; None where there is none."""
+    return next((folder for folder in (model, model.absolute().parent) if (folder / _RUN).is_file()), None)
+
+
+def claim_folder(out: Path, *, marks: tuple[str, ...], what: str) -> None:
+    """Make a folder for results, or take over one that the same command has left.
+
+    Args:
+        out: the folder.
+        marks: files that only that command leaves.
+        what: what it leaves, with its article.
+
+    Raises:
+        UsageError: it is a file, cannot be written to, or holds other things, which would be mixed with the results
+            or lost.
+    """
+    if out.exists() and not out.is_dir():
+        raise UsageError(f"{out} is a file; give {what} a folder of its own with --out")
+    if out.is_dir() and any(out.iterdir()) and not any((out / mark).is_file() for mark in marks):
+        held = next((kind for name, kind in _KINDS.items() if (out / name).is_file()), f"other things than {what}")
+        raise UsageError(f"{out} holds {held}; give {what} a folder of its own with --out")
+    check_writable(out / marks[0])
+
+
+def keep_times(out: Path, times: Times) -> None:
+    """Write down how long a run took, once: a finished run that is started again has nothing left to do."""
+    before = _read(out)
+    if "times" not in before:
+        values = asdict(times)
+        del values["starts"]
+        values["training"] += before.get("earlier", 0.0)
+        _write(out, {**before, "times": values})
+
+
+def read_times(out: Path) -> Times | None:
+    """How long a run took; None where that is not known."""
+    before = _read(out)
+    try:
+        return Times(**before["times"], starts=before.get("starts", 1))
+    except (KeyError, TypeError):
+        return None
+
+
+def _seconds_spent(out: Path, before: dict[str, Any]) -> float:
+    """What all starts of a run have taken so far; one that was killed could say nothing, but its files have dates."""
+    earlier = float(before.get("earlier", 0.0))
+    last = max((path.stat().st_mtime for path in (out / "folds").rglob("*") if path.is_file()), default=0.0)
+    return earlier + max(0.0, last - float(before.get("began", last)))
+
+
+def _identity(recipe: Recipe, data_hash: str, protocol: Protocol) -> dict[str, str]:
+    return {
+        "recipe": _hash_of_recipe(recipe.model_dump(mode="json")),
+        "data": data_hash,
+        "splits": values_hash([[split.train, split.val, split.test] for split in protocol.splits]),
+    }
+
+
+def _hash_of_recipe(values: dict[str, Any]) -> str:
+    return values_hash({**values, "search": {}})  # what might be searched changes no run
+
+
+def _refuse_another(out: Path, before: dict[str, Any], identity: dict[str, str], recipe: Recipe) -> None:
+    changed = [name for name, value in identity.items() if before.get(name) != value]
+    if "recipe" in changed and _is_the_same(out / _RECIPE, before.get("recipe"), recipe):
+        changed.remove("recipe")
+    if changed:
+        raise UsageError(
+            f"{out} holds a run that differs in its {' and '.join(changed)}; choose another --out, or replace it "
+            "with --if-exists restart"
+        )
+
+
+def _is_the_same(path: Path, written: object, recipe: Recipe) -> bool:
+    """Whether a recipe that an earlier version wrote, which had fewer keys, is this one.
+
+    What that version wrote is known by its hash: nobody has changed the file since.
+    """
+    try:
+        values = yaml.safe_load(path.read_text(encoding="utf-8"))
+        if _hash_of_recipe(values) != written:
+            return False
+        then = load_recipe(path)
+    except (OSError, ValueError, TypeError, yaml.YAMLError, RecipeError):
+        return False
+    return then.model_copy(update={"search": {}}) == recipe.model_copy(update={"search": {}})
+
+
+def _is_new(out: Path) -> bool:
+    """Whether there is nothing in a folder yet, but perhaps what a run that was stopped at its very start has left."""
+    return not out.is_dir() or all(path == part_of(out / _RUN) for path in out.iterdir())
+
+
+def _write(out: Path, values: dict[str, Any]) -> None:
+    write_whole(out / _RUN, json.dumps(values, indent=1) + "\n", alone=True)
+
+
+def _read(out: Path) -> dict[str, Any]:
+    path = out / _RUN
+    if not path.is_file():
+        raise UsageError(f"{out} holds other things than a run; give the run a folder of its own with --out")
+    try:
+        found = json.loads(path.read_text(encoding="utf-8"))
+    except ValueError:
+        return {}
+    return found if isinstance(found, dict) else {}

@@ -1,0 +1,71 @@
+"""Every recipe, end to end: it trains on drawn clips, and what it saves answers as it did when it was tested."""
+
+from __future__ import annotations
+
+import csv
+from pathlib import Path
+
+import pytest
+
+import marey
+from marey import commands
+from marey.encoders import FeatureCache
+from marey.training import load_recipe, recipe_names
+
+TRANSFORMERS = {"videomae", "vjepa2"}
+QUICK = {"default", "lrcn-small", "transformer", "videomae"}
+"""One of each kind: of encoder, head and network that is trained from frames. The others are long."""
+
+SIZES = {"pixels": 32, "grey-pixels": 32, "r2plus1d-18": 32, "swin3d-t": 32, "vgg16": None}
+SIZES |= {"vit_small_patch14_dinov2.lvd142m": 56, "vit_base_patch16_clip_224.openai": 32}
+
+
+def recipes() -> list[object]:
+    return [name if name in QUICK else pytest.param(name, marks=pytest.mark.long) for name in recipe_names()]
+
+
+@pytest.fixture(scope="module")
+def small_transformers(tmp_path_factory: pytest.TempPathFactory) -> Path:
+    """Folders as `transformers` writes them, of networks that take the path of the large ones."""
+    transformers = pytest.importorskip("transformers", reason="the extra 'transformers' is not installed")
+    folder = tmp_path_factory.mktemp("transformers")
+    small = {"patch_size": 16, "hidden_size": 24, "num_hidden_layers": 1, "num_attention_heads": 2}
+    mae = transformers.VideoMAEConfig(image_size=32, num_frames=4, intermediate_size=32, **small)
+    transformers.VideoMAEModel(mae).save_pretrained(folder / "videomae")
+    predictor = {"pred_hidden_size": 24, "pred_num_hidden_layers": 1, "pred_num_attention_heads": 2}
+    jepa = transformers.VJEPA2Config(crop_size=32, frames_per_clip=4, num_pooler_layers=1, **small, **predictor)
+    transformers.VJEPA2Model(jepa).save_pretrained(folder / "vjepa2")
+    return folder
+
+
+def smaller(name: str, transformers: Path) -> list[str]:
+    """What makes a recipe quick without making it another one."""
+    recipe = load_recipe(name)
+    changes = ["encoder.weights=random", "head.weights=random", "training.epochs=1", "training.batch_size=4"]
+    if recipe.training.rounds > 1:
+        changes += ["training.rounds=1"]
+    if name in TRANSFORMERS:
+        changes += [f"encoder.weights={transformers / name}", "sampling.count=4", "encoder.grid=[2, 1]"]
+    elif not {"mvit-v2-s", "s3d"} & {recipe.encoder.name, recipe.head.name}:
+        changes += ["sampling.count=3"]
+        size = SIZES.get(recipe.encoder.name, 64)
+        changes += [f"encoder.size={size}"] if size else []
+    if recipe.encoder.name == "efficientnet-lite0":
+        changes += ["encoder.weights=pretrained"]
+    return changes
+
+
+@pytest.mark.parametrize("name", recipes())
+def test_it_trains_and_its_saved_model_answers_the_same(
+    name: str, small_set: Path, small_transformers: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setenv("MAREY_CACHE", str(tmp_path / "cache"))
+    commands.train(str(small_set), recipe=name, out=tmp_path / "run", set=smaller(name, small_transformers))
+    with (tmp_path / "run" / "predictions.csv").open(newline="") as file:
+        rows = list(csv.DictReader(file))
+    assert rows
+    model = marey.Predictor(tmp_path / "run", cache=FeatureCache(tmp_path / "other"))
+    for prediction, row in zip(model.predict([row["path"] for row in rows]), rows, strict=True):
+        assert prediction.label == row["predicted"]
+        for label, probability in zip(prediction.labels, prediction.probabilities, strict=True):
+            assert probability == pytest.approx(float(row[f"p_{label}"]), abs=1e-5)

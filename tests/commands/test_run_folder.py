@@ -1,0 +1,69 @@
+from __future__ import annotations
+
+import os
+from pathlib import Path
+
+import pytest
+
+from marey.data.split import Split
+from marey.progress import Reporter
+from marey.training import Protocol, load_recipe
+from marey.training.origin import Origin
+from marey.training.run_folder import Times, claim_run, keep_times, read_times
+from waiting import Clock
+
+PROTOCOL = Protocol("one split", (Split(train=(0, 1), val=(), test=(2,)),), pooled=False)
+
+
+def claim(out: Path) -> None:
+    claim_run(
+        out,
+        recipe=load_recipe("default"),
+        data_hash="0",
+        protocol=PROTOCOL,
+        origin=Origin("clips", None, None, "marey train clips"),
+        if_exists="resume",
+        reporter=Reporter(),
+    )
+
+
+def leave(out: Path, name: str, *, clock: Clock, after: float) -> None:
+    """A file that the last start writes so many seconds later."""
+    path = out / "folds" / "01" / name
+    path.parent.mkdir(parents=True, exist_ok=True)
+    path.write_text("", encoding="utf-8")
+    os.utime(path, (clock.now + after,) * 2)
+
+
+def test_the_seconds_of_starts_that_were_killed_are_counted_up_to_what_they_wrote_last(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    clock = Clock("marey.training.run_folder", patch=monkeypatch)
+    for name, seconds in (("a", 100.0), ("b", 200.0)):
+        claim(tmp_path)
+        leave(tmp_path, name, clock=clock, after=seconds)
+    claim(tmp_path)
+    keep_times(tmp_path, Times(reading=1.0, training=50.0, pictures=9, device="cpu"))
+    times = read_times(tmp_path)
+    assert times is not None
+    assert times.training == pytest.approx(350)
+    assert (times.reading, times.starts) == (1.0, 3)
+
+
+def test_a_start_that_wrote_nothing_counts_nothing(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    clock = Clock("marey.training.run_folder", patch=monkeypatch)
+    claim(tmp_path)
+    leave(tmp_path, "a", clock=clock, after=-1000.0)
+    claim(tmp_path)
+    keep_times(tmp_path, Times(reading=1.0, training=50.0, pictures=9, device="cpu"))
+    times = read_times(tmp_path)
+    assert times is not None
+    assert times.training == 50.0
+
+
+def test_a_finished_run_that_is_started_again_keeps_its_times(tmp_path: Path) -> None:
+    claim(tmp_path)
+    keep_times(tmp_path, Times(reading=1.0, training=50.0, pictures=9, device="cpu"))
+    claim(tmp_path)
+    keep_times(tmp_path, Times(reading=0.0, training=0.1, pictures=0, device="cpu"))
+    assert read_times(tmp_path) == Times(reading=1.0, training=50.0, pictures=9, device="cpu")
