@@ -75,7 +75,7 @@ bench-gpu: $(VENV)/installed-bench
 pictures: $(VENV)/installed-dev
 	$(BIN)/python scripts/readme_images.py docs/images
 	test -d runs/demo/run || $(BIN)/marey demo --out runs/demo
-	$(BIN)/marey data make --untrimmed --actors 2 --out runs/untrimmed
+	$(BIN)/marey data make runs/untrimmed --untrimmed --actors 2
 	$(BIN)/python scripts/app_screenshots.py runs runs/demo/new/walking.mp4 docs/images runs/untrimmed/person02_d2_1.mp4
 
 clean:

@@ -18,7 +18,7 @@ def main() -> None:
     clips = sys.argv[1] if len(sys.argv) > 1 else str(drawn.clips())
     file = Path("runs/examples/features.npz")
     if not file.exists():
-        command = [sys.executable, "-m", "marey", "data", "export", clips, "--recipe", "two-stream", "--out", str(file)]
+        command = [sys.executable, "-m", "marey", "extract", clips, "--recipe", "two-stream", "--out", str(file)]
         subprocess.run(command, check=True)  # noqa: S603
     with np.load(file) as stored:
         streams = [stored[name] for name in stored.files if name.startswith("features.")]  # (clips, frames, numbers)

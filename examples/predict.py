@@ -23,7 +23,7 @@ def main() -> None:
 
     out = Path("runs/examples/annotated")
     shutil.rmtree(out, ignore_errors=True)
-    written = marey.predict(Path(run), videos, annotate=out)
+    written = marey.predict(run, videos, annotate=out)
     print(f"annotated videos: {', '.join(str(path) for path in written.written)}")
 
 

@@ -6,7 +6,6 @@ CLIPS has one folder for each class. Without it, clips are drawn.
 from __future__ import annotations
 
 import sys
-from pathlib import Path
 
 import drawn
 import marey
@@ -20,7 +19,7 @@ def main() -> None:
         folds="3",  # or "group": each person is tested once
         group_regex=r"^(?:.*/)?([^/_]+)_",  # person01_walking_d1.mp4 and anna_02.mp4: what is before the first "_"
         set=["training.epochs=40", "seed=1"],  # any key of a recipe
-        out=Path("runs/examples/trained"),
+        out="runs/examples/trained",
     )
     scores = result.metrics
     print(f"accuracy {scores.accuracy:.3f}, 95 % interval over people {scores.interval.accuracy}")

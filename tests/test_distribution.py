@@ -178,7 +178,7 @@ def test_twine_finds_nothing_wrong(built: Built) -> None:
 def test_the_source_distribution_holds_all_tests_and_what_they_look_at(built: Built) -> None:
     with tarfile.open(built.sdist) as opened:
         held = {name.partition("/")[2] for name in opened.getnames()}
-    for folder in ("benchmarks", "docs", "scripts", "src", "tests"):
+    for folder in ("benchmarks", "docs", "examples", "scripts", "src", "tests"):
         assert {f"{folder}/{name}" for name in files_of(PROJECT / folder)} <= held
     assert {"LICENSE", "README.md", "CHANGELOG.md", "Makefile", "constraints.txt", "pyproject.toml"} <= held
     assert not [name for name in held if "__pycache__" in name or name.startswith((".ci", "checkpoints", "runs"))]

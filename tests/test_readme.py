@@ -18,7 +18,7 @@ import typer
 from typer.core import TyperGroup
 
 from conftest import MakeVideo
-from marey.cli.app import app
+from marey.cli.app import build
 
 PROJECT = Path(__file__).resolve().parents[1]
 README = (PROJECT / "README.md").read_text(encoding="utf-8")
@@ -63,13 +63,16 @@ def calls(line: str) -> list[list[str]]:
 def parse(arguments: list[str]) -> dict[str, Any]:
     """Parse a call of marey without running it, and return its parameters.
 
-    A command or an option that does not exist, and a missing or unfit argument, are errors.
+    A command or an option that does not exist or has another name now, and an unfit argument, are errors.
     """
-    command: Any = typer.main.get_command(app)
+    command: Any = typer.main.get_command(build())
     name: str | None = "marey"
-    while isinstance(command, TyperGroup):
+    while isinstance(command, TyperGroup) and arguments:
         name, command, arguments = command.resolve_command(command.context_class(command), arguments)
     parameters: dict[str, Any] = command.make_context(name, arguments).params
+    hidden = [each.name for each in command.params if getattr(each, "hidden", False)]
+    assert not command.hidden
+    assert not [each for each in hidden if parameters.get(each) is not None]
     return parameters
 
 
@@ -137,7 +140,7 @@ def test_commands_of_the_readme_have_the_options_that_the_program_knows(line: st
 
 def test_options_in_the_text_of_the_readme_exist() -> None:
     names: set[str] = set()
-    waiting: list[Any] = [typer.main.get_command(app)]
+    waiting: list[Any] = [typer.main.get_command(build())]
     while waiting:
         command = waiting.pop()
         names |= {option for parameter in command.params for option in parameter.opts}

@@ -17,7 +17,7 @@ Extra = Literal["app", "fast", "live", "serve", "torchcodec", "transformers", "t
 
 PURPOSE: Final[dict[Extra, str]] = {
     "app": "the page in the browser, `marey app`",
-    "fast": "OpenVINO and ONNX Runtime, often twice as fast as PyTorch on a CPU; `marey quantise`",
+    "fast": "OpenVINO and ONNX Runtime, often twice as fast as PyTorch on a CPU; `marey quantize`",
     "live": "videos on web pages, by yt-dlp",
     "serve": "the HTTP service, `marey serve`, and its client",
     "torchcodec": "TorchCodec as a second decoder, `sampling.decoder: torchcodec`",

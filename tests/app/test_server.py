@@ -15,7 +15,7 @@ import pytest
 from marey.app import app, theme
 from marey.app.server import Server, claimed_port, is_local
 from marey.app.settings import Settings
-from marey.cli.command import read_docstring
+from marey.commands.registry import read_docstring
 from marey.errors import UsageError
 from marey.extras import install_command
 from waiting import PATIENCE, wait_until

@@ -89,7 +89,7 @@ def test_what_was_taken_for_granted_is_said(tmp_path: Path, drawn: dict[str, Any
         "colours are taken as RGB",
         "50 frames a second are assumed",
         "no groups known: every file is its own group",
-        "who or what is in a clip is unknown",
+        "groups are unknown: clips of one recording",
     ):
         assert words in said
     assert made.as_dict()["path"] == str(tmp_path / "out" / "manifest.csv")

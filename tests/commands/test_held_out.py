@@ -74,8 +74,8 @@ def test_a_shuffled_test_stands_beside_the_given_one_with_the_interval_of_the_di
     written = json.loads((tmp_path / "e" / "frame_order.json").read_text())
     assert written == result.as_dict()["frame_order"]
     page = (tmp_path / "e" / "report.html").read_text(encoding="utf-8")
-    assert "Does it know time?" in page
-    assert "leave" not in page.split("Does it know time?")[1][:30]
+    assert "Use of temporal order" in page
+    assert "leave" not in page.split("Use of temporal order")[1][:30]
 
 
 @pytest.mark.long

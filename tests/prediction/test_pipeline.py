@@ -132,7 +132,7 @@ def test_evaluation_and_prediction_average_the_same_views(
     assert metrics["view_accuracy"] == pytest.approx(sum(right) / len(right))
     page = (tmp_path / "run" / "report.html").read_text()
     assert "accuracy of single views" in page
-    again = commands.evaluate(tmp_path / "run", str(small_set), out=tmp_path / "again", part="all")
+    again = commands.evaluate(tmp_path / "run", str(small_set), out=tmp_path / "again", split="all")
     assert again.metrics.view_accuracy is not None
 
 

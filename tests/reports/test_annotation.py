@@ -44,7 +44,7 @@ def test_an_annotated_video_has_the_frames_times_and_sound_of_its_source(
     assert [read_index(frame.numpy()) for frame in frames.data] == list(range(50))
 
 
-def test_it_plays_in_a_browser(tmp_path: Path, make_video: MakeVideo) -> None:
+def test_an_annotated_video_plays_in_a_browser(tmp_path: Path, make_video: MakeVideo) -> None:
     annotate_video(make_video(tmp_path / "source.avi", codec="mpeg4"), tmp_path / "out.mp4", caption_at)
     with av.open(str(tmp_path / "out.mp4")) as container:
         context = container.streams.video[0].codec_context
@@ -53,7 +53,7 @@ def test_it_plays_in_a_browser(tmp_path: Path, make_video: MakeVideo) -> None:
     assert data.index(b"moov") < data.index(b"mdat")
 
 
-def test_the_caption_of_its_time_is_on_every_frame(tmp_path: Path, make_video: MakeVideo) -> None:
+def test_every_frame_has_the_caption_of_its_time(tmp_path: Path, make_video: MakeVideo) -> None:
     source = make_video(tmp_path / "source.mp4", seconds=1, size=(240, 320), moving=False)
     asked = []
 
@@ -71,7 +71,7 @@ def test_the_caption_of_its_time_is_on_every_frame(tmp_path: Path, make_video: M
     assert np.abs(shown[2] - shown[3]).mean() < 1
 
 
-def test_a_varying_frame_rate_and_a_turned_picture_are_kept(
+def test_variable_frame_rate_and_rotation_are_kept(
     tmp_path: Path, make_video: MakeVideo, read_index: ReadIndex
 ) -> None:
     source = make_video(tmp_path / "source.mp4", pts=VARYING, size=(320, 240), rotation=90)
@@ -89,7 +89,7 @@ def test_progress_counts_the_seconds_to_the_end(tmp_path: Path, make_video: Make
     assert done == pytest.approx(np.arange(1, 26) / 25)
 
 
-def test_a_source_that_breaks_leaves_what_was_there(tmp_path: Path, make_video: MakeVideo) -> None:
+def test_a_broken_source_leaves_the_earlier_file(tmp_path: Path, make_video: MakeVideo) -> None:
     whole = make_video(tmp_path / "whole.mkv", seconds=4)
     source = tmp_path / "source.mkv"
     source.write_bytes(whole.read_bytes()[: whole.stat().st_size // 2])
@@ -102,17 +102,17 @@ def test_a_source_that_breaks_leaves_what_was_there(tmp_path: Path, make_video: 
     assert sorted(path.name for path in tmp_path.iterdir()) == ["out.mp4", "source.mkv", "whole.mkv"]
 
 
-def test_a_video_does_not_take_the_place_of_its_source(tmp_path: Path, make_video: MakeVideo) -> None:
+def test_a_video_does_not_replace_its_source(tmp_path: Path, make_video: MakeVideo) -> None:
     source = make_video(tmp_path / "source.mp4", seconds=0.5)
     before = source.read_bytes()
     (tmp_path / "link.mp4").symlink_to(source)
     for out in (source, tmp_path / "link.mp4"):
-        with pytest.raises(UsageError, match="take the place of its own source"):
+        with pytest.raises(UsageError, match="replace its own source"):
             annotate_video(source, out, caption_at)
     assert source.read_bytes() == before
 
 
-def test_all_frames_are_written_as_pictures_with_their_numbers_and_times(
+def test_all_frames_are_written_as_images_with_numbers_and_times(
     tmp_path: Path, make_video: MakeVideo, read_index: ReadIndex
 ) -> None:
     source = make_video(tmp_path / "source.mp4", pts=VARYING, size=(240, 320))
@@ -134,7 +134,7 @@ def test_all_frames_are_written_as_pictures_with_their_numbers_and_times(
         (0.001, list(range(8))),
     ],
 )
-def test_every_so_many_seconds_gives_what_is_on_screen_then(
+def test_an_interval_gives_the_frames_on_screen_at_its_times(
     every: float, numbers: list[int], tmp_path: Path, make_video: MakeVideo
 ) -> None:
     source = make_video(tmp_path / "source.mkv", pts=VARYING)
@@ -143,12 +143,12 @@ def test_every_so_many_seconds_gives_what_is_on_screen_then(
 
 
 @pytest.mark.parametrize("every", [0.0, -1.0, float("nan"), float("inf")])
-def test_a_distance_that_cannot_be_meant_is_refused(every: float, tmp_path: Path, make_video: MakeVideo) -> None:
+def test_an_impossible_interval_is_refused(every: float, tmp_path: Path, make_video: MakeVideo) -> None:
     with pytest.raises(UsageError, match="every has to be more than 0"):
         write_labelled_frames(make_video(tmp_path / "a.mp4"), tmp_path / "frames", caption_at, every=every)
 
 
-def test_a_plate_holds_the_whole_clip(tmp_path: Path, make_video: MakeVideo) -> None:
+def test_a_chronophotograph_shows_the_whole_clip(tmp_path: Path, make_video: MakeVideo) -> None:
     source = make_video(tmp_path / "source.mp4", seconds=1, size=(120, 320))
     plate = plate_of(source, instants=4)
     single = decode(source, [0.5]).data[0].permute(1, 2, 0).numpy()
@@ -162,13 +162,13 @@ def test_a_plate_holds_the_whole_clip(tmp_path: Path, make_video: MakeVideo) -> 
 
 
 @pytest.mark.long
-def test_the_plate_of_a_large_video_is_reduced(tmp_path: Path, make_video: MakeVideo) -> None:
+def test_the_chronophotograph_of_a_large_video_is_reduced(tmp_path: Path, make_video: MakeVideo) -> None:
     source = make_video(tmp_path / "source.mp4", seconds=0.2, size=(1280, 720), rotation=270)
     assert plate_of(source, instants=1).shape == (720, 405, 3)
 
 
 @pytest.mark.parametrize("suffix", [".jpg", ".JPEG", ".png"])
-def test_a_picture_is_written_by_its_suffix(suffix: str, tmp_path: Path) -> None:
+def test_an_image_is_written_in_the_format_of_its_suffix(suffix: str, tmp_path: Path) -> None:
     picture = np.full((8, 12, 3), (200, 30, 40), dtype=np.uint8)
     save_picture(picture, tmp_path / "new" / f"a{suffix}")
     with Image.open(tmp_path / "new" / f"a{suffix}") as image:
@@ -177,7 +177,7 @@ def test_a_picture_is_written_by_its_suffix(suffix: str, tmp_path: Path) -> None
     assert len(list((tmp_path / "new").iterdir())) == 1
 
 
-def test_a_picture_of_another_kind_is_refused(tmp_path: Path) -> None:
+def test_an_image_of_another_format_is_refused(tmp_path: Path) -> None:
     with pytest.raises(UsageError, match=r"\.jpg or \.jpeg or \.png, not as 'a\.gif'"):
         save_picture(np.zeros((2, 2, 3), np.uint8), tmp_path / "a.gif")
     with pytest.raises(UsageError, match="65,500"):

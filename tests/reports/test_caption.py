@@ -38,7 +38,7 @@ def hexadecimal(pixel: Picture) -> str:
 
 
 @pytest.mark.parametrize("size", [*SIZES, *LARGE])
-def test_a_caption_keeps_the_size_and_the_edge_of_a_picture(size: tuple[int, int]) -> None:
+def test_a_caption_keeps_the_size_and_the_edge_of_a_frame(size: tuple[int, int]) -> None:
     picture = noise(*size)
     before = picture.copy()
     drawn = draw_caption(picture, CAPTION)
@@ -50,7 +50,7 @@ def test_a_caption_keeps_the_size_and_the_edge_of_a_picture(size: tuple[int, int
 
 
 @pytest.mark.parametrize("size", [(1, 1), (2, 500), (500, 2), (9, 9), (16, 16), (20, 2000), (2000, 20)])
-def test_a_picture_without_room_is_left_in_peace(size: tuple[int, int]) -> None:
+def test_a_tiny_frame_gets_no_caption(size: tuple[int, int]) -> None:
     assert draw_caption(even(*size), CAPTION).shape == (*size, 3)
 
 
@@ -62,7 +62,7 @@ def test_the_time_and_the_label_do_not_touch(size: tuple[int, int]) -> None:
     assert len(edges) == 4  # two bands of changed rows, apart and away from the edges
 
 
-def test_a_picture_without_room_for_the_time_has_the_label_alone() -> None:
+def test_a_small_frame_has_the_label_without_the_time() -> None:
     small, later = even(32, 200), replace(CAPTION, time=8.8)
     np.testing.assert_array_equal(draw_caption(small, CAPTION), draw_caption(small, later))
     assert changed(draw_caption(even(64, 200), CAPTION), draw_caption(even(64, 200), later)).any()
@@ -151,7 +151,7 @@ def test_bars_are_drawn_while_there_is_room() -> None:
     assert height(1, (120, 160)) == height(101, (120, 160))
 
 
-def test_text_grows_with_the_picture() -> None:
+def test_text_grows_with_the_frame() -> None:
     heights = []
     for size in ((120, 160), (480, 640), (720, 1280)):
         difference = changed(draw_caption(even(*size), CAPTION), draw_caption(even(*size), replace(CAPTION, time=8.8)))
@@ -161,7 +161,7 @@ def test_text_grows_with_the_picture() -> None:
 
 
 @pytest.mark.parametrize("size", [(120, 160), (480, 640)])
-def test_none_of_the_classes_is_said_without_colour(size: tuple[int, int]) -> None:
+def test_a_caption_without_label_has_no_colour(size: tuple[int, int]) -> None:
     picture = even(*size)
     drawn = draw_caption(picture, replace(CAPTION, label=None, confidence=None))
     other = draw_caption(picture, replace(CAPTION, label=" ", confidence=None))
@@ -170,7 +170,7 @@ def test_none_of_the_classes_is_said_without_colour(size: tuple[int, int]) -> No
     assert spread.max() < 25
 
 
-def test_the_duration_is_left_out_where_nobody_knows_it() -> None:
+def test_an_unknown_duration_is_left_out() -> None:
     def wide(duration: float | None) -> int:
         picture = even(240, 320)
         drawn = draw_caption(picture, Caption("a", 0.5, (), 4.2, duration))
@@ -181,7 +181,7 @@ def test_the_duration_is_left_out_where_nobody_knows_it() -> None:
 
 @pytest.mark.parametrize("label", STRANGE)
 @pytest.mark.parametrize("size", [(32, 32), (120, 160), (480, 640)])
-def test_labels_of_strangers_are_drawn(label: str, size: tuple[int, int]) -> None:
+def test_untrusted_labels_are_drawn(label: str, size: tuple[int, int]) -> None:
     caption = Caption(label, float("nan"), ((label, float("nan")), (label, -1.0)), 1e9, 1e9, (label,))
     picture = even(*size)
     drawn = draw_caption(picture, caption)
@@ -193,7 +193,7 @@ def test_labels_of_strangers_are_drawn(label: str, size: tuple[int, int]) -> Non
     "picture",
     [np.zeros((4, 4), np.uint8), np.zeros((3, 4, 4), np.uint8), np.zeros((0, 4, 3), np.uint8), np.zeros((4, 4, 3))],
 )
-def test_what_is_no_picture_is_refused(picture: Picture) -> None:
+def test_an_array_of_another_kind_is_refused(picture: Picture) -> None:
     with pytest.raises(UsageError, match=r"uint8 \(H, W, 3\)"):
         draw_caption(picture, CAPTION)
 

@@ -6,7 +6,7 @@ import pytest
 import torch
 
 from marey.errors import UsageError
-from marey.reports.chronophotograph import Order, chronophotograph, contact_sheet, plate
+from marey.reports.chronophotograph import Order, chronophotograph, image_grid
 
 
 def crossing(*, shake: int = 0, noise: float = 2.0, seed: int = 0) -> torch.Tensor:
@@ -24,41 +24,41 @@ def crossing(*, shake: int = 0, noise: float = 2.0, seed: int = 0) -> torch.Tens
     return torch.from_numpy(np.stack(frames).astype(np.uint8)).permute(0, 3, 1, 2)
 
 
-def red(picture: npt.NDArray[np.uint8]) -> npt.NDArray[np.bool_]:
-    colours = picture.astype(np.int64)
+def red(image: npt.NDArray[np.uint8]) -> npt.NDArray[np.bool_]:
+    colours = image.astype(np.int64)
     result: npt.NDArray[np.bool_] = (colours[..., 0] > 180) & (colours[..., 1] < 70)
     return result
 
 
 @pytest.mark.parametrize("order", ["strongest", "latest"])
 @pytest.mark.parametrize("shake", [0, 2])
-def test_every_place_of_a_moving_thing_is_on_the_plate(order: Order, shake: int) -> None:
-    picture = chronophotograph(crossing(shake=shake), instants=None, order=order)
+def test_a_chronophotograph_shows_every_place_of_a_moving_object(order: Order, shake: int) -> None:
+    image = chronophotograph(crossing(shake=shake), instants=None, order=order)
 
-    assert picture.shape == (120, 160, 3)
-    assert picture.dtype == np.uint8
+    assert image.shape == (120, 160, 3)
+    assert image.dtype == np.uint8
     for step in range(8):
-        assert red(picture)[56:64, step * 20 + 4 : step * 20 + 10].mean() > 0.9, step
-    assert red(picture)[:40].sum() == 0
-    assert red(picture)[80:].sum() == 0
+        assert red(image)[56:64, step * 20 + 4 : step * 20 + 10].mean() > 0.9, step
+    assert red(image)[:40].sum() == 0
+    assert red(image)[80:].sum() == 0
 
 
-def test_the_background_is_there_without_the_moving_thing() -> None:
+def test_a_chronophotograph_has_the_background_without_the_object() -> None:
     frames = crossing()
-    picture = chronophotograph(frames).astype(np.float64)
+    image = chronophotograph(frames).astype(np.float64)
     still = frames[0].permute(1, 2, 0).numpy().astype(np.float64)
 
-    assert np.abs(picture[:45] - still[:45]).mean() < 4
+    assert np.abs(image[:45] - still[:45]).mean() < 4
 
 
-def test_a_still_clip_gives_its_picture() -> None:
+def test_a_still_clip_gives_its_frame() -> None:
     frame = crossing(noise=0.0)[:1]
-    picture = chronophotograph(frame.repeat(10, 1, 1, 1))
+    image = chronophotograph(frame.repeat(10, 1, 1, 1))
 
-    np.testing.assert_array_equal(picture, frame[0].permute(1, 2, 0).numpy())
+    np.testing.assert_array_equal(image, frame[0].permute(1, 2, 0).numpy())
 
 
-def test_fewer_instants_leave_gaps() -> None:
+def test_fewer_exposures_leave_gaps() -> None:
     frames = crossing()
     all_of_them = red(chronophotograph(frames, instants=None)).sum()
     two = red(chronophotograph(frames, instants=2)).sum()
@@ -66,7 +66,7 @@ def test_fewer_instants_leave_gaps() -> None:
     assert 0 < two < 0.4 * all_of_them
 
 
-def test_the_later_instant_lies_on_top() -> None:
+def test_the_later_exposure_is_on_top() -> None:
     frames = torch.full((21, 3, 60, 60), 128, dtype=torch.uint8)
     frames[0, :, 20:40, 10:40] = 0
     frames[20, :, 20:40, 20:50] = 200
@@ -80,48 +80,39 @@ def test_the_later_instant_lies_on_top() -> None:
 @pytest.mark.parametrize(
     "frames", [torch.zeros(0, 3, 8, 8, dtype=torch.uint8), torch.zeros(4, 8, 8), torch.zeros(4, 3, 8, 8)]
 )
-def test_what_is_not_frames_is_refused(frames: torch.Tensor) -> None:
+def test_an_array_of_another_kind_is_refused(frames: torch.Tensor) -> None:
     with pytest.raises(UsageError, match=r"frames must be uint8 \(T, 3, H, W\)"):
         chronophotograph(frames)
 
 
-def test_real_people_stay_on_the_plate(shared_data: object) -> None:
+def test_real_people_stay_visible(shared_data: object) -> None:
     from pathlib import Path
 
     from marey.video import decode
 
     path = sorted((Path(str(shared_data)) / "samples" / "kth").glob("*walking*"))[0]
     frames = decode(path, np.arange(0.4, 3.2, 0.08)).data
-    picture = chronophotograph(frames, instants=8)
+    image = chronophotograph(frames, instants=8)
     empty = frames.float().median(dim=0).values.permute(1, 2, 0).numpy()
 
-    changed = (np.abs(picture - empty).max(axis=2) > 40).mean()
+    changed = (np.abs(image - empty).max(axis=2) > 40).mean()
     single = (np.abs(frames[17].permute(1, 2, 0).numpy() - empty).max(axis=2) > 40).mean()
     assert changed > 3 * single
 
 
-def test_a_sheet_holds_every_frame_beside_its_label() -> None:
-    frame = np.full((30, 40, 3), (10, 200, 30), dtype=np.uint8)
-    sheet = contact_sheet([("walking", [frame] * 3), ("a long label", [frame] * 2)], title="Title", scale=2)
-    green = (sheet == (10, 200, 30)).all(axis=2).sum()
-
-    assert green == 5 * 60 * 80
-    assert (sheet.astype(int).sum(axis=2) < 200).sum() > 100  # the ink of the labels
-
-
-def test_a_plate_sets_pictures_in_a_grid_with_captions() -> None:
-    pictures = [(name, np.full((30, 40, 3), 90, dtype=np.uint8)) for name in "abcde"]
-    wide = plate(pictures, columns=5)
-    tall = plate(pictures, columns=1)
+def test_a_grid_shows_images_with_captions() -> None:
+    images = [(name, np.full((30, 40, 3), 90, dtype=np.uint8)) for name in "abcde"]
+    wide = image_grid(images, columns=5)
+    tall = image_grid(images, columns=1)
 
     assert (wide == 90).all(axis=2).sum() >= 5 * 30 * 40
     assert wide.shape[1] > wide.shape[0]
     assert tall.shape[0] > tall.shape[1]
 
 
-def test_pictures_of_two_sizes_do_not_share_a_sheet() -> None:
+def test_a_grid_of_images_of_two_sizes_is_refused() -> None:
     small, large = np.zeros((4, 4, 3), dtype=np.uint8), np.zeros((8, 8, 3), dtype=np.uint8)
     with pytest.raises(UsageError, match="one size"):
-        contact_sheet([("a", [small, large])])
+        image_grid([("a", small), ("b", large)])
     with pytest.raises(UsageError, match="none"):
-        plate([])
+        image_grid([])

@@ -11,8 +11,9 @@ import pytest
 from PIL import Image
 from rich.console import Console
 
+from marey.cli.tables import comparison_table
 from marey.evaluation import Difference, Interval, Pooled
-from marey.reports import Cost, Entry, TrainingTime, answer_of, comparison_table, write_comparison
+from marey.reports import Cost, Entry, TrainingTime, answer_of, write_comparison
 from marey.reports.comparison import seconds, short, signed
 from marey.reports.comparison_plot import Mark, plot_comparison
 
@@ -54,9 +55,9 @@ def page(out: Path, *entries: Entry, title: str = "3 recipes on clips") -> str:
     return (out / "compare.html").read_text(encoding="utf-8")
 
 
-def test_the_page_says_which_is_best_and_which_others_are_worse_for_more_than_chance(tmp_path: Path) -> None:
+def test_the_page_names_the_best_recipe_and_the_significantly_worse_ones(tmp_path: Path) -> None:
     text = page(tmp_path, BEST, LEVEL, WORSE)
-    assert "best is best. worse is worse by more than chance. level may be as good" in text
+    assert "best is best. worse is significantly worse. level may be as good" in text
     assert "<strong>0.002</strong>" in text
     assert "0.6</td>" in text
     assert text.index(">best</th>") < text.index(">level</th>") < text.index(">worse</th>")
@@ -65,20 +66,20 @@ def test_the_page_says_which_is_best_and_which_others_are_worse_for_more_than_ch
         assert part in text
 
 
-def test_the_page_holds_its_picture_and_nothing_of_the_network(tmp_path: Path) -> None:
+def test_the_page_contains_its_plot_and_loads_nothing(tmp_path: Path) -> None:
     text = page(tmp_path, BEST, WORSE)
     assert 'src="data:image/png;base64,' in text
     assert not re.search(r'(src|href)="(https?:)?//', text)
-    with Image.open(tmp_path / "compare.png") as picture:
-        assert picture.width > 600
+    with Image.open(tmp_path / "compare.png") as image:
+        assert image.width > 600
 
 
-def test_names_from_strangers_are_text_and_not_markup(tmp_path: Path) -> None:
+def test_untrusted_names_are_escaped(tmp_path: Path) -> None:
     text = page(tmp_path, entry(SCRIPT, 0.9, description=SCRIPT), Entry(SCRIPT, "", failure=SCRIPT), title=SCRIPT)
     assert "<script" not in text
 
 
-def test_a_recipe_that_could_not_be_run_stands_there_with_its_reason(tmp_path: Path) -> None:
+def test_a_recipe_that_failed_is_shown_with_its_reason(tmp_path: Path) -> None:
     text = page(tmp_path, BEST, FAILED)
     assert "1 recipe could not be run" in text
     assert "the pretrained weights are not on this machine" in text
@@ -87,17 +88,17 @@ def test_a_recipe_that_could_not_be_run_stands_there_with_its_reason(tmp_path: P
     assert not (tmp_path / "compare.png").exists()
 
 
-def test_a_leaking_split_is_said_beside_the_number(tmp_path: Path) -> None:
+def test_a_leaking_split_is_shown_beside_the_number(tmp_path: Path) -> None:
     text = page(tmp_path, entry("best", 0.9, leak="3 groups are on both sides of the split"), WORSE)
     assert "3 groups are on both sides" in text
     assert text.count('class="badge"') == 1
 
 
-def test_time_before_an_interruption_is_not_passed_over(tmp_path: Path) -> None:
+def test_an_interruption_is_shown_beside_the_time(tmp_path: Path) -> None:
     assert "cold, interrupted" in page(tmp_path, entry("best", 0.9, whole=False))
 
 
-def test_the_files_hold_every_number_of_the_page(tmp_path: Path) -> None:
+def test_the_files_contain_every_number_of_the_page(tmp_path: Path) -> None:
     page(tmp_path, BEST, WORSE, FAILED)
     with (tmp_path / "compare.csv").open(newline="", encoding="utf-8") as file:
         best, worse, far = csv.DictReader(file)
@@ -127,13 +128,13 @@ def test_the_table_for_a_terminal_has_a_row_a_recipe() -> None:
     assert "could not be run" in text
 
 
-def test_one_recipe_alone_and_several_are_put_in_words() -> None:
-    assert answer_of([BEST]) == "best is the only one that was run."
-    assert answer_of([BEST, LEVEL]) == "best is best. level may be as good: the difference could be chance."
+def test_the_result_is_one_sentence() -> None:
+    assert answer_of([BEST]) == "best is the only recipe that was run."
+    assert answer_of([BEST, LEVEL]) == "best is best. level may be as good: the difference is not significant."
     both = answer_of([BEST, WORSE, entry("poor", 0.5, p=0.01)])
-    assert both == "best is best. worse and poor are worse by more than chance."
+    assert both == "best is best. worse and poor are significantly worse."
     alike = answer_of([BEST, entry("other", 0.9, p=1.0), WORSE])
-    assert alike == "best and other are equally good, and best. worse is worse by more than chance."
+    assert alike == "best and other are equally good, and best. worse is significantly worse."
 
 
 @pytest.mark.parametrize(
@@ -143,13 +144,13 @@ def test_large_numbers_are_short(number: float | None, text: str) -> None:
     assert short(number) == text
 
 
-def test_seconds_become_minutes_where_there_are_many() -> None:
+def test_long_durations_are_in_minutes_or_hours() -> None:
     numbers = (0.44, 9.97, 61.3, 99.6, 312.0, 1456.0, 7200.0, 36e5, None)
     texts = ["0.4 s", "10 s", "61 s", "1.7 min", "5.2 min", "24 min", "2.0 h", "1,000 h", "–"]
     assert [seconds(number) for number in numbers] == texts
 
 
-def test_names_and_points_that_would_lie_on_one_another_are_moved_apart() -> None:
+def test_overlapping_names_and_points_are_moved_apart() -> None:
     marks = [Mark(f"recipe {number}", 0.8, (0.7, 0.9), 2e9) for number in range(12)]
     figure = plot_comparison([*marks, Mark("$x_1^2$ 走る", 0.2, None, 1e6)])
     (axes,) = figure.axes
@@ -160,5 +161,5 @@ def test_names_and_points_that_would_lie_on_one_another_are_moved_apart() -> Non
     assert len(points - {(0.0, 0.0)}) == 13  # lines lie there
 
 
-def test_a_difference_that_is_nothing_has_no_sign() -> None:
+def test_a_difference_of_zero_has_no_sign() -> None:
     assert [signed(number, 2) for number in (0.129, -0.3, -0.001, 0.0)] == ["+0.13", "-0.30", "0.00", "0.00"]

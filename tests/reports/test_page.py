@@ -39,7 +39,7 @@ def evaluation(
     return Evaluation(labels, tuple(rows), leaks, "leave one group out, 5 folds", "c0ffee", 7, excluded)
 
 
-def plate(row: Row) -> npt.NDArray[np.uint8] | None:
+def image_of(row: Row) -> npt.NDArray[np.uint8] | None:
     return None if row.clip.endswith("3.avi") else np.full((480, 900, 3), 30, dtype=np.uint8)
 
 
@@ -47,7 +47,7 @@ def read(path: Path) -> str:
     return path.read_text(encoding="utf-8")
 
 
-def test_the_report_is_one_file_that_needs_nothing_else(tmp_path: Path) -> None:
+def test_the_report_is_one_file(tmp_path: Path) -> None:
     histories = [{"train_loss": [1.0, 0.5], "val_loss": [1.0, 0.7], "val_macro_f1": [0.4, 0.6]}]
     path = write_report(
         evaluation(),
@@ -56,7 +56,7 @@ def test_the_report_is_one_file_that_needs_nothing_else(tmp_path: Path) -> None:
         recipe_text="encoder: tf_efficientnet_lite0",
         histories=histories,
         facts={"marey": "0.1.0"},
-        mistake_plates=plate,
+        mistake_plates=image_of,
     )
     assert path == tmp_path / "run" / "report.html"
     page = Page(read(path))
@@ -88,7 +88,7 @@ def test_labels_and_paths_of_strangers_are_text_and_nothing_else(tmp_path: Path)
     leaks = (Leak("group", SCRIPT, ("a",), ("b",)),)
     strange = Evaluation((SCRIPT, '"><img src=x>'), rows, leaks, SCRIPT, SCRIPT, 0, (SCRIPT,))
     path = write_report(
-        strange, tmp_path, title=SCRIPT, recipe_text=SCRIPT, facts={SCRIPT: SCRIPT}, mistake_plates=plate
+        strange, tmp_path, title=SCRIPT, recipe_text=SCRIPT, facts={SCRIPT: SCRIPT}, mistake_plates=image_of
     )
     page = Page(read(path))
     assert "script" not in page.tags
@@ -127,7 +127,7 @@ def test_an_honest_report_without_failures_has_no_warning(tmp_path: Path) -> Non
     ids=["no groups", "one clip", "one failed clip", "all failed", "two clips", "excluded"],
 )
 def test_a_report_can_be_made_of_every_kind_of_test_set(case: Evaluation, tmp_path: Path) -> None:
-    text = read(write_report(case, tmp_path, title="t", histories=[], mistake_plates=plate))
+    text = read(write_report(case, tmp_path, title="t", histories=[], mistake_plates=image_of))
     Page(text)
     assert all(name in text for name in case.excluded)
     assert ("No groups are known" in text) == (case.rows[0].group is None)
@@ -142,14 +142,14 @@ def test_a_perfect_model_has_no_mistakes_and_is_not_called_certain(tmp_path: Pat
 
 def test_a_second_report_leaves_no_picture_of_the_first(tmp_path: Path) -> None:
     histories = [{"train_loss": [1.0, 0.5]}]
-    write_report(evaluation(), tmp_path, title="t", mistake_plates=plate, mistakes=9, histories=histories)
+    write_report(evaluation(), tmp_path, title="t", mistake_plates=image_of, mistakes=9, histories=histories)
     first = len(list((tmp_path / "plots").glob("mistake_*.png")))
-    write_report(evaluation(), tmp_path, title="t", mistake_plates=plate, mistakes=2)
+    write_report(evaluation(), tmp_path, title="t", mistake_plates=image_of, mistakes=2)
     assert len(list((tmp_path / "plots").glob("mistake_*.png"))) <= 2 < first
     assert not (tmp_path / "plots" / "curves.png").exists()
 
 
 def test_the_same_report_twice_has_the_same_bytes(tmp_path: Path) -> None:
-    one = write_report(evaluation(), tmp_path / "one", title="t", mistake_plates=plate)
-    two = write_report(evaluation(), tmp_path / "two", title="t", mistake_plates=plate)
+    one = write_report(evaluation(), tmp_path / "one", title="t", mistake_plates=image_of)
+    two = write_report(evaluation(), tmp_path / "two", title="t", mistake_plates=image_of)
     assert one.read_bytes() == two.read_bytes()

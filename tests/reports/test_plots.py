@@ -51,7 +51,7 @@ def test_the_plots_of_few_and_of_many_classes_are_drawn_without_a_warning(classe
         assert pixels.min() < 128
 
 
-def test_the_matrix_grows_with_its_classes_and_leaves_out_numbers_too_small_to_read() -> None:
+def test_the_matrix_grows_with_its_classes_and_leaves_out_small_numbers() -> None:
     few, many = plot_confusion(measured(6)), plot_confusion(measured(101))
     assert few.get_figwidth() < 9 < many.get_figwidth() < 24
     assert len(few.axes[0].texts) == np.count_nonzero(measured(6).confusion)
@@ -69,13 +69,13 @@ def test_the_labels_of_the_matrix_do_not_overlap(classes: int) -> None:
         assert all(left.x1 <= right.x0 + 1 for left, right in pairwise(across))
 
 
-def test_failed_clips_have_a_column_only_where_there_are_any() -> None:
+def test_failed_clips_have_a_column_if_there_are_any() -> None:
     with_failed = plot_confusion(measured(3, failed=1)).axes[0].get_xticklabels()
     assert with_failed[-1].get_text() == "(failed)"
     assert len(plot_confusion(measured(3)).axes[0].get_xticklabels()) == 3
 
 
-def test_labels_of_strangers_are_drawn_as_they_are(tmp_path: Path) -> None:
+def test_untrusted_labels_are_drawn_as_they_are(tmp_path: Path) -> None:
     metrics = measured(4, names=STRANGE)
     save_png(plot_confusion(metrics), tmp_path / "confusion.png")
     save_png(plot_per_class(metrics), tmp_path / "per_class.png")
@@ -99,7 +99,7 @@ def test_the_same_plot_twice_has_the_same_bytes(tmp_path: Path) -> None:
         assert not image.info.keys() & {"Software", "Creation Time"}
 
 
-def test_the_reliability_diagram_says_the_calibration_error(tmp_path: Path) -> None:
+def test_the_reliability_diagram_shows_the_calibration_error(tmp_path: Path) -> None:
     figure = plot_reliability(reliability([0.95, 0.95, 0.55], [True, False, True]))
     assert figure.axes[0].get_title(loc="left") == "Reliability: ECE 0.450"
     save_png(figure, tmp_path / "reliability.png")
@@ -121,7 +121,7 @@ def test_curves_are_drawn_for_every_kind_of_history(histories: list[History], tm
     save_png(plot_curves(histories), tmp_path / "curves.png")
 
 
-def test_the_mean_of_the_folds_ends_where_fewer_than_half_still_run() -> None:
+def test_the_mean_of_the_folds_ends_when_fewer_than_half_still_run() -> None:
     axes = plot_curves([history(5), history(9), history(30)]).axes[0]
     mean = next(line for line in axes.get_lines() if line.get_label() == "training")
     assert len(np.asarray(mean.get_xdata())) == 9

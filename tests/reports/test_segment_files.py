@@ -33,7 +33,7 @@ def left_in(folder: Path) -> list[str]:
     return sorted(path.name for path in folder.iterdir())
 
 
-def test_json_holds_each_video_with_its_segments(tmp_path: Path) -> None:
+def test_json_contains_each_video_with_its_segments(tmp_path: Path) -> None:
     found = [timeline("a.mp4"), timeline("b\udcff.mp4", ())]
     write_segments(found, tmp_path / "new" / "out.json")
     values = json.loads((tmp_path / "new" / "out.json").read_text(encoding="utf-8"))
@@ -57,7 +57,7 @@ def test_a_table_of_segments_is_a_manifest(tmp_path: Path, make_video: Callable[
     assert lines[1] == '"clips/one, two.mp4",walking,0.5,4.2,0.87'
 
 
-def test_subtitles_are_read_as_they_were_meant(tmp_path: Path) -> None:
+def test_subtitles_are_escaped(tmp_path: Path) -> None:
     write_segments([timeline("a.mp4")], tmp_path / "out.vtt")
     cues: list[tuple[float, float, str]] = []
     with av.open(str(tmp_path / "out.vtt")) as container:
@@ -75,7 +75,7 @@ def test_subtitles_are_read_as_they_were_meant(tmp_path: Path) -> None:
     assert "01:02:05.500 --> 01:02:05.501" in text
 
 
-def test_a_video_without_segments_has_subtitles_and_a_table_all_the_same(tmp_path: Path) -> None:
+def test_a_video_without_segments_has_subtitles_and_a_table(tmp_path: Path) -> None:
     for name in ("out.vtt", "out.csv"):
         write_segments([timeline("a.mp4", ())], tmp_path / name)
     assert (tmp_path / "out.vtt").read_text() == "WEBVTT\n"
@@ -94,9 +94,9 @@ def test_another_suffix_is_refused(tmp_path: Path) -> None:
         write_segments([timeline("a.mp4")], tmp_path / "out.srt")
 
 
-def test_what_was_there_stays_where_a_table_cannot_be_written(tmp_path: Path) -> None:
+def test_the_earlier_file_stays_if_a_table_cannot_be_written(tmp_path: Path) -> None:
     (tmp_path / "out.csv").write_text("before")
-    with pytest.raises(UsageError, match=r"is no text: rename the file, or write \.json"):
+    with pytest.raises(UsageError, match=r"is not UTF-8: rename the file, or write \.json"):
         write_segments([timeline(os.fsdecode(b"caf\xe9.mp4"))], tmp_path / "out.csv")
     assert (tmp_path / "out.csv").read_text() == "before"
     assert left_in(tmp_path) == ["out.csv"]
@@ -133,7 +133,7 @@ def test_many_thumbnails_are_small_and_on_several_sheets(tmp_path: Path, make_vi
         assert max(sheet.size) < 1500
 
 
-def test_one_segment_has_no_sheet_and_none_has_no_picture(tmp_path: Path, make_video: Callable[..., Path]) -> None:
+def test_one_segment_has_no_sheet_and_none_has_no_thumbnail(tmp_path: Path, make_video: Callable[..., Path]) -> None:
     video = make_video(tmp_path / "video.mp4", seconds=1)
     assert len(write_thumbnails(video, [Segment(0.0, 1.0, "a")], tmp_path / "one")) == 1
     assert len(left_in(tmp_path / "one")) == 1
@@ -141,7 +141,7 @@ def test_one_segment_has_no_sheet_and_none_has_no_picture(tmp_path: Path, make_v
     assert left_in(tmp_path / "none") == []
 
 
-def test_a_folder_with_other_pictures_is_left_as_it_is(tmp_path: Path, make_video: Callable[..., Path]) -> None:
+def test_a_folder_with_other_images_is_not_changed(tmp_path: Path, make_video: Callable[..., Path]) -> None:
     video = make_video(tmp_path / "video.mp4", seconds=1)
     (tmp_path / "out").mkdir()
     (tmp_path / "out" / "old.jpg").write_text("before")

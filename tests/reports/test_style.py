@@ -23,11 +23,11 @@ from marey.reports.style import PAPER, class_colours, clock_text, contrast, ink_
         (1.2345, 3, "0:01.234"),
     ],
 )
-def test_a_time_is_written_as_a_clock_shows_it(seconds: float, digits: int, text: str) -> None:
+def test_a_time_is_a_clock_time(seconds: float, digits: int, text: str) -> None:
     assert clock_text(seconds, digits=digits) == text
 
 
-def test_classes_have_colours_of_their_own_whatever_comes_after_them() -> None:
+def test_the_colour_of_a_class_does_not_depend_on_later_classes() -> None:
     colours = class_colours(21)
     assert len(set(colours)) == 21
     assert class_colours(3) == colours[:3]
@@ -37,7 +37,7 @@ def test_classes_have_colours_of_their_own_whatever_comes_after_them() -> None:
     assert PAPER not in colours
 
 
-def test_text_on_every_colour_can_be_read() -> None:
+def test_text_is_legible_on_every_colour() -> None:
     assert all(contrast(colour, ink_on(colour)) >= 4.5 for colour in class_colours(21))
     assert contrast("#ffffff", "#000000") == pytest.approx(21)
 

@@ -63,7 +63,7 @@ def test_few_and_many_classes_over_seconds_and_hours_are_drawn_whole(
 
 
 @pytest.mark.parametrize("count", [3, 12, 500])
-def test_names_stay_inside_their_segments(count: int) -> None:
+def test_labels_stay_inside_their_segments(count: int) -> None:
     timeline, _ = made(6, 60.0, count)
     figure = plot_timeline(timeline)
     figure.canvas.draw()
@@ -80,7 +80,7 @@ def test_names_stay_inside_their_segments(count: int) -> None:
 
 
 @pytest.mark.parametrize("duration", [0.8, 5.0, 10.0, 61.0, 600.0, 3599.0, 3600.0, 10_800.0, 90_000.0, 1e6])
-def test_the_times_below_do_not_overlap(duration: float) -> None:
+def test_the_times_do_not_overlap(duration: float) -> None:
     figure = plot_timeline(Timeline("x", duration, ("a",), np.array([0.1]), np.ones((1, 1), np.float32), (), 1.0))
     figure.canvas.draw()
     axes = figure.axes[-1]
@@ -95,7 +95,7 @@ def test_the_times_below_do_not_overlap(duration: float) -> None:
 @pytest.mark.parametrize(
     ("duration", "unit", "second"), [(4.0, "m:ss", "0:00.5"), (60.0, "m:ss", "0:10"), (10_800.0, "h:mm", "0:30")]
 )
-def test_times_are_written_as_a_clock_shows_them(duration: float, unit: str, second: str) -> None:
+def test_times_are_clock_times(duration: float, unit: str, second: str) -> None:
     timeline, _ = made(2, duration, 1, stride=duration / 10)
     figure = plot_timeline(timeline)
     figure.canvas.draw()
@@ -151,7 +151,7 @@ def test_of_many_classes_those_with_segments_have_rows() -> None:
     assert "no row" not in plot_timeline(made(30, 600.0, 20)[0]).axes[-1].get_xlabel()
 
 
-def test_a_short_peak_in_hours_is_seen() -> None:
+def test_a_short_peak_in_hours_is_visible() -> None:
     values = np.zeros((40_000, 2), np.float32)
     values[31_234, 1] = 1.0
     times = (np.arange(40_000) + 0.5) / 4
@@ -164,13 +164,13 @@ def test_a_short_peak_in_hours_is_seen() -> None:
     assert left + (column + 0.5) * (right - left) / picture.shape[1] == pytest.approx(times[31_234], abs=5.0)
 
 
-def test_a_video_in_which_nothing_was_found_is_drawn(tmp_path: Path) -> None:
+def test_a_video_without_segments_is_drawn(tmp_path: Path) -> None:
     nothing = Timeline("x", 5.0, ("a", "b"), np.zeros(0), np.zeros((0, 2), np.float32), (), 1.0)
     figure = plot_timeline(nothing, truth=())
     assert figure.axes[0].get_title(loc="left") == "0 segments in 0:05.0"
     save_png(figure, tmp_path / "a.png")
 
 
-def test_labels_of_strangers_are_drawn_as_they_are(tmp_path: Path) -> None:
+def test_untrusted_labels_are_drawn_as_they_are(tmp_path: Path) -> None:
     timeline, truth = made(4, 10.0, 4, names=STRANGE)
     save_png(plot_timeline(timeline, truth=truth), tmp_path / "a.png")

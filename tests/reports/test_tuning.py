@@ -38,32 +38,32 @@ def page(
     return (out / "tune.html").read_text(encoding="utf-8")
 
 
-def test_the_page_says_what_the_best_values_are_and_what_they_reached(tmp_path: Path) -> None:
+def test_the_page_shows_the_best_values_and_their_test(tmp_path: Path) -> None:
     text = page(tmp_path, *TRIALS, importances={"training.epochs": 0.75, "encoder.grid": 0.25})
-    assert "<strong>6 of 12</strong> clips right (0.50, " in text
+    assert "<strong>6 of 12</strong> clips correct (0.50, " in text
     assert "with the best of 3 trials, 25% of the clips held out" in text
     for part in ("<td>31</td>", "<td>(3, 2)</td>", "0.920", "0.810", "0.75", "failed: no weights", "pruned", "A note."):
         assert part in text
     assert text.count('src="data:image/png;base64,') == 2
     assert not re.search(r'(src|href)="(https?:)?//', text)
     for name in ("history.png", "importance.png"):
-        with Image.open(tmp_path / name) as picture:
-            assert picture.width > 600
+        with Image.open(tmp_path / name) as image:
+            assert image.width > 600
 
 
-def test_where_nothing_can_be_said_of_importance_there_is_no_picture_of_it(tmp_path: Path) -> None:
+def test_without_importances_there_is_no_plot_of_them(tmp_path: Path) -> None:
     page(tmp_path, *TRIALS, importances={"training.epochs": 1.0})
     text = page(tmp_path, TRIALS[0])
     assert text.count('src="data:image/png;base64,') == 1
     assert not (tmp_path / "importance.png").exists()
 
 
-def test_words_of_strangers_are_text_and_not_markup(tmp_path: Path) -> None:
+def test_untrusted_texts_are_escaped(tmp_path: Path) -> None:
     trials = (replace(TRIALS[0], parameters={SCRIPT: SCRIPT}), replace(TRIALS[1], reason=SCRIPT))
     assert "<script" not in page(tmp_path, *trials, title=SCRIPT, importances={SCRIPT: 1.0})
 
 
-def test_the_file_holds_every_trial(tmp_path: Path) -> None:
+def test_the_file_contains_every_trial(tmp_path: Path) -> None:
     page(tmp_path, *TRIALS)
     values = json.loads((tmp_path / "tune.json").read_text(encoding="utf-8"))
     assert [trial["state"] for trial in values["trials"]] == ["complete", "failed", "pruned", "complete"]

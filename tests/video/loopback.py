@@ -1,4 +1,4 @@
-"""Servers on loopback that send real video, live or as a file."""
+"""Local servers that send real video, live or as a file."""
 
 from __future__ import annotations
 
@@ -24,14 +24,14 @@ from conftest import draw
 from waiting import wait_until
 
 SIZE = (120, 160)
-_LONGEST = 1200  # bytes of an RTP packet's payload
-_CLOCK = 90_000  # ticks of RTP's clock a second
+_MAX_PAYLOAD = 1200  # bytes of an RTP packet
+_CLOCK = 90_000  # ticks of RTP's clock per second
 
 Answer = Callable[[BaseHTTPRequestHandler], None]
 
 
 def encode(codec: Literal["libx264", "mjpeg"], frame_rate: float, **options: str) -> Iterator[bytes]:
-    """The drawn frames, one encoded picture after another, for ever."""
+    """Yield drawn frames, encoded, endlessly."""
     encoder: Any = av.CodecContext.create(codec, "w")
     encoder.height, encoder.width = SIZE
     encoder.pix_fmt = "yuvj420p" if codec == "mjpeg" else "yuv420p"
@@ -45,7 +45,7 @@ def encode(codec: Literal["libx264", "mjpeg"], frame_rate: float, **options: str
 
 
 def paced(frame_rate: float, count: int | None = None) -> Iterator[int]:
-    """0, 1, 2, ... at that many a second."""
+    """Yield 0, 1, 2, ... at this rate."""
     start = time.monotonic()
     for index in itertools.count() if count is None else range(count):
         time.sleep(max(0.0, start + index / frame_rate - time.monotonic()))
@@ -62,12 +62,12 @@ class Camera:
     """An RTSP server with H.264 in RTP over the connection itself (RFC 2326, 10.12; RFC 6184).
 
     Args:
-        frame_rate: frames a second.
+        frame_rate: frames per second.
         hurried: send as fast as the frames can be drawn, with the same timestamps.
-        count: after so many frames it ends.
-        ending: whether it then closes the connection or stands still.
-        leap: from this frame on, its timestamps are so many seconds ahead.
-        damaged: the frames of which the middle is overwritten.
+        count: number of frames before it ends.
+        ending: whether it then closes the connection or stalls.
+        leap: a frame number, and by how many seconds timestamps jump ahead there.
+        damaged: the frames whose second half is overwritten.
     """
 
     def __init__(
@@ -134,13 +134,13 @@ class Camera:
 
     def _play(self, connection: socket.socket) -> None:
         sequence = itertools.count()
-        pictures = encode("libx264", self._frame_rate, preset="veryfast", tune="zerolatency", g="5")
-        for index, picture in zip(paced(self._pace, self._count), pictures, strict=False):
+        images = encode("libx264", self._frame_rate, preset="veryfast", tune="zerolatency", g="5")
+        for index, image in zip(paced(self._pace, self._count), images, strict=False):
             if self._stopped.is_set():
                 return
             first, ahead = self._leap
             seconds = index / self._frame_rate + (ahead if index >= first else 0.0)
-            payloads = list(_payloads(_spoil(picture) if index in self._damaged else picture))
+            payloads = list(_payloads(_damage(image) if index in self._damaged else image))
             for number, payload in enumerate(payloads, start=1):
                 kind = 96 | 0x80 * (number == len(payloads))
                 packet = struct.pack(">BBHII", 0x80, kind, next(sequence) % 2**16, round(seconds * _CLOCK), 7) + payload
@@ -150,20 +150,20 @@ class Camera:
             self._stopped.wait()
 
 
-def _payloads(picture: bytes) -> Iterator[bytes]:
-    """The NAL units of a picture, those that are too long in fragments."""
-    for unit in filter(None, re.split(rb"\x00\x00\x00?\x01", picture)):
-        if len(unit) <= _LONGEST:
+def _payloads(image: bytes) -> Iterator[bytes]:
+    """Yield the NAL units of a frame, fragmented if too long."""
+    for unit in filter(None, re.split(rb"\x00\x00\x00?\x01", image)):
+        if len(unit) <= _MAX_PAYLOAD:
             yield unit
             continue
-        pieces = [unit[at : at + _LONGEST] for at in range(1, len(unit), _LONGEST)]
+        pieces = [unit[at : at + _MAX_PAYLOAD] for at in range(1, len(unit), _MAX_PAYLOAD)]
         for number, piece in enumerate(pieces, start=1):
             edges = 0x80 * (number == 1) | 0x40 * (number == len(pieces))
             yield bytes([unit[0] & 0xE0 | 28, edges | unit[0] & 0x1F]) + piece
 
 
-def _spoil(picture: bytes) -> bytes:
-    return picture[: len(picture) // 2] + b"\xff" * (len(picture) - len(picture) // 2)
+def _damage(image: bytes) -> bytes:
+    return image[: len(image) // 2] + b"\xff" * (len(image) - len(image) // 2)
 
 
 def _missing(handler: BaseHTTPRequestHandler) -> None:
@@ -172,7 +172,7 @@ def _missing(handler: BaseHTTPRequestHandler) -> None:
 
 @contextmanager
 def http_server(answers: dict[str, Answer], context: ssl.SSLContext | None = None) -> Iterator[str]:
-    """A web server with an answer for each path; gives its address."""
+    """Run a web server with an answer for each path; yield its URL."""
 
     class Handler(BaseHTTPRequestHandler):
         protocol_version = "HTTP/1.1"
@@ -189,7 +189,7 @@ def http_server(answers: dict[str, Answer], context: ssl.SSLContext | None = Non
     server.daemon_threads = True
     host = "http://127.0.0.1"
     if context is not None:
-        host = "https://localhost"  # the name that stands in its certificate
+        host = "https://localhost"  # the name in its certificate
         server.socket = context.wrap_socket(server.socket, server_side=True, do_handshake_on_connect=False)
     threading.Thread(target=server.serve_forever, args=(0.05,), daemon=True).start()
     try:
@@ -200,7 +200,7 @@ def http_server(answers: dict[str, Answer], context: ssl.SSLContext | None = Non
 
 
 def send(data: bytes, kind: str = "video/mp4", *, part: float = 1.0) -> Answer:
-    """The answer that is this data, or breaks off after a part of it."""
+    """Return an answer that sends this data, or only a part of it."""
 
     def answer(handler: BaseHTTPRequestHandler) -> None:
         handler.send_response(200)
@@ -213,7 +213,7 @@ def send(data: bytes, kind: str = "video/mp4", *, part: float = 1.0) -> Answer:
 
 
 def redirect(url: str) -> Answer:
-    """The answer that leads to another address."""
+    """Return a redirection to another URL."""
 
     def answer(handler: BaseHTTPRequestHandler) -> None:
         handler.send_response(302)
@@ -225,7 +225,7 @@ def redirect(url: str) -> Answer:
 
 
 def grow(path: Path, seconds: float) -> Answer:
-    """The answer that sends a file as fast as it plays, and does not say how long it is."""
+    """Return an answer that sends a file in real time, without its length."""
 
     def answer(handler: BaseHTTPRequestHandler) -> None:
         handler.send_response(200)
@@ -242,15 +242,15 @@ def grow(path: Path, seconds: float) -> Answer:
 
 
 def snapshots(count: int, *, pauses: dict[int, Callable[[], object]]) -> Answer:
-    """The answer of a simple camera: JPEG pictures that replace each other; before some of them it waits."""
+    """Return the answer of a simple camera: JPEG images that replace each other, with pauses before some."""
 
     def answer(handler: BaseHTTPRequestHandler) -> None:
         handler.send_response(200)
         handler.send_header("Content-Type", "multipart/x-mixed-replace; boundary=frame")
         handler.end_headers()
-        for index, picture in zip(range(count), encode("mjpeg", 25.0), strict=False):
+        for index, image in zip(range(count), encode("mjpeg", 25.0), strict=False):
             pauses.get(index, lambda: None)()
-            head = f"--frame\r\nContent-Type: image/jpeg\r\nContent-Length: {len(picture)}\r\n\r\n"
-            handler.wfile.write(head.encode() + picture + b"\r\n")
+            head = f"--frame\r\nContent-Type: image/jpeg\r\nContent-Length: {len(image)}\r\n\r\n"
+            handler.wfile.write(head.encode() + image + b"\r\n")
 
     return answer

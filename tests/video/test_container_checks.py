@@ -18,10 +18,10 @@ ReadIndex = Callable[[torch.Tensor], int]
 
 
 def reason_of(path: Path) -> str | None:
-    """Why 16 uniform frames cannot be had; None where they can."""
+    """Return the reason code of decoding 16 uniform frames; None if there is no error."""
     try:
-        instants = Sampling().instants(0, probe(path).duration)
-        frames = decode(path, instants, size=(32, 32), limits=Limits(timeout=PATIENCE))
+        timestamps = Sampling().instants(0, probe(path).duration)
+        frames = decode(path, timestamps, size=(32, 32), limits=Limits(timeout=PATIENCE))
     except VideoError as error:
         return error.reason
     assert frames.data.shape == (16, 3, 32, 32)
@@ -37,7 +37,7 @@ def test_a_file_that_was_cut_off_is_truncated(make_video: MakeVideo, tmp_path: P
         assert reason_of(path) == "truncated"
 
 
-def test_a_cut_off_file_with_its_index_in_front_still_gives_what_is_there(
+def test_a_truncated_file_with_its_index_at_the_start_gives_its_frames(
     make_video: MakeVideo, read_index: ReadIndex, tmp_path: Path
 ) -> None:
     whole = make_video(tmp_path / "a.mkv", seconds=4.0)
@@ -48,7 +48,7 @@ def test_a_cut_off_file_with_its_index_in_front_still_gives_what_is_there(
         decode(whole, [0.0, 3.9])
 
 
-def test_damage_is_corrupt_and_spares_the_frames_before_it(
+def test_frames_before_a_damaged_part_are_decoded_and_later_ones_are_corrupt(
     make_video: MakeVideo, read_index: ReadIndex, tmp_path: Path
 ) -> None:
     path = make_video(tmp_path / "a.mp4", seconds=4.0, gop=25)
@@ -61,9 +61,7 @@ def test_damage_is_corrupt_and_spares_the_frames_before_it(
     assert reason_of(path) == "corrupt"
 
 
-def test_a_recording_that_starts_between_keyframes_is_ordinary(
-    make_video: MakeVideo, read_index: ReadIndex, tmp_path: Path
-) -> None:
+def test_a_recording_may_start_between_key_frames(make_video: MakeVideo, read_index: ReadIndex, tmp_path: Path) -> None:
     path = make_video(tmp_path / "a.ts", seconds=4.0, gop=25)
     data = path.read_bytes()
     path.write_bytes(data[len(data) // 188 // 8 * 188 :])
@@ -71,7 +69,7 @@ def test_a_recording_that_starts_between_keyframes_is_ordinary(
     assert reason_of(path) is None
 
 
-def test_a_container_may_claim_a_frame_or_two_too_many(
+def test_a_container_may_state_a_few_frames_too_many(
     make_video: MakeVideo, read_index: ReadIndex, tmp_path: Path
 ) -> None:
     path = make_video(tmp_path / "a.avi", codec="mpeg4", seconds=2.0)
@@ -98,28 +96,28 @@ def test_a_container_may_claim_a_frame_or_two_too_many(
         *(pytest.param(*kind, marks=pytest.mark.long) for kind in (("a.avi", "mpeg4", 0), ("a.mkv", "libx264", 0))),
     ],
 )
-def test_no_damage_ends_in_anything_but_frames_or_a_reason(
+def test_a_damaged_file_gives_frames_or_a_reason_code(
     make_video: MakeVideo, tmp_path: Path, name: str, codec: Literal["libx264", "mpeg4"], b_frames: int
 ) -> None:
     data = make_video(
         tmp_path / name, seconds=1.0, size=(48, 64), codec=codec, b_frames=b_frames, audio=True
     ).read_bytes()
-    chance = random.Random(0)  # noqa: S311
+    rng = random.Random(0)  # noqa: S311
     found = set()
     for trial in range(120):
         damaged = bytearray(data)
         if trial % 2:
-            del damaged[chance.randrange(len(data)) :]
+            del damaged[rng.randrange(len(data)) :]
         else:
-            for _ in range(chance.choice([1, 5, 50])):
-                damaged[chance.randrange(len(data))] = chance.randrange(256)
+            for _ in range(rng.choice([1, 5, 50])):
+                damaged[rng.randrange(len(data))] = rng.randrange(256)
         path = tmp_path / f"damaged-{name}"
         path.write_bytes(damaged)
         found.add(reason_of(path))
     assert {"truncated", None} <= found
 
 
-def test_a_header_that_claims_to_be_endless_is_corrupt(make_video: MakeVideo, tmp_path: Path) -> None:
+def test_a_header_of_endless_length_is_corrupt(make_video: MakeVideo, tmp_path: Path) -> None:
     path = make_video(tmp_path / "a.mkv", seconds=0.4)
     data = bytearray(path.read_bytes())
     data[4:12] = b"\x01\xff\xff\xff\xff\xff\xff\xfe"  # bytes of the first element
@@ -127,7 +125,7 @@ def test_a_header_that_claims_to_be_endless_is_corrupt(make_video: MakeVideo, tm
     assert reason_of(path) == "corrupt"
 
 
-def test_more_video_than_is_stated_is_used_and_said(make_video: MakeVideo, tmp_path: Path) -> None:
+def test_video_beyond_the_stated_duration_is_used_and_reported(make_video: MakeVideo, tmp_path: Path) -> None:
     path = make_video(tmp_path / "a.avi", codec="mpeg4", seconds=4.0)
     data = bytearray(path.read_bytes())
     for at in (data.index(b"avih") + 8 + 16, data.index(b"strh") + 8 + 32):
@@ -138,7 +136,7 @@ def test_more_video_than_is_stated_is_used_and_said(make_video: MakeVideo, tmp_p
     assert info.faults == ("it states 1.000 s, and 4.000 s are there",)
 
 
-def test_sound_does_not_hide_that_a_file_was_cut_off(make_video: MakeVideo, tmp_path: Path) -> None:
+def test_a_truncated_file_with_sound_is_truncated(make_video: MakeVideo, tmp_path: Path) -> None:
     path = make_video(tmp_path / "a.mkv", seconds=4.0, audio=True)
     data = path.read_bytes().replace(b"DURATION", b"XURATION")
     path.write_bytes(data)

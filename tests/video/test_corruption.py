@@ -12,8 +12,8 @@ from marey.video.source import open_video
 
 
 @pytest.fixture
-def spoilt(make_video: MakeVideo, tmp_path: Path) -> tuple[Path, int, int]:
-    """A video in which a reference is damaged, the number of that, and of the B-frame that is shown before it."""
+def damaged(make_video: MakeVideo, tmp_path: Path) -> tuple[Path, int, int]:
+    """Return a video with a damaged reference, its number, and that of the B-frame shown before it."""
     path = make_video(tmp_path / "a.mp4", seconds=2.0, gop=50, b_frames=2, size=(240, 320))
     with open_video(path, Limits()) as source:
         period = round(1 / 25 / source.time_base)
@@ -32,8 +32,8 @@ def spoilt(make_video: MakeVideo, tmp_path: Path) -> tuple[Path, int, int]:
     return path, reference, packets[place + 1][0]
 
 
-def test_a_damaged_reference_spoils_what_is_shown_before_it_and_after_it(spoilt: tuple[Path, int, int]) -> None:
-    path, reference, b_frame = spoilt
+def test_frames_that_refer_to_a_damaged_one_are_corrupt_before_and_after_it(damaged: tuple[Path, int, int]) -> None:
+    path, reference, b_frame = damaged
     assert b_frame < reference
     assert len(decode(path, [(b_frame - 2) / 25])) == 1
     for number in (b_frame, reference, reference + 5):
@@ -44,8 +44,8 @@ def test_a_damaged_reference_spoils_what_is_shown_before_it_and_after_it(spoilt:
             decode(path, np.arange(number + 1) / 25 + 0.01)
 
 
-def test_playing_ends_before_the_first_spoilt_picture(spoilt: tuple[Path, int, int]) -> None:
-    path, _, b_frame = spoilt
+def test_playing_ends_before_the_first_corrupt_frame(damaged: tuple[Path, int, int]) -> None:
+    path, _, b_frame = damaged
     with play(path) as playback:
         assert [next(playback).number for _ in range(b_frame)] == list(range(b_frame))
         with pytest.raises(VideoError):

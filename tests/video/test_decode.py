@@ -24,7 +24,7 @@ def indices(frames: Frames, read_index: ReadIndex) -> list[int]:
     return [read_index(frame) for frame in frames.data]
 
 
-def test_frames_are_uint8_rgb_of_the_size_asked_for(make_video: MakeVideo, tmp_path: Path) -> None:
+def test_frames_are_uint8_rgb_of_the_requested_size(make_video: MakeVideo, tmp_path: Path) -> None:
     path = make_video(tmp_path / "a.mp4", size=(120, 160))
     frames = decode(path, [0.0, 0.5, 1.0], size=(48, 64))
     assert frames.data.shape == (3, 3, 48, 64)
@@ -37,8 +37,8 @@ def test_frames_are_uint8_rgb_of_the_size_asked_for(make_video: MakeVideo, tmp_p
 def test_colours_are_those_that_were_drawn(make_video: MakeVideo, tmp_path: Path) -> None:
     path = make_video(tmp_path / "a.mp4", seconds=0.2)
     for interpolation in ("nearest", "bilinear", "bicubic", "area"):
-        picture = decode(path, [0.0], interpolation=interpolation).data[0].permute(1, 2, 0).numpy()
-        square, ground = picture[65:85, 5:25].mean((0, 1)), picture[100:118].mean((0, 1))
+        image = decode(path, [0.0], interpolation=interpolation).data[0].permute(1, 2, 0).numpy()
+        square, ground = image[65:85, 5:25].mean((0, 1)), image[100:118].mean((0, 1))
         np.testing.assert_allclose(square, (230, 180, 40), atol=6)
         np.testing.assert_allclose(ground, (60, 60, 60), atol=3)
 
@@ -53,18 +53,18 @@ def test_colours_are_those_that_were_drawn(make_video: MakeVideo, tmp_path: Path
     ],
 )
 @pytest.mark.parametrize("b_frames", [0, 2])
-def test_each_instant_shows_its_frame_in_every_container(
+def test_decode_returns_the_frame_of_each_timestamp_in_every_container(
     make_video: MakeVideo, read_index: ReadIndex, tmp_path: Path, name: str, codec: Codec, b_frames: int
 ) -> None:
     path = make_video(tmp_path / name, codec=codec, b_frames=b_frames)
-    instants = np.arange(50) / 25
-    frames = decode(path, instants + 0.01)
+    timestamps = np.arange(50) / 25
+    frames = decode(path, timestamps + 0.01)
     assert indices(frames, read_index) == list(range(50))
-    np.testing.assert_allclose(frames.timestamps, instants, atol=0.002)  # Matroska and flv count milliseconds
+    np.testing.assert_allclose(frames.timestamps, timestamps, atol=0.002)  # Matroska and flv count milliseconds
 
 
 @pytest.mark.parametrize("width", [120, 134, 160, 516])
-def test_a_picture_that_keeps_its_size_is_whole(make_video: MakeVideo, tmp_path: Path, width: int) -> None:
+def test_a_frame_that_keeps_its_size_is_complete(make_video: MakeVideo, tmp_path: Path, width: int) -> None:
     path = make_video(tmp_path / "a.mp4", seconds=0.2, size=(96, width))
     drawn = torch.from_numpy(draw(3, (96, width))).permute(2, 0, 1)
     difference = (decode(path, [0.12]).data[0].int() - drawn.int()).abs().float()
@@ -72,18 +72,18 @@ def test_a_picture_that_keeps_its_size_is_whole(make_video: MakeVideo, tmp_path:
     assert difference[:, 26:, -16:].max() < 12
 
 
-def test_instants_come_in_any_order_and_again(make_video: MakeVideo, read_index: ReadIndex, tmp_path: Path) -> None:
+def test_timestamps_may_be_unsorted_and_repeated(make_video: MakeVideo, read_index: ReadIndex, tmp_path: Path) -> None:
     path = make_video(tmp_path / "a.mp4")
     frames = decode(path, [1.0, 0.0, 1.0, 0.4, 1.96, 0.4])
     assert indices(frames, read_index) == [25, 0, 25, 10, 49, 10]
     np.testing.assert_allclose(frames.timestamps, [1.0, 0.0, 1.0, 0.4, 1.96, 0.4])
 
 
-def test_no_instants_give_no_frames(make_video: MakeVideo, tmp_path: Path) -> None:
+def test_no_timestamps_give_no_frames(make_video: MakeVideo, tmp_path: Path) -> None:
     assert decode(make_video(tmp_path / "a.mp4", seconds=0.2), []).data.shape == (0, 3, 120, 160)
 
 
-def test_a_variable_frame_rate_shows_what_is_on_screen(
+def test_a_variable_frame_rate_gives_the_frames_that_are_shown(
     make_video: MakeVideo, read_index: ReadIndex, tmp_path: Path
 ) -> None:
     path = make_video(tmp_path / "a.mp4", pts=[0.0, 0.04, 0.08, 1.0, 1.5, 3.0])
@@ -138,21 +138,21 @@ def test_crop_takes_the_middle_and_keeps_the_shape(make_video: MakeVideo, tmp_pa
 @pytest.mark.parametrize(
     ("name", "codec"), [("a.mp4", "libx264"), ("a.mkv", "libx264"), ("a.avi", "mpeg4"), ("a.avi", "libx264")]
 )
-def test_seeking_gives_the_frames_of_running_through(
+def test_seeking_gives_the_frames_of_sequential_decoding(
     make_video: MakeVideo, read_index: ReadIndex, tmp_path: Path, name: str, codec: Codec
 ) -> None:
     path = make_video(tmp_path / name, seconds=30.0, size=(64, 96), codec=codec, gop=25, b_frames=2)
     through = decode(path, np.arange(750) / 25 + 0.01)
     assert indices(through, read_index) == list(range(750))
-    asked = np.sort(np.random.default_rng(0).choice(750, 40, replace=False))
-    for index in asked:
+    chosen = np.sort(np.random.default_rng(0).choice(750, 40, replace=False))
+    for index in chosen:
         alone = decode(path, [index / 25 + 0.01])
         assert torch.equal(alone.data[0], through.data[index])
         assert alone.timestamps[0] == through.timestamps[index]
-    assert torch.equal(decode(path, asked[::6] / 25 + 0.01).data, through.data[asked[::6]])
+    assert torch.equal(decode(path, chosen[::6] / 25 + 0.01).data, through.data[chosen[::6]])
 
 
-def test_a_far_instant_is_reached_by_way_of_a_keyframe(make_video: MakeVideo, tmp_path: Path) -> None:
+def test_a_distant_timestamp_is_reached_by_seeking_to_a_key_frame(make_video: MakeVideo, tmp_path: Path) -> None:
     for name in ("a.mp4", "a.mkv", "a.avi"):
         path = make_video(tmp_path / name, seconds=30.0, size=(32, 48), gop=25)
         with open_video(path, Limits()) as source:
@@ -165,14 +165,14 @@ def test_a_far_instant_is_reached_by_way_of_a_keyframe(make_video: MakeVideo, tm
             assert reader.packets < 100
 
 
-def test_the_last_frame_stays_on_screen_for_a_moment(
+def test_the_last_frame_is_returned_shortly_after_the_end(
     make_video: MakeVideo, read_index: ReadIndex, tmp_path: Path
 ) -> None:
     path = make_video(tmp_path / "a.mp4")
     assert indices(decode(path, [1.97, 2.0, 2.3]), read_index) == [49, 49, 49]
 
 
-def test_an_instant_that_the_video_never_reaches_is_refused(make_video: MakeVideo, tmp_path: Path) -> None:
+def test_a_timestamp_that_the_video_never_reaches_is_refused(make_video: MakeVideo, tmp_path: Path) -> None:
     path = make_video(tmp_path / "a.mp4")
     with pytest.raises(VideoError, match=r"a frame at 20.000 s is requested of 2.000 s") as caught:
         decode(path, [0.0, 20.0])
@@ -201,7 +201,7 @@ def test_memory_does_not_grow_with_the_length_of_the_video(make_video: MakeVideo
     assert after_long - after_short < 30 * 2**20  # all its 200 frames would be 184 MB
 
 
-def test_values_that_cannot_be_meant_are_refused(make_video: MakeVideo, tmp_path: Path) -> None:
+def test_invalid_arguments_of_decode_are_refused(make_video: MakeVideo, tmp_path: Path) -> None:
     path = make_video(tmp_path / "a.mp4", seconds=0.2)
     with pytest.raises(UsageError, match="nan"):
         decode(path, [0.0, float("nan")])
@@ -215,7 +215,7 @@ def test_values_that_cannot_be_meant_are_refused(make_video: MakeVideo, tmp_path
         decode(path, [0.0], interpolation="cubic")  # type: ignore[arg-type]
 
 
-def test_spaces_and_other_alphabets_in_a_path_are_ordinary(make_video: MakeVideo, tmp_path: Path) -> None:
+def test_paths_may_hold_spaces_and_any_alphabet(make_video: MakeVideo, tmp_path: Path) -> None:
     folder = tmp_path / "Étienne Jules, 行走: 100 %d"
     folder.mkdir()
     path = make_video(folder / "marche à pied.mp4", seconds=0.4)

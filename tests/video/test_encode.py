@@ -12,14 +12,14 @@ from marey.errors import UsageError
 from marey.video import decode, probe, write_video
 
 
-def pictures(count: int, size: tuple[int, int] = (120, 160)) -> Iterator[torch.Tensor]:
+def images(count: int, size: tuple[int, int] = (120, 160)) -> Iterator[torch.Tensor]:
     for index in range(count):
         yield torch.from_numpy(draw(index, size)).permute(2, 0, 1)
 
 
-def test_what_is_written_is_what_is_read(tmp_path: Path, read_index: Callable[[torch.Tensor], int]) -> None:
+def test_written_frames_are_read_back(tmp_path: Path, read_index: Callable[[torch.Tensor], int]) -> None:
     path = tmp_path / "a.mp4"
-    frames = torch.stack(list(pictures(50)))
+    frames = torch.stack(list(images(50)))
     write_video(path, frames, frame_rate=25.0)
     info = probe(path)
     assert (info.duration, info.frame_rate, info.frame_count) == (2.0, 25.0, 50)
@@ -28,9 +28,9 @@ def test_what_is_written_is_what_is_read(tmp_path: Path, read_index: Callable[[t
     assert (decoded.data.int() - frames.int()).abs().float().mean() < 3
 
 
-def test_browsers_can_play_it(tmp_path: Path) -> None:
+def test_written_files_can_be_played_in_browsers(tmp_path: Path) -> None:
     path = tmp_path / "a.mp4"
-    write_video(path, pictures(10), frame_rate=29.97)
+    write_video(path, images(10), frame_rate=29.97)
     data = path.read_bytes()
     assert data.index(b"moov") < data.index(b"mdat")
     with av.open(str(path)) as container:
@@ -41,26 +41,26 @@ def test_browsers_can_play_it(tmp_path: Path) -> None:
 
 def test_the_same_frames_give_the_same_bytes(tmp_path: Path) -> None:
     for name in ("a.mp4", "b.mp4"):
-        write_video(tmp_path / name, pictures(20), frame_rate=25.0)
+        write_video(tmp_path / name, images(20), frame_rate=25.0)
     assert (tmp_path / "a.mp4").read_bytes() == (tmp_path / "b.mp4").read_bytes()
 
 
 def test_odd_sizes_lose_their_last_row_or_column(tmp_path: Path) -> None:
-    write_video(tmp_path / "a.mp4", pictures(3, (121, 163)), frame_rate=10.0)
+    write_video(tmp_path / "a.mp4", images(3, (121, 163)), frame_rate=10.0)
     info = probe(tmp_path / "a.mp4")
     assert (info.height, info.width) == (120, 162)
 
 
-def test_a_lower_crf_is_closer_to_the_picture(tmp_path: Path) -> None:
+def test_a_lower_crf_keeps_more_detail(tmp_path: Path) -> None:
     frames = torch.randint(0, 255, (5, 3, 64, 64), dtype=torch.uint8, generator=torch.Generator().manual_seed(0))
     write_video(tmp_path / "fine.mp4", frames, frame_rate=5.0, crf=10)
     write_video(tmp_path / "rough.mp4", frames, frame_rate=5.0, crf=40)
     assert (tmp_path / "fine.mp4").stat().st_size > 2 * (tmp_path / "rough.mp4").stat().st_size
 
 
-def test_a_failure_leaves_nothing_and_what_was_there_before_stays(tmp_path: Path) -> None:
+def test_a_failure_leaves_only_the_previous_file(tmp_path: Path) -> None:
     def failing() -> Iterator[torch.Tensor]:
-        yield from pictures(30)
+        yield from images(30)
         raise RuntimeError("the source broke")
 
     path = tmp_path / "a.mp4"
@@ -74,7 +74,7 @@ def test_a_failure_leaves_nothing_and_what_was_there_before_stays(tmp_path: Path
     assert list(tmp_path.iterdir()) == [path]
 
 
-def test_what_cannot_be_written_is_said_with_its_value(tmp_path: Path) -> None:
+def test_errors_about_arguments_name_the_value(tmp_path: Path) -> None:
     path = tmp_path / "a.mp4"
     with pytest.raises(UsageError, match="no frames"):
         write_video(path, [], frame_rate=25.0)
@@ -89,11 +89,11 @@ def test_what_cannot_be_written_is_said_with_its_value(tmp_path: Path) -> None:
     with pytest.raises(UsageError, match="2 x 2"):
         write_video(path, [torch.zeros(3, 1, 8, dtype=torch.uint8)], frame_rate=25.0)
     with pytest.raises(UsageError, match=r"not 0\.0"):
-        write_video(path, pictures(2), frame_rate=0.0)
+        write_video(path, images(2), frame_rate=0.0)
     with pytest.raises(UsageError, match="not 52"):
-        write_video(path, pictures(2), frame_rate=25.0, crf=52)
+        write_video(path, images(2), frame_rate=25.0, crf=52)
     with pytest.raises(UsageError, match=r"a\.avi"):
-        write_video(tmp_path / "a.avi", pictures(2), frame_rate=25.0)
+        write_video(tmp_path / "a.avi", images(2), frame_rate=25.0)
     with pytest.raises(UsageError, match="nowhere"):
-        write_video(tmp_path / "nowhere" / "a.mp4", pictures(2), frame_rate=25.0)
+        write_video(tmp_path / "nowhere" / "a.mp4", images(2), frame_rate=25.0)
     assert list(tmp_path.iterdir()) == []

@@ -1,4 +1,4 @@
-"""However a frame is reached, it is the one that reading all frames gives, pixel for pixel."""
+"""Compare frames that are reached by seeking and filtering with those of reading all, pixel by pixel."""
 
 from __future__ import annotations
 
@@ -27,12 +27,12 @@ COUNT: Final = 75
 GOP: Final = 24
 
 
-Packets = list[tuple[bytes, bool]]  # what each holds, and whether it is a key frame
-NOTHING: Final = b"\x00\x00\x01\xb6\x50\xcf\x7f"  # a picture of MPEG-4 that says: as before
+Packets = list[tuple[bytes, bool]]  # data, and whether it is a key frame
+NOTHING: Final = b"\x00\x00\x01\xb6\x50\xcf\x7f"  # an MPEG-4 frame that repeats the previous one
 
 
 def packed(packets: Packets) -> Packets:
-    """As DivX and XviD write AVI: a B-frame in the packet of the reference that it needs, and nothing in its place."""
+    """Pack each B-frame into the packet of its reference, as DivX does in AVI, with an empty packet instead."""
     start = packets[0][0].index(b"\x00\x00\x01\xb6")
     changed: Packets = []
     pending = b""
@@ -53,7 +53,7 @@ def packed(packets: Packets) -> Packets:
 
 
 def pausing(packets: Packets) -> Packets:
-    """After each ninth frame one that is not coded: what was on screen stays."""
+    """Insert a frame without content after every ninth frame: the previous one stays visible."""
     changed: Packets = []
     for number, packet in enumerate(packets):
         changed += [packet, (NOTHING, False)] if number % 9 == 5 else [packet]
@@ -62,16 +62,16 @@ def pausing(packets: Packets) -> Packets:
 
 @dataclass(frozen=True)
 class Kind:
-    """One way in which video is written."""
+    """A combination of container, codec and options."""
 
     name: str
     codec: str
     options: tuple[tuple[str, str], ...] = ()
     b_frames: int = 0
-    times: tuple[float, ...] = ()  # of presentation, in seconds; evenly spaced without
-    turned: bool = False
-    drops: bool = True  # whether it holds frames that nothing refers to and that FFmpeg can drop
-    change: Callable[[Packets], Packets] | None = None  # of what is written
+    times: tuple[float, ...] = ()  # presentation times in seconds; empty: evenly spaced
+    rotated: bool = False
+    drops: bool = True  # whether it holds unreferenced frames that FFmpeg can drop
+    change: Callable[[Packets], Packets] | None = None  # of the written packets
 
     def write(self, folder: Path) -> Path:
         path = folder / self.name.replace(" ", "-")
@@ -91,7 +91,7 @@ class Kind:
             container.mux(stream.encode(None))
         if self.change is not None:
             self._rewrite(path, self.change)
-        if self.turned:
+        if self.rotated:
             data = bytearray(path.read_bytes())
             at = data.index(b"tkhd") + 44
             data[at : at + 36] = np.array([0, 1 << 16, 0, -1 << 16, 0, 0, 0, 0, 1 << 30], ">i4").tobytes()
@@ -122,9 +122,9 @@ KINDS: Final = (
     Kind("open.mp4", "libx264", OPEN, b_frames=3),
     Kind("open.mkv", "libx264", OPEN, b_frames=3),
     Kind("uneven.mp4", "libx264", X264, b_frames=2, times=UNEVEN),
-    Kind("turned.mov", "libx264", X264, b_frames=2, turned=True),
+    Kind("rotated.mov", "libx264", X264, b_frames=2, rotated=True),
     Kind("hevc.mp4", "libx265", (("x265-params", "log-level=none:pools=1:frame-threads=1"),), b_frames=3),
-    Kind("mpeg4.mp4", "mpeg4", b_frames=2, drops=False),  # its B-frames are so small that they might be nothing
+    Kind("mpeg4.mp4", "mpeg4", b_frames=2, drops=False),  # its B-frames are so small that they might be empty
     Kind("mpeg4.avi", "mpeg4", drops=False),
     Kind("mpeg4-b-frames.avi", "mpeg4", b_frames=2),
     Kind("packed.avi", "mpeg4", b_frames=2, change=packed),
@@ -136,66 +136,66 @@ TIMELESS: Final = ("b-frames.avi", "mpeg4-b-frames.avi", "packed.avi")
 
 
 @dataclass(frozen=True)
-class Film:
-    """A file, and all of its frames as reading through it gives them."""
+class Reference:
+    """A file, and all of its frames from reading it sequentially."""
 
     kind: Kind
     path: Path
     times: npt.NDArray[np.float64]
-    pictures: torch.Tensor
+    images: torch.Tensor
     keys: npt.NDArray[np.bool_]
 
-    def on_screen(self, instants: Sequence[float] | npt.NDArray[np.float64]) -> npt.NDArray[np.int64]:
-        return np.maximum(0, np.searchsorted(self.times, np.asarray(instants) + 1e-6, side="right") - 1)
+    def index_at(self, timestamps: Sequence[float] | npt.NDArray[np.float64]) -> npt.NDArray[np.int64]:
+        return np.maximum(0, np.searchsorted(self.times, np.asarray(timestamps) + 1e-6, side="right") - 1)
 
 
 @pytest.fixture(scope="module", params=KINDS, ids=lambda kind: kind.name)
-def film(request: pytest.FixtureRequest, tmp_path_factory: pytest.TempPathFactory) -> Film:
+def reference(request: pytest.FixtureRequest, tmp_path_factory: pytest.TempPathFactory) -> Reference:
     kind: Kind = request.param
-    path = kind.write(tmp_path_factory.mktemp("films"))
+    path = kind.write(tmp_path_factory.mktemp("videos"))
     with open_video(path, Limits()) as source:
         reader = Reader(source)
         image = reader.first.image
         convert = ResizeCrop(image, pixel_aspect=1, size=None, fit="stretch", anchor="middle", interpolation="bicubic")
-        times, pictures, keys = [], [], []
+        times, images, keys = [], [], []
         for frame in reader.frames():
-            pictures.append(np.empty((3, *convert.size), np.uint8))
-            convert(frame.image, pictures[-1])
+            images.append(np.empty((3, *convert.size), np.uint8))
+            convert(frame.image, images[-1])
             times.append(frame.time)
             keys.append(frame.image.key_frame)
     assert len(times) == COUNT
-    return Film(kind, path, np.array(times), torch.from_numpy(np.stack(pictures)), np.array(keys))
+    return Reference(kind, path, np.array(times), torch.from_numpy(np.stack(images)), np.array(keys))
 
 
-def check(film: Film, instants: Sequence[float] | npt.NDArray[np.float64], *, threads: int = 1) -> None:
-    frames = decode(film.path, instants, threads=threads)
-    expected = film.on_screen(instants)
-    np.testing.assert_array_equal(frames.timestamps, film.times[expected])
-    assert torch.equal(frames.data, film.pictures[torch.from_numpy(expected)])
+def check(reference: Reference, timestamps: Sequence[float] | npt.NDArray[np.float64], *, threads: int = 1) -> None:
+    frames = decode(reference.path, timestamps, threads=threads)
+    expected = reference.index_at(timestamps)
+    np.testing.assert_array_equal(frames.timestamps, reference.times[expected])
+    assert torch.equal(frames.data, reference.images[torch.from_numpy(expected)])
 
 
-def test_each_frame_alone_is_that_of_reading_all(film: Film) -> None:
-    for time in film.times[::3]:
-        check(film, [time])
-        check(film, [time + 0.015])
+def test_single_frames_equal_those_of_reading_all(reference: Reference) -> None:
+    for time in reference.times[::3]:
+        check(reference, [time])
+        check(reference, [time + 0.015])
 
 
-def test_frames_together_are_those_of_reading_all(film: Film) -> None:
-    chance = np.random.default_rng(0)
-    check(film, film.times)
-    check(film, (np.arange(16) + 0.5) * film.times[-1] / 16)
+def test_several_frames_equal_those_of_reading_all(reference: Reference) -> None:
+    rng = np.random.default_rng(0)
+    check(reference, reference.times)
+    check(reference, (np.arange(16) + 0.5) * reference.times[-1] / 16)
     for _ in range(12):
-        check(film, chance.uniform(-0.1, film.times[-1] + 0.02, chance.integers(1, 9)))
+        check(reference, rng.uniform(-0.1, reference.times[-1] + 0.02, rng.integers(1, 9)))
 
 
-def test_threads_change_nothing(film: Film, monkeypatch: pytest.MonkeyPatch) -> None:
-    monkeypatch.setattr("marey.video.source._WORTH_THREADS", 0)  # these pictures are small
-    check(film, (np.arange(7) + 0.5) * film.times[-1] / 7, threads=3)
-    check(film, [film.times[40]], threads=2)
+def test_threads_do_not_change_frames(reference: Reference, monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr("marey.video.source._WORTH_THREADS", 0)  # these frames are small
+    check(reference, (np.arange(7) + 0.5) * reference.times[-1] / 7, threads=3)
+    check(reference, [reference.times[40]], threads=2)
 
 
-def test_frames_that_nothing_refers_to_are_dropped_undecoded(film: Film) -> None:
-    with open_video(film.path, Limits()) as source:
+def test_unreferenced_frames_are_dropped_undecoded(reference: Reference) -> None:
+    with open_video(reference.path, Limits()) as source:
         codec, packets = source.stream.codec_context, PacketFilter(source)
         start = Reader(source).origin
         source.container.seek(min(0, start), stream=source.stream)
@@ -205,43 +205,43 @@ def test_frames_that_nothing_refers_to_are_dropped_undecoded(film: Film) -> None
             codec.skip_frame = "DEFAULT" if requested else "NONREF"
             decoded += len(codec.decode(packet))
         decoded += len(codec.decode(None)) if packets.complete else 0
-    if film.kind.times:
+    if reference.kind.times:
         return
-    if film.kind.drops:
+    if reference.kind.drops:
         assert packets.complete
         assert decoded <= 0.75 * GOP
     else:
         assert decoded >= GOP - 4
 
 
-def test_key_frames_are_those_nearest_to_the_instants(film: Film) -> None:
-    keys = film.times[film.keys]
-    instants = np.concatenate([np.linspace(0, film.times[-1], 23), keys, keys - 0.3])
-    frames = decode(film.path, instants, frames="keyframes")
-    if film.kind.name in TIMELESS:  # a packet is due up to three frames before its picture is shown
+def test_key_frames_are_those_nearest_to_the_timestamps(reference: Reference) -> None:
+    keys = reference.times[reference.keys]
+    timestamps = np.concatenate([np.linspace(0, reference.times[-1], 23), keys, keys - 0.3])
+    frames = decode(reference.path, timestamps, frames="keyframes")
+    if reference.kind.name in TIMELESS:  # a packet is due up to three frames before its frame is shown
         assert np.abs(frames.timestamps[:, None] - keys).min(axis=1).max() <= 3 / 25
         return
-    distances = np.abs(instants[:, None] - keys)
-    np.testing.assert_allclose(np.abs(frames.timestamps - instants), distances.min(axis=1), atol=1e-9)
+    distances = np.abs(timestamps[:, None] - keys)
+    np.testing.assert_allclose(np.abs(frames.timestamps - timestamps), distances.min(axis=1), atol=1e-9)
     assert set(frames.timestamps) <= set(keys)
-    assert torch.equal(frames.data, film.pictures[torch.from_numpy(film.on_screen(frames.timestamps))])
+    assert torch.equal(frames.data, reference.images[torch.from_numpy(reference.index_at(frames.timestamps))])
 
 
-def test_torchcodec_shows_the_same_frames_or_says_why_not(
-    film: Film, read_index: Callable[[torch.Tensor], int], torchcodec: None
+def test_torchcodec_returns_the_same_frames_or_an_error(
+    reference: Reference, read_index: Callable[[torch.Tensor], int], torchcodec: None
 ) -> None:
-    instants = np.concatenate([(np.arange(9) + 0.5) * film.times[-1] / 9, film.times[::11]])
-    if film.kind.name in TIMELESS:
+    timestamps = np.concatenate([(np.arange(9) + 0.5) * reference.times[-1] / 9, reference.times[::11]])
+    if reference.kind.name in TIMELESS:
         with pytest.raises(VideoError, match="no timestamps, by which TorchCodec finds them"):
-            decode(film.path, instants, decoder="torchcodec")
+            decode(reference.path, timestamps, decoder="torchcodec")
         return
-    if film.path.suffix == ".ts":  # a stream without an index, in which it loses its way
+    if reference.path.suffix == ".ts":  # a stream without an index, in which TorchCodec seeks wrongly
         with pytest.raises(VideoError, match=r"TorchCodec shows another frame than that of 0.000 s"):
-            decode(film.path, instants, decoder="torchcodec")
+            decode(reference.path, timestamps, decoder="torchcodec")
         return
-    ours, other = decode(film.path, instants), decode(film.path, instants, decoder="torchcodec")
+    ours, other = decode(reference.path, timestamps), decode(reference.path, timestamps, decoder="torchcodec")
     np.testing.assert_allclose(other.timestamps, ours.timestamps, atol=1e-9)
     assert other.data.shape == ours.data.shape
     assert (other.data.int() - ours.data.int()).abs().float().mean() < 3
-    if not film.kind.turned:
-        assert [read_index(picture) for picture in other.data] == film.on_screen(instants).tolist()
+    if not reference.kind.rotated:
+        assert [read_index(image) for image in other.data] == reference.index_at(timestamps).tolist()

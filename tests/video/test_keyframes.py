@@ -17,12 +17,12 @@ ReadIndex = Callable[[torch.Tensor], int]
 
 
 @pytest.mark.parametrize("name", ["a.mp4", "a.mkv", "a.avi", "a.ts"])
-def test_the_nearest_key_frame_is_shown_again_and_again(
+def test_keyframes_returns_the_nearest_key_frame_repeatedly(
     make_video: MakeVideo, read_index: ReadIndex, tmp_path: Path, name: str
 ) -> None:
     path = make_video(tmp_path / name, seconds=4.0, gop=25, size=(48, 80))
     frames = decode(path, [3.9, 0.0, 0.4, 0.6, 1.5, 1.6, 2.4, 0.4], frames="keyframes")
-    assert [read_index(picture) for picture in frames.data] == [75, 0, 0, 25, 25, 50, 50, 0]
+    assert [read_index(image) for image in frames.data] == [75, 0, 0, 25, 25, 50, 50, 0]
     np.testing.assert_allclose(frames.timestamps, [3, 0, 0, 1, 1, 2, 2, 0], atol=0.002)
 
 
@@ -34,7 +34,7 @@ def test_only_the_key_frames_that_are_needed_are_read(make_video: MakeVideo, tmp
         assert keyframes.packets <= 7
 
 
-def test_sizes_turns_and_crops_are_those_of_exact_frames(make_video: MakeVideo, tmp_path: Path) -> None:
+def test_key_frames_are_resized_rotated_and_cropped_like_exact_frames(make_video: MakeVideo, tmp_path: Path) -> None:
     path = make_video(tmp_path / "a.mov", seconds=1.0, size=(160, 120), rotation=90)
     for options in ({}, {"size": (40, 30)}, {"size": (64, 64), "fit": "crop"}):
         by_key = decode(path, [0.0, 0.01], frames="keyframes", **options)
@@ -42,7 +42,7 @@ def test_sizes_turns_and_crops_are_those_of_exact_frames(make_video: MakeVideo, 
 
 
 @pytest.mark.parametrize("name", ["a.mp4", "a.ts"])
-def test_an_instant_beyond_the_end_is_refused(make_video: MakeVideo, tmp_path: Path, name: str) -> None:
+def test_a_timestamp_beyond_the_end_is_refused(make_video: MakeVideo, tmp_path: Path, name: str) -> None:
     path = make_video(tmp_path / name, seconds=2.0, gop=100)
     assert decode(path, [2.3], frames="keyframes").timestamps.tolist() == [0.0]
     with pytest.raises(VideoError, match=r"a frame at 20.000 s is requested of 2.0") as caught:
@@ -70,15 +70,13 @@ def test_a_damaged_key_frame_is_refused_and_others_are_not(
     data = bytearray(path.read_bytes())
     data[(keys[1] or 0) + 60 : (keys[1] or 0) + 300] = np.random.default_rng(0).bytes(240)
     path.write_bytes(data)
-    assert [read_index(picture) for picture in decode(path, [0.0, 2.0], frames="keyframes").data] == [0, 50]
+    assert [read_index(image) for image in decode(path, [0.0, 2.0], frames="keyframes").data] == [0, 50]
     with pytest.raises(VideoError, match=r"1.000 s") as caught:
         decode(path, [0.0, 1.0], frames="keyframes")
     assert caught.value.reason == "corrupt"
 
 
-def test_names_that_are_none_and_pairs_that_do_not_go_together_are_wrong_use(
-    make_video: MakeVideo, tmp_path: Path
-) -> None:
+def test_unknown_names_and_invalid_combinations_are_usage_errors(make_video: MakeVideo, tmp_path: Path) -> None:
     path = make_video(tmp_path / "a.mp4", seconds=0.2)
     with pytest.raises(UnknownNameError, match="did you mean 'keyframes'"):
         decode(path, [0.0], frames="keyframe")  # type: ignore[arg-type]

@@ -18,7 +18,7 @@ from marey.video import Limits, open_live
 from waiting import PATIENCE, Clock, wait_until
 
 ReadIndex = Callable[[torch.Tensor], int]
-ENDLESS = Limits(timeout=10 * PATIENCE)  # whoever waits for this limit is not waited for
+ENDLESS = Limits(timeout=10 * PATIENCE)  # a test that reaches this limit fails
 
 
 @pytest.fixture(autouse=True)
@@ -27,7 +27,7 @@ def _no_thread_is_left() -> Iterator[None]:
     assert no_reader_is_left()
 
 
-def test_a_camera_is_seen_as_it_films(read_index: ReadIndex) -> None:
+def test_frames_of_a_camera_arrive_in_real_time(read_index: ReadIndex) -> None:
     opened = time.monotonic()
     with Camera(frame_rate=50) as camera, open_live(camera.url) as playback:
         assert (playback.size, playback.frame_rate, playback.duration, playback.live) == ((120, 160), 50.0, None, True)
@@ -44,19 +44,19 @@ def test_a_camera_is_seen_as_it_films(read_index: ReadIndex) -> None:
 
 
 @pytest.mark.long
-def test_who_is_late_gets_the_newest_frames_and_the_number_of_those_that_were_dropped(read_index: ReadIndex) -> None:
+def test_a_late_reader_gets_the_newest_frames_and_the_number_of_dropped_ones(read_index: ReadIndex) -> None:
     with Camera(frame_rate=50) as camera, open_live(camera.url, buffer=2) as playback:
         for delivered in range(6):
             lost = playback.dropped
-            if delivered % 2 == 0:  # late; and then at once
+            if delivered % 2 == 0:  # late, then immediately
                 wait_until(lambda lost=lost: playback.dropped >= lost + 15)  # type: ignore[misc]
                 lost = playback.dropped
             frame = next(playback)
-            assert lost + delivered <= frame.number <= playback.dropped + delivered  # the camera films on meanwhile
+            assert lost + delivered <= frame.number <= playback.dropped + delivered  # the camera goes on meanwhile
             assert read_index(playback.picture(frame)) == frame.number <= camera.sent
 
 
-def test_a_camera_that_hangs_up_is_an_error_after_its_last_frame(read_index: ReadIndex) -> None:
+def test_a_closed_connection_is_an_error_after_the_last_frame(read_index: ReadIndex) -> None:
     with Camera(hurried=True, count=70) as camera, open_live(camera.url, buffer=100) as playback:
         seen: list[int] = []
         with pytest.raises(VideoError, match=r"truncated: it ended after 1\.4 s: the connection was closed") as caught:
@@ -66,7 +66,7 @@ def test_a_camera_that_hangs_up_is_an_error_after_its_last_frame(read_index: Rea
         assert list(playback) == []
 
 
-def test_a_camera_that_stands_still_is_an_error_after_the_time_limit() -> None:
+def test_a_stalled_camera_is_an_error_after_the_timeout() -> None:
     for limit in (1.0, 4.0, 16.0, 64.0):
         last = 0.0
         with (  # noqa: PT012
@@ -76,13 +76,13 @@ def test_a_camera_that_stands_still_is_an_error_after_the_time_limit() -> None:
         ):
             for frame in playback:
                 last = frame.arrived
-        if last:  # else it was not opened in time: a slow machine takes longer
+        if last:  # otherwise a slow machine did not open it in time
             assert time.monotonic() - last > limit - 0.1
             return
     raise AssertionError("the camera cannot be opened")
 
 
-def test_a_camera_that_was_started_again_does_not_send_the_clock_astray(monkeypatch: pytest.MonkeyPatch) -> None:
+def test_a_restarted_camera_does_not_disturb_the_clock(monkeypatch: pytest.MonkeyPatch) -> None:
     Clock("marey.video.live", patch=monkeypatch).step = 0.001
     for ahead in (5_000.0, -0.8):
         times: list[float] = []
@@ -96,11 +96,11 @@ def test_a_camera_that_was_started_again_does_not_send_the_clock_astray(monkeypa
         steps = np.diff(times)
         assert (steps >= 0).all()
         np.testing.assert_allclose(steps[:59], 0.02, atol=1e-6)
-        assert 0 < steps[59] < 0.02  # what has passed on the clock
+        assert 0 < steps[59] < 0.02  # elapsed time of the clock
         np.testing.assert_allclose(steps[60:], 0.02, atol=1e-6)
 
 
-def test_damaged_frames_of_a_camera_are_left_out_and_counted(read_index: ReadIndex) -> None:
+def test_corrupt_frames_of_a_camera_are_left_out_and_counted(read_index: ReadIndex) -> None:
     with (
         Camera(hurried=True, count=100, damaged=[61, 75]) as camera,
         open_live(camera.url, buffer=200) as playback,
@@ -115,7 +115,7 @@ def test_damaged_frames_of_a_camera_are_left_out_and_counted(read_index: ReadInd
     assert playback.dropped == 0
 
 
-def test_leaving_in_the_middle_lets_go_of_the_camera() -> None:
+def test_closing_early_disconnects_the_camera() -> None:
     with Camera(frame_rate=50) as camera:
         playback = open_live(camera.url, limits=ENDLESS)
         next(playback)
@@ -125,7 +125,7 @@ def test_leaving_in_the_middle_lets_go_of_the_camera() -> None:
         assert list(playback) == []
 
 
-def test_a_playback_that_is_forgotten_is_closed() -> None:
+def test_a_garbage_collected_playback_is_closed() -> None:
     with Camera(frame_rate=50) as camera:
         for frame in open_live(camera.url, limits=ENDLESS):
             assert frame.number >= 0
@@ -135,7 +135,7 @@ def test_a_playback_that_is_forgotten_is_closed() -> None:
 
 
 @pytest.mark.long
-def test_ctrl_c_ends_it_at_once() -> None:
+def test_ctrl_c_ends_reading_immediately() -> None:
     code = (
         "import sys; from marey.video import Limits, open_live\n"
         f"with open_live(sys.argv[1], limits=Limits(timeout={ENDLESS.timeout})) as playback:\n"
@@ -150,20 +150,20 @@ def test_ctrl_c_ends_it_at_once() -> None:
         )
         assert process.stdout is not None
         process.stdout.readline()
-        wait_until(lambda: camera.sent == 60)  # and then it waits for more
+        wait_until(lambda: camera.sent == 60)  # then the reader waits for more
         process.send_signal(signal.SIGINT)
-        _, words = process.communicate(timeout=PATIENCE)
-        assert words.decode().rstrip().endswith("KeyboardInterrupt")
+        _, output = process.communicate(timeout=PATIENCE)
+        assert output.decode().rstrip().endswith("KeyboardInterrupt")
 
 
-def test_a_camera_that_is_not_there_is_named_with_those_that_are() -> None:
+def test_the_error_of_a_missing_camera_lists_existing_ones() -> None:
     if not sys.platform.startswith("linux"):
         pytest.skip("cameras are opened on Linux only")
     with pytest.raises(VideoError, match="/dev/video987: missing: there is no such camera; there are: "):
         open_live("987")
 
 
-def test_a_real_camera_films() -> None:
+def test_a_real_camera_gives_frames() -> None:
     devices = sorted(Path("/dev").glob("video*"))
     if not devices or not os.access(devices[0], os.R_OK):
         pytest.skip("there is no camera at /dev/video*")

@@ -29,7 +29,7 @@ def _no_thread_is_left() -> Iterator[None]:
 
 @pytest.fixture
 def pipe_in(monkeypatch: pytest.MonkeyPatch) -> Iterator[Callable[..., subprocess.Popen[bytes]]]:
-    """A function that runs a program whose output becomes this one's standard input."""
+    """Return a function that pipes the output of a program into standard input."""
     started = []
 
     def run(*command: str | Path) -> subprocess.Popen[bytes]:
@@ -45,7 +45,7 @@ def pipe_in(monkeypatch: pytest.MonkeyPatch) -> Iterator[Callable[..., subproces
 
 
 @pytest.mark.parametrize("name", ["a.ts", "a.mkv", "a.avi", "a.y4m", "a.mjpeg"])
-def test_a_pipe_gives_every_frame_however_late_they_are_asked_for(
+def test_a_pipe_gives_every_frame_to_a_late_reader(
     make_video: MakeVideo, read_index: ReadIndex, pipe_in: Callable[..., object], tmp_path: Path, name: str
 ) -> None:
     path = tmp_path / name
@@ -64,13 +64,12 @@ def test_a_pipe_gives_every_frame_however_late_they_are_asked_for(
 
 
 def wait_until_full(playback: LivePlayback, *, frames: int = 2) -> None:
-    """Wait until so many frames stand in the buffer, and the reader waits for room."""
+    """Wait until the buffer holds so many frames, and is full."""
     wait_until(lambda: len(playback._receiver._waiting) == frames)
 
 
 def recode(path: Path, out: Path) -> None:
-    """The frames of a video in a format that has neither header nor index."""
-
+    """Write the frames of a video in a format without header and index."""
     codec, pixels, container = {
         ".y4m": ("wrapped_avframe", "yuv420p", "yuv4mpegpipe"),
         ".mjpeg": ("mjpeg", "yuvj420p", "mjpeg"),
@@ -80,13 +79,13 @@ def recode(path: Path, out: Path) -> None:
         stream = target.add_stream(codec, rate=25)
         stream.height, stream.width, stream.pix_fmt = 120, 160, pixels
         for index, frame in enumerate(source.decode(video=0)):
-            picture = frame.reformat(format=pixels)
-            picture.pts, picture.time_base = index, Fraction(1, 25)
-            target.mux(stream.encode(picture))
+            image = frame.reformat(format=pixels)
+            image.pts, image.time_base = index, Fraction(1, 25)
+            target.mux(stream.encode(image))
         target.mux(stream.encode(None))
 
 
-def test_the_oldest_of_a_pipe_are_dropped_where_that_is_asked(
+def test_the_oldest_frames_of_a_pipe_are_dropped_on_request(
     make_video: MakeVideo, pipe_in: Callable[..., object], tmp_path: Path
 ) -> None:
     pipe_in("cat", make_video(tmp_path / "a.ts"))
@@ -96,16 +95,16 @@ def test_the_oldest_of_a_pipe_are_dropped_where_that_is_asked(
         assert playback.dropped == 47
 
 
-def test_sound_that_begins_on_the_way_is_no_matter(
+def test_sound_may_start_in_the_middle_of_a_pipe(
     make_video: MakeVideo, pipe_in: Callable[..., object], tmp_path: Path
 ) -> None:
-    silent = make_video(tmp_path / "a.ts", seconds=12.0, size=(32, 32))  # longer than FFmpeg looks ahead
+    silent = make_video(tmp_path / "a.ts", seconds=12.0, size=(32, 32))  # longer than FFmpeg probes
     pipe_in("cat", silent, make_video(tmp_path / "b.ts", size=(32, 32), audio=True))
     with open_live("-") as playback:
         assert len(list(playback)) == 350
 
 
-def test_a_pipe_that_holds_no_video_is_refused_with_the_reason(
+def test_a_pipe_without_video_is_refused_with_the_reason(
     pipe_in: Callable[..., object], tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     (tmp_path / "words").write_bytes(b"no video at all\n" * 500)
@@ -122,12 +121,14 @@ def test_a_pipe_that_holds_no_video_is_refused_with_the_reason(
         open_live("-")
 
 
-def test_a_pipe_that_falls_silent_is_left_at_once(
+def test_a_silent_pipe_is_closed_immediately(
     make_video: MakeVideo, pipe_in: Callable[..., object], tmp_path: Path
 ) -> None:
     path = make_video(tmp_path / "a.ts")
     pipe_in("sh", "-c", f"cat '{path}'; exec sleep {10 * PATIENCE}")
-    playback = open_live("-", buffer=20, limits=Limits(timeout=10 * PATIENCE))  # the rest fits in: it waits for more
+    playback = open_live(
+        "-", buffer=20, limits=Limits(timeout=10 * PATIENCE)
+    )  # the rest fits in, so the reader waits for more
     frames = [next(playback) for _ in range(40)]
     playback.close()
     assert no_reader_is_left()

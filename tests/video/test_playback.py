@@ -33,19 +33,19 @@ ReadIndex = Callable[[torch.Tensor], int]
         ("a.mkv", {"pts": [3.0, 3.1, 3.13, 3.7, 4.4, 4.44]}),
     ],
 )
-def test_every_frame_is_played_once_and_looks_as_it_is_decoded(
+def test_every_frame_is_played_once_and_equals_the_decoded_one(
     make_video: MakeVideo, read_index: ReadIndex, tmp_path: Path, name: str, options: dict[str, Any]
 ) -> None:
     path = make_video(tmp_path / name, **options)
     with play(path) as playback:
-        pictures = [(frame, playback.picture(frame)) for frame in playback]
+        images = [(frame, playback.picture(frame)) for frame in playback]
         assert not playback.live
         assert playback.dropped == playback.damaged == 0
         assert playback.size == (120, 160)
         assert playback.duration == pytest.approx(probe(path).duration)
         assert playback.frame_rate == pytest.approx(probe(path).frame_rate)
-    frames = [frame for frame, _ in pictures]
-    assert [read_index(picture) for _, picture in pictures] == list(range(len(pictures)))
+    frames = [frame for frame, _ in images]
+    assert [read_index(image) for _, image in images] == list(range(len(images)))
     assert [frame.number for frame in frames] == list(range(len(frames)))
     assert frames[0].time == 0
     assert len(frames) == (len(options["pts"]) if "pts" in options else round(2 * options.get("frame_rate", 25)))
@@ -53,7 +53,7 @@ def test_every_frame_is_played_once_and_looks_as_it_is_decoded(
     assert frames[-1].time < frames[-1].end <= probe(path).duration + 0.05
     decoded = decode(path, [frame.time for frame in frames])
     np.testing.assert_allclose(decoded.timestamps, [frame.time for frame in frames], atol=1e-9)
-    assert torch.equal(decoded.data, torch.stack([picture for _, picture in pictures]))
+    assert torch.equal(decoded.data, torch.stack([image for _, image in images]))
 
 
 @pytest.mark.parametrize("rotation", [0, 90, 180, 270])
@@ -66,7 +66,7 @@ def test_every_frame_is_played_once_and_looks_as_it_is_decoded(
         {"size": (41, 77), "interpolation": "area"},
     ],
 )
-def test_pictures_of_any_size_are_those_of_decode(
+def test_played_frames_of_any_size_equal_those_of_decode(
     make_video: MakeVideo, tmp_path: Path, rotation: int, options: dict[str, Any]
 ) -> None:
     path = make_video(tmp_path / "a.mov", seconds=0.2, rotation=rotation)
@@ -77,7 +77,7 @@ def test_pictures_of_any_size_are_those_of_decode(
         assert torch.equal(playback.picture(frames[3], **options), decoded[1])
 
 
-def test_a_picture_that_cannot_be_meant_is_said(make_video: MakeVideo, tmp_path: Path) -> None:
+def test_invalid_sizes_and_fits_of_played_frames_are_refused(make_video: MakeVideo, tmp_path: Path) -> None:
     with play(make_video(tmp_path / "a.mp4", seconds=0.2)) as playback:
         frame = next(playback)
         with pytest.raises(UsageError, match=r"\(0, 8\)"):
@@ -96,7 +96,7 @@ def test_a_picture_that_cannot_be_meant_is_said(make_video: MakeVideo, tmp_path:
         (Fraction(40), False, (120, 160)),
     ],
 )
-def test_the_size_is_that_of_the_picture_as_it_is_shown(
+def test_the_size_of_a_playback_is_the_display_size(
     tmp_path: Path, aspect: Fraction, turned: bool, shown: tuple[int, int]
 ) -> None:
     path = tmp_path / "a.mkv"
@@ -116,7 +116,7 @@ def test_the_size_is_that_of_the_picture_as_it_is_shown(
         assert playback.picture(frame).shape == ((3, 160, 120) if turned else (3, 120, 160))
 
 
-def test_the_time_limit_is_for_each_frame_and_not_for_the_whole_file(
+def test_the_timeout_applies_to_each_frame_and_not_to_the_file(
     make_video: MakeVideo, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     path = make_video(tmp_path / "a.mp4", seconds=1.0)
@@ -125,7 +125,7 @@ def test_the_time_limit_is_for_each_frame_and_not_for_the_whole_file(
         numbers = []
         for frame in playback:
             numbers.append(frame.number)
-            clock.now += 4.0  # what the caller does with a frame is not the file's time
+            clock.now += 4.0  # processing of the caller does not count
         assert numbers == list(range(25))
     with play(path, limits=Limits(timeout=3.0)) as playback:
         next(playback)
@@ -136,7 +136,7 @@ def test_the_time_limit_is_for_each_frame_and_not_for_the_whole_file(
         play(path, limits=Limits(timeout=1.0))
 
 
-def test_damage_is_an_error_after_the_frames_before_it(
+def test_a_damaged_file_is_an_error_after_its_intact_frames(
     make_video: MakeVideo, read_index: ReadIndex, tmp_path: Path
 ) -> None:
     path = make_video(tmp_path / "a.mp4", seconds=4.0, gop=25)
@@ -153,7 +153,7 @@ def test_damage_is_an_error_after_the_frames_before_it(
 
 
 @pytest.mark.parametrize("duration_is_stated", [True, False])
-def test_a_file_that_was_cut_off_is_an_error_after_its_last_frame(
+def test_a_truncated_file_is_an_error_after_its_last_frame(
     make_video: MakeVideo, read_index: ReadIndex, tmp_path: Path, duration_is_stated: bool
 ) -> None:
     path = make_video(tmp_path / "a.mkv", seconds=4.0, audio=not duration_is_stated)
@@ -177,14 +177,14 @@ def test_a_file_that_cannot_be_used_is_refused_when_it_is_opened(tmp_path: Path)
             play(tmp_path / name)
 
 
-def test_what_the_caller_does_wrong_is_not_blamed_on_the_file(make_video: MakeVideo, tmp_path: Path) -> None:
+def test_errors_of_the_caller_are_not_those_of_the_file(make_video: MakeVideo, tmp_path: Path) -> None:
     path = make_video(tmp_path / "a.mp4", seconds=0.4)
     with pytest.raises(OSError, match="the disk is full"), play(path) as playback:  # noqa: PT012
         for _ in playback:
             raise OSError(28, "the disk is full")
 
 
-def test_leaving_in_the_middle_closes_the_file(make_video: MakeVideo, tmp_path: Path) -> None:
+def test_closing_early_closes_the_file(make_video: MakeVideo, tmp_path: Path) -> None:
     path = make_video(tmp_path / "a.mp4")
     descriptors = Path("/proc/self/fd")
     if not descriptors.is_dir():

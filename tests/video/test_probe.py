@@ -23,7 +23,7 @@ def reason_of(path: Path | str, limits: Limits = Limits()) -> Reason:  # noqa: B
     return by_probe.value.reason
 
 
-def test_a_file_is_described(make_video: MakeVideo, tmp_path: Path) -> None:
+def test_probe_describes_a_file(make_video: MakeVideo, tmp_path: Path) -> None:
     info = probe(make_video(tmp_path / "a.mp4", seconds=2.0, frame_rate=30.0, audio=True))
     assert info.duration == pytest.approx(2.0)
     assert info.frame_rate == pytest.approx(30.0)
@@ -35,7 +35,7 @@ def test_a_file_is_described(make_video: MakeVideo, tmp_path: Path) -> None:
     assert info.faults == ()
 
 
-def test_what_a_container_does_not_state_is_measured(make_video: MakeVideo, tmp_path: Path) -> None:
+def test_properties_that_are_not_stated_are_measured(make_video: MakeVideo, tmp_path: Path) -> None:
     info = probe(make_video(tmp_path / "a.h264", seconds=2.0))
     assert info.duration == pytest.approx(2.0, abs=0.1)
     assert info.frame_count is None
@@ -48,12 +48,12 @@ def test_durations_agree_between_containers(make_video: MakeVideo, tmp_path: Pat
     assert probe(make_video(tmp_path / name, seconds=3.0)).duration == pytest.approx(3.0, abs=0.05)
 
 
-def test_sound_that_outlasts_the_picture_does_not_stretch_it(make_video: MakeVideo, tmp_path: Path) -> None:
+def test_longer_sound_does_not_change_the_duration(make_video: MakeVideo, tmp_path: Path) -> None:
     path = make_video(tmp_path / "a.mkv", seconds=1.0, audio=True)
     assert probe(path).duration == pytest.approx(1.0, abs=0.05)
 
 
-def test_a_file_that_is_not_there_is_missing(tmp_path: Path) -> None:
+def test_a_file_that_does_not_exist_is_missing(tmp_path: Path) -> None:
     assert reason_of(tmp_path / "nowhere.mp4") == "missing"
     assert reason_of(tmp_path / ("long" * 1000)) == "missing"
     assert reason_of("null\0character.mp4") == "missing"
@@ -65,7 +65,7 @@ def test_a_file_without_bytes_is_empty(tmp_path: Path) -> None:
     assert reason_of(path) == "empty"
 
 
-def test_folders_pipes_text_and_pictures_are_not_video(tmp_path: Path) -> None:
+def test_folders_pipes_text_and_images_are_not_video(tmp_path: Path) -> None:
     assert reason_of(tmp_path) == "not_video"
     text = tmp_path / "a.avi"
     text.write_text("walking\n" * 500)
@@ -73,8 +73,8 @@ def test_folders_pipes_text_and_pictures_are_not_video(tmp_path: Path) -> None:
     (tmp_path / "a.txt").write_text("walking\n" * 500)
     assert reason_of(tmp_path / "a.txt") == "not_video"
     for kind in ("JPEG", "PNG"):
-        Image.new("RGB", (64, 48), "navy").save(tmp_path / "picture.mp4", kind)
-        assert reason_of(tmp_path / "picture.mp4") == "not_video"
+        Image.new("RGB", (64, 48), "navy").save(tmp_path / "image.mp4", kind)
+        assert reason_of(tmp_path / "image.mp4") == "not_video"
     if hasattr(os, "mkfifo"):
         os.mkfifo(tmp_path / "pipe.mp4")
         assert reason_of(tmp_path / "pipe.mp4") == "not_video"
@@ -84,7 +84,7 @@ def test_sound_alone_has_no_video_stream(make_tone: Callable[[Path], Path], tmp_
     assert reason_of(make_tone(tmp_path / "a.wav")) == "no_video_stream"
 
 
-def test_pictures_and_files_over_the_limits_are_too_large(make_video: MakeVideo, tmp_path: Path) -> None:
+def test_frames_and_files_over_the_limits_are_too_large(make_video: MakeVideo, tmp_path: Path) -> None:
     path = make_video(tmp_path / "a.mp4", seconds=0.2)
     assert reason_of(path, Limits(max_pixels=160 * 120 - 1)) == "too_large"
     assert reason_of(path, Limits(max_bytes=100)) == "too_large"
@@ -93,14 +93,12 @@ def test_pictures_and_files_over_the_limits_are_too_large(make_video: MakeVideo,
     assert reason_of(bomb) == "too_large"
 
 
-def test_reading_ends_when_the_time_is_up(
-    make_video: MakeVideo, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
-) -> None:
+def test_reading_ends_at_the_deadline(make_video: MakeVideo, tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     path = make_video(tmp_path / "a.mp4", seconds=2.0, gop=1000)
     clock = Clock("marey.video.limits", patch=monkeypatch)
     decode(path, [1.9])
     looks = clock.looks
-    assert looks > 48  # at each frame before the one that is asked for, too
+    assert looks > 48  # also at each frame before the requested one
     clock.step = 1.0
     for moment in (1, looks // 2, looks - 2):
         with pytest.raises(VideoError) as caught:
@@ -125,10 +123,10 @@ def test_a_playlist_opens_no_other_file(
         assert reason_of(playlist) == "not_video"
 
 
-def test_a_path_is_never_an_address(make_video: MakeVideo, tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+def test_a_path_is_never_a_url(make_video: MakeVideo, tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     make_video(tmp_path / "other.ts", seconds=0.5)
     monkeypatch.chdir(tmp_path)
-    for address in ("file:other.ts", "concat:other.ts", "cache:other.ts", "http://127.0.0.1:9/a.mp4"):
+    for url in ("file:other.ts", "concat:other.ts", "cache:other.ts", "http://127.0.0.1:9/a.mp4"):
         with pytest.raises(VideoError) as caught:
-            probe(address)
+            probe(url)
         assert caught.value.reason == "missing"

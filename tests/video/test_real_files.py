@@ -1,4 +1,4 @@
-"""Real footage beside the project; skipped where it is missing."""
+"""Real videos beside the project; skipped if they are missing."""
 
 from __future__ import annotations
 
@@ -28,7 +28,7 @@ def test_real_rotations_are_read(shared_data: Path, rotation: int) -> None:
     assert (info.width, info.height) == ((568, 320) if rotation == 180 else (320, 568))
 
 
-def test_clips_that_claim_too_many_frames_are_used_to_their_end(shared_data: Path) -> None:
+def test_clips_that_state_too_many_frames_are_read_to_their_end(shared_data: Path) -> None:
     for path in sorted((shared_data / "ut-interaction-set1" / "kick").glob("*.avi")):
         info = probe(path)
         frames = decode(path, [0.0, info.duration - 0.001], size=(32, 32))

@@ -9,26 +9,26 @@ from marey.video import SHORT_POLICIES, Sampling
 from marey.video.sampling import ShortPolicy
 
 
-def test_uniform_looks_at_the_middle_of_equal_segments() -> None:
-    instants = Sampling(count=4).instants(2.0, 4.0)
-    np.testing.assert_allclose(instants, [2.25, 2.75, 3.25, 3.75])
-    assert instants.dtype == np.float64
+def test_uniform_takes_the_middle_of_equal_segments() -> None:
+    timestamps = Sampling(count=4).instants(2.0, 4.0)
+    np.testing.assert_allclose(timestamps, [2.25, 2.75, 3.25, 3.75])
+    assert timestamps.dtype == np.float64
 
 
-def test_uniform_random_takes_one_moment_of_each_segment() -> None:
+def test_uniform_random_takes_one_timestamp_of_each_segment() -> None:
     sampling = Sampling(count=8, position="random")
-    instants = sampling.instants(0.0, 4.0, generator=np.random.default_rng(0))
-    assert (instants // 0.5 == np.arange(8)).all()
+    timestamps = sampling.instants(0.0, 4.0, generator=np.random.default_rng(0))
+    assert (timestamps // 0.5 == np.arange(8)).all()
     again = sampling.instants(0.0, 4.0, generator=np.random.default_rng(0))
     other = sampling.instants(0.0, 4.0, generator=np.random.default_rng(1))
-    assert (instants == again).all()
-    assert (instants != other).any()
+    assert (timestamps == again).all()
+    assert (timestamps != other).any()
 
 
-def test_dense_looks_at_a_fixed_rate_in_the_middle_of_the_clip() -> None:
-    instants = Sampling(kind="dense", count=4, rate=8.0).instants(0.0, 2.0)
-    np.testing.assert_allclose(np.diff(instants), 1 / 8)
-    assert instants.mean() == pytest.approx(1.0)
+def test_dense_samples_the_middle_of_the_clip_at_a_fixed_rate() -> None:
+    timestamps = Sampling(kind="dense", count=4, rate=8.0).instants(0.0, 2.0)
+    np.testing.assert_allclose(np.diff(timestamps), 1 / 8)
+    assert timestamps.mean() == pytest.approx(1.0)
 
 
 def test_dense_random_moves_the_window_and_keeps_the_rate() -> None:
@@ -49,19 +49,19 @@ def test_dense_over_the_whole_clip_is_uniform() -> None:
 @pytest.mark.parametrize(
     ("short", "taken"), [("clamp", [0, 1, 2, 2, 2]), ("repeat", [0, 0, 1, 1, 2]), ("wrap", [0, 1, 2, 0, 1])]
 )
-def test_a_short_clip_gives_what_its_policy_says(short: ShortPolicy, taken: list[int]) -> None:
+def test_short_clips_follow_the_policy(short: ShortPolicy, taken: list[int]) -> None:
     fitting = np.array([0.05, 0.15, 0.25])
-    instants = Sampling(kind="dense", count=5, rate=10.0, short=short).instants(0.0, 0.3)
-    np.testing.assert_allclose(instants, fitting[taken])
+    timestamps = Sampling(kind="dense", count=5, rate=10.0, short=short).instants(0.0, 0.3)
+    np.testing.assert_allclose(timestamps, fitting[taken])
     assert f"{' '.join(map(str, taken))}" in (SHORT_POLICIES[short].__doc__ or "")
 
 
-def test_a_clip_shorter_than_one_step_is_looked_at_in_its_middle() -> None:
-    instants = Sampling(kind="dense", count=3, rate=2.0).instants(1.0, 1.2)
-    np.testing.assert_allclose(instants, [1.1, 1.1, 1.1])
+def test_a_clip_shorter_than_one_step_is_sampled_in_its_middle() -> None:
+    timestamps = Sampling(kind="dense", count=3, rate=2.0).instants(1.0, 1.2)
+    np.testing.assert_allclose(timestamps, [1.1, 1.1, 1.1])
 
 
-def test_a_short_clip_can_be_refused_by_name() -> None:
+def test_the_policy_error_refuses_short_clips() -> None:
     sampling = Sampling(kind="dense", count=5, rate=10.0, short="error")
     with pytest.raises(VideoError, match=r"a.mp4: too_short: 5 timestamps at 10 per second take 0.500 s") as caught:
         sampling.instants(0.0, 0.3, path="a.mp4")
@@ -69,7 +69,7 @@ def test_a_short_clip_can_be_refused_by_name() -> None:
     assert len(sampling.instants(0.0, 0.5)) == 5
 
 
-def test_every_rule_stays_inside_the_span() -> None:
+def test_timestamps_stay_inside_the_span() -> None:
     generator = np.random.default_rng(0)
     for _ in range(300):
         start = generator.uniform(-5, 1e6)
@@ -84,19 +84,19 @@ def test_every_rule_stays_inside_the_span() -> None:
                 "short": str(generator.choice(["clamp", "repeat", "wrap"])),
             }
         )
-        instants = sampling.instants(start, end, generator=generator)
-        assert instants.shape == (sampling.count,)
-        assert (instants >= start).all()
-        assert (instants < end).all()
+        timestamps = sampling.instants(start, end, generator=generator)
+        assert timestamps.shape == (sampling.count,)
+        assert (timestamps >= start).all()
+        assert (timestamps < end).all()
 
 
 @pytest.mark.parametrize("span", [(1.0, 1.0), (2.0, 1.0), (0.0, float("nan")), (0.0, float("inf"))])
-def test_a_span_that_is_none_is_refused_with_its_values(span: tuple[float, float]) -> None:
+def test_invalid_spans_are_refused_with_their_values(span: tuple[float, float]) -> None:
     with pytest.raises(UsageError, match=str(span[1])):
         Sampling().instants(*span)
 
 
-def test_chance_needs_a_generator() -> None:
+def test_random_sampling_needs_a_generator() -> None:
     with pytest.raises(UsageError, match="default_rng"):
         Sampling(position="random").instants(0.0, 1.0)
 
@@ -114,17 +114,17 @@ def test_chance_needs_a_generator() -> None:
         {"frames": 8},
     ],
 )
-def test_a_rule_that_makes_no_sense_is_refused(wrong: dict[str, object]) -> None:
+def test_invalid_rules_are_refused(wrong: dict[str, object]) -> None:
     with pytest.raises(ValidationError):
         Sampling.model_validate(wrong)
 
 
-def test_a_rule_survives_its_json() -> None:
+def test_sampling_is_the_same_after_json() -> None:
     sampling = Sampling(kind="dense", count=8, rate=12.5, short="wrap")
     assert Sampling.model_validate_json(sampling.model_dump_json()) == sampling
 
 
-def test_looking_again_takes_other_moments_of_the_same_segments() -> None:
+def test_further_views_take_other_timestamps_of_the_same_segments() -> None:
     sampling = Sampling(count=4)
     looks = np.stack([sampling.instants(0.0, 4.0, part=(number, 5)) for number in range(5)])
     np.testing.assert_allclose(looks[:, 0], [0.1, 0.3, 0.5, 0.7, 0.9])
@@ -132,7 +132,7 @@ def test_looking_again_takes_other_moments_of_the_same_segments() -> None:
     np.testing.assert_array_equal(sampling.instants(0.0, 4.0), looks[2])
 
 
-def test_dense_looks_lie_along_the_clip_and_one_alone_in_its_middle() -> None:
+def test_dense_views_are_spread_over_the_clip_and_a_single_one_is_in_its_middle() -> None:
     sampling = Sampling(kind="dense", count=2, rate=2.0)
     starts = [sampling.instants(0.0, 7.0, part=(number, 3))[0] - 0.25 for number in range(3)]
     np.testing.assert_allclose(starts, [1.0, 3.0, 5.0])

@@ -1,4 +1,4 @@
-"""Machines on which TorchCodec is installed and cannot read video, in each of the ways that it has to fail."""
+"""TorchCodec that is installed but cannot read video, with each kind of failure."""
 
 from __future__ import annotations
 
@@ -29,7 +29,7 @@ FAILURES = {
 
 @pytest.fixture(params=list(FAILURES.values()), ids=list(FAILURES))
 def broken(request: pytest.FixtureRequest, tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Iterator[None]:
-    """A TorchCodec that is found and cannot be used."""
+    """Install a TorchCodec that cannot be used."""
     package = tmp_path / "installed" / "torchcodec"
     package.mkdir(parents=True)
     (package / "__init__.py").touch()
@@ -45,18 +45,18 @@ def broken(request: pytest.FixtureRequest, tmp_path: Path, monkeypatch: pytest.M
 
 
 @pytest.mark.usefixtures("broken")
-def test_however_it_fails_the_error_says_what_to_install(make_video: MakeVideo, tmp_path: Path) -> None:
+def test_errors_of_a_broken_torchcodec_name_what_to_install(make_video: MakeVideo, tmp_path: Path) -> None:
     path = make_video(tmp_path / "a.mp4", seconds=0.2)
     for _ in range(2):
         with pytest.raises(UsageError, match=r"TorchCodec is .* cannot read video here .*FFmpeg's shared libraries"):
             require_decoder("torchcodec")
-        with pytest.raises(UsageError, match="or leave decoder at 'pyav'"):  # the file is not to blame
+        with pytest.raises(UsageError, match="or leave decoder at 'pyav'"):  # not an error of the file
             decode(path, [0.0], decoder="torchcodec")
     require_decoder("pyav")
 
 
 @pytest.mark.usefixtures("broken")
-def test_nothing_is_begun_with_a_decoder_that_cannot_be_used(
+def test_commands_refuse_a_broken_decoder_before_any_work(
     call_marey: Callable[..., Any], small_set: Path, tmp_path: Path
 ) -> None:
     chosen = ("--set", "sampling.decoder=torchcodec")
@@ -72,9 +72,7 @@ def test_nothing_is_begun_with_a_decoder_that_cannot_be_used(
 
 
 @pytest.mark.usefixtures("broken")
-def test_a_model_that_was_trained_with_such_a_decoder_says_so_once(
-    small_run: Path, small_set: Path, tmp_path: Path
-) -> None:
+def test_a_model_with_a_broken_decoder_is_refused_once(small_run: Path, small_set: Path, tmp_path: Path) -> None:
     model = Path(shutil.copytree(small_run / "model", tmp_path / "model"))
     config = json.loads((model / "config.json").read_text(encoding="utf-8"))
     config["contract"]["sampling"]["decoder"] = "torchcodec"

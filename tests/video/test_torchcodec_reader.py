@@ -17,7 +17,7 @@ needs_torchcodec = pytest.mark.usefixtures("torchcodec")
 
 
 @needs_torchcodec
-def test_turned_and_cropped_pictures_are_those_of_pyav(make_video: MakeVideo, tmp_path: Path) -> None:
+def test_rotated_and_cropped_frames_equal_those_of_pyav(make_video: MakeVideo, tmp_path: Path) -> None:
     for rotation in (90, 180, 270):
         path = make_video(tmp_path / f"{rotation}.mov", seconds=0.4, size=(160, 120), rotation=rotation)
         for size in (None, (64, 64)):
@@ -37,14 +37,16 @@ def test_time_is_counted_from_the_first_frame(make_video: MakeVideo, tmp_path: P
 
 
 @needs_torchcodec
-def test_the_errors_are_those_of_pyav(make_video: MakeVideo, tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+def test_reason_codes_equal_those_of_pyav(
+    make_video: MakeVideo, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
     path = make_video(tmp_path / "a.mp4", seconds=2.0)
     data = path.read_bytes()
     (tmp_path / "cut.mp4").write_bytes(data[: len(data) // 2])
     (tmp_path / "text.mp4").write_text("walking\n" * 500)
     (tmp_path / "other.m3u8").write_text("#EXTM3U\n#EXT-X-TARGETDURATION:1\n#EXTINF:0.5,\na.mp4\n#EXT-X-ENDLIST\n")
     monkeypatch.chdir(tmp_path)
-    for name, instant, limits in (
+    for name, timestamp, limits in (
         ("absent.mp4", 0.0, Limits()),
         ("cut.mp4", 0.0, Limits()),
         ("text.mp4", 0.0, Limits()),
@@ -56,13 +58,13 @@ def test_the_errors_are_those_of_pyav(make_video: MakeVideo, tmp_path: Path, mon
         reasons = []
         for decoder in ("pyav", "torchcodec"):
             with pytest.raises(VideoError) as caught:
-                decode(name, [instant], decoder=decoder, limits=limits)
+                decode(name, [timestamp], decoder=decoder, limits=limits)
             reasons.append(caught.value.reason)
         assert reasons[0] == reasons[1]
 
 
 @needs_torchcodec
-def test_damage_that_torchcodec_meets_is_corrupt(make_video: MakeVideo, tmp_path: Path) -> None:
+def test_damage_found_by_torchcodec_is_corrupt(make_video: MakeVideo, tmp_path: Path) -> None:
     path = make_video(tmp_path / "a.mp4", seconds=2.0, gop=25)
     data = bytearray(path.read_bytes())
     start = data.index(b"mdat")
@@ -75,15 +77,15 @@ def test_damage_that_torchcodec_meets_is_corrupt(make_video: MakeVideo, tmp_path
 
 
 @needs_torchcodec
-def test_no_instants_give_no_frames(make_video: MakeVideo, tmp_path: Path) -> None:
+def test_no_timestamps_give_no_frames(make_video: MakeVideo, tmp_path: Path) -> None:
     path = make_video(tmp_path / "a.mp4", seconds=0.2)
     assert torch.equal(decode(path, [], decoder="torchcodec").data, decode(path, []).data)
 
 
-def test_where_it_is_not_installed_the_error_says_what_to_install(
+def test_errors_of_a_missing_torchcodec_name_what_to_install(
     make_video: MakeVideo, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     path = make_video(tmp_path / "a.mp4", seconds=0.2)
-    monkeypatch.setitem(sys.modules, "torchcodec", None)  # as Python has it where there is no such module
+    monkeypatch.setitem(sys.modules, "torchcodec", None)  # Python's mark of a missing module
     with pytest.raises(UsageError, match=re.escape(install_command("torchcodec"))):
         decode(path, [0.0], decoder="torchcodec")

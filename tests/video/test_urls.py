@@ -21,15 +21,15 @@ from marey.video.versions import MAJOR
 from waiting import PATIENCE, wait_until
 
 ReadIndex = Callable[[torch.Tensor], int]
-# yt-dlp leaves the connection of an answer that it does not follow to the garbage collector.
+# yt-dlp leaves unused connections to the garbage collector.
 pytestmark = pytest.mark.filterwarnings("ignore:.*<socket.socket:pytest.PytestUnraisableExceptionWarning")
 
 
 @pytest.fixture(autouse=True)
-def _nothing_is_left() -> Iterator[None]:
+def _no_thread_is_left() -> Iterator[None]:
     yield
     assert no_reader_is_left()
-    gc.collect()  # here, and not in the middle of a test of something else
+    gc.collect()  # here, not during another test
 
 
 @pytest.mark.parametrize(
@@ -53,7 +53,7 @@ def test_a_source_is_live_or_a_file(source: str, expected: bool) -> None:
     assert is_live(source) is expected
 
 
-def test_what_cannot_be_meant_is_said() -> None:
+def test_invalid_sources_are_refused() -> None:
     with pytest.raises(UnknownNameError, match=r"no URL scheme is called 'srt'.*rtsp"):
         open_live("srt://10.0.0.1")
     with pytest.raises(UsageError, match=r"'clip\.mp4' is neither"):
@@ -64,7 +64,7 @@ def test_what_cannot_be_meant_is_said() -> None:
         open_live("0", drop="newest")  # type: ignore[arg-type]
 
 
-def test_a_file_behind_an_address_is_read_whole(make_video: MakeVideo, read_index: ReadIndex, tmp_path: Path) -> None:
+def test_a_file_at_a_url_is_read_completely(make_video: MakeVideo, read_index: ReadIndex, tmp_path: Path) -> None:
     data = make_video(tmp_path / "a.mp4").read_bytes()
     with http_server({"/a.mp4": send(data), "/b": redirect("/a.mp4")}) as url:
         for name in ("a.mp4", "b"):
@@ -74,7 +74,7 @@ def test_a_file_behind_an_address_is_read_whole(make_video: MakeVideo, read_inde
                 assert playback.dropped == 0
 
 
-def test_a_stream_behind_an_address_is_live(make_video: MakeVideo, read_index: ReadIndex, tmp_path: Path) -> None:
+def test_a_stream_at_a_url_is_live(make_video: MakeVideo, read_index: ReadIndex, tmp_path: Path) -> None:
     path = make_video(tmp_path / "a.ts", gop=5)
     with http_server({"/live": grow(path, seconds=0.5)}) as url, open_live(f"{url}/live", buffer=100) as playback:
         assert playback.duration is None
@@ -85,7 +85,7 @@ def test_a_stream_behind_an_address_is_live(make_video: MakeVideo, read_index: R
 
 
 def to_its_end(playback: Playback) -> Iterator[PlayedFrame]:
-    """Yield the frames of an answer in chunks, whose end FFmpeg 8.1 (PyAV 19) takes for one that broke off."""
+    """Yield the frames of a chunked response, whose end FFmpeg 8.1 (PyAV 19) takes for an interruption."""
     try:
         yield from playback
     except VideoError as error:
@@ -118,7 +118,7 @@ def test_frames_without_timestamps_are_timed_by_their_arrival(read_index: ReadIn
     assert times[-1] < time.time() - begun + 0.1
 
 
-def test_a_file_that_breaks_off_on_the_way_is_an_error_after_the_frames_that_came(
+def test_an_interrupted_download_is_an_error_after_the_received_frames(
     make_video: MakeVideo, read_index: ReadIndex, tmp_path: Path
 ) -> None:
     data = make_video(tmp_path / "a.mkv", seconds=4.0).read_bytes()
@@ -130,7 +130,7 @@ def test_a_file_that_breaks_off_on_the_way_is_an_error_after_the_frames_that_cam
         assert seen == list(range(len(seen)))
 
 
-def test_an_address_without_video_is_refused_with_the_reason() -> None:
+def test_a_url_without_video_is_refused_with_the_reason() -> None:
     answers = {"/text": send(b"no video\n" * 100, "text/plain"), "/empty": send(b"")}
     with http_server(answers) as url:
         with pytest.raises(VideoError, match=r"/none: missing: .*404"):
@@ -144,7 +144,7 @@ def test_an_address_without_video_is_refused_with_the_reason() -> None:
 
 
 @pytest.mark.long
-def test_a_broadcaster_is_listened_to() -> None:
+def test_an_rtmp_stream_is_received() -> None:
     if shutil.which("ffmpeg") is None:
         pytest.skip("no ffmpeg to send by rtmp")
     with socket.socket() as probe:
@@ -175,7 +175,7 @@ def test_a_broadcaster_is_listened_to() -> None:
         sender.wait()
 
 
-def test_an_address_never_opens_a_file(make_video: MakeVideo, tmp_path: Path) -> None:
+def test_a_url_never_opens_a_local_file(make_video: MakeVideo, tmp_path: Path) -> None:
     path = make_video(tmp_path / "a.ts", gop=5)
 
     def playlist(segment: str) -> bytes:
@@ -224,7 +224,7 @@ def test_a_server_without_a_trusted_certificate_is_refused(
 
 
 @pytest.mark.long
-def test_a_page_with_a_video_is_looked_up(make_video: MakeVideo, tmp_path: Path) -> None:
+def test_the_video_of_a_web_page_is_found(make_video: MakeVideo, tmp_path: Path) -> None:
     pytest.importorskip("yt_dlp", reason="yt-dlp is not installed; it comes with the extra live")
     data = make_video(tmp_path / "a.mp4").read_bytes()
     page = b"<html><head><title>a</title></head><body><video src='/a.mp4'></video></body></html>"
@@ -236,7 +236,7 @@ def test_a_page_with_a_video_is_looked_up(make_video: MakeVideo, tmp_path: Path)
             open_live(f"{url}/text")
 
 
-def test_a_password_is_shown_to_nobody() -> None:
+def test_passwords_are_not_part_of_messages() -> None:
     with pytest.raises(VideoError, match=r"rtsp://me:\*\*\*@127\.0\.0\.1:9/a: missing") as caught:
         open_live("rtsp://me:very@secret@127.0.0.1:9/a")
     assert "secret" not in str(caught.value)

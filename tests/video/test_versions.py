@@ -17,7 +17,7 @@ def test_fraction_of_is_a_fraction_or_none_whatever_pyav_gives(make_video: Any, 
         assert isinstance(fraction_of(stream.average_rate), Fraction)
         assert isinstance(fraction_of(stream.time_base), Fraction)
     assert fraction_of(None) is None
-    assert fraction_of(Fraction(0)) is None  # how PyAV 19 says that nothing is set
+    assert fraction_of(Fraction(0)) is None  # PyAV 19 has 0 where nothing is set
     assert fraction_of(av.VideoFrame(16, 16, "rgb24").time_base) is None
 
 
@@ -26,7 +26,7 @@ def test_states_size_is_true_of_files(make_video: Any, tmp_path: Path) -> None:
         assert states_size(container)
 
 
-def test_a_tag_that_is_not_utf8_keeps_no_file_from_being_opened(make_video: Any, tmp_path: Path) -> None:
+def test_a_file_with_a_tag_that_is_not_utf8_is_opened(make_video: Any, tmp_path: Path) -> None:
     path = make_video(tmp_path / "a.mkv", seconds=0.2)
     content = path.read_bytes()
     tag = content.index(b"ENCODER")

@@ -20,7 +20,6 @@ from conftest import MakeVideo, draw
 from marey.errors import UsageError, VideoError
 from marey.video import VideoWriter, decode, play, probe
 
-Picture = npt.NDArray[np.uint8]
 SIZE = (120, 160)
 
 
@@ -31,7 +30,7 @@ def write(path: Path, times: list[float], *, size: tuple[int, int] = SIZE, **opt
     return path
 
 
-def test_what_is_written_is_what_is_read(tmp_path: Path, read_index: Callable[[torch.Tensor], int]) -> None:
+def test_written_frames_are_read_back(tmp_path: Path, read_index: Callable[[torch.Tensor], int]) -> None:
     path = write(tmp_path / "a.mp4", [i / 25 for i in range(50)])
     info = probe(path)
     assert (info.duration, info.frame_rate, info.frame_count, info.has_audio) == (2.0, 25.0, 50, False)
@@ -41,7 +40,7 @@ def test_what_is_written_is_what_is_read(tmp_path: Path, read_index: Callable[[t
     assert (frames.int() - drawn.int()).abs().float().mean() < 2
 
 
-def test_the_times_of_a_varying_rate_are_kept_to_the_last_end(tmp_path: Path) -> None:
+def test_times_of_a_variable_frame_rate_are_written_up_to_the_last_end(tmp_path: Path) -> None:
     times = [0.0, 0.04, 0.08, 0.5, 0.54, 1.0, 1.04, 1.08, 1.12, 1.9, 2.0]
     path = tmp_path / "a.mp4"
     with VideoWriter(path, size=SIZE, frame_rate=25.0) as writer:
@@ -55,13 +54,13 @@ def test_the_times_of_a_varying_rate_are_kept_to_the_last_end(tmp_path: Path) ->
     assert probe(path).duration == pytest.approx(2.7, abs=1e-4)
 
 
-def test_times_that_stand_still_lose_no_picture(tmp_path: Path) -> None:
+def test_equal_times_lose_no_frame(tmp_path: Path) -> None:
     path = write(tmp_path / "a.mp4", [0.0, 0.04, 0.04, 0.04, 0.02, 0.2])
     with play(path) as playback:
         assert [frame.time for frame in playback] == pytest.approx([0, 0.04, 0.04, 0.04, 0.04, 0.2], abs=1e-4)
 
 
-def test_browsers_can_play_it(tmp_path: Path) -> None:
+def test_written_files_can_be_played_in_browsers(tmp_path: Path) -> None:
     path = write(tmp_path / "a.mp4", [i / 25 for i in range(10)])
     data = path.read_bytes()
     assert data.index(b"moov") < data.index(b"mdat")
@@ -75,13 +74,13 @@ def test_the_last_row_and_column_of_an_odd_size_are_written_twice(tmp_path: Path
     path = write(tmp_path / "a.mp4", [0.0, 0.04, 0.08], size=size)
     info = probe(path)
     assert (info.height, info.width) == (size[0] + size[0] % 2, size[1] + size[1] % 2)
-    picture = decode(path, [0.0]).data[0, :, : size[0], : size[1]].permute(1, 2, 0).numpy()
-    assert np.abs(picture.astype(int) - draw(0, size)).mean() < 6
+    image = decode(path, [0.0]).data[0, :, : size[0], : size[1]].permute(1, 2, 0).numpy()
+    assert np.abs(image.astype(int) - draw(0, size)).mean() < 6
 
 
-def test_the_bytes_do_not_depend_on_the_number_of_processors(tmp_path: Path) -> None:
+def test_the_bytes_do_not_depend_on_the_number_of_cpus(tmp_path: Path) -> None:
     if not hasattr(os, "sched_setaffinity"):
-        pytest.skip("processors are chosen on Linux only")
+        pytest.skip("CPUs are chosen on Linux only")
     allowed = os.sched_getaffinity(0)
     first = write(tmp_path / "a.mp4", [i / 25 for i in range(40)]).read_bytes()
     os.sched_setaffinity(0, {min(allowed)})
@@ -93,17 +92,17 @@ def test_the_bytes_do_not_depend_on_the_number_of_processors(tmp_path: Path) -> 
 
 
 def beep(seconds: float, at: float, rate: int) -> npt.NDArray[np.int16]:
-    """Silence with a tone of a tenth of a second."""
+    """Return silence with a tone of a tenth of a second."""
     wave_form = np.zeros(round(seconds * rate), np.int16)
     first, last = round(at * rate), round((at + 0.1) * rate)
     wave_form[first:last] = 20_000 * np.sin(np.arange(last - first) * 2 * np.pi * 1_000 / rate)
     return wave_form
 
 
-def film(
+def make_source(
     path: Path, codec: str, *, rate: int = 48_000, layout: str = "stereo", ahead: float = 0.0, start: float = 0.0
 ) -> Path:
-    """Two seconds of video that beep 1.2 s after the first picture; the sound starts `ahead` of it, or after it."""
+    """Write two seconds of video with a beep 1.2 s after the first frame; the sound starts `ahead` of that frame."""
     with av.open(str(path), "w") as container:
         video = container.add_stream("libx264" if path.suffix != ".avi" else "mpeg4", rate=25)
         video.height, video.width, video.pix_fmt = *SIZE, "yuv420p"
@@ -128,16 +127,16 @@ def film(
 
 
 def onset(path: Path) -> float:
-    """Seconds from the first picture to the beep."""
+    """Return seconds from the first frame to the beep."""
     with av.open(str(path)) as container:
-        picture = next(container.decode(video=0)).time or 0.0
+        image = next(container.decode(video=0)).time or 0.0
     with av.open(str(path)) as container:
         for frame in container.decode(audio=0):
             loud = np.abs(frame.to_ndarray().astype(np.float64)).max(axis=0)
             loud = loud / (32_768 if frame.format.name.startswith("s16") else 1)
             if (loud > 0.2).any():
                 step = 1 if frame.format.is_planar else frame.layout.nb_channels
-                return float((frame.time or 0.0) + np.argmax(loud > 0.2) // step / frame.sample_rate - picture)
+                return float((frame.time or 0.0) + np.argmax(loud > 0.2) // step / frame.sample_rate - image)
     raise AssertionError(f"{path.name} never beeps")
 
 
@@ -164,10 +163,10 @@ def onset(path: Path) -> float:
         ("a.mkv", "pcm_s16le", "aac", {"layout": "quad"}),
     ],
 )
-def test_the_sound_stays_in_time_with_the_pictures(
+def test_sound_stays_in_sync_with_the_frames(
     tmp_path: Path, name: str, codec: str, kept: str, options: dict[str, Any]
 ) -> None:
-    source = film(tmp_path / name, codec, **options)
+    source = make_source(tmp_path / name, codec, **options)
     assert onset(source) == pytest.approx(1.2, abs=0.03)
     out = tmp_path / "out.mp4"
     with play(source) as playback, VideoWriter(out, size=SIZE, frame_rate=25.0, sound_of=source) as writer:
@@ -185,8 +184,8 @@ def test_the_sound_stays_in_time_with_the_pictures(
     assert list(tmp_path.glob(".*")) == []
 
 
-def test_sound_that_can_be_kept_is_copied_byte_for_byte(tmp_path: Path) -> None:
-    source = film(tmp_path / "a.mkv", "libopus")
+def test_supported_sound_is_copied_byte_for_byte(tmp_path: Path) -> None:
+    source = make_source(tmp_path / "a.mkv", "libopus")
     out = write(tmp_path / "out.mp4", [i / 25 for i in range(50)], sound_of=source)
 
     def packets(path: Path) -> list[bytes]:
@@ -196,7 +195,7 @@ def test_sound_that_can_be_kept_is_copied_byte_for_byte(tmp_path: Path) -> None:
     assert packets(out) == packets(source)
 
 
-def test_a_video_without_sound_and_a_file_without_pictures(
+def test_a_video_without_sound_is_silent_and_a_file_without_video_is_refused(
     make_video: MakeVideo, make_tone: Callable[[Path], Path], tmp_path: Path
 ) -> None:
     silent = write(tmp_path / "a.mp4", [0.0, 0.04], sound_of=make_video(tmp_path / "silent.mp4", seconds=0.2))
@@ -208,7 +207,7 @@ def test_a_video_without_sound_and_a_file_without_pictures(
     assert sorted(path.name for path in tmp_path.iterdir()) == ["a.mp4", "silent.mp4", "tone.wav"]
 
 
-def test_sound_and_pictures_lie_side_by_side_in_the_file(make_video: MakeVideo, tmp_path: Path) -> None:
+def test_sound_and_frames_are_interleaved_in_the_file(make_video: MakeVideo, tmp_path: Path) -> None:
     source = make_video(tmp_path / "a.mp4", seconds=30.0, size=(32, 32), frame_rate=5.0, audio=True)
     out = write(tmp_path / "out.mp4", [i / 5 for i in range(150)], size=(32, 32), sound_of=source)
     with av.open(str(out)) as container:
@@ -227,13 +226,13 @@ def test_sound_and_pictures_lie_side_by_side_in_the_file(make_video: MakeVideo, 
         ),
     ],
 )
-def test_no_damage_to_the_sound_ends_in_anything_but_a_video_or_a_reason(tmp_path: Path, name: str, codec: str) -> None:
-    data = film(tmp_path / name, codec).read_bytes()
-    chance = random.Random(2)  # noqa: S311
+def test_damaged_sound_gives_a_video_or_a_reason_code(tmp_path: Path, name: str, codec: str) -> None:
+    data = make_source(tmp_path / name, codec).read_bytes()
+    rng = random.Random(2)  # noqa: S311
     for _ in range(15):
         damaged = bytearray(data)
-        for _ in range(chance.choice([1, 5, 50, 300])):
-            damaged[chance.randrange(len(data))] = chance.randrange(256)
+        for _ in range(rng.choice([1, 5, 50, 300])):
+            damaged[rng.randrange(len(data))] = rng.randrange(256)
         (tmp_path / name).write_bytes(damaged)
         with suppress(VideoError):
             out = write(tmp_path / "out.mp4", [i / 5 for i in range(10)], size=(32, 32), sound_of=tmp_path / name)
@@ -242,8 +241,8 @@ def test_no_damage_to_the_sound_ends_in_anything_but_a_video_or_a_reason(tmp_pat
         assert [path.name for path in tmp_path.iterdir()] == [name]
 
 
-def test_sound_that_mp4_does_not_take_is_a_reason(tmp_path: Path) -> None:
-    source = film(tmp_path / "a.mkv", "flac")
+def test_sound_that_mp4_does_not_support_is_corrupt(tmp_path: Path) -> None:
+    source = make_source(tmp_path / "a.mkv", "flac")
     data = bytearray(source.read_bytes())
     data[data.index(b"fLaC") + 4] = 255
     source.write_bytes(data)
@@ -253,11 +252,9 @@ def test_sound_that_mp4_does_not_take_is_a_reason(tmp_path: Path) -> None:
 
 
 @pytest.mark.parametrize(("start", "beeps"), [(10.0, {1, 11}), (0.0, {1})])
-def test_a_broadcast_may_turn_to_stereo_and_start_its_clock_again(
-    tmp_path: Path, start: float, beeps: set[int]
-) -> None:
-    source = film(tmp_path / "mono.ts", "mp2", layout="mono", rate=44_100)
-    later = film(tmp_path / "stereo.ts", "mp2", start=start)
+def test_a_broadcast_may_change_to_stereo_and_restart_its_clock(tmp_path: Path, start: float, beeps: set[int]) -> None:
+    source = make_source(tmp_path / "mono.ts", "mp2", layout="mono", rate=44_100)
+    later = make_source(tmp_path / "stereo.ts", "mp2", start=start)
     source.write_bytes(source.read_bytes() + later.read_bytes())
     out = write(tmp_path / "out.mp4", [i / 5 for i in range(60)], sound_of=source)
     with av.open(str(out)) as container:
@@ -266,9 +263,7 @@ def test_a_broadcast_may_turn_to_stereo_and_start_its_clock_again(
 
 
 @pytest.mark.parametrize("error", [RuntimeError("the source broke"), KeyboardInterrupt()])
-def test_a_failure_leaves_nothing_and_what_was_there_before_stays(
-    make_video: MakeVideo, tmp_path: Path, error: BaseException
-) -> None:
+def test_a_failure_leaves_only_the_previous_file(make_video: MakeVideo, tmp_path: Path, error: BaseException) -> None:
     source = make_video(tmp_path / "source.mp4", audio=True)
     path = tmp_path / "a.mp4"
     for before in (None, b"before"):
@@ -286,7 +281,7 @@ def test_a_failure_leaves_nothing_and_what_was_there_before_stays(
         assert sorted(found.name for found in tmp_path.iterdir() if found != path) == ["source.mp4"]
 
 
-def test_a_full_disk_is_said_with_the_name_of_the_file(tmp_path: Path) -> None:
+def test_the_error_of_a_full_disk_names_the_file(tmp_path: Path) -> None:
     noise = np.random.default_rng(0).integers(0, 256, (*SIZE, 3), dtype=np.uint8)
     soft, hard = resource.getrlimit(resource.RLIMIT_FSIZE)
     path = tmp_path / "a.mp4"
@@ -303,7 +298,7 @@ def test_a_full_disk_is_said_with_the_name_of_the_file(tmp_path: Path) -> None:
     assert list(tmp_path.iterdir()) == []
 
 
-def test_what_cannot_be_written_is_said_with_its_value(tmp_path: Path) -> None:
+def test_errors_about_arguments_name_the_value(tmp_path: Path) -> None:
     path = tmp_path / "a.mp4"
     for size in [(0, 8), (8,)]:
         with pytest.raises(UsageError, match="size has to be"):
@@ -321,12 +316,12 @@ def test_what_cannot_be_written_is_said_with_its_value(tmp_path: Path) -> None:
         (np.zeros((*SIZE, 3), np.uint8), -0.1, "not -0.1"),
         (np.zeros((*SIZE, 3), np.uint8), 1e9, "too long"),
     ]
-    for picture, time, words in wrong:
+    for image, time, words in wrong:
         with (
             pytest.raises(UsageError, match=words),
             VideoWriter(path, size=SIZE, frame_rate=25.0) as writer,
         ):
-            writer.write(picture, time=time)
+            writer.write(image, time=time)
     assert list(tmp_path.iterdir()) == []
 
 
@@ -338,7 +333,7 @@ def test_every_odd_file_keeps_its_duration_its_size_and_its_sound(shared_data: P
         times: list[float] = []
         broken = pytest.raises(VideoError) if source.name.startswith("corrupted") else nullcontext()
         with broken, play(source) as playback:
-            blank = np.zeros((*playback.size, 3), np.uint8)  # this is about times
+            blank = np.zeros((*playback.size, 3), np.uint8)  # only times are tested
             with VideoWriter(out, size=playback.size, frame_rate=playback.frame_rate, sound_of=source) as writer:
                 for frame in playback:
                     writer.write(blank, time=frame.time, end=frame.end)
@@ -358,7 +353,7 @@ def test_every_odd_file_keeps_its_duration_its_size_and_its_sound(shared_data: P
     assert refused == ["corrupted_h264.mp4"]
 
 
-def test_turned_video_is_written_upright(shared_data: Path, tmp_path: Path) -> None:
+def test_rotated_video_is_written_upright(shared_data: Path, tmp_path: Path) -> None:
     for rotation in (0, 90, 180, 270):
         source = shared_data / "samples" / "odd" / f"video_{rotation}.mov"
         with (

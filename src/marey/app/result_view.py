@@ -138,7 +138,7 @@ def _show_inside(clip: Clip, reading: Reading) -> None:
     with tabs[0]:
         count = len(reading.instants)
         text.lead(f"{count} timestamps from {reading.instants[0]:.2f} s to {reading.instants[-1]:.2f} s")
-        charts.filmstrip(reading.frames, [f"{instant:.2f} s" for instant in reading.instants])
+        charts.filmstrip(reading.frames, [f"{time:.2f} s" for time in reading.instants])
     for tab, (stream, images) in zip(tabs[1:-1], reading.streams.items(), strict=True):
         with tab:
             text.lead(_STREAMS.get(stream, f"the stream '{stream}', as the encoder gets it"))

@@ -18,9 +18,9 @@ from marey.app.runs_index import Entry, find_runs
 from marey.app.settings import Settings
 from marey.app.video_cache import annotated_clip
 from marey.errors import DatasetError, MareyError
-from marey.evaluation import FAILED, Row, read_predictions, reliability
+from marey.evaluation import FAILED, Row, metric_rows, read_predictions, reliability
 from marey.prediction import ranked
-from marey.reports import percent_text
+from marey.reports import percent_text, phrases
 
 _CLIPS: Final = 6  # shown at a time
 _MISTAKES: Final = 24
@@ -78,20 +78,19 @@ def _headline(metrics: dict[str, Any], entry: Entry) -> None:
     if leak:
         st.warning(f"This split leaks: {text.escape(leak)}.", icon=":material/warning:")
     with st.container(horizontal=True):
-        interval = metrics.get("accuracy_interval")
-        st.metric("right", f"{metrics['accuracy']:.2f}", border=True, help="share of the clips", width=190)
-        st.metric("macro F1", f"{metrics['macro_f1']:.2f}", border=True, width=190)
+        for row in metric_rows(metrics):
+            if row.headline:
+                digits = 3 if row.name == "ece" else 2
+                st.metric(row.title, phrases.share(row.value, digits), border=True, help=row.meaning, width=190)
         st.metric("clips", f"{metrics['clips']:,}", border=True, width=190)
-        ece = metrics.get("ece")
-        calibration = "–" if ece is None else f"{ece:.3f}"
-        st.metric("calibration error", calibration, border=True, help="0: as sure as it is right", width=190)
-    said = [f"tested by: {metrics['protocol']}", f"guessing gets {metrics['chance']:.2f}"]
+    details = [f"protocol: {metrics['protocol']}", f"chance level {metrics['chance']:.2f}"]
+    interval = metrics.get("accuracy_interval")
     if interval:
         level = metrics.get("interval", {}).get("level", 0.95)
-        said.insert(0, f"{level:.0%} interval {interval[0]:.2f} to {interval[1]:.2f}")
+        details.insert(0, f"{level:.0%} interval of the accuracy {interval[0]:.2f} to {interval[1]:.2f}")
     if _no_groups(metrics):
-        said.append("no groups known: this may be too high")
-    text.lead("; ".join(said))
+        details.append("no groups known: this may be too high")
+    text.lead("; ".join(details))
     if entry.has_model and st.button("Use this model"):
         st.session_state["use_model"] = entry.name
         st.switch_page(st.session_state["pages"]["predict"])

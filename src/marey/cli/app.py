@@ -45,9 +45,9 @@ def build() -> typer.Typer:
             if command.group not in groups:
                 groups[command.group] = _group(program, command.group, COMMANDS.get(command.group))
             group = groups[command.group]
-        group.command(command.name.rpartition(" ")[2], rich_help_panel=command.panel, **_SETTINGS)(
-            typer_command(command)
-        )
+        group.command(
+            command.name.rpartition(" ")[2], rich_help_panel=None if command.group else command.panel, **_SETTINGS
+        )(typer_command(command))
     for command in COMMANDS.values():
         for alias in command.aliases:
             name, _, last = alias.rpartition(" ")

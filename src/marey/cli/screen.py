@@ -103,8 +103,8 @@ class Screen:
     @singledispatchmethod
     def _draw(self, item: Any) -> None:
         """Draw a result for which there is a table; its class needs the heavy packages."""
+        from marey.cli.tables import comparison_table, metrics_table, untrimmed_table
         from marey.evaluation import Metrics
-        from marey.reports import comparison_table, metrics_table, untrimmed_table
 
         if isinstance(item, Metrics):
             self._print_table(metrics_table(item))

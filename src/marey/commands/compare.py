@@ -40,10 +40,10 @@ class Comparison:
     """The answer of `compare`.
 
     Attributes:
-        entries: a recipe each, the best first, those that could not be run last.
-        folder: where the runs lie, and compare.json, compare.csv and compare.png.
+        entries: one per recipe, the best first, failed ones last.
+        folder: the folder of the runs, compare.json, compare.csv and compare.png.
         page: the page, compare.html.
-        notes: what a reader should know.
+        notes: caveats, a sentence each.
     """
 
     entries: tuple[Entry, ...]
@@ -53,11 +53,11 @@ class Comparison:
 
     @property
     def usable(self) -> bool:
-        """Whether any recipe could be run."""
+        """True if any recipe could be run."""
         return any(entry.failure is None for entry in self.entries)
 
     def as_dict(self) -> dict[str, Any]:
-        """For JSON."""
+        """Return it for JSON."""
         return {
             "folder": str(self.folder),
             "page": str(self.page),

@@ -32,7 +32,7 @@ class NamedDataSets:
     sets: tuple[NamedData, ...]
 
     def as_dict(self) -> list[dict[str, Any]]:
-        """For JSON."""
+        """Return it for JSON."""
         return [
             {
                 "name": named.name,
@@ -61,7 +61,7 @@ class DataSet:
     notes: tuple[str, ...] = ()
 
     def as_dict(self) -> dict[str, Any]:
-        """For JSON."""
+        """Return it for JSON."""
         return {"path": str(self.path), "notes": list(self.notes), **self.manifest.describe()}
 
 
@@ -90,7 +90,7 @@ class Scan:
         return dict(Counter(str(row.reason) for row in self.rows if row.reason is not None))
 
     def as_dict(self) -> dict[str, Any]:
-        """For JSON."""
+        """Return it for JSON."""
         files = []
         for row in self.rows:
             file: dict[str, Any] = {"path": row.name, "ok": row.ok, "reason": row.reason, "detail": row.detail}

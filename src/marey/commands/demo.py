@@ -41,7 +41,7 @@ class Demonstration:
         return self.new_clips.unwritten
 
     def as_dict(self) -> dict[str, Any]:
-        """For JSON."""
+        """Return it for JSON."""
         return {"training": self.result.as_dict(), "new_clips": self.new_clips.as_dict()}
 
 

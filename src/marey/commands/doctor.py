@@ -51,7 +51,7 @@ class Health:
         return all(finding.state != "fault" for finding in self.findings)
 
     def as_dict(self) -> list[dict[str, Any]]:
-        """For JSON."""
+        """Return it for JSON."""
         return [asdict(finding) for finding in self.findings]
 
 
@@ -181,7 +181,7 @@ def _encoder() -> str:
         encoder.encode_clips(clip)
         rates.append(clip.shape[1] / (time.perf_counter() - began))
     advice = "bfloat16 pays here" if rates[1] > 1.1 * rates[0] else "stay with float32 here"
-    return f"{EMBEDDED}: {rates[0]:.0f} pictures a second in float32, {rates[1]:.0f} in bfloat16 ({advice})"
+    return f"{EMBEDDED}: {rates[0]:.0f} images per second in float32, {rates[1]:.0f} in bfloat16 ({advice})"
 
 
 def _engines() -> str:
@@ -197,7 +197,7 @@ def _engines() -> str:
             found.append(f"{name} {measured.fault}")
             continue
         verdict = "agrees" if agrees(measured, "float32") else "does not agree"
-        found.append(f"{name} {measured.rate:.0f} pictures a second and core ({verdict}: {measured.error:.0e})")
+        found.append(f"{name} {measured.rate:.0f} images per second and core ({verdict}: {measured.error:.0e})")
     text = (
         f"auto takes {encoder.engine} for {EMBEDDED}: {', '.join(found)}; largest difference from PyTorch's features, "
         f"in parts of their deviation, of which {TOLERANCE['float32']:g} is allowed"

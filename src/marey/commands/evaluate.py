@@ -280,6 +280,7 @@ def _evaluate_clips(
         data_hash=data_hash(manifest.with_clips(clips)),
         seed=int(trained.config.made_with.get("recipe", {}).get("seed", 0)),
         excluded=excluded,
+        notes=notes,
     )
     made_by.write(out)
     effect = None

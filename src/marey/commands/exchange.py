@@ -18,8 +18,8 @@ if TYPE_CHECKING:
     from marey.data import ClipSet, Manifest
 
 _UNKNOWN_GROUPS = (
-    "who or what is in a clip is unknown, so that clips cut from one recording may lie on both sides of a split, and "
-    "figures may be too good: fill in the column 'group' of the manifest where you know it"
+    "groups are unknown: clips of one recording may be on both sides of a split, and the accuracy may be too high; "
+    "fill in the column 'group' of the manifest where you know it"
 )
 
 
@@ -106,7 +106,7 @@ def _counted(stage: Stage) -> Any:
 
 
 def _notes(manifest: Manifest, notes: tuple[str, ...]) -> tuple[str, ...]:
-    """How it was read, where the groups come from, and what lies on both sides of the split."""
+    """Return notes on the reading, the groups, and leaks of the split."""
     from marey.data import find_leaks
 
     sides = [[i for i, clip in enumerate(manifest.clips) if (clip.split == "test") == test] for test in (False, True)]

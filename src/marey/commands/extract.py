@@ -6,7 +6,7 @@ from collections.abc import Iterator
 from dataclasses import asdict, dataclass, replace
 from functools import partial
 from pathlib import Path
-from typing import TYPE_CHECKING, Any
+from typing import TYPE_CHECKING, Any, overload
 
 from marey.commands.options import (
     OLD_FRAME_ORDER,
@@ -91,6 +91,38 @@ def _show(answer: Extraction | Exported) -> Iterator[Any]:
     for note in answer.notes:
         yield Line(note, "note")
     yield f"features   {answer.files.path}"
+
+
+@overload
+def extract(
+    data: Data,
+    *,
+    out: None = None,
+    recipe: RecipeName = "default",
+    set: Changes = None,
+    group_regex: GroupRegex = None,
+    frame_order: FrameOrder = "original",
+    on_error: OnError = "fail",
+    device: Device = "auto",
+    engine: Engine = None,
+    reporter: Reporter = AUTO,
+) -> Extraction: ...
+
+
+@overload
+def extract(
+    data: Data,
+    *,
+    out: StrPath,
+    recipe: RecipeName = "default",
+    set: Changes = None,
+    group_regex: GroupRegex = None,
+    frame_order: FrameOrder = "original",
+    on_error: OnError = "fail",
+    device: Device = "auto",
+    engine: Engine = None,
+    reporter: Reporter = AUTO,
+) -> Exported: ...
 
 
 @command(

@@ -82,7 +82,7 @@ class ModelTable:
     classes: int
 
     def as_dict(self) -> list[dict[str, Any]]:
-        """For JSON."""
+        """Return it for JSON."""
         found = [row.as_dict() for row in self.rows]
         if self.layers:
             found[0]["layers"] = [asdict(layer) for layer in self.layers]
@@ -187,7 +187,7 @@ def _build(recipe: Recipe, classes: int) -> tuple[Recipe, Architecture, Classifi
     from marey.models import Classifier
 
     encoder = architecture(recipe.encoder, frames=recipe.sampling.count)
-    # A network on pictures is large, and need not be run; a head packs sequences, which takes values.
+    # A network on frames is large, and need not be run; a head packs sequences, which needs values.
     with torch.device("meta" if encoder.network is None else "cpu"):
         classifier = Classifier(recipe.head, dict.fromkeys(recipe.streams, encoder.shape), classes)
     return recipe, encoder, classifier.eval().requires_grad_(False)
@@ -196,9 +196,9 @@ def _build(recipe: Recipe, classes: int) -> tuple[Recipe, Architecture, Classifi
 def _example(recipe: Recipe, encoder: Architecture) -> dict[str, Any]:
     import torch
 
-    pictures = encoder.network is None
-    shape = encoder.shape if pictures else (encoder.length, *encoder.shape)
-    return {stream: torch.zeros(1, *shape, device="meta" if pictures else "cpu") for stream in recipe.streams}
+    frames = encoder.network is None
+    shape = encoder.shape if frames else (encoder.length, *encoder.shape)
+    return {stream: torch.zeros(1, *shape, device="meta" if frames else "cpu") for stream in recipe.streams}
 
 
 def _count(recipe: Recipe, encoder: Architecture, classifier: Classifier) -> Counts:

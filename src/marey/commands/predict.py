@@ -1,4 +1,4 @@
-"""`marey predict`: labels for new video, recorded or live, and the video with its labels on it."""
+"""`marey predict`: labels and segments of new video, recorded or live, and annotated video."""
 
 from __future__ import annotations
 
@@ -26,12 +26,12 @@ if TYPE_CHECKING:
 
 @dataclass(frozen=True)
 class Predictions:
-    """What `predict` answers, one prediction a clip.
+    """The answer of `predict` for clips, one prediction per clip.
 
     Attributes:
         predictions: in the order of the sources.
-        top: how many classes are shown of each.
-        written: files and folders that were asked for.
+        top: number of classes shown of each.
+        written: requested files and folders.
         unwritten: those that could not be written, each with the reason.
     """
 
@@ -42,22 +42,22 @@ class Predictions:
 
     @property
     def usable(self) -> bool:
-        """Whether any clip could be used."""
+        """True if any clip could be used."""
         return any(prediction.reason is None for prediction in self.predictions)
 
     def as_dict(self) -> list[dict[str, Any]]:
-        """For JSON."""
+        """Return it for JSON."""
         return [prediction.as_dict(self.top) for prediction in self.predictions]
 
 
 @dataclass(frozen=True)
 class Timelines:
-    """What `predict` answers over windows: what happens when, video by video.
+    """The answer of `predict` for windows and frames: a timeline per video.
 
     Attributes:
         timelines: of the videos that could be used, in the order of the sources.
         failed: those that could not, each with its reason.
-        written: files and folders that were asked for.
+        written: requested files and folders.
         unwritten: those that could not be written, each with the reason.
     """
 
@@ -68,11 +68,11 @@ class Timelines:
 
     @property
     def usable(self) -> bool:
-        """Whether any video could be used."""
+        """True if any video could be used."""
         return bool(self.timelines)
 
     def as_dict(self) -> list[dict[str, Any]]:
-        """For JSON."""
+        """Return it for JSON."""
         return [timeline.as_dict() for timeline in self.timelines] + [failed.as_dict(0) for failed in self.failed]
 
 
@@ -213,7 +213,7 @@ def predict(
         "min_duration": min_duration,
     }
     paths = (annotate, frames, chronophotograph, segments, timeline, thumbnails, csv)
-    outputs = Outputs(*(None if path is None else Path(path) for path in paths), top=top)
+    outputs = Outputs(top, *(None if path is None else Path(path) for path in paths))
     live = [source for source in named if is_live(source)]
     if live and len(named) > 1:
         raise UsageError(f"'{live[0]}' is a live source, which is watched alone; {len(named)} sources were given")
@@ -238,12 +238,12 @@ def predict(
 
 
 def _check_clip_options(given: dict[str, float | None], outputs: Outputs) -> None:
-    """A label for the whole clip has no windows, and no segments."""
+    """Refuse options of windows and segments for whole clips."""
     named = [name for name, value in given.items() if value is not None and name != "threshold"]
     named += [name for name in ("segments", "timeline", "thumbnails") if getattr(outputs, name) is not None]
     if named:
         option = f"--{named[0].replace('_', '-')}"
-        raise UsageError(f"{option} is about what happens when, and a whole clip has one label: add --mode window")
+        raise UsageError(f"{option} is for segments, and a whole clip has one label: add --mode window")
 
 
 def _label_clips(
@@ -254,7 +254,7 @@ def _label_clips(
     hear: Callable[[Predictions], None],
     reporter: Reporter,
 ) -> Predictions:
-    from marey.commands.steps.outputs import Saying
+    from marey.commands.steps.outputs import CaptionTrack
     from marey.commands.steps.prepare import watched
     from marey.commands.steps.written import Written, written
 
@@ -265,7 +265,7 @@ def _label_clips(
     result = Written()
     for clip, prediction in zip(clips, found, strict=True):
         if prediction.reason is None:
-            say = partial(Saying.of_clip, prediction, outputs.top)
+            say = partial(CaptionTrack.of_clip, prediction, outputs.top)
             result += outputs.write(clip.path, say, reporter, several=len(clips) > 1)
     if outputs.csv is not None:
         result += written(outputs.csv, partial(_write_labels, found, outputs.csv))
@@ -281,7 +281,7 @@ def _watch(
     hear: Callable[[Timelines], None],
     reporter: Reporter,
 ) -> Timelines:
-    from marey.commands.steps.outputs import Saying
+    from marey.commands.steps.outputs import CaptionTrack
     from marey.commands.steps.prepare import percent
     from marey.commands.steps.written import Written, written
     from marey.errors import VideoError
@@ -306,7 +306,7 @@ def _watch(
     if outputs.segments is not None and found:  # first: it is small, and the videos may fill the disk
         result += written(outputs.segments, partial(write_segments, answer.timelines, outputs.segments))
     for path, timeline in found.items():
-        say = partial(Saying.of_timeline, timeline, outputs.top, steady=mode == "window")
+        say = partial(CaptionTrack.of_timeline, timeline, outputs.top, steady=mode == "window")
         result += outputs.write(path, say, reporter, several=len(clips) > 1)
     return replace(answer, written=result.paths, unwritten=result.failed)
 

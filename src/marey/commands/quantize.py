@@ -72,7 +72,7 @@ class Quantized:
         return self.int8.accuracy - self.float32.accuracy
 
     def as_dict(self) -> dict[str, Any]:
-        """For JSON."""
+        """Return it for JSON."""
         return {**asdict(self), "model": str(self.model), "difference": self.difference}
 
 

@@ -159,6 +159,11 @@ def train(
     else:
         tests = [result if isinstance(result, VideoError) else [result] for result in views[0]]
     rows, leaks = tested(manifest.clips, tests, protocol, trained)
+    notes = tuple(
+        dict.fromkeys(
+            note for split, fold in zip(protocol.splits, trained, strict=True) for note in (*split.notes, *fold.notes)
+        )
+    )
     evaluation = Evaluation(
         labels=manifest.labels,
         rows=rows,
@@ -167,11 +172,7 @@ def train(
         data_hash=hashed,
         seed=chosen.seed,
         excluded=excluded,
-    )
-    notes = tuple(
-        dict.fromkeys(
-            note for split, fold in zip(protocol.splits, trained, strict=True) for note in (*split.notes, *fold.notes)
-        )
+        notes=notes,
     )
     for note in notes:
         reporter.say(note)

@@ -38,14 +38,14 @@ class Tuning:
     """The answer of `tune`.
 
     Attributes:
-        trials: all of them.
-        best: of the highest score on the validation clips.
-        importances: key to the share of the score's variance that it explains.
-        folder: where study.db, best.yaml, tune.json, history.png and importance.png lie.
+        trials: all trials.
+        best: the trial with the highest validation score.
+        importances: key -> share of the score's variance that it explains.
+        folder: the folder of study.db, best.yaml, tune.json, history.png and importance.png.
         recipe: best.yaml: the recipe with the best values.
         page: the page, tune.html.
-        result: of the best recipe on the test part.
-        notes: what a reader should know.
+        result: the result of the best recipe on the test part.
+        notes: caveats, a sentence each.
     """
 
     trials: tuple[Trial, ...]
@@ -58,7 +58,7 @@ class Tuning:
     notes: tuple[str, ...]
 
     def as_dict(self) -> dict[str, Any]:
-        """For JSON."""
+        """Return it for JSON."""
         return {
             "folder": str(self.folder),
             "recipe": str(self.recipe),
@@ -218,7 +218,7 @@ def tune(
 
 
 class _Reader:
-    """The features that trials share: read once, and again only where a trial reads clips in another way."""
+    """The features that trials share: read once, and again only if a trial changes the reading."""
 
     def __init__(self, manifest: Manifest, labels: tuple[str, ...], device: str, engine: str | None) -> None:
         self._manifest = manifest
@@ -228,7 +228,7 @@ class _Reader:
         self._last: tuple[dict[str, Any], Experiment] | None = None
 
     def open(self, recipe: Recipe, reporter: Reporter) -> Experiment:
-        """The clips with their features, ready to try a recipe on."""
+        """Return the clips with their features, ready to try a recipe on."""
         from marey.commands.steps.prepare import read_views
         from marey.data import Split
         from marey.encoders import Contract, load_encoder
@@ -279,7 +279,7 @@ def _test(tuned: Recipe, data: str, out: Path, **options: Any) -> EvaluationResu
 
 
 def _notes(study: Study, inside: Sequence[Split]) -> tuple[str, ...]:
-    """What the numbers do not say by themselves, a sentence each."""
+    """Return caveats about the numbers, a sentence each."""
     failed = [trial.reason for trial in study.trials if trial.reason is not None]
     notes = ["The score chose the epoch and the values, so it is higher than new video would give; the test is not."]
     clips = sum(len(fold.val) for fold in inside)

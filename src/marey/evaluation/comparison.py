@@ -10,7 +10,17 @@ import numpy as np
 import numpy.typing as npt
 
 from marey.evaluation.evaluation import Evaluation, Row
-from marey.evaluation.intervals import CHUNK, FEW, LEVEL, RESAMPLES, Interval, all_alike, macro_f1_of
+from marey.evaluation.intervals import (
+    CHUNK,
+    LEVEL,
+    RESAMPLES,
+    Interval,
+    all_alike,
+    few_note,
+    macro_f1_of,
+    percentiles,
+    single_note,
+)
 from marey.evaluation.metrics import MetricRow, metric_rows
 from marey.evaluation.scoring import Metrics
 
@@ -126,15 +136,14 @@ def pool(results: Answers, *, seed: int, resamples: int = RESAMPLES, level: floa
     accuracy, macro_f1 = cells.scores(whole)
     unit, units = cells.unit, len(cells.present)
     if units < 2:
-        why = f"no interval: all test clips are one {unit[:-1]}, and it takes two or more to resample"
-        interval = Interval(unit, units, why, level, resamples, accuracy=None, macro_f1=None)
+        note: str | None = single_note(unit, "test clips")
+        interval = Interval(unit, units, note, level, resamples, accuracy=None, macro_f1=None)
     elif accuracy in (0.0, 1.0):
         interval = all_alike(unit, units, right=bool(accuracy == 1.0), level=level, resamples=resamples)
     else:
         found = [cells.scores(times) for times in _draws(cells.present, seed=seed, resamples=resamples)]
-        ends = [_ends(np.concatenate(values), level) for values in zip(*found, strict=True)]
-        few = f"only {units} {unit} to resample: take the width of the interval as a rough guess"
-        note = few if units < FEW else None
+        ends = [percentiles(np.concatenate(values), level) for values in zip(*found, strict=True)]
+        note = few_note(unit, units)
         interval = Interval(unit, units, note, level, resamples, accuracy=ends[0], macro_f1=ends[1])
     return Pooled(sum(len(rows) for rows in results.runs.values()), float(accuracy), float(macro_f1), interval)
 
@@ -170,7 +179,7 @@ def difference(
     interval = None
     if units > 1:
         drawn = [ratio(times) for times in _draws(present > 0, seed=seed, resamples=resamples)]
-        interval = _ends(np.concatenate(drawn), level)
+        interval = percentiles(np.concatenate(drawn), level)
     accuracy = float(ratio(np.ones(won.size)))
     return Difference(pairs, units, accuracy, interval, paired_permutation_test(won.sum(axis=1).astype(np.int64)))
 
@@ -294,11 +303,6 @@ def _draws(present: npt.NDArray[np.bool_], *, seed: int, resamples: int) -> Iter
         times = generator.multinomial(groups, np.full(groups, 1 / groups), size=size)
         cells = generator.multinomial(times * tested, shares)
         yield cells.reshape(size, -1).astype(np.float64)
-
-
-def _ends(values: Counts, level: float) -> tuple[float, float]:
-    low, high = np.quantile(values, [(1 - level) / 2, (1 + level) / 2])
-    return float(low), float(high)
 
 
 def _unit(rows: Iterable[Row]) -> Literal["groups", "clips"]:

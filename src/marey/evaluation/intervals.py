@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Sequence
+from collections.abc import Iterator, Sequence
 from dataclasses import dataclass
 from typing import Any, Literal
 
@@ -90,8 +90,7 @@ def bootstrap(
     member = np.unique(names, return_inverse=True)[1]
     units = int(member.max(initial=-1)) + 1
     if units < 2:
-        why = f"no interval: all test clips are one {unit[:-1]}, and it takes two or more to resample"
-        return Interval(unit, units, why, level, resamples, accuracy=None, macro_f1=None)
+        return Interval(unit, units, single_note(unit, "test clips"), level, resamples, accuracy=None, macro_f1=None)
 
     right = target == predicted
     if right.all() or not right.any():
@@ -104,21 +103,35 @@ def bootstrap(
     np.add.at(support, (member, target), 1)
     np.add.at(named, (member[known], predicted[known]), 1)
 
-    generator = np.random.default_rng(seed)
     accuracy: list[npt.NDArray[np.float64]] = []
     macro_f1: list[npt.NDArray[np.float64]] = []
-    for start in range(0, resamples, CHUNK):
-        size = min(CHUNK, resamples - start)
-        times = generator.multinomial(units, np.full(units, 1 / units), size=size).astype(np.float64)
+    for times in draws(units, seed=seed, resamples=resamples):
         drawn_hits, drawn_support, drawn_named = times @ hits, times @ support, times @ named
         accuracy.append(drawn_hits.sum(axis=1) / drawn_support.sum(axis=1))
         macro_f1.append(macro_f1_of(drawn_hits, drawn_support, drawn_named))
 
-    note: str | None = None
-    if units < FEW:
-        note = f"only {units} {unit} to resample: take the width of the interval as a rough guess"
-    ends = [_percentiles(accuracy, level), _percentiles(macro_f1, level)]
-    return Interval(unit, units, note, level, resamples, accuracy=ends[0], macro_f1=ends[1])
+    ends = [percentiles(np.concatenate(values), level) for values in (accuracy, macro_f1)]
+    return Interval(unit, units, few_note(unit, units), level, resamples, accuracy=ends[0], macro_f1=ends[1])
+
+
+def draws(units: int, *, seed: int, resamples: int) -> Iterator[npt.NDArray[np.float64]]:
+    """Yield how often each unit is drawn in each resample, (resamples, units), in pieces."""
+    generator = np.random.default_rng(seed)
+    for start in range(0, resamples, CHUNK):
+        size = min(CHUNK, resamples - start)
+        yield generator.multinomial(units, np.full(units, 1 / units), size=size).astype(np.float64)
+
+
+def single_note(unit: str, clips: str) -> str:
+    """Return the note of an interval that does not exist, since all clips are one unit."""
+    return f"no interval: all {clips} are one {unit[:-1]}, and it takes two or more to resample"
+
+
+def few_note(unit: str, units: int, intervals: str = "interval") -> str | None:
+    """Return the note of intervals over few units; None where there are enough."""
+    if units >= FEW:
+        return None
+    return f"only {units} {unit} to resample: take the width of the {intervals} as a rough guess"
 
 
 def all_alike(unit: Literal["groups", "clips"], units: int, *, right: bool, level: float, resamples: int) -> Interval:
@@ -162,6 +175,7 @@ def as_list(ends: tuple[float, float] | None) -> list[float] | None:
     return None if ends is None else list(ends)
 
 
-def _percentiles(values: list[npt.NDArray[np.float64]], level: float) -> tuple[float, float]:
-    low, high = np.quantile(np.concatenate(values), [(1 - level) / 2, (1 + level) / 2])
+def percentiles(values: npt.NDArray[np.float64], level: float) -> tuple[float, float]:
+    """Return the ends of the central share `level` of resampled values, (resamples,)."""
+    low, high = np.quantile(values, [(1 - level) / 2, (1 + level) / 2])
     return float(low), float(high)

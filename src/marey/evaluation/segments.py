@@ -10,7 +10,7 @@ import numpy as np
 
 from marey.data import Segment
 from marey.errors import UsageError
-from marey.evaluation.intervals import CHUNK, FEW, LEVEL, RESAMPLES, Resampling, as_list
+from marey.evaluation.intervals import LEVEL, RESAMPLES, Resampling, as_list, draws, few_note, percentiles, single_note
 from marey.evaluation.metrics import MetricRow
 from marey.evaluation.segment_metrics import (
     F1_AT,
@@ -331,23 +331,13 @@ def _bootstrap(counts: Floats, groups: Sequence[str] | None, *, seed: int) -> Se
     member = np.arange(len(counts)) if groups is None else np.unique(groups, return_inverse=True)[1]
     units = int(member.max()) + 1
     if units < 2:
-        why = f"no interval: all videos are one {unit[:-1]}, and it takes two or more to resample"
-        return SegmentInterval(unit, units, why, frame_accuracy=None, f1=None)
+        return SegmentInterval(unit, units, single_note(unit, "videos"), frame_accuracy=None, f1=None)
     summed = np.zeros((units, counts.shape[1]))
     np.add.at(summed, member, counts)
-    generator = np.random.default_rng(seed)
-    drawn = np.concatenate(
-        [
-            generator.multinomial(units, np.full(units, 1 / units), size=min(CHUNK, RESAMPLES - first)) @ summed
-            for first in range(0, RESAMPLES, CHUNK)
-        ]
-    )
-    ends = [(1 - LEVEL) / 2, (1 + LEVEL) / 2]
-    accuracy = np.quantile(drawn[:, 0] / drawn[:, 1], ends).tolist()
-    f1 = np.quantile(f1_of(drawn[:, 2], drawn[:, 3], drawn[:, 4]), ends).tolist()
-    note = None
-    if units < FEW:
-        note = f"only {units} {unit} to resample: take the width of the intervals as a rough guess"
-    elif accuracy[0] == accuracy[1] and f1[0] == f1[1]:
+    drawn = np.concatenate([times @ summed for times in draws(units, seed=seed, resamples=RESAMPLES)])
+    accuracy = percentiles(drawn[:, 0] / drawn[:, 1], LEVEL)
+    f1 = percentiles(f1_of(drawn[:, 2], drawn[:, 3], drawn[:, 4]), LEVEL)
+    note = few_note(unit, units, "intervals")
+    if note is None and accuracy[0] == accuracy[1] and f1[0] == f1[1]:
         note = "all resamples give the same numbers; that is not certainty"
-    return SegmentInterval(unit, units, note, frame_accuracy=(accuracy[0], accuracy[1]), f1=(f1[0], f1[1]))
+    return SegmentInterval(unit, units, note, frame_accuracy=accuracy, f1=f1)

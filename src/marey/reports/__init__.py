@@ -1,4 +1,4 @@
-"""What people look at: reports with plots and tables, video with captions, timelines, and clips on one plate."""
+"""Reports with plots, annotated video, timelines, and chronophotographs."""
 
 from __future__ import annotations
 
@@ -12,20 +12,18 @@ from marey.reports.annotation import (
     write_labelled_frames,
 )
 from marey.reports.caption import NONE, Caption, draw_caption
-from marey.reports.chronophotograph import chronophotograph, contact_sheet
-from marey.reports.comparison import SURE, Entry, TrainingTime, answer_of, comparison_table, write_comparison
+from marey.reports.chronophotograph import chronophotograph
+from marey.reports.comparison import SURE, Entry, TrainingTime, answer_of, write_comparison
 from marey.reports.image_io import save_picture
 from marey.reports.page import Plate, write_report
 from marey.reports.phrases import answer, confidence_text, frame_order, percent_text
 from marey.reports.plots import History, plot_confusion, plot_curves, plot_per_class, plot_reliability
 from marey.reports.segment_files import SEGMENT_SUFFIXES, check_table_path, write_segments, write_thumbnails
 from marey.reports.style import save_png
-from marey.reports.table import metrics_table
 from marey.reports.timeline_plot import plot_timeline
 from marey.reports.tuning import plot_history, plot_importances, write_tuning
 from marey.reports.untrimmed_page import (
     untrimmed_answer,
-    untrimmed_table,
     write_untrimmed,
 )
 
@@ -49,12 +47,9 @@ __all__ = [
     "caption_of_timeline",
     "check_table_path",
     "chronophotograph",
-    "comparison_table",
     "confidence_text",
-    "contact_sheet",
     "draw_caption",
     "frame_order",
-    "metrics_table",
     "percent_text",
     "plate_of",
     "plot_confusion",
@@ -67,7 +62,6 @@ __all__ = [
     "save_picture",
     "save_png",
     "untrimmed_answer",
-    "untrimmed_table",
     "write_comparison",
     "write_labelled_frames",
     "write_report",

@@ -1,4 +1,4 @@
-"""A video with what is said of it drawn on its frames, single frames of that, and all of a clip on one plate."""
+"""Annotated video: captions on all frames, single annotated frames, and the chronophotograph of a clip."""
 
 from __future__ import annotations
 
@@ -14,41 +14,41 @@ from marey.atomic import whole_folder
 from marey.errors import UsageError
 from marey.prediction import Timeline
 from marey.reports.caption import Caption, draw_caption
-from marey.reports.chronophotograph import INSTANTS, chronophotograph
+from marey.reports.chronophotograph import EXPOSURES, chronophotograph
 from marey.reports.image_io import reduced_size, save_picture, time_name
 from marey.video import Limits, Playback, PlayedFrame, Sampling, VideoWriter, decode, play, probe
 
-_TOLERANCE: Final = 1e-6  # s: an instant computed from a timestamp means that frame
-_PLATE_SIDE: Final = 720  # pixels of the longer side
-_PLATE_FRAMES: Final = 24  # for the background, in memory at once
+_TOLERANCE: Final = 1e-6  # s: a computed timestamp within it means the same frame
+_LONGEST_SIDE: Final = 720  # pixels of a chronophotograph
+_FRAMES: Final = 24  # for the background of a chronophotograph, in memory at once
 
 
 Classes = Sequence[tuple[str, float]]
 """Classes with their probabilities, most probable first."""
 
 CaptionAt = Callable[[float], Caption]
-"""What to say at a time, in seconds from the first frame."""
+"""Function from a time, in seconds from the first frame, to its caption."""
 
 
 def caption_of_clip(top: Classes, duration: float, *, label: str | None) -> CaptionAt:
-    """One answer at all times.
+    """Return the same caption for all times.
 
     Args:
         top: the classes to show with their probabilities, most probable first.
         duration: of the clip, seconds.
-        label: the most probable class; None where it is none of them.
+        label: the most probable class; None below the threshold.
     """
     confidence = None if label is None else dict(top)[label]
     return lambda time: Caption(label, confidence, tuple(top), time, duration)
 
 
 def caption_of_timeline(timeline: Timeline, classes: int, *, steady: bool = True) -> CaptionAt:
-    """What happens at each time.
+    """Return the caption of each time of a timeline.
 
     Args:
         timeline: of the video.
-        classes: how many to show.
-        steady: the label of the segment at each time; otherwise the most probable class at each.
+        classes: number of classes to show.
+        steady: show the label of the segment; otherwise the most probable class of each time.
     """
 
     def caption_at(time: float) -> Caption:
@@ -72,26 +72,26 @@ def annotate_video(
     limits: Limits = Limits(),  # noqa: B008 - frozen
     on_progress: Callable[[float], None] | None = None,
 ) -> None:
-    """Write a video again with a caption on every frame.
+    """Write a copy of a video with a caption on every frame.
 
-    Size, times of the frames and sound stay; the picture is upright. Memory holds a few frames, and the file appears
-    when it is complete.
+    Size, timestamps and sound stay; frames are upright. Memory use does not depend on the duration, and the file is
+    written atomically.
 
     Args:
         source: a local video.
-        out: the new one, which ends in .mp4.
-        caption_at: what to say at a time, in seconds from the first frame.
-        resize: from the height and width of the source, as it is shown, to those of the new one; None keeps them.
+        out: the new video, `.mp4`.
+        caption_at: function from seconds, from the first frame, to the caption.
+        resize: function from (height, width) of the source, as it is shown, to that of the new one; None keeps it.
         limits: of reading.
-        on_progress: called after each frame with the seconds that are done.
+        on_progress: called after each frame with the finished seconds.
 
     Raises:
         VideoError: the source cannot be read to its end.
-        UsageError: `out` is the source, or no mp4.
+        UsageError: `out` is the source, or is not `.mp4`.
     """
     source, out = Path(source), Path(out)
     if out.exists() and source.exists() and out.samefile(source):
-        raise UsageError(f"{out} would take the place of its own source: choose another name")
+        raise UsageError(f"{out} would replace its own source: choose another name")
     with play(source, limits=limits) as playback:
         size = playback.size if resize is None else resize(playback.size)
         with VideoWriter(out, size=size, frame_rate=playback.frame_rate, sound_of=source) as writer:
@@ -111,23 +111,23 @@ def write_labelled_frames(
     limits: Limits = Limits(),  # noqa: B008 - frozen
     on_progress: Callable[[float], None] | None = None,
 ) -> int:
-    """Write frames with their captions as pictures, called `000105_0m04.200s.jpg` by number and time.
+    """Write annotated frames as images, named by number and time: `000105_0m04.200s.jpg`.
 
     Args:
         source: a local video.
-        folder: a new one. It is there when all pictures are.
-        caption_at: what to say at a time, in seconds from the first frame.
-        every: seconds from one picture to the next; None for all frames.
+        folder: a new folder, written atomically.
+        caption_at: function from seconds, from the first frame, to the caption.
+        every: seconds from one frame to the next; None for all frames.
         suffix: JPEG, or PNG without loss.
         limits: of reading.
-        on_progress: called after each frame with the seconds that are done.
+        on_progress: called after each frame with the finished seconds.
 
     Returns:
-        How many were written.
+        The number of images.
 
     Raises:
         VideoError: the source cannot be read to its end.
-        UsageError: the folder has something in it, or a value that cannot be meant.
+        UsageError: the folder is not empty, or `every` is not more than 0.
     """
     if every is not None and not (math.isfinite(every) and every > 0):
         raise UsageError(f"every has to be more than 0 seconds, not {every}")
@@ -147,25 +147,25 @@ def write_labelled_frames(
 def plate_of(
     source: str | Path,
     *,
-    instants: int = INSTANTS,
+    instants: int = EXPOSURES,
     limits: Limits = Limits(),  # noqa: B008 - frozen
 ) -> npt.NDArray[np.uint8]:
-    """All that moves in a clip, on one plate: its chronophotograph.
+    """Return the chronophotograph of a clip: all phases of its movement in one image.
 
     Args:
         source: a local video.
-        instants: how many to expose, evenly spaced over all of it.
+        instants: number of frames to expose, evenly spaced.
         limits: of reading.
 
     Returns:
-        uint8 (H, W, 3), as it is shown, at most 720 pixels to a side. `save_picture` writes it.
+        uint8 RGB `(H, W, 3)`, upright, at most 720 pixels to a side; `save_picture` writes it.
 
     Raises:
         VideoError: the source cannot be used.
-        UsageError: fewer than one instant.
+        UsageError: `instants` is less than 1.
     """
-    size = reduced_size(source, _PLATE_SIDE, limits=limits)
-    sampling = Sampling(count=max(_PLATE_FRAMES, instants))
+    size = reduced_size(source, _LONGEST_SIDE, limits=limits)
+    sampling = Sampling(count=max(_FRAMES, instants))
     times = sampling.instants(0.0, probe(source, limits=limits).duration, path=source)
     frames = decode(source, times, size=size, interpolation="area", limits=limits)
     return chronophotograph(frames.data, instants=instants)
@@ -174,12 +174,12 @@ def plate_of(
 def _labelled(
     playback: Playback, frame: PlayedFrame, caption_at: CaptionAt, size: tuple[int, int]
 ) -> npt.NDArray[np.uint8]:
-    picture = playback.picture(frame, size=size).permute(1, 2, 0).numpy()
-    return draw_caption(picture, caption_at(frame.time))
+    image = playback.picture(frame, size=size).permute(1, 2, 0).numpy()
+    return draw_caption(image, caption_at(frame.time))
 
 
 def _with_ends(playback: Playback) -> Iterator[tuple[PlayedFrame, float]]:
-    """Each frame with the time at which the next one takes its place."""
+    """Yield each frame with the time when the next one replaces it."""
     shown: PlayedFrame | None = None
     for frame in playback:
         if shown is not None:

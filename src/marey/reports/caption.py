@@ -1,4 +1,4 @@
-"""What is said of a moment, drawn on its picture: the label, the most probable classes as bars, the time."""
+"""Captions on frames: the label, the most probable classes as bars, and the time."""
 
 from __future__ import annotations
 
@@ -19,18 +19,18 @@ from marey.reports.text_rendering import Weight, measure, one_line, shape, short
 Colour = tuple[int, int, int]
 
 NONE: Final = "none of these"
-"""What stands in the place of the label where it is none of the classes."""
+"""Text in place of a label below the threshold."""
 
 MOST_BARS: Final = 5
 SHARE: Final = 0.45
-"""The most of the picture's height that label and bars may take."""
+"""Maximum share of the frame height for label and bars."""
 
 _TEXT: Final[Colour] = (246, 248, 250)
 _QUIET: Final[Colour] = (206, 212, 219)
 _OTHER: Final[Colour] = (166, 174, 184)
 _SHADE: Final[Colour] = (14, 18, 22)
-_TRACK: Final = 0.2  # of the light of the text, over the plate
-_OPACITY: Final = 0.72  # light text on it keeps a contrast of 4.5 (WCAG 2.1, AA) even where the video is white
+_TRACK: Final = 0.2  # opacity
+_OPACITY: Final = 0.72  # light text on it has a contrast of 4.5 (WCAG 2.1, AA) even on white video
 
 
 def _rgb(colour: str) -> Colour:
@@ -43,15 +43,15 @@ _ACCENT: Final = _rgb(style.SKY)
 
 @dataclass(frozen=True, slots=True)
 class Caption:
-    """What is drawn on one frame.
+    """Text on one frame.
 
     Attributes:
-        label: the class; None for none of the classes.
-        confidence: its probability, from 0 to 1; None where there is none to tell.
-        top: classes with their probabilities, most probable first. As many bars are drawn as there is room for.
+        label: the class; None below the threshold.
+        confidence: its probability, from 0 to 1; None without one.
+        top: classes with their probabilities, most probable first; as many bars are drawn as fit.
         time: seconds.
-        duration: of the video, in seconds; None where nobody knows it.
-        notes: what else to say, as "12.4 frames/s". Left out of pictures that are too small for it.
+        duration: of the video, in seconds; None if unknown.
+        notes: other texts, such as "12.4 frames/s"; left out on small frames.
     """
 
     label: str | None
@@ -62,26 +62,26 @@ class Caption:
     notes: tuple[str, ...] = ()
 
 
-def draw_caption(picture: npt.NDArray[np.uint8], caption: Caption) -> npt.NDArray[np.uint8]:
+def draw_caption(image: npt.NDArray[np.uint8], caption: Caption) -> npt.NDArray[np.uint8]:
     """Draw a caption: label and bars in the lower left corner, the time in the upper right one.
 
-    Light text on half-transparent dark plates; all sizes follow the picture's. What a small picture has no room for is
-    left out: the notes and all bars but one, and then the time.
+    Light text on half-transparent dark boxes; all sizes follow the frame size. Small frames leave out the notes and all
+    bars but one, and then the time.
 
     Args:
-        picture: uint8 (H, W, 3), RGB. It is not changed.
-        caption: what to say.
+        image: uint8 RGB `(H, W, 3)`; it is not changed.
+        caption: the texts.
 
     Returns:
-        A new picture of the same size.
+        A new image of the same size.
 
     Raises:
-        UsageError: an array that is no such picture.
+        UsageError: an array of another shape or type.
     """
-    if picture.dtype != np.uint8 or picture.ndim != 3 or picture.shape[2] != 3 or 0 in picture.shape:
-        raise UsageError(f"a picture has to be uint8 (H, W, 3), not {picture.dtype} {picture.shape}")
-    drawn = np.array(picture, order="C")
-    layout = _layout(*picture.shape[:2])
+    if image.dtype != np.uint8 or image.ndim != 3 or image.shape[2] != 3 or 0 in image.shape:
+        raise UsageError(f"an image has to be uint8 (H, W, 3), not {image.dtype} {image.shape}")
+    drawn = np.array(image, order="C")
+    layout = _layout(*image.shape[:2])
     if layout.large:
         _draw_list(drawn, layout, caption)
     else:
@@ -95,14 +95,14 @@ def draw_caption(picture: npt.NDArray[np.uint8], caption: Caption) -> npt.NDArra
 
 @dataclass(frozen=True, slots=True)
 class _Layout:
-    """Where things stand on pictures of one size, in pixels.
+    """Layout of captions on frames of one size, in pixels.
 
     Attributes:
-        height: of the picture.
-        width: of the picture.
-        text: size of ordinary text; everything else follows from it.
-        large: whether there is room for a list of bars, and not only for one below the label.
-        has_clock: whether there is room for the time above the label.
+        height: of the frame.
+        width: of the frame.
+        text: size of ordinary text; all other sizes follow from it.
+        large: a list of bars fits, not only one bar below the label.
+        has_clock: the time fits above the label.
     """
 
     height: int
@@ -132,7 +132,7 @@ class _Layout:
         room = self.width - 2 * self.margin
         if not self.large:
             return min(room, 24 * self.text)
-        wide = min(21 * self.text, round(0.42 * self.width))  # of a wide picture, for long labels
+        wide = min(21 * self.text, round(0.42 * self.width))  # for long labels on wide frames
         return min(room, max(17 * self.text, wide))
 
     @property
@@ -142,7 +142,7 @@ class _Layout:
 
 @lru_cache(maxsize=64)
 def _layout(height: int, width: int) -> _Layout:
-    # Between the picture's own growth and none: text on a larger screen is larger, and takes less of it.
+    # Text grows with the frame, but more slowly.
     least = 10 if min(height, width) >= 96 else 8
     text = max(least, round(4.5 + 0.0175 * (height * width) ** 0.5))
     text = min(text, max(least, width // 14, height // 14))
@@ -152,13 +152,13 @@ def _layout(height: int, width: int) -> _Layout:
     return _Layout(height, width, text, large, has_clock=large or used <= height)
 
 
-class _Plate:
-    """A rounded dark plate over a part of a picture. What is painted on it is in the picture after `close`."""
+class _Box:
+    """A rounded dark box over a part of an image. `close` writes it into the image."""
 
     def __init__(
-        self, picture: npt.NDArray[np.uint8], left: int, top: int, width: int, height: int, *, radius: int
+        self, image: npt.NDArray[np.uint8], left: int, top: int, width: int, height: int, *, radius: int
     ) -> None:
-        self._place = picture[top : top + height, left : left + width]
+        self._place = image[top : top + height, left : left + width]
         self._image = Image.fromarray(self._place)
         self._image.paste(_SHADE, (0, 0), _rounded(self._image.width, self._image.height, radius))
 
@@ -173,19 +173,19 @@ class _Plate:
         weight: Weight = "regular",
         side: Literal["left", "right"] = "left",
     ) -> None:
-        """Paint a text that begins, or ends, at `x`."""
+        """Paint a text that begins or ends at `x`."""
         if text:
             mask, ascent = shape(text, size, weight)
             self._image.paste(colour, (x if side == "left" else x - mask.width, baseline - ascent), mask)
 
     def bar(self, x: int, y: int, width: int, height: int, value: float, colour: Colour) -> None:
-        """Paint a track, filled from the left up to `value`, from 0 to 1."""
+        """Paint a bar, filled from the left to `value`, from 0 to 1."""
         filled = round(width * min(1.0, max(0.0, value)))
         self._image.paste(_TEXT, (x, y), _even(width, height, _TRACK))
         self._image.paste(colour, (x, y, x + filled, y + height))
 
     def close(self) -> None:
-        """Put the plate into the picture."""
+        """Write the box into the image."""
         self._place[:] = np.asarray(self._image)
 
 
@@ -196,7 +196,7 @@ def _even(width: int, height: int, opacity: float) -> Image.Image:
 
 @lru_cache(maxsize=64)
 def _rounded(width: int, height: int, radius: int) -> Image.Image:
-    """The opacity of a plate, with smooth corners."""
+    """Return the opacity of a box with smooth corners."""
     fine = 4
     corner = Image.new("L", (2 * radius * fine, 2 * radius * fine))
     ImageDraw.Draw(corner).ellipse((0, 0, corner.width - 1, corner.height - 1), fill=round(255 * _OPACITY))
@@ -210,20 +210,20 @@ def _rounded(width: int, height: int, radius: int) -> Image.Image:
 
 
 def _cap(size: int) -> int:
-    """The height of a capital letter or a digit of DejaVu Sans."""
+    """Return the height of a capital letter or a digit of DejaVu Sans."""
     return round(0.73 * size)
 
 
-def _draw_list(picture: npt.NDArray[np.uint8], layout: _Layout, caption: Caption) -> None:
-    """Label and confidence, and below them a bar for each of the most probable classes."""
+def _draw_list(image: npt.NDArray[np.uint8], layout: _Layout, caption: Caption) -> None:
+    """Draw label and confidence, and below them a bar for each of the most probable classes."""
     pitch, first = round(1.5 * layout.text), round(1.15 * layout.text)
     head = 2 * layout.padding + _cap(layout.heading)
     room = int((SHARE * layout.height - head - first + pitch) / pitch)
     rows = caption.top[: max(0, min(MOST_BARS, room))]
     height = head + (first + _cap(layout.small) + (len(rows) - 1) * pitch if rows else 0)
     width, padding = layout.card_width, layout.padding
-    plate = _plate(picture, layout, layout.height - layout.margin - height, height)
-    _write_heading(plate, layout, caption, padding + _cap(layout.heading))
+    box = _card(image, layout, layout.height - layout.margin - height, height)
+    _write_heading(box, layout, caption, padding + _cap(layout.heading))
 
     values = measure(confidence_text(1.0), layout.small)  # the widest
     gap = round(0.8 * layout.text)
@@ -234,30 +234,30 @@ def _draw_list(picture: npt.NDArray[np.uint8], layout: _Layout, caption: Caption
     baseline = padding + _cap(layout.heading) + first + _cap(layout.small)
     for name, value in rows:
         chosen = name == caption.label
-        plate.write(shorten(name, names, layout.small), padding, baseline, layout.small, _TEXT if chosen else _QUIET)
+        box.write(shorten(name, names, layout.small), padding, baseline, layout.small, _TEXT if chosen else _QUIET)
         middle = baseline - _cap(layout.small) // 2
-        plate.bar(start, middle - thickness // 2, length, thickness, value, _ACCENT if chosen else _OTHER)
+        box.bar(start, middle - thickness // 2, length, thickness, value, _ACCENT if chosen else _OTHER)
         colour = _TEXT if chosen else _QUIET
-        plate.write(confidence_text(value), width - padding, baseline, layout.small, colour, side="right")
+        box.write(confidence_text(value), width - padding, baseline, layout.small, colour, side="right")
         baseline += pitch
-    plate.close()
+    box.close()
 
 
-def _draw_line(picture: npt.NDArray[np.uint8], layout: _Layout, caption: Caption) -> None:
-    """Label and confidence over one bar, as wide as the picture."""
+def _draw_line(image: npt.NDArray[np.uint8], layout: _Layout, caption: Caption) -> None:
+    """Draw label and confidence over one bar, as wide as the frame."""
     height, padding = _line_height(layout), layout.padding
     top = layout.height - layout.margin - height
     if top < 0 or layout.card_width <= 2 * padding:
         return
-    plate = _plate(picture, layout, top, height)
-    _write_heading(plate, layout, caption, padding + _cap(layout.heading))
+    box = _card(image, layout, top, height)
+    _write_heading(box, layout, caption, padding + _cap(layout.heading))
     value = caption.confidence
     if value is None:
         value = caption.top[0][1] if caption.top else 0.0
     colour = _OTHER if caption.label is None else _ACCENT
     thickness = _line_bar(layout)
-    plate.bar(padding, height - padding - thickness, layout.card_width - 2 * padding, thickness, value, colour)
-    plate.close()
+    box.bar(padding, height - padding - thickness, layout.card_width - 2 * padding, thickness, value, colour)
+    box.close()
 
 
 def _line_bar(layout: _Layout) -> int:
@@ -268,7 +268,7 @@ def _line_height(layout: _Layout) -> int:
     return 2 * layout.padding + _cap(layout.heading) + round(0.5 * layout.text) + _line_bar(layout)
 
 
-def _write_heading(plate: _Plate, layout: _Layout, caption: Caption, baseline: int) -> None:
+def _write_heading(box: _Box, layout: _Layout, caption: Caption, baseline: int) -> None:
     padding, size = layout.padding, layout.heading
     right = layout.card_width - padding
     room = right - padding
@@ -276,22 +276,22 @@ def _write_heading(plate: _Plate, layout: _Layout, caption: Caption, baseline: i
         value = confidence_text(caption.confidence)
         gap = round(0.7 * layout.text)
         taken = measure(value, size) + gap
-        # Else there is room for the label alone, and the bar says how sure it is: on all frames of a video, or on none.
+        # Otherwise only the label fits, and the bar shows the confidence: on all frames of a video, or on none.
         if room > 3 * (measure("0.00", size) + gap):
-            plate.write(value, right, baseline, size, _TEXT, side="right")
+            box.write(value, right, baseline, size, _TEXT, side="right")
             room -= taken
     if caption.label is None:
-        said = NONE if measure(NONE, size) <= room else "none"
-        plate.write(shorten(said, room, size), padding, baseline, size, _QUIET)
+        text = NONE if measure(NONE, size) <= room else "none"
+        box.write(shorten(text, room, size), padding, baseline, size, _QUIET)
         return
     label = one_line(caption.label)
-    if measure(label, size, "bold") > room:  # a long label is set smaller before it is shortened
+    if measure(label, size, "bold") > room:  # a long label gets a smaller font before it is shortened
         size = min(size, layout.text)
-    plate.write(shorten(label, room, size, "bold"), padding, baseline, size, _TEXT, weight="bold")
+    box.write(shorten(label, room, size, "bold"), padding, baseline, size, _TEXT, weight="bold")
 
 
-def _draw_clock(picture: npt.NDArray[np.uint8], layout: _Layout, caption: Caption) -> int:
-    """The time, and the duration where there is room for it; returns where its plate begins."""
+def _draw_clock(image: npt.NDArray[np.uint8], layout: _Layout, caption: Caption) -> int:
+    """Draw the time, and the duration if it fits; return the left edge of the box."""
     texts = [style.clock_text(caption.time)]
     if caption.duration is not None:
         texts.insert(0, f"{texts[0]} / {style.clock_text(caption.duration)}")
@@ -300,27 +300,27 @@ def _draw_clock(picture: npt.NDArray[np.uint8], layout: _Layout, caption: Captio
         width = measure(text, layout.small) + 2 * padding
         left = layout.width - layout.margin - width
         if left >= layout.margin:
-            _write_pill(picture, layout, left, width, text, _TEXT)
+            _write_pill(image, layout, left, width, text, _TEXT)
             return left
     return layout.width
 
 
-def _draw_notes(picture: npt.NDArray[np.uint8], layout: _Layout, text: str, end: int) -> None:
-    """One line in the upper left corner, as far as the time."""
+def _draw_notes(image: npt.NDArray[np.uint8], layout: _Layout, text: str, end: int) -> None:
+    """Draw one line in the upper left corner, up to the time."""
     padding = round(0.65 * layout.text)
     text = shorten(text, end - 2 * layout.margin - 2 * padding, layout.small)
     if text:
-        _write_pill(picture, layout, layout.margin, measure(text, layout.small) + 2 * padding, text, _QUIET)
+        _write_pill(image, layout, layout.margin, measure(text, layout.small) + 2 * padding, text, _QUIET)
 
 
 def _write_pill(
-    picture: npt.NDArray[np.uint8], layout: _Layout, left: int, width: int, text: str, colour: Colour
+    image: npt.NDArray[np.uint8], layout: _Layout, left: int, width: int, text: str, colour: Colour
 ) -> None:
     height = layout.clock_height
-    plate = _Plate(picture, left, layout.margin, width, height, radius=round(0.4 * layout.text))
-    plate.write(text, round(0.65 * layout.text), (height + _cap(layout.small)) // 2, layout.small, colour)
-    plate.close()
+    box = _Box(image, left, layout.margin, width, height, radius=round(0.4 * layout.text))
+    box.write(text, round(0.65 * layout.text), (height + _cap(layout.small)) // 2, layout.small, colour)
+    box.close()
 
 
-def _plate(picture: npt.NDArray[np.uint8], layout: _Layout, top: int, height: int) -> _Plate:
-    return _Plate(picture, layout.margin, top, layout.card_width, height, radius=round(0.4 * layout.text))
+def _card(image: npt.NDArray[np.uint8], layout: _Layout, top: int, height: int) -> _Box:
+    return _Box(image, layout.margin, top, layout.card_width, height, radius=round(0.4 * layout.text))

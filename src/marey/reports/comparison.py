@@ -1,4 +1,4 @@
-"""The page of a comparison: recipes side by side on the same clips, what each is worth and what it costs."""
+"""Page of a comparison: accuracy and cost of several recipes on the same clips."""
 
 from __future__ import annotations
 
@@ -9,31 +9,28 @@ from dataclasses import asdict, dataclass, field
 from pathlib import Path
 from typing import Any, Final
 
-from rich.table import Table
-from rich.text import Text
-
 from marey.atomic import whole_file, write_whole
 from marey.evaluation import Cost, Difference, Pooled
 from marey.reports import phrases
 from marey.reports.comparison_plot import Mark, plot_comparison
-from marey.reports.page import embedded, environment
+from marey.reports.page import embed, write_page
 
 SURE: Final = 0.05
-"""A corrected p-value below which a difference is called more than chance."""
+"""Significance level of corrected p-values."""
 
 _STEPS: Final = ((1e12, "T"), (1e9, "G"), (1e6, "M"), (1e3, "k"))
 
 
 @dataclass(frozen=True, slots=True)
 class TrainingTime:
-    """How long the runs of a recipe took.
+    """Time that the runs of a recipe took.
 
     Attributes:
         reading: seconds for the features of all clips, over all seeds.
-        pictures: how many of them were encoded; 0 where all came from the cache.
-        training: seconds for all folds of a run, the median over the seeds; before an interruption they end with the
-            last file that was written.
-        whole: whether no run was interrupted.
+        pictures: number of encoded frames; 0 if all came from the cache.
+        training: seconds for all folds of a run, the median over the seeds; an interrupted run counts until the
+            last file that it wrote.
+        whole: no run was interrupted.
     """
 
     reading: float
@@ -43,7 +40,7 @@ class TrainingTime:
 
     @property
     def cache(self) -> str:
-        """In what state it found the cache of features."""
+        """State of the feature cache before: "cold" or "warm"."""
         return "cold" if self.pictures else "warm"
 
 
@@ -52,17 +49,17 @@ class Entry:
     """A recipe in a comparison.
 
     Attributes:
-        recipe: its name, and that of its folder.
-        description: what it is for.
-        failure: why it could not be run; None where it could, and then the numbers are there.
+        recipe: name of the recipe and of its folder.
+        description: purpose of the recipe.
+        failure: why it could not be run; None if it ran, and then the numbers exist.
         pooled: accuracy and macro F1.
         seeds: seed to accuracy and macro F1 of its run.
         cost: of the model of the first seed.
-        time: of training; None where it is not known.
-        behind: the accuracy of the best recipe less that of this one; None for the best one.
+        time: of training; None if unknown.
+        behind: accuracy of the best recipe minus that of this one; None for the best one.
         p: the p-value of that, corrected for all comparisons (Holm 1979).
-        leak: what to say of a split that leaks.
-        failed_clips: answers of clips that could not be used.
+        leak: warning about a split that leaks.
+        failed_clips: predictions for clips that could not be used.
     """
 
     recipe: str
@@ -78,7 +75,7 @@ class Entry:
     failed_clips: int = 0
 
     def as_dict(self) -> dict[str, Any]:
-        """For JSON."""
+        """Return plain values for JSON."""
         values = asdict(self)
         if self.time is not None:
             values["time"]["cache"] = self.time.cache
@@ -94,27 +91,28 @@ def write_comparison(
     notes: Sequence[str] = (),
     facts: Mapping[str, str] | None = None,
 ) -> Path:
-    """Write `compare.html` with its picture `compare.png`, and the same numbers as `compare.json` and `compare.csv`.
+    """Write `compare.html` with its plot `compare.png`, and the same numbers as `compare.json` and `compare.csv`.
 
     Args:
-        entries: the best recipe first, those that failed last.
-        out: the folder of the comparison, with the runs of each recipe in it.
-        title: the heading of the page.
+        entries: the best recipe first, failed ones last.
+        out: folder of the comparison, with the runs of each recipe.
+        title: heading of the page.
         protocol: how the clips were split, in words.
-        notes: what a reader should know.
-        facts: name -> value of what else is needed to have the numbers again.
+        notes: remarks for the reader.
+        facts: name -> value of what else is needed to reproduce the numbers.
 
     Returns:
         The path of the page.
     """
     ran = [entry for entry in entries if entry.pooled is not None]
-    picture = None
     plot = out / "compare.png"
     plot.unlink(missing_ok=True)
-    if ran:
-        picture = embedded(plot_comparison([_mark(entry) for entry in ran]), plot, _describe(ran))
-    page = environment().get_template("comparison.html.j2")
-    text = page.render(
+    image = embed(plot_comparison([_mark(entry) for entry in ran]), plot, _describe(ran)) if ran else None
+    path = out / "compare.html"
+    write_page(
+        path,
+        "comparison",
+        alone=True,
         title=title,
         protocol=protocol,
         ran=ran,
@@ -122,11 +120,11 @@ def write_comparison(
         answer=answer_of(ran),
         notes=notes,
         facts=facts or {},
-        picture=picture,
+        image=image,
         short=short,
         seconds=seconds,
         signed=signed,
-        sure=SURE,
+        alpha=SURE,
         level=ran[0].pooled.interval.level if ran and ran[0].pooled is not None else None,
     )
     _write(out / "compare.csv", entries)
@@ -137,53 +135,25 @@ def write_comparison(
         "recipes": [entry.as_dict() for entry in entries],
     }
     write_whole(out / "compare.json", json.dumps(values, indent=2, ensure_ascii=False) + "\n", alone=True)
-    path = out / "compare.html"
-    write_whole(path, text, alone=True)
     return path
 
 
-def comparison_table(entries: Sequence[Entry]) -> Table:
-    """The main numbers of each recipe, for a terminal."""
-    table = Table()
-    table.add_column("recipe", overflow="fold")
-    for column in ("accuracy", "macro F1", "to the best", "p", "trained", "FLOPs a clip", "clips/s", "training"):
-        table.add_column(column, justify="right")
-    for entry in entries:
-        pooled, behind, cost = entry.pooled, entry.behind, entry.cost
-        if pooled is None:
-            table.add_row(Text(entry.recipe), Text("could not be run", style="red"))
-            continue
-        rate = cost.clips_per_second if cost is not None else None
-        table.add_row(
-            Text(entry.recipe),
-            Text(f"{phrases.share(pooled.accuracy, 3)} {phrases.span(pooled.interval.accuracy)}"),
-            Text(f"{phrases.share(pooled.macro_f1, 3)} {phrases.span(pooled.interval.macro_f1)}"),
-            signed(-behind.accuracy, 3) if behind is not None and behind.accuracy is not None else "",
-            Text(f"{entry.p:.2g}", style="bold" if entry.p < SURE else "") if entry.p is not None else "",
-            short(cost.trained if cost is not None else None),
-            short(cost.flops if cost is not None else None),
-            f"{rate:.3g}" if rate is not None else "–",
-            seconds(entry.time.training if entry.time is not None else None),
-        )
-    return table
-
-
 def answer_of(ran: Sequence[Entry]) -> str:
-    """What the comparison says, in a sentence: the best recipe, and which others are worse for more than chance."""
+    """Return the result in a sentence: the best recipe, and which others are significantly worse."""
     if not ran:
         return "No recipe could be run."
     best, *others = ran
     if not others:
-        return f"{best.recipe} is the only one that was run."
+        return f"{best.recipe} is the only recipe that was run."
     worse = [entry.recipe for entry in others if entry.p is not None and entry.p < SURE]
     equal = [entry.recipe for entry in others if _scores(entry) == _scores(best)]
     level = [entry.recipe for entry in others if entry.recipe not in (*worse, *equal)]
-    said = f"{_names([best.recipe, *equal])} are equally good, and best." if equal else f"{best.recipe} is best."
+    text = f"{_names([best.recipe, *equal])} are equally good, and best." if equal else f"{best.recipe} is best."
     if worse:
-        said += f" {_names(worse)} {'is' if len(worse) == 1 else 'are'} worse by more than chance."
+        text += f" {_names(worse)} {'is' if len(worse) == 1 else 'are'} significantly worse."
     if level:
-        said += f" {_names(level)} may be as good: the difference could be chance."
-    return said
+        text += f" {_names(level)} may be as good: the difference is not significant."
+    return text
 
 
 def _scores(entry: Entry) -> tuple[float, float] | None:
@@ -191,7 +161,7 @@ def _scores(entry: Entry) -> tuple[float, float] | None:
 
 
 def short(number: float | None) -> str:
-    """A large number as people say it: 4.01 M, 24.6 G."""
+    """Return a large number with a unit prefix: "4.01 M", "24.6 G"."""
     if number is None:
         return "–"
     for size, letter in _STEPS:
@@ -201,13 +171,13 @@ def short(number: float | None) -> str:
 
 
 def signed(number: float, digits: int) -> str:
-    """A difference with its sign, and none where it is rounded to nothing."""
+    """Return a difference with its sign; without one if it is rounded to zero."""
     text = f"{number:+.{digits}f}"
     return text if float(text) else f"{0:.{digits}f}"
 
 
 def seconds(number: float | None) -> str:
-    """So many seconds as text, with two digits or more: "0.4 s", "47 s", "5.2 min", "24 min", "7.5 h"."""
+    """Return a duration with two digits or more: "0.4 s", "47 s", "5.2 min", "24 min", "7.5 h"."""
     if number is None:
         return "–"
     for size, unit in ((1, "s"), (60, "min"), (3600, "h")):

@@ -1,4 +1,4 @@
-"""The plot of a comparison: accuracy with its interval, against what a clip costs."""
+"""Plot of a comparison: accuracy with its interval against the cost of a clip."""
 
 from __future__ import annotations
 
@@ -14,11 +14,11 @@ from marey.reports import style
 
 WIDTH, HEIGHT = 5.6, 3.6  # inches of the axes
 LINE = 0.19  # inches from one name to the next
-NEAR = 0.012  # share of the width; costs that lie closer are drawn side by side
+NEAR = 0.012  # share of the width; points that are closer are drawn side by side
 
 
 class Mark(NamedTuple):
-    """A recipe in the plot: accuracy with the ends of its interval, and floating-point operations a clip."""
+    """A recipe in the plot: accuracy with its interval, and FLOPs a clip."""
 
     name: str
     accuracy: float
@@ -27,14 +27,14 @@ class Mark(NamedTuple):
 
 
 def plot_comparison(marks: Sequence[Mark]) -> Figure:
-    """Accuracy with intervals against operations a clip on a logarithmic scale; names stand beside, the best first."""
+    """Plot accuracy with intervals against FLOPs a clip on a log scale; names are on the right, the best first."""
     ordered = sorted((mark for mark in marks if mark.flops), key=lambda mark: -mark.accuracy)
     names = [style.plot_text(mark.name) for mark in ordered]
     beside = 0.5 + max((style.text_width(name, style.BASE) for name in names), default=1.0)
     height = max(HEIGHT, LINE * len(names))
     figure = style.new_figure(0.65 + WIDTH + beside, height + 1.1)
     axes = style.add_axes(figure, 0.65, 0.6, WIDTH, height)
-    style.label_axes(axes, x="operations a clip (FLOPs)", y="accuracy", title="Accuracy against cost")
+    style.label_axes(axes, x="FLOPs a clip", y="accuracy", title="Accuracy against cost")
     axes.grid(color=style.LINE, lw=0.6)
     axes.set_ylim(0, 1)
     if not ordered:
@@ -73,7 +73,7 @@ def plot_comparison(marks: Sequence[Mark]) -> Figure:
 
 
 def _apart(places: npt.NDArray[np.float64]) -> npt.NDArray[np.float64]:
-    """Places on the axis, in shares of it; what would lie on one another is moved a little to the side."""
+    """Return places on the axis, in shares of it, with overlapping ones moved a little apart."""
     moved = places.copy()
     order = np.argsort(places, kind="stable")
     start = 0
@@ -86,7 +86,7 @@ def _apart(places: npt.NDArray[np.float64]) -> npt.NDArray[np.float64]:
 
 
 def _spread(heights: npt.NDArray[np.float64], gap: float) -> npt.NDArray[np.float64]:
-    """Where names stand, from the top down: as near to their points as `gap` allows, and inside of [0, 1]."""
+    """Return the heights of the names, from the top down: near their points, `gap` apart, and inside [0, 1]."""
     at = heights.copy()
     for number in range(1, len(at)):
         at[number] = min(at[number], at[number - 1] - gap)

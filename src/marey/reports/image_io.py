@@ -1,4 +1,4 @@
-"""Pictures as files: named by time and label, and there whole or not at all."""
+"""Image files: written atomically, named by time and label."""
 
 from __future__ import annotations
 
@@ -14,38 +14,38 @@ from marey.atomic import whole_file
 from marey.errors import UsageError
 from marey.video import Limits, play
 
-PICTURE_SUFFIXES: Final = (".jpg", ".jpeg", ".png")
+IMAGE_SUFFIXES: Final = (".jpg", ".jpeg", ".png")
 JPEG_QUALITY: Final = 90
-_LONGEST_LABEL: Final = 40  # letters: of at most four bytes each, and a name may have 255
+_LONGEST_LABEL: Final = 40  # letters of up to four bytes; a file name has at most 255 bytes
 
 
-def save_picture(picture: npt.NDArray[np.uint8], path: str | Path) -> None:
-    """Write a picture as JPEG or PNG, by the suffix; what was there before stays until it is complete.
+def save_picture(image: npt.NDArray[np.uint8], path: str | Path) -> None:
+    """Write an image atomically, as JPEG or PNG by the suffix.
 
     Args:
-        picture: uint8 (H, W, 3), RGB.
-        path: the file; its folder is made where it is missing.
+        image: uint8 RGB `(H, W, 3)`.
+        path: the file; its folder is made if it does not exist.
 
     Raises:
         UsageError: another suffix, or more pixels to a side than JPEG can hold.
     """
     path = Path(path)
-    if path.suffix.lower() not in PICTURE_SUFFIXES:
-        raise UsageError(f"a picture is written as {' or '.join(PICTURE_SUFFIXES)}, not as '{path.name}'")
+    if path.suffix.lower() not in IMAGE_SUFFIXES:
+        raise UsageError(f"an image is written as {' or '.join(IMAGE_SUFFIXES)}, not as '{path.name}'")
     is_png = path.suffix.lower() == ".png"
-    if not is_png and max(picture.shape[:2]) > 65_500:
-        raise UsageError(f"a JPEG has at most 65,500 pixels to a side, not {max(picture.shape[:2]):,}: write a PNG")
+    if not is_png and max(image.shape[:2]) > 65_500:
+        raise UsageError(f"a JPEG has at most 65,500 pixels to a side, not {max(image.shape[:2]):,}: write a PNG")
     path.parent.mkdir(parents=True, exist_ok=True)
-    image = Image.fromarray(np.ascontiguousarray(picture))
+    pil = Image.fromarray(np.ascontiguousarray(image))
     with whole_file(path) as part:
         if is_png:
-            image.save(part, format="PNG")
+            pil.save(part, format="PNG")
         else:
-            image.save(part, format="JPEG", quality=JPEG_QUALITY, subsampling=0)
+            pil.save(part, format="JPEG", quality=JPEG_QUALITY, subsampling=0)
 
 
 def reduced_size(source: str | Path, longest: int, *, limits: Limits) -> tuple[int, int]:
-    """(H, W) of a video's picture as it is shown, its longer side at most so many pixels.
+    """Return (H, W) of the frames of a video as it is shown, with at most `longest` pixels on the longer side.
 
     Raises:
         VideoError: the video cannot be used.
@@ -57,7 +57,7 @@ def reduced_size(source: str | Path, longest: int, *, limits: Limits) -> tuple[i
 
 
 def time_name(seconds: float, *, digits: int) -> str:
-    """A time as a part of a file name: "0m04.2s", "1h02m03.4s"."""
+    """Return a time as a part of a file name: "0m04.2s", "1h02m03.4s"."""
     ticks = round(max(0.0, seconds) * 10**digits)
     minutes, rest = divmod(ticks, 60 * 10**digits)
     hours, minute = divmod(minutes, 60)
@@ -66,6 +66,6 @@ def time_name(seconds: float, *, digits: int) -> str:
 
 
 def label_name(label: str) -> str:
-    """A label as a part of a file name: letters, digits, "-" and "_"; everything else becomes "_"."""
+    """Return a label as a part of a file name: letters, digits, "-" and "_"; others become "_"."""
     kept = [letter if letter.isalnum() or letter in "-_" else "_" for letter in unicodedata.normalize("NFC", label)]
     return "".join(kept)[:_LONGEST_LABEL] or "_"

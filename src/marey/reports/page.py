@@ -1,4 +1,4 @@
-"""The report of an evaluation: one page that can be mailed, read anywhere and printed."""
+"""The report of an evaluation: one HTML file that contains its images."""
 
 from __future__ import annotations
 
@@ -8,6 +8,7 @@ from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass
 from functools import cache
 from pathlib import Path
+from typing import Any
 
 import jinja2
 import numpy as np
@@ -19,21 +20,20 @@ from marey.atomic import write_whole
 from marey.evaluation import Evaluation, Metrics, OrderEffect, Row, reliability
 from marey.reports import phrases
 from marey.reports.image_io import save_picture
-from marey.reports.phrases import confidence_text
 from marey.reports.plots import History, plot_confusion, plot_curves, plot_per_class, plot_reliability
 from marey.reports.style import save_png
 
 MISTAKES = 12
 PLOTS = ("confusion", "per_class", "reliability", "curves")
-PLATE = 640  # pixels; the longer side of a chronophotograph in the report
+MISTAKE_SIDE = 640  # pixels; the longer side of the image of a mistake
 
 Plate = Callable[[Row], npt.NDArray[np.uint8] | None]
-"""Gives the picture of a clip, `(H, W, 3)` uint8 RGB, or None where none can be made."""
+"""Function that returns an image of a clip, uint8 RGB `(H, W, 3)`, or None if there is none."""
 
 
 @dataclass(frozen=True, slots=True)
-class Picture:
-    """An image inside the page: its data as a URL, its size in pixels, and its content in words."""
+class EmbeddedImage:
+    """An image in a page: its data URL, its size in pixels, and its alternative text."""
 
     source: str
     width: int
@@ -43,11 +43,11 @@ class Picture:
 
 @dataclass(frozen=True, slots=True)
 class Mistake:
-    """A wrong clip with its picture, where there is one."""
+    """A wrong clip with its image, if there is one."""
 
     row: Row
     predicted: str
-    picture: Picture | None
+    image: EmbeddedImage | None
 
 
 def write_report(
@@ -62,18 +62,18 @@ def write_report(
     mistake_plates: Plate | None = None,
     mistakes: int = MISTAKES,
 ) -> Path:
-    """Writes `report.html`, which holds all its pictures, and the same pictures as PNG in `plots/`.
+    """Write `report.html`, which contains its images, and the same images as PNG in `plots/`.
 
     Args:
         evaluation: what to report.
-        out_dir: the run's folder; made if it is not there. An earlier report's pictures are replaced.
-        title: the heading of the page.
-        recipe_text: the recipe of the run, shown as it is.
-        histories: the training curves, one a fold.
-        facts: name -> value of what else is needed to have the numbers again (versions, machine, command).
-        frame_order: what another order of the frames changes, where that was tested.
-        mistake_plates: makes the picture of a mistaken clip.
-        mistakes: how many mistakes to show, the most confident first.
+        out_dir: folder of the run; made if it does not exist. Images of an earlier report are replaced.
+        title: heading of the page.
+        recipe_text: recipe of the run, shown as it is.
+        histories: training curves, one a fold.
+        facts: name -> value of what else is needed to reproduce the numbers (versions, machine, command).
+        frame_order: effect of another order of the frames, if it was tested.
+        mistake_plates: function that makes the image of a wrong clip.
+        mistakes: number of mistakes to show, the most confident first.
 
     Returns:
         The path of the page.
@@ -84,32 +84,32 @@ def write_report(
     for stale in plots.glob("mistake_*.png"):
         stale.unlink()
     metrics = evaluation.metrics
-    page = environment().get_template("report.html.j2")
-    text = page.render(
+    own = {"protocol": metrics.protocol, "seed": str(metrics.seed), "data hash": metrics.data_hash}
+    write_page(
+        out / "report.html",
+        "report",
         title=title,
         evaluation=evaluation,
         metrics=metrics,
         remarks=phrases.remarks(evaluation),
         classes=[(row, phrases.mistaken_for(metrics, index)) for index, row in enumerate(metrics.classes)],
-        pictures=_plots(evaluation, histories or (), plots),
+        images=_plots(evaluation, histories or (), plots),
         mistakes=_mistakes(evaluation, mistakes, mistake_plates, plots),
         mistake_count=len(evaluation.most_confident_mistakes(metrics.clips)),
         recipe=recipe_text,
-        facts=facts or {},
+        facts={name: value for name, value in own.items() if value} | dict(facts or {}),
         frame_order=frame_order,
     )
-    path = out / "report.html"
-    write_whole(path, text)
-    return path
+    return out / "report.html"
 
 
-def _plots(evaluation: Evaluation, histories: Sequence[History], folder: Path) -> dict[str, Picture]:
+def _plots(evaluation: Evaluation, histories: Sequence[History], folder: Path) -> dict[str, EmbeddedImage]:
     metrics = evaluation.metrics
     figures: dict[str, tuple[Figure, str]] = {
         "confusion": (plot_confusion(metrics), _describe_confusion(metrics)),
         "per_class": (
             plot_per_class(metrics),
-            "Bars of each class's F1, best first, with precision and recall; the table has the numbers.",
+            "Bars of the F1 of each class, best first, with precision and recall; the table has the numbers.",
         ),
     }
     scored = ~np.isnan(evaluation.probabilities[:, 0])
@@ -121,53 +121,53 @@ def _plots(evaluation: Evaluation, histories: Sequence[History], folder: Path) -
     if any(history.get("train_loss") for history in histories):
         alt = "Loss and validation macro F1 over the epochs of training."
         figures["curves"] = plot_curves(histories), alt
-    pictures = {}
+    images = {}
     for name in PLOTS:
         path = folder / f"{name}.png"
         path.unlink(missing_ok=True)
         if name in figures:
             figure, alt = figures[name]
-            pictures[name] = embedded(figure, path, alt)
-    return pictures
+            images[name] = embed(figure, path, alt)
+    return images
 
 
-def embedded(figure: Figure, path: Path, alt: str) -> Picture:
-    """Write a figure as PNG, and give it for a page that holds its pictures."""
+def embed(figure: Figure, path: Path, alt: str) -> EmbeddedImage:
+    """Write a figure as PNG, and return it as an image for a page."""
     save_png(figure, path)
     width, height = (round(96 * inches) for inches in figure.get_size_inches())
-    return Picture(_data_url(path.read_bytes(), "png"), width, height, alt)
+    return EmbeddedImage(_data_url(path.read_bytes(), "png"), width, height, alt)
 
 
-def _mistakes(evaluation: Evaluation, k: int, plate: Plate | None, folder: Path) -> list[Mistake]:
+def _mistakes(evaluation: Evaluation, k: int, image_of: Plate | None, folder: Path) -> list[Mistake]:
     shown = []
     for number, row in enumerate(evaluation.most_confident_mistakes(k), start=1):
         predicted = evaluation.predicted(row) or ""
-        pixels = plate(row) if plate is not None else None
-        picture = None
+        pixels = image_of(row) if image_of is not None else None
+        embedded = None
         if pixels is not None:
             image = Image.fromarray(pixels)
-            image.thumbnail((PLATE, PLATE))
+            image.thumbnail((MISTAKE_SIDE, MISTAKE_SIDE))
             save_picture(np.asarray(image), folder / f"mistake_{number:02d}.png")
             buffer = io.BytesIO()
-            image.save(buffer, "JPEG", quality=85)  # a tenth of the PNG: the page has to fit into a mail
-            alt = f"All instants of {row.clip} on one plate: {row.label}, taken for {predicted}."
-            picture = Picture(_data_url(buffer.getvalue(), "jpeg"), *image.size, alt)
-        shown.append(Mistake(row, predicted, picture))
+            image.save(buffer, "JPEG", quality=85)  # a tenth of the PNG: the page has to fit into an e-mail
+            alt = f"Chronophotograph of {row.clip}: {row.label}, predicted as {predicted}."
+            embedded = EmbeddedImage(_data_url(buffer.getvalue(), "jpeg"), *image.size, alt)
+        shown.append(Mistake(row, predicted, embedded))
     return shown
 
 
 def _describe_confusion(metrics: Metrics) -> str:
     pairs = sorted(
         (
-            (-number, true, predicted)
-            for index, true in enumerate(metrics.labels)
+            (-number, target, predicted)
+            for index, target in enumerate(metrics.labels)
             for other, (predicted, number) in enumerate(zip(metrics.labels, metrics.confusion[index][:-1], strict=True))
             if other != index and number
         ),
     )[:3]
     if not pairs:
-        return "Confusion matrix: no class is taken for another."
-    worst = "; ".join(f"{true} taken for {predicted} {-number} times" for number, true, predicted in pairs)
+        return "Confusion matrix: no class is predicted as another."
+    worst = "; ".join(f"{target} predicted as {predicted} {-number} times" for number, target, predicted in pairs)
     return f"Confusion matrix. Most frequent: {worst}."
 
 
@@ -175,22 +175,26 @@ def _data_url(data: bytes, kind: str) -> str:
     return f"data:image/{kind};base64,{base64.b64encode(data).decode('ascii')}"
 
 
+def write_page(path: Path, template: str, *, alone: bool = False, **values: Any) -> None:
+    """Render the template `TEMPLATE.html.j2`, and write the page atomically; `alone` as in `write_whole`."""
+    write_whole(path, _environment().get_template(f"{template}.html.j2").render(values), alone=alone)
+
+
 @cache
-def environment() -> jinja2.Environment:
-    """Where the templates of all pages are, and what they can say."""
+def _environment() -> jinja2.Environment:
     environment = jinja2.Environment(
         loader=jinja2.PackageLoader("marey.reports"),
-        autoescape=True,  # labels and paths come from strangers
+        autoescape=True,  # labels and paths are untrusted
         trim_blocks=True,
         lstrip_blocks=True,
         undefined=jinja2.StrictUndefined,
     )
     environment.filters |= {
         "answer": phrases.answer,
-        "confidence": confidence_text,
+        "confidence": phrases.confidence_text,
+        "correct_clips": phrases.correct_clips,
         "count": phrases.count,
         "frame_order": phrases.frame_order,
-        "right_clips": phrases.right_clips,
         "share": phrases.share,
         "span": phrases.span,
     }

@@ -1,4 +1,4 @@
-"""The plots of a report, each a matplotlib figure made from numbers alone."""
+"""Plots of a report, as matplotlib figures."""
 
 from __future__ import annotations
 
@@ -15,18 +15,18 @@ from marey.evaluation import FAILED, ClassScores, Metrics, Reliability
 from marey.reports import phrases, style
 
 History: TypeAlias = Mapping[str, Sequence[float]]
-"""One value an epoch of `train_loss`, `val_loss`, `val_macro_f1`, `learning_rate`; any may be missing."""
+"""Values by epoch of `train_loss`, `val_loss`, `val_macro_f1`, `learning_rate`; any may be missing."""
 
 LEGIBLE = 5.5  # points; smaller numbers are left out
-MANY = 25  # bars from which on they stand closer together
-DARK = 0.62  # share of a row from which its cell needs white numbers
+MANY = 25  # more bars are drawn closer together
+DARK = 0.62  # share of a row; darker cells have white numbers
 
 
 def plot_confusion(metrics: Metrics) -> Figure:
-    """True classes down, predicted ones across; colour is the share of the row, the numbers are clips.
+    """Plot true classes down and predicted ones across; colour is the share of the row, numbers are clips.
 
-    Clips that failed have a column of their own, where there are any. The figure grows with the classes, to
-    about 16 inches for 101; numbers that would be too small to read are left out.
+    Failed clips, if any, have their own column. The figure grows with the classes, to about 16 inches for 101;
+    numbers that are too small to read are left out.
     """
     counts = np.array(metrics.confusion, dtype=np.int64)
     names = [style.plot_text(label) for label in metrics.labels]
@@ -73,7 +73,7 @@ def plot_confusion(metrics: Metrics) -> Figure:
     axes.set_ylim(size - 0.5, -0.5)
 
     _write_counts(axes, counts, share, cell)
-    style.label_axes(axes, x="predicted", y="true, with its number of clips", title="Confusion matrix")
+    style.label_axes(axes, x="predicted", y="true, with number of clips", title="Confusion matrix")
     legend = style.add_axes(figure, left + width + 0.18, below + 0.45, 0.1, min(height, 3.0))
     bar = figure.colorbar(image, cax=legend, ticks=[0, 0.5, 1], format=ticker.PercentFormatter(xmax=1))
     bar.outline.set_visible(False)
@@ -81,7 +81,7 @@ def plot_confusion(metrics: Metrics) -> Figure:
 
 
 def plot_per_class(metrics: Metrics) -> Figure:
-    """F1 of each class as a bar, best first, with precision and recall as marks on it."""
+    """Plot F1 of each class as a bar, best first, with precision and recall as marks."""
     found = [row for row in metrics.classes if row.support]
     ordered = sorted(found, key=_best_first)
     absent = [row for row in metrics.classes if not row.support]
@@ -101,7 +101,7 @@ def plot_per_class(metrics: Metrics) -> Figure:
     ):
         place = range(len(values))
         axes.scatter(values, place, s=size, marker=mark, color=colour, label=name, zorder=3, clip_on=False, lw=0)
-    style.label_axes(axes, title="Each class", pad=26)  # above the legend
+    style.label_axes(axes, title="Classes", pad=26)  # above the legend
     style.legend_above(axes)
     return figure
 
@@ -116,16 +116,16 @@ def named_bars(
     longest: int = 28,
     legend: str = "",
 ) -> tuple[Figure, Axes]:
-    """Bars from 0 to 1, each with its name on the left, the first one on top.
+    """Plot bars from 0 to 1 with their names on the left, the first one on top.
 
     Args:
-        names: of the bars; they are shortened to `longest` letters.
+        names: of the bars.
         values: their lengths.
-        beside: for each bar a text, and at which value it begins.
+        beside: for each bar, a text and the value where it begins.
         width: from 0 to 1, in inches.
-        right: room for texts beyond 1, in inches.
-        longest: letters of a name.
-        legend: what a bar is, for a legend.
+        right: space for texts beyond 1, in inches.
+        longest: letters of a name; longer ones are shortened.
+        legend: name of the bars in a legend.
     """
     pitch, size = (0.3, style.BASE) if len(names) <= MANY else (0.17, 7.5)
     shown = [style.plot_text(name, longest=longest) for name in names]
@@ -147,24 +147,24 @@ def named_bars(
 
 
 def plot_reliability(bins: Reliability) -> Figure:
-    """Accuracy against confidence, with the number of clips in each bin below and the ECE in the title."""
+    """Plot accuracy against confidence, the number of clips of each bin below, and the ECE in the title."""
     figure = style.new_figure(4.9, 5.6)
     axes = style.add_axes(figure, 0.65, 1.7, 3.95, 3.4)
     width = float(bins.edges[1])
     middle = (bins.edges[:-1] + bins.edges[1:]) / 2
     filled = bins.counts > 0
-    said, right, clips = bins.confidence[filled], bins.accuracy[filled], bins.counts[filled]
+    confidence, accuracy, clips = bins.confidence[filled], bins.accuracy[filled], bins.counts[filled]
     axes.plot([0, 1], [0, 1], color=style.MUTED, lw=1, ls=(0, (4, 3)))
-    axes.vlines(said, said, right, color=style.ORANGE, lw=1.4)
+    axes.vlines(confidence, confidence, accuracy, color=style.ORANGE, lw=1.4)
     area = 14 + 110 * clips / clips.max(initial=1)
-    axes.scatter(said, right, s=area, color=style.BLUE, lw=0.8, edgecolor=style.PAPER, zorder=3, clip_on=False)
-    axes.text(0.04, 0.93, "right more often\nthan it says", fontsize=8, color=style.MUTED, va="top")
-    axes.text(0.96, 0.07, "right less often\nthan it says", fontsize=8, color=style.MUTED, ha="right")
+    axes.scatter(confidence, accuracy, s=area, color=style.BLUE, lw=0.8, edgecolor=style.PAPER, zorder=3, clip_on=False)
+    axes.text(0.04, 0.93, "underconfident", fontsize=8, color=style.MUTED, va="top")
+    axes.text(0.96, 0.07, "overconfident", fontsize=8, color=style.MUTED, ha="right")
     axes.set_xlim(0, 1)
     axes.set_ylim(0, 1)
     axes.tick_params(labelbottom=False)
     axes.grid(color=style.LINE, lw=0.6)
-    style.label_axes(axes, y="share of clips that are right", title=f"Reliability: ECE {bins.error:.3f}")
+    style.label_axes(axes, y="share of correct clips", title=f"Reliability: ECE {bins.error:.3f}")
 
     below = style.add_axes(figure, 0.65, 0.5, 3.95, 1.0)
     below.bar(middle, bins.counts, width=0.9 * width, color=style.BLUE)
@@ -176,16 +176,16 @@ def plot_reliability(bins: Reliability) -> Figure:
 
 
 def plot_curves(histories: Sequence[History]) -> Figure:
-    """Loss and validation macro F1 over the epochs: folds thin, their mean thick, a dot at each best one."""
+    """Plot loss and validation macro F1 over the epochs: folds thin, their mean thick, a dot at each best epoch."""
     values = [np.asarray(history.get("val_macro_f1", ()), dtype=np.float64) for history in histories]
     values = [fold for fold in values if np.isfinite(fold).any()]
     figure = style.new_figure(8.8 if values else 4.7, 3.5)
     loss = style.add_axes(figure, 0.65, 0.55, 3.6, 2.4)
-    for name, colour, words in (
+    for name, colour, label in (
         ("train_loss", style.BLUE, "training"),
         ("val_loss", style.ORANGE, "validation"),
     ):
-        _draw_folds(loss, [history.get(name, ()) for history in histories], colour, words)
+        _draw_folds(loss, [history.get(name, ()) for history in histories], colour, label)
     folds = f", {len(histories)} trainings and their mean" if len(histories) > 1 else ""
     style.label_axes(loss, x="epoch", y="loss", title=f"Loss{folds}")
     loss.set_ylim(bottom=0)
@@ -216,7 +216,7 @@ def _write_counts(axes: Axes, counts: npt.NDArray[np.int64], share: npt.NDArray[
         axes.text(column, row, text, ha="center", va="center", fontsize=size, color=colour)
 
 
-def _draw_folds(axes: Axes, folds: Sequence[npt.ArrayLike], colour: str, words: str) -> None:
+def _draw_folds(axes: Axes, folds: Sequence[npt.ArrayLike], colour: str, label: str) -> None:
     drawn = [fold for fold in (np.asarray(fold, dtype=np.float64) for fold in folds) if len(fold)]
     if not drawn:
         return
@@ -230,17 +230,17 @@ def _draw_folds(axes: Axes, folds: Sequence[npt.ArrayLike], colour: str, words: 
             alpha=1 if alone else 0.45,
             marker="o" if len(fold) == 1 else None,
             markersize=3,
-            label=words if alone else None,
+            label=label if alone else None,
         )
     if not alone:
         mean = _mean_of_running(drawn)
-        axes.plot(np.arange(1, len(mean) + 1), mean, color=colour, lw=2, label=words)
+        axes.plot(np.arange(1, len(mean) + 1), mean, color=colour, lw=2, label=label)
     axes.grid(axis="y", color=style.LINE, lw=0.6)
     axes.xaxis.set_major_locator(ticker.MaxNLocator(6, integer=True, steps=[1, 2, 5, 10]))
 
 
 def _mean_of_running(folds: Sequence[npt.NDArray[np.float64]]) -> npt.NDArray[np.float64]:
-    # folds stop early at different epochs: a mean of fewer than half of them would jump
+    # folds stop at different epochs: the mean of fewer than half of them would jump
     running = sorted((len(fold) for fold in folds), reverse=True)
     epochs = running[(len(folds) - 1) // 2]
     table = np.full((len(folds), epochs), np.nan)

@@ -1,4 +1,4 @@
-"""The segments of videos as files: JSON, a table, subtitles, and a picture of each."""
+"""Segments of videos as files: JSON, CSV, WebVTT, and thumbnails."""
 
 from __future__ import annotations
 
@@ -19,35 +19,35 @@ from marey.data.manifest import portable_path
 from marey.errors import UsageError
 from marey.prediction import Timeline
 from marey.reports import style
-from marey.reports.chronophotograph import plate
+from marey.reports.chronophotograph import image_grid
 from marey.reports.image_io import label_name, reduced_size, save_picture, time_name
 from marey.reports.phrases import confidence_text
 from marey.video import Limits, decode
 
 SEGMENT_SUFFIXES: Final = (".json", ".csv", ".vtt")
 SEGMENT_COLUMNS: Final = ("path", "label", "start", "end", "confidence")
-"""Those of a manifest first, so that a table of segments is one: `marey train` takes it."""
+"""Columns of a manifest first, so that `marey train` accepts the table."""
 
 THUMBNAIL: Final = 480
 """The longer side of a thumbnail, pixels; smaller video keeps its size."""
 
 SHEET: Final = 24
-"""Thumbnails on a contact sheet."""
+"""Number of thumbnails on a contact sheet."""
 
 _ON_SHEET: Final = 240  # pixels of the longer side
-_AT_ONCE: Final = 16  # pictures in memory
+_AT_ONCE: Final = 16  # frames in memory
 
 
 def write_segments(timelines: Sequence[Timeline], path: str | Path) -> None:
-    """Write the segments of videos, in the form that the suffix names; the file is there whole, or not at all.
+    """Write the segments of videos atomically, in the format of the suffix.
 
-    - `.json`: a list with an object a video.
-    - `.csv`: a row a segment, which is a manifest: paths below the file's folder are relative to it.
-    - `.vtt`: subtitles in WebVTT, of one video.
+    - `.json`: a list with an object for each video.
+    - `.csv`: a manifest with a row for each segment; paths below the folder of the file are relative to it.
+    - `.vtt`: subtitles of one video, WebVTT.
 
     Args:
-        timelines: one a video.
-        path: the file; its folder is made where it is missing.
+        timelines: one for each video.
+        path: the file; its folder is made if it does not exist.
 
     Raises:
         UsageError: another suffix, subtitles of several videos, or a path that a table cannot hold.
@@ -66,25 +66,25 @@ def write_segments(timelines: Sequence[Timeline], path: str | Path) -> None:
     else:
         raise UsageError(f"subtitles belong to one video, not to {len(timelines)}: write .json or .csv")
     path.parent.mkdir(parents=True, exist_ok=True)
-    # A file name may hold bytes that are no text: in JSON their escape is what they are.
+    # A file name may contain bytes that are not UTF-8: JSON has their escapes.
     write_whole(path, text.encode("utf-8", "backslashreplace"))
 
 
 def check_table_path(video: Path, table: Path) -> str:
-    """Return how a table of segments names a video.
+    """Return the path of a video in a table of segments.
 
     Args:
         video: the file.
-        table: the CSV file, which is not there yet.
+        table: the CSV file, which need not exist.
 
     Raises:
-        UsageError: the name is not UTF-8, which a manifest has to be.
+        UsageError: the name is not UTF-8.
     """
     path = portable_path(video, table.parent)
     try:
         path.encode("utf-8")
     except UnicodeEncodeError as error:
-        raise UsageError(f"the file name {path!r} is no text: rename the file, or write .json") from error
+        raise UsageError(f"the file name {path!r} is not UTF-8: rename the file, or write .json") from error
     return path
 
 
@@ -95,22 +95,22 @@ def write_thumbnails(
     *,
     limits: Limits = Limits(),  # noqa: B008 - frozen
 ) -> list[Path]:
-    """Write the picture in the middle of each segment as JPEG, and contact sheets where there are several.
+    """Write the middle frame of each segment as JPEG, and contact sheets of several.
 
-    They are called `0001_0m04.2s_label.jpg`, by the time of the picture, and `sheet_001.jpg`.
+    Names are `0001_0m04.2s_label.jpg`, with the time of the frame, and `sheet_001.jpg`.
 
     Args:
         source: the video.
-        segments: of it, in their order.
-        folder: a new one. It is there when all pictures are.
-        limits: of decoding, each sixteen pictures.
+        segments: of the video, in their order.
+        folder: a new folder, written atomically.
+        limits: of decoding, for each sixteen frames.
 
     Returns:
-        The pictures of the segments, in their order.
+        The paths of the thumbnails, in the order of the segments.
 
     Raises:
-        VideoError: a picture cannot be had.
-        UsageError: the folder has something in it.
+        VideoError: a frame cannot be decoded.
+        UsageError: the folder is not empty.
     """
     folder = Path(folder)
     with whole_folder(folder) as unfinished:
@@ -143,11 +143,11 @@ def _table(timelines: Sequence[Timeline], table: Path) -> str:
 
 
 def _subtitles(segments: Sequence[Segment]) -> str:
-    """WebVTT (W3C, 2019): numbered cues, whose text is escaped."""
+    """Return WebVTT (W3C, 2019): numbered cues with escaped text."""
     parts = ["WEBVTT\n"]
     for number, segment in enumerate(segments, start=1):
         start = round(1000 * segment.start)
-        end = max(start + 1, round(1000 * segment.end))  # a cue has to last
+        end = max(start + 1, round(1000 * segment.end))  # a cue must not be empty
         label = " ".join(style.plot_text(segment.label, longest=len(segment.label)).split())
         text = f"{label} {confidence_text(segment.confidence)}"
         for sign, escape in (("&", "&amp;"), ("<", "&lt;"), (">", "&gt;")):
@@ -164,14 +164,14 @@ def _stamp(milliseconds: int) -> str:
 
 
 def _write_sheets(folder: Path, names: Sequence[str], segments: Sequence[Segment]) -> None:
-    """Contact sheets of the thumbnails in a folder, each with its time and label below."""
+    """Write contact sheets of the thumbnails in a folder, with time and label below each."""
     for sheet, first in enumerate(range(0, len(names), SHEET), start=1):
         chosen = list(zip(names, segments, strict=True))[first : first + SHEET]
-        pictures = [_small(folder / name) for name, _ in chosen]
+        images = [_small(folder / name) for name, _ in chosen]
         captions = [f"{style.clock_text(segment.start)}  {segment.label}" for _, segment in chosen]
-        columns = 4 if pictures[0].shape[1] >= pictures[0].shape[0] else 6
-        picture = plate(list(zip(captions, pictures, strict=True)), columns=columns)
-        save_picture(picture, folder / f"sheet_{sheet:03d}.jpg")
+        columns = 4 if images[0].shape[1] >= images[0].shape[0] else 6
+        sheet_image = image_grid(list(zip(captions, images, strict=True)), columns=columns)
+        save_picture(sheet_image, folder / f"sheet_{sheet:03d}.jpg")
 
 
 def _small(path: Path) -> npt.NDArray[np.uint8]:

@@ -1,4 +1,4 @@
-"""The look that all plots share: light, quiet, legible in print and to colour-blind eyes."""
+"""Style of all plots: light, legible in print and with colour blindness."""
 
 from __future__ import annotations
 
@@ -19,7 +19,7 @@ from marey.atomic import whole_file
 BLUE, ORANGE, GREEN, SKY = "#0072B2", "#D55E00", "#009E73", "#9CCBE8"
 INK, MUTED, LINE, PAPER = "#1F2328", "#59636E", "#D8DEE4", "#FFFFFF"
 BLACK = "#000000"
-FAINT = "#F3F5F7"  # an area in which there is nothing
+FAINT = "#F3F5F7"  # empty areas
 SCALE = "Blues"  # counts: white to dark, the same order in grey print
 
 HUES = (BLUE, ORANGE, GREEN, "#E69F00", "#CC79A7", "#56B4E9", "#F0E442")  # Okabe & Ito's, the far ones first
@@ -42,14 +42,14 @@ WIDE_FONTS = (  # for labels in scripts that matplotlib's own font does not have
 
 
 def new_figure(width: float, height: float) -> Figure:
-    """A figure of so many inches that belongs to no window and no global state."""
+    """Return a figure of a size in inches, without a window or global state."""
     figure = Figure(figsize=(width, height), dpi=DPI, facecolor=PAPER)
     FigureCanvasAgg(figure)
     return figure
 
 
 def add_axes(figure: Figure, left: float, bottom: float, width: float, height: float) -> Axes:
-    """Axes whose place is given in inches from the lower left corner, open above and to the right."""
+    """Add axes, placed in inches from the lower left corner, without lines above and on the right."""
     full_width, full_height = figure.get_size_inches()
     axes = figure.add_axes((left / full_width, bottom / full_height, width / full_width, height / full_height))
     axes.spines[["top", "right"]].set_visible(False)
@@ -60,14 +60,15 @@ def add_axes(figure: Figure, left: float, bottom: float, width: float, height: f
 
 
 def label_axes(axes: Axes, *, x: str = "", y: str = "", title: str = "", pad: float = 10) -> None:
-    """The words of a plot, in the shared sizes and colours; the title stands `pad` points above."""
+    """Set labels and title in the shared sizes and colours; the title is `pad` points above."""
     axes.set_xlabel(x, fontsize=BASE, color=MUTED, labelpad=6)
     axes.set_ylabel(y, fontsize=BASE, color=MUTED, labelpad=6)
-    axes.set_title(title, fontsize=BASE + 1, color=INK, loc="left", pad=pad, fontweight="bold")
+    # With y, Matplotlib does not measure all artists for a free place.
+    axes.set_title(title, fontsize=BASE + 1, color=INK, loc="left", y=1.0, pad=pad, fontweight="bold")
 
 
 def legend_above(axes: Axes) -> None:
-    """A legend in one row between a plot and its title, which wants a `pad` of 24 points for it."""
+    """Add a legend in one row between a plot and its title, whose `pad` has to be 24 points."""
     axes.legend(
         loc="lower left",
         bbox_to_anchor=(0, 1.0),
@@ -80,23 +81,23 @@ def legend_above(axes: Axes) -> None:
 
 
 def class_colours(count: int) -> list[str]:
-    """A colour a class, always the same for the same place among the labels; more than 21 begin again."""
+    """Return a colour for each class, by its place among the labels; they repeat after 21."""
     return [_tinted(HUES[place % len(HUES)], TINTS[place // len(HUES) % len(TINTS)]) for place in range(count)]
 
 
 def ink_on(colour: str) -> str:
-    """The colour of text on an area: black or white, whichever stands out more; the contrast is 4.5 or higher."""
+    """Return black or white for text on a colour, whichever has more contrast: 4.5 or higher."""
     return max((BLACK, PAPER), key=lambda ink: contrast(colour, ink))
 
 
 def contrast(one: str, other: str) -> float:
-    """The contrast of two colours, from 1 to 21 (WCAG 2.1)."""
+    """Return the contrast of two colours, from 1 to 21 (WCAG 2.1)."""
     low, high = sorted((_luminance(one), _luminance(other)))
     return (high + 0.05) / (low + 0.05)
 
 
 def clock_text(seconds: float, *, digits: int = 1) -> str:
-    """A time as a clock shows it: "0:04.2", "12:00.0", "1:02:03.4"."""
+    """Return seconds as a clock time: "0:04.2", "12:00.0", "1:02:03.4"."""
     ticks = round(max(0.0, seconds) * 10**digits)
     whole, part = divmod(ticks, 10**digits)
     minutes, second = divmod(whole, 60)
@@ -106,7 +107,7 @@ def clock_text(seconds: float, *, digits: int = 1) -> str:
 
 
 def plot_text(label: str, *, longest: int = 28) -> str:
-    """A label as one line that fits a plot: without control characters, and shortened in its middle."""
+    """Return a label as one line without control characters, shortened in its middle."""
     line = " ".join("".join(char if char.isprintable() else " " for char in label).split())
     if len(line) <= longest:
         return line
@@ -115,7 +116,7 @@ def plot_text(label: str, *, longest: int = 28) -> str:
 
 
 def text_width(text: str, size: float) -> float:
-    """About how many inches a text of so many points takes."""
+    """Return the approximate width of a text in inches; `size` is in points."""
     glyphs = sum(1.7 if unicodedata.east_asian_width(char) in "WF" else 1.0 for char in text)
     return glyphs * GLYPH * size / 72
 
@@ -134,11 +135,11 @@ def _luminance(colour: str) -> float:
 
 
 def save_png(figure: Figure, path: str | Path) -> None:
-    """Writes a figure as PNG; the same figure gives the same bytes."""
+    """Write a figure as PNG; the same figure gives the same bytes."""
     installed = set(font_manager.fontManager.get_font_names())
     families = ["DejaVu Sans", *(font for font in WIDE_FONTS if font in installed)]
     with matplotlib.rc_context({"font.sans-serif": families}), warnings.catch_warnings():
-        # a script that no installed font has is drawn as boxes; the tables of the page show the label
+        # scripts that no installed font has become boxes; the tables of the page show the label
         warnings.filterwarnings("ignore", message="Glyph .* missing from font", category=UserWarning)
         with whole_file(Path(path)) as part:
             figure.savefig(part, format="png", dpi=DPI, metadata={"Software": None})

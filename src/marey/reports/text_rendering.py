@@ -1,4 +1,4 @@
-"""Text on pictures: a font that has the letters, how wide a text is, and its shape to paint through."""
+"""Text on images: a font that has the letters, the width of a text, and its mask."""
 
 from __future__ import annotations
 
@@ -21,33 +21,33 @@ _OWN = {"regular": "DejaVuSans.ttf", "bold": "DejaVuSans-Bold.ttf"}
 
 
 class Shape(NamedTuple):
-    """A text as a mask: 255 where the letters are. Its baseline lies `ascent` pixels below its upper edge."""
+    """A text as a mask, 255 on the letters; its baseline is `ascent` pixels below the upper edge."""
 
     mask: Image.Image
     ascent: int
 
 
 def open_font(text: str, size: int, weight: Weight = "regular") -> ImageFont.FreeTypeFont:
-    """The font of so many pixels that has all letters of a text: DejaVu Sans, or an installed one of wide scripts.
+    """Return a font of `size` pixels that has the letters of a text: DejaVu Sans, or an installed one.
 
-    Letters that none of them has are drawn as boxes.
+    Letters that no font has are drawn as boxes.
     """
     return _open(_file_with("".join(sorted(set(text))), weight), size)
 
 
 def one_line(text: str) -> str:
-    """A text of a stranger as it can be drawn: one line, without control characters, of at most 1,000 letters."""
+    """Return an untrusted text as one line, without control characters, of at most 1,000 letters."""
     return style.plot_text(text, longest=LONGEST)
 
 
 def measure(text: str, size: int, weight: Weight = "regular") -> int:
-    """The width of a text in pixels."""
+    """Return the width of a text in pixels."""
     return math.ceil(open_font(text, size, weight).getlength(text))
 
 
 @lru_cache(maxsize=512)
 def shorten(text: str, width: int, size: int, weight: Weight = "regular") -> str:
-    """A text as one line of at most `width` pixels, with an ellipsis in its middle; empty where nothing fits."""
+    """Return a text as one line of at most `width` pixels, shortened in its middle; empty if nothing fits."""
     line = one_line(text)
     longest = len(line)
     if measure(line, size, weight) <= width:
@@ -64,7 +64,7 @@ def shorten(text: str, width: int, size: int, weight: Weight = "regular") -> str
 
 @lru_cache(maxsize=256)
 def shape(text: str, size: int, weight: Weight = "regular") -> Shape:
-    """The shape of a text, kept: labels come back with every frame of a video."""
+    """Return the shape of a text, cached: the same labels are drawn on many frames."""
     font = open_font(text, size, weight)
     ascent, descent = font.getmetrics()
     mask = Image.new("L", (max(1, measure(text, size, weight)), ascent + descent))

@@ -1,4 +1,4 @@
-"""What happens when in a video: its segments in colour, and below them what the model says at each instant."""
+"""Plot of a timeline: the segments of a video, and the probabilities below."""
 
 from __future__ import annotations
 
@@ -22,31 +22,31 @@ from marey.reports.phrases import count
 WIDTH: Final = 8.6  # inches of the time axis
 STRIP: Final = 0.32  # inches of a strip of segments
 GAP: Final = 0.1  # inches from one strip to the next
-SEAM: Final = 0.012  # inches of paper at the end of a segment, where it is not narrow itself
+SEAM: Final = 0.012  # inches of gap at the end of a segment; less for narrow ones
 MOST_ROWS: Final = 30
-"""Classes whose probabilities are drawn. Of more: those with segments, then those with the highest peaks."""
+"""Maximum number of classes with a row: those with segments first, then those with the highest peaks."""
 
 FEW: Final = 12  # classes; more have lower rows and smaller names
-COLUMNS: Final = 1200  # instants of the map of probabilities, at most: more are drawn as the highest of several
-SHORTEST: Final = 5  # letters of a name that is shortened to fit its segment
+COLUMNS: Final = 1200  # at most, of the map of probabilities: beyond, the maximum of several timestamps is drawn
+SHORTEST: Final = 5  # letters of a shortened name
 
 TICKS: Final = 9
 STEPS: Final = (0.1, 0.2, 0.5, 1, 2, 5, 10, 15, 30, 60, 120, 300, 600, 900, 1800, 3600, 7200, 14400, 28800, 86400)
 
 
 def plot_timeline(timeline: Timeline, *, truth: Sequence[Segment] | None = None) -> Figure:
-    """The segments of a video as a strip over time, and the probabilities of each class as a row below it.
+    """Plot the segments of a video as a strip over time, and the probabilities of each class as a row below it.
 
-    A class has one colour throughout. Where it is none of them, the strip is empty. Names are written into the segments
-    that are wide enough for them; the rows name the others.
+    Each class has one colour. The strip is empty where there is no segment. Segments that are wide enough contain their
+    label.
 
     Args:
         timeline: of the video.
-        truth: what really happens, as a second strip; None where that is not known.
+        truth: true segments, as a second strip; None if unknown.
     """
-    strips: list[tuple[str, Sequence[Segment]]] = [("found", timeline.segments)]
+    strips: list[tuple[str, Sequence[Segment]]] = [("predicted", timeline.segments)]
     if truth is not None:
-        strips.append(("truth", truth))
+        strips.append(("true", truth))
     others = {segment.label for _, segments in strips for segment in segments} - set(timeline.labels)
     labels = [*timeline.labels, *sorted(others)]
     colours = dict(zip(labels, style.class_colours(len(labels)), strict=True))
@@ -79,7 +79,7 @@ def plot_timeline(timeline: Timeline, *, truth: Sequence[Segment] | None = None)
 
 
 def _rows_shown(timeline: Timeline, named: set[str]) -> list[int]:
-    """Which classes have a row, in the order of the labels."""
+    """Return the indices of the classes with a row, in the order of the labels."""
     classes = range(len(timeline.labels))
     peaks = timeline.probabilities.max(axis=0, initial=0.0)
     order = sorted(classes, key=lambda index: (timeline.labels[index] not in named, -float(peaks[index])))
@@ -88,19 +88,19 @@ def _rows_shown(timeline: Timeline, named: set[str]) -> list[int]:
 
 def _write_title(axes: Axes, timeline: Timeline) -> None:
     lasts = style.clock_text(timeline.duration, digits=1 if timeline.duration < 60 else 0)
-    said = f"{count(len(timeline.segments), 'segment')} in {lasts}"
-    style.label_axes(axes, title=said, pad=7)
+    title = f"{count(len(timeline.segments), 'segment')} in {lasts}"
+    style.label_axes(axes, title=title, pad=7)
 
 
 def _draw_strip(axes: Axes, name: str, segments: Sequence[Segment], colours: Mapping[str, str], end: float) -> None:
-    """Segments as coloured spans, with their names where these fit."""
+    """Draw segments as coloured spans, with their labels if these fit."""
     inch = end / WIDTH
     pixel = inch / style.DPI
     axes.set_facecolor(style.FAINT)
     spans, faces = [], []
     for segment in segments:
         seam = min(SEAM * inch, 0.15 * segment.duration)
-        # the shortest segment of hours of video is still a pixel wide
+        # even the shortest segment of a long video is a pixel wide
         right = max(segment.end - seam, segment.start + pixel)
         spans.append([(segment.start, 0.0), (right, 0.0), (right, 1.0), (segment.start, 1.0)])
         faces.append(colours[segment.label])
@@ -126,7 +126,7 @@ def _draw_strip(axes: Axes, name: str, segments: Sequence[Segment], colours: Map
 
 
 def _fitting(label: str, width: float) -> str:
-    """As much of a label as so many inches hold; nothing where that says nothing."""
+    """Return a label, shortened to a width in inches; empty if too little of it fits."""
     size = style.BASE - 1
     whole = style.plot_text(label)
     if style.text_width(whole, size) <= width:
@@ -137,14 +137,14 @@ def _fitting(label: str, width: float) -> str:
 
 
 def _draw_rows(axes: Axes, timeline: Timeline, shown: Sequence[int], colours: Mapping[str, str], end: float) -> None:
-    """A row a class, from paper where its probability is 0 to its colour where that is 1."""
+    """Draw a row for each class, from grey at probability 0 to its colour at 1."""
     if len(timeline.times):
         values, edges = _columns(timeline, shown)
         paper = np.array(to_rgb(style.FAINT))
         full = np.array([to_rgb(colours[timeline.labels[index]]) for index in shown])
-        picture = paper + values.T[..., None].clip(0, 1) * (full - paper)[:, None]
+        image = paper + values.T[..., None].clip(0, 1) * (full - paper)[:, None]
         axes.imshow(
-            picture,
+            image,
             extent=(edges[0], edges[1], len(shown) - 0.5, -0.5),
             aspect="auto",
             interpolation="nearest",
@@ -157,7 +157,7 @@ def _draw_rows(axes: Axes, timeline: Timeline, shown: Sequence[int], colours: Ma
 
 
 def _columns(timeline: Timeline, shown: Sequence[int]) -> tuple[npt.NDArray[np.float64], tuple[float, float]]:
-    """Probabilities (columns, classes) of the classes with a row, and the times of their left and right edge."""
+    """Return probabilities `(columns, classes)` of the classes with a row, and the times of the left and right edge."""
     values = np.asarray(timeline.probabilities[:, list(shown)], dtype=np.float64)
     times = timeline.times
     half = float(times[1] - times[0]) / 2 if len(times) > 1 else timeline.duration
@@ -172,7 +172,7 @@ def _columns(timeline: Timeline, shown: Sequence[int]) -> tuple[npt.NDArray[np.f
 
 
 def _mark_time(axes: Axes, end: float) -> str:
-    """Ticks at whole parts of seconds, minutes or hours; returns how they are written."""
+    """Set ticks at round times; return the format of their labels."""
     step = next((step for step in STEPS if end / step <= TICKS), end / TICKS)
     digits = 1 if step < 1 else 0
     with_hours = end >= 3600 and step >= 60

@@ -1,4 +1,4 @@
-"""The page of a search: how the score grew, what it depended on, and what the best values are worth."""
+"""Page of a hyperparameter search: history, importances, and the test of the best values."""
 
 from __future__ import annotations
 
@@ -15,7 +15,7 @@ from matplotlib.figure import Figure
 from marey.atomic import write_whole
 from marey.evaluation import Metrics
 from marey.reports import phrases, style
-from marey.reports.page import embedded, environment
+from marey.reports.page import embed, write_page
 from marey.reports.plots import named_bars
 from marey.training.tune import Trial
 
@@ -31,45 +31,47 @@ def write_tuning(
     notes: Sequence[str] = (),
     facts: Mapping[str, str] | None = None,
 ) -> Path:
-    """Write `tune.html` with its pictures `history.png` and `importance.png`, and the same numbers as `tune.json`.
+    """Write `tune.html` with its plots `history.png` and `importance.png`, and the same numbers as `tune.json`.
 
     Args:
-        trials: all of them.
-        best: the one whose values were tested.
-        importances: key to the share of the score's variance that it explains; may be empty.
-        tested: what the best values reached on the test part.
-        out: the folder of the search, with the run of the best values in `best`.
-        title: the heading of the page.
-        notes: what a reader should know.
-        facts: name -> value of what else is needed to have the numbers again.
+        trials: all trials.
+        best: the trial whose values were tested.
+        importances: key -> share of the score's variance that it explains; may be empty.
+        tested: metrics of the best values on the test part.
+        out: folder of the search, with the run of the best values in `best`.
+        title: heading of the page.
+        notes: remarks for the reader.
+        facts: name -> value of what else is needed to reproduce the numbers.
 
     Returns:
         The path of the page.
     """
-    through = [trial for trial in trials if trial.state in ("complete", "pruned")]
-    pictures = {
-        "history": embedded(
+    ended = [trial for trial in trials if trial.state in ("complete", "pruned")]
+    images = {
+        "history": embed(
             plot_history(trials),
             out / "history.png",
-            f"Validation macro F1 of each of {len(through)} trials; the best is trial {best.number} "
+            f"Validation macro F1 of each of {len(ended)} trials; the best is trial {best.number} "
             f"with {phrases.share(best.score, 3)}.",
         )
     }
     (out / "importance.png").unlink(missing_ok=True)
     if importances:
-        said = ", ".join(f"{key} {phrases.share(value)}" for key, value in importances.items())
-        pictures["importance"] = embedded(plot_importances(importances), out / "importance.png", f"Importance: {said}.")
-    page = environment().get_template("tuning.html.j2")
-    text = page.render(
+        alt = ", ".join(f"{key} {phrases.share(value)}" for key, value in importances.items())
+        images["importance"] = embed(plot_importances(importances), out / "importance.png", f"Importance: {alt}.")
+    path = out / "tune.html"
+    write_page(
+        path,
+        "tuning",
         title=title,
         trials=sorted(trials, key=lambda trial: (trial.state != "complete", -(trial.score or 0.0), trial.number)),
-        through=len(through),
+        ended=len(ended),
         best=best,
         first=trials[0],
         keys=list(best.parameters),
         importances=importances,
         metrics=tested,
-        pictures=pictures,
+        images=images,
         notes=notes,
         facts=facts or {},
         value=value_text,
@@ -83,13 +85,11 @@ def write_tuning(
         "trials": [asdict(trial) for trial in trials],
     }
     write_whole(out / "tune.json", json.dumps(values, indent=2, ensure_ascii=False) + "\n")
-    path = out / "tune.html"
-    write_whole(path, text)
     return path
 
 
 def plot_history(trials: Sequence[Trial]) -> Figure:
-    """The score of each trial in their order, and the best so far; a ring is a trial that was given up."""
+    """Plot the score of each trial, and the best so far; rings are pruned trials."""
     complete = [trial for trial in trials if trial.state == "complete" and trial.score is not None]
     pruned = [trial for trial in trials if trial.state == "pruned" and trial.score is not None]
     figure = style.new_figure(7.4, 3.7)
@@ -110,7 +110,7 @@ def plot_history(trials: Sequence[Trial]) -> Figure:
             edgecolor=style.MUTED,
             lw=1,
             zorder=2,
-            label="given up, score so far",
+            label="pruned, score so far",
             clip_on=False,
         )
     found = [trial.score for trial in (*complete, *pruned) if trial.score is not None]
@@ -126,14 +126,14 @@ def plot_history(trials: Sequence[Trial]) -> Figure:
 
 
 def plot_importances(importances: Mapping[str, float]) -> Figure:
-    """The share of the score's variance that each key explains, as bars, the largest first."""
+    """Plot the share of the score's variance that each key explains, the largest first."""
     values = list(importances.values())
     beside = [(value + 0.012, f"{value:.2f}") for value in values]
     figure, axes = named_bars(list(importances), values, beside=beside, width=4.0, right=0.7, longest=36)
-    style.label_axes(axes, title="What the score depended on")
+    style.label_axes(axes, title="Importance for the score")
     return figure
 
 
 def value_text(value: Any) -> str:
-    """A value of a key, as short as it can be told."""
+    """Return a value of a key as a short text."""
     return f"{value:.3g}" if isinstance(value, float) else str(value)

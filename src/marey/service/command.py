@@ -32,7 +32,7 @@ class Serving:
     served: Served
 
     def as_dict(self) -> dict[str, Any]:
-        """For JSON."""
+        """Return it for JSON."""
         return asdict(self.served)
 
 

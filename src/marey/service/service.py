@@ -44,7 +44,7 @@ class Service:
         device: where encoders run.
         engine: what runs them, as for `marey.encoders.load_encoder`.
         settings: what callers may ask.
-        layout: how the work lies over the processor.
+        layout: the threads of the work.
         store: of jobs; closed by whoever opened it.
     """
 
@@ -124,11 +124,11 @@ class Service:
     def check_token(self, given: str | None) -> None:
         """Refuse with 401 requests without the token."""
         if self._token is not None and not hmac.compare_digest(self._token, _digest(given or "")):
-            said = "there is none in the request" if given is None else "the one in the request is another"
+            why = "there is none in the request" if given is None else "the one in the request is another"
             raise Problem(
                 401,
                 "unauthorized",
-                f"a token is needed, and {said}: send the header 'Authorization: Bearer TOKEN'",
+                f"a token is needed, and {why}: send the header 'Authorization: Bearer TOKEN'",
                 headers={"WWW-Authenticate": "Bearer"},
             )
 
@@ -182,7 +182,7 @@ class Service:
         """Receive the video of a request; it is deleted afterwards."""
         if self.receiver.media_type(request)[0] == "application/json":
             if self._fetcher is None:
-                raise Problem(403, "urls_refused", "this service takes no addresses: upload the file instead")
+                raise Problem(403, "urls_refused", "this service takes no URLs: upload the file instead")
             url = await self.receiver.receive_link(request)
             upload = await _unless_left(request, self._fetcher.fetch(url))
         else:

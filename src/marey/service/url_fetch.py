@@ -35,7 +35,7 @@ class Fetcher:
 
     Args:
         folder: where files are written.
-        settings: limits, and which addresses are allowed.
+        settings: limits, and the URLs allowed.
     """
 
     def __init__(self, folder: Path, settings: Settings) -> None:
@@ -47,7 +47,7 @@ class Fetcher:
         """Fetch the file at a URL.
 
         Raises:
-            Problem: 403 the address is not allowed; 413 too large; 422 it cannot be had; 504 it takes too long.
+            Problem: 403 the address is not allowed; 413 too large; 422 it cannot be fetched; 504 it takes too long.
         """
         path = self._folder / secrets.token_hex(16)
         try:
@@ -132,7 +132,7 @@ class _CheckedNetwork(httpcore.AsyncNetworkBackend):
     async def connect_unix_socket(
         self, path: str, timeout: float | None = None, socket_options: Iterable[Any] | None = None
     ) -> httpcore.AsyncNetworkStream:
-        raise httpcore.UnsupportedProtocol("a socket of this machine is no address")
+        raise httpcore.UnsupportedProtocol("a socket of this machine is not a URL")
 
     async def sleep(self, seconds: float) -> None:
         await self._plain.sleep(seconds)
@@ -165,17 +165,17 @@ def _checked(url: str) -> httpcore.URL:
         parts = urlsplit(url)
         port = parts.port
     except ValueError as error:
-        raise Problem(422, "invalid_url", f"{_shown(url)} is no address: {error}") from error
+        raise Problem(422, "invalid_url", f"{_shown(url)} is not a URL: {error}") from error
     if parts.scheme not in ("http", "https") or not parts.hostname:
-        raise Problem(422, "invalid_url", f"{_shown(url)} is no address that starts with http:// or https://")
+        raise Problem(422, "invalid_url", f"{_shown(url)} is not a URL that starts with http:// or https://")
     if parts.username or parts.password:
-        raise Problem(422, "invalid_url", "an address with a name or a password in it is not fetched")
+        raise Problem(422, "invalid_url", "a URL with a user name or a password is not fetched")
     try:
         host = parts.hostname.encode("idna") if not parts.hostname.isascii() else parts.hostname.encode()
         target = (parts.path or "/") + (f"?{parts.query}" if parts.query else "")
         return httpcore.URL(scheme=parts.scheme.encode(), host=host, port=port, target=_quoted(target))
     except (UnicodeError, TypeError, ValueError) as error:
-        raise Problem(422, "invalid_url", f"{_shown(url)} is no address") from error
+        raise Problem(422, "invalid_url", f"{_shown(url)} is not a URL") from error
 
 
 def _quoted(target: str) -> bytes:

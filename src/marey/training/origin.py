@@ -1,4 +1,4 @@
-"""Where a run comes from: its data, how they were read, and the command that makes it again."""
+"""The origin of a run: its data, how they were read, and its command line."""
 
 from __future__ import annotations
 
@@ -14,17 +14,17 @@ from marey.atomic import write_whole
 from marey.data import CATALOG
 
 EVALUATION: Final = "evaluation.json"
-"""The file by which the folder of an evaluation is known."""
+"""The file that marks the folder of an evaluation."""
 
 
 @dataclass(frozen=True, slots=True)
 class Origin:
-    """What a run remembers of the call that made it.
+    """The call that made a run.
 
     Attributes:
         data: absolute path of the data, or the name of a data set.
-        group_regex: as it was given.
-        exclude: absolute path of the quarantine list, where one was given.
+        group_regex: as given.
+        exclude: absolute path of the quarantine list, if any.
         command: the command line, ready to paste.
     """
 
@@ -34,26 +34,26 @@ class Origin:
     command: str
 
     @classmethod
-    def of(cls, data: str, *, group_regex: str | None, exclude: Path | None, command: str) -> Self:
-        """Return the origin of a call that begins."""
+    def of(cls, data: str, *, group_regex: str | None, exclude: str | Path | None, command: str) -> Self:
+        """Return the origin of a call."""
         return cls(located(data), group_regex, None if exclude is None else str(Path(exclude).absolute()), command)
 
     @classmethod
     def read(cls, values: Mapping[str, Any]) -> Self | None:
-        """Return the origin that a run has written down; None for runs of versions that wrote none."""
+        """Read the origin from the values of a run; None for runs of earlier versions."""
         try:
             return cls(**{name: values["origin"][name] for name in cls.__dataclass_fields__})
         except (KeyError, TypeError):
             return None
 
     def as_dict(self) -> dict[str, str | None]:
-        """For JSON."""
+        """Return it for JSON."""
         return asdict(self)
 
 
 @dataclass(frozen=True, slots=True)
 class Mark:
-    """What an evaluation leaves beside its results, by which its folder is known again.
+    """The file beside the results of an evaluation, which marks its folder.
 
     Attributes:
         model: absolute path of the model.
@@ -76,16 +76,16 @@ def located(data: str) -> str:
     return data if data in CATALOG and not Path(data).exists() else str(Path(data).absolute())
 
 
-def command_line(name: str, verb: Callable[..., Any], given: Mapping[str, Any]) -> str:
-    """Return the command line that makes a call again, ready to paste.
+def command_line(name: str, function: Callable[..., Any], given: Mapping[str, Any]) -> str:
+    """Return the command line of a call, ready to paste.
 
     Args:
         name: of the command, such as "train".
-        verb: the function behind it, whose defaults are left out.
-        given: name to value of its parameters.
+        function: its function, whose defaults are left out.
+        given: parameter -> value.
     """
     words = ["marey", name]
-    for parameter in inspect.signature(verb).parameters.values():
+    for parameter in inspect.signature(function).parameters.values():
         value = given[parameter.name]
         if parameter.name == "reporter" or value is None or value == parameter.default:
             continue

@@ -1,4 +1,4 @@
-"""The folder of a run: who may write there, and when an interrupted run may go on."""
+"""The folder of a run: claiming it, and continuing an interrupted run."""
 
 from __future__ import annotations
 
@@ -30,19 +30,19 @@ _KINDS: Final = {
     "comparison.json": "a comparison",
     EVALUATION: "an evaluation",
 }
-"""File that only one kind of result has -> what it is called."""
+"""File that marks one kind of result -> name of the kind."""
 
 
 @dataclass(frozen=True, slots=True)
 class Times:
-    """How long a run took; it stands in `run.json`, because metrics of the same seed are the same bytes.
+    """The duration of a run; it is kept in `run.json`, because metrics of the same seed are the same bytes.
 
     Attributes:
         reading: seconds for the features of all clips.
         training: seconds for all folds; with those that earlier starts took until the last file they wrote.
-        pictures: how many were encoded; 0 where all features came from the cache.
-        device: where it ran.
-        starts: how often the run was started.
+        pictures: number of images encoded; 0 if all features were cached.
+        device: its device.
+        starts: number of starts.
     """
 
     reading: float
@@ -62,7 +62,7 @@ def claim_run(
     if_exists: str,
     reporter: Reporter,
 ) -> None:
-    """Make the run's folder, or take over what a run of the very same recipe, data and splits has left there.
+    """Make the folder of a run, or continue a run of the same recipe, data and splits.
 
     Args:
         out: the folder.
@@ -71,7 +71,7 @@ def claim_run(
         protocol: its splits.
         origin: where its data are, and the command that makes it.
         if_exists: "resume" goes on with the same run; "restart" removes what an earlier one has left.
-        reporter: hears when an earlier run goes on.
+        reporter: told when an earlier run continues.
 
     Raises:
         UsageError: the folder holds something else, or another run that is not to be replaced.
@@ -107,7 +107,7 @@ def claim_run(
 def run_state(
     out: Path, *, recipe: Recipe, data_hash: str, protocol: Protocol
 ) -> Literal["absent", "begun", "finished"]:
-    """How far the run of a recipe on some data and splits has come in a folder.
+    """Return the state of the run of a recipe, data and splits in a folder.
 
     Raises:
         UsageError: the folder holds something else, or another run.
@@ -121,7 +121,7 @@ def run_state(
 
 
 def read_origin(run: Path) -> Origin | None:
-    """Return where a run comes from; None for what is no run, or one of a version that did not note it.
+    """Return the origin of a run; None if it is not a run, or of an earlier version.
 
     Args:
         run: the folder of a run, or the model folder in it.
@@ -136,7 +136,7 @@ def run_of(model: Path) -> Path | None:
 
 
 def claim_folder(out: Path, *, marks: tuple[str, ...], what: str) -> None:
-    """Make a folder for results, or take over one that the same command has left.
+    """Claim a folder for results: a new one, or one of the same command.
 
     Args:
         out: the folder.
@@ -156,7 +156,7 @@ def claim_folder(out: Path, *, marks: tuple[str, ...], what: str) -> None:
 
 
 def keep_times(out: Path, times: Times) -> None:
-    """Write down how long a run took, once: a finished run that is started again has nothing left to do."""
+    """Write the duration of a run, once: a finished run that is started again has nothing to do."""
     before = _read(out)
     if "times" not in before:
         values = asdict(times)
@@ -166,7 +166,7 @@ def keep_times(out: Path, times: Times) -> None:
 
 
 def read_times(out: Path) -> Times | None:
-    """How long a run took; None where that is not known."""
+    """Return the duration of a run; None if it is unknown."""
     before = _read(out)
     try:
         return Times(**before["times"], starts=before.get("starts", 1))
@@ -175,7 +175,7 @@ def read_times(out: Path) -> Times | None:
 
 
 def _seconds_spent(out: Path, before: dict[str, Any]) -> float:
-    """What all starts of a run have taken so far; one that was killed could say nothing, but its files have dates."""
+    """Return the seconds of all starts of a run; those of a killed start are estimated from its files' dates."""
     earlier = float(before.get("earlier", 0.0))
     last = max((path.stat().st_mtime for path in (out / "folds").rglob("*") if path.is_file()), default=0.0)
     return earlier + max(0.0, last - float(before.get("began", last)))
@@ -205,9 +205,9 @@ def _refuse_another(out: Path, before: dict[str, Any], identity: dict[str, str],
 
 
 def _is_the_same(path: Path, written: object, recipe: Recipe) -> bool:
-    """Whether a recipe that an earlier version wrote, which had fewer keys, is this one.
+    """Return true if a recipe written by an earlier version, with fewer keys, equals this one.
 
-    What that version wrote is known by its hash: nobody has changed the file since.
+    The hash of the file tells that it was not changed since.
     """
     try:
         values = yaml.safe_load(path.read_text(encoding="utf-8"))
@@ -220,7 +220,7 @@ def _is_the_same(path: Path, written: object, recipe: Recipe) -> bool:
 
 
 def _is_new(out: Path) -> bool:
-    """Whether there is nothing in a folder yet, but perhaps what a run that was stopped at its very start has left."""
+    """Return true if a folder is empty, or holds only the first file of a run that was stopped at its start."""
     return not out.is_dir() or all(path == part_of(out / _RUN) for path in out.iterdir())
 
 

@@ -46,7 +46,7 @@ def show(
         raise UsageError(f"the frame rate has to be more than 0 frames per second, not {frame_rate}")
     index = np.floor(np.asarray(timestamps) * frame_rate + TIME_TOLERANCE).clip(0, len(stored) - 1).astype(np.int64)
     first = VideoFrame.from_ndarray(stored[0], format="rgb24")
-    convert = ResizeCrop(first, pixel_aspect=1.0, size=size, fit=fit, anchor=anchor, interpolation=interpolation)
+    convert = ResizeCrop(first, 1.0, size, fit, anchor, interpolation)
     data = torch.empty((len(index), 3, *convert.size), dtype=torch.uint8)
     for place, number in enumerate(index):
         convert(VideoFrame.from_ndarray(stored[number], format="rgb24"), data[place].numpy())

@@ -28,7 +28,7 @@ def has_video_header(path: Path) -> bool:
 
 
 def find_truncation(path: Path) -> str | None:
-    """Return how much of the file is missing, in words; None if its container states no more bytes than exist."""
+    """Return how much of the file is missing, in words; None if nothing is."""
     size = path.stat().st_size
     with path.open("rb") as file:
         head = file.read(12)

@@ -1,4 +1,4 @@
-"""Find the frames that a corrupt frame affects, including frames that refer to it and are shown before it."""
+"""Find the frames that refer to a corrupt frame, also those that are shown before it."""
 
 from __future__ import annotations
 
@@ -16,7 +16,7 @@ _MAX_PENDING: Final = 64  # packets without a frame that are remembered
 
 @dataclass(slots=True)
 class _Held:
-    """A waiting frame, its place in decoding order, and the latest timestamp that was decoded before it."""
+    """A waiting frame, its place in decoding order, and the latest timestamp decoded before it."""
 
     image: VideoFrame
     place: int
@@ -49,7 +49,7 @@ class CorruptionTracker:
             self._pending[packet.pts] = self._place, self._latest, requested
 
     def receive(self, image: VideoFrame) -> Iterable[tuple[VideoFrame, bool]]:
-        """Take a frame from the decoder; return the frames that are ready, each with whether it is intact."""
+        """Take a frame from the decoder; return those that are ready, and whether each is intact."""
         pts = image.pts
         if pts is None:  # then the order of decoding is not known
             place, pts, latest, requested = self._place, -1, -1, True

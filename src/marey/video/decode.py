@@ -42,18 +42,19 @@ def decode(
 
     Args:
         path: a local file.
-        timestamps: seconds from the first frame of the video, in any order, repeated or not. Before 0,
-            the first frame is returned; after the end, the last one, for half a second or a tenth of
-            the timestamp.
+        timestamps: seconds from the first frame of the video, in any order, repeated or not. Before
+            0, the first frame is returned; after the end, the last one, for half a second or a
+            tenth of the timestamp.
         size: (H, W) of the result in pixels; None keeps the size of the upright frame.
         fit: "stretch" the frame to the size, or "crop" its largest part of that shape.
         anchor: the part that "crop" takes: middle, first (left or upper), or last (right or lower).
         interpolation: resizing method; all but "nearest" average over the area of a pixel.
-        frames: "exact", or "keyframes" for the key frame nearest to each timestamp, which is many times
-            faster where key frames are far apart.
-        decoder: "pyav", or "torchcodec" if it is installed: the same frames, in slightly different pixels.
-        threads: maximum number of decoder threads, used for large frames only. One is best if files are
-            decoded in parallel.
+        frames: "exact", or "keyframes" for the key frame nearest to each timestamp, which is many
+            times faster where key frames are far apart.
+        decoder: "pyav", or "torchcodec" if it is installed: the same frames, in slightly different
+            pixels.
+        threads: maximum number of decoder threads, used for large frames only. One is best if files
+            are decoded in parallel.
         limits: limits of reading.
 
     Returns:
@@ -75,9 +76,7 @@ def decode(
     order = np.argsort(requested, kind="stable")
     with open_video(path, limits, threads=threads, headers_only=frames == "keyframes") as source:
         first, pixel_aspect, frames_at = _open(source, frames, decoder, threads)
-        convert = ResizeCrop(
-            first, pixel_aspect=pixel_aspect, size=size, fit=fit, anchor=anchor, interpolation=interpolation
-        )
+        convert = ResizeCrop(first, pixel_aspect, size, fit, anchor, interpolation)
         data = torch.empty((len(requested), 3, *convert.size), dtype=torch.uint8)
         pixels = data.numpy()
         starts = np.empty(len(requested))
@@ -95,7 +94,7 @@ def decode(
 def _open(
     source: Source, frames: FrameChoice, decoder: Decoder, threads: int
 ) -> tuple[VideoFrame, float, Callable[[list[float]], Iterator[TimedFrame]]]:
-    """Return the first frame, the width of its pixels over their height, and the function that reads frames."""
+    """Return the first frame, its pixel aspect ratio, and the function that reads frames."""
     if decoder == "torchcodec":
         other = TorchCodecReader(source, threads=threads)
         return other.first, other.pixel_aspect, other.frames_at

@@ -23,11 +23,11 @@ MAX_RATE_DENOMINATOR: Final = 1001
 """Of frame rates that are written: NTSC's 30000/1001, for one."""
 
 X264_PARAMS: Final = "cpu-independent=1"
-"""libx264 writes the same bytes on every CPU. Otherwise its macroblock-tree rate control adds floats with whichever
-instructions are available; with AVX-512, two encodes of the same frames differ."""
+"""libx264 writes the same bytes on every CPU. Otherwise, its macroblock-tree rate control adds floats
+with whichever instructions are available; with AVX-512, two encodes of the same frames differ."""
 
 _BIT_EXACT: Final = 0x0400
-"""AVFMT_FLAG_BITEXACT: the file does not name versions of libraries, which differ with each PyAV."""
+"""AVFMT_FLAG_BITEXACT: the file names no versions of libraries, which differ with PyAV."""
 
 
 def write_video(
@@ -35,18 +35,19 @@ def write_video(
 ) -> None:
     """Write frames as an mp4 file: H.264, yuv420p, index at the start (faststart).
 
-    The file appears when it is complete; after an error, the previous file is unchanged. One frame is
-    held in memory.
+    The file appears when it is complete; after an error, the previous file is unchanged. One frame
+    is held in memory.
 
     Args:
         path: the file, which ends in .mp4.
-        frames: uint8 (T, 3, H, W), or any iterable of (3, H, W), RGB. If H or W is odd, the last row
-            or column is left out, because yuv420p cannot hold it.
+        frames: uint8 (T, 3, H, W), or any iterable of (3, H, W), RGB. If H or W is odd, the last
+            row or column is left out, because yuv420p cannot hold it.
         frame_rate: frames per second.
         crf: quality from 0 (lossless) to 51 (worst).
 
     Raises:
-        UsageError: no frames, frames of another type or of different sizes, or a value out of range.
+        UsageError: no frames, frames of another type or of different sizes, or a value out of
+            range.
     """
     rate = check_encoding(Path(path), frame_rate, crf)
     with mp4_file(Path(path)) as container:
@@ -74,7 +75,7 @@ def check_encoding(path: Path, frame_rate: float, crf: int) -> Fraction:
 
 @contextmanager
 def mp4_file(path: Path) -> Iterator[OutputContainer]:
-    """Open an mp4 file for writing, which appears when the `with` ends; after an error, nothing of it is left.
+    """Open an mp4 file for writing; it appears at the end, and after an error nothing is left.
 
     Raises:
         OSError: the disk is full or the folder may not be written to; it names `path`.
@@ -101,9 +102,9 @@ def add_h264(
 ) -> VideoStream:
     """Add a stream of frames of `size` (H, W); every browser supports the default, with even sides.
 
-    The bytes depend on the number of threads, which is therefore a constant, not the number of cores.
-    There are no B-frames: for a file that ends in one, or has a variable frame rate, FFmpeg up to 8.0
-    states a duration that is too long by one frame.
+    The bytes depend on the number of threads, which is therefore a constant, not the number of
+    cores. There are no B-frames: for a file that ends in one, or has a variable frame rate, FFmpeg
+    up to 8.0 states a duration that is too long by one frame.
     """
     codec: Literal["libx264", "libx264rgb"] = "libx264rgb" if pixels == "rgb24" else "libx264"
     options = {"crf": str(crf), "preset": "veryfast", "x264-params": X264_PARAMS}

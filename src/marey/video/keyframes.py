@@ -31,9 +31,9 @@ class Keyframes:
         timestamp      ^    ^     ^          ^
         returns     1  1    2     2          2             (1, 2: the first, the second key frame)
 
-    If the file has an index, reading seeks from one key frame to the next; if not, the whole file is
-    read, but only key frames are decoded. In AVI, which has no presentation timestamps, the time of a
-    frame is that at which its packet is due.
+    If the file has an index, reading seeks from one key frame to the next; if not, the whole file
+    is read, but only key frames are decoded. In AVI, which has no presentation timestamps, the time
+    of a frame is that at which its packet is due.
 
     Args:
         source: the file.
@@ -91,13 +91,13 @@ class Keyframes:
             yield shown
 
     def _near(self, timestamps: Sequence[float]) -> Iterator[_Key]:
-        """Yield the key frames after the first that may be nearest to a timestamp, from the index."""
+        """Yield the key frames of the index that may be nearest to a timestamp, without the first."""
         index = self._source.stream.index_entries
         entries: set[int] = set()
         for timestamp in timestamps:
             pts = self._origin + round(timestamp / self._source.time_base)
             before = self._entry(pts, backward=True)
-            # The index is in decoding order: the preceding key frame on the screen may be one entry earlier.
+            # The index is in decoding order: the preceding key frame may be one entry earlier.
             earlier = self._entry(index[before].timestamp - 1, backward=True) if before >= 0 else before
             entries |= {before, earlier, self._entry(pts, backward=False)}
         for entry in sorted(entries - {-1}):
@@ -118,7 +118,7 @@ class Keyframes:
         raise self._source.damage_error("a key frame of its index does not exist")
 
     def _entry(self, pts: int, *, backward: bool) -> int:
-        """Return the place in the index of the key frame next to a timestamp; -1 if there is none."""
+        """Return the index entry of the key frame next to a timestamp; -1 if there is none."""
         index = self._source.stream.index_entries
         while True:
             entry: int = index.search_timestamp(pts, backward=backward)
@@ -166,7 +166,7 @@ class Keyframes:
         return float((pts - self._origin) * self._source.time_base)
 
     def _has_whole_index(self) -> bool:
-        """Return whether the index reaches the stated end; that of a broken file does not, or is missing."""
+        """Return whether the index reaches the stated end; in a broken file it may not."""
         index = self._source.stream.index_entries
         if not self._source.container.format.name.startswith(_INDEXED) or not len(index) or self._stated is None:
             return False

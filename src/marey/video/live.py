@@ -17,7 +17,7 @@ from av.video.stream import VideoStream
 from marey.errors import UnknownNameError, UsageError, VideoError
 from marey.video.frames import TimedFrame
 from marey.video.limits import Limits
-from marey.video.playback import Playback, PlayedFrame, SourceInfo
+from marey.video.playback import Playback, PlayedFrame, SourceInfo, recorded_frames
 from marey.video.reader import Reader
 from marey.video.source import Source, demux
 from marey.video.urls import LiveSource, open_url, parse_source
@@ -38,22 +38,22 @@ def open_live(
 ) -> LivePlayback:
     """Open a camera, a URL or a pipe for reading its frames from now on.
 
-    Frames are read and decoded in the background. For live sources, their timestamps are used as long
-    as they keep up with the wall clock, and the wall clock where they are missing or jump; corrupt
-    frames are left out and counted. Recordings are read as by `play`.
+    Frames are read and decoded in the background. For live sources, their timestamps are used as
+    long as they keep up with the wall clock, and the wall clock where they are missing or jump;
+    corrupt frames are left out and counted. Recordings are read as by `play`.
 
     Args:
-        source: a camera (`0`, `/dev/video0`), a URL (`rtsp://`, `rtmp://`, `http://`, `https://`; pages
-            of video sites if yt-dlp is installed), or `-` for video on standard input.
+        source: a camera (`0`, `/dev/video0`), a URL (`rtsp://`, `rtmp://`, `http://`, `https://`;
+            pages of video sites if yt-dlp is installed), or `-` for video on standard input.
         buffer: maximum number of waiting frames.
-        drop: what to do when the buffer is full: discard and count the "oldest" waiting frame, or let
-            the source wait, "never" losing one. None is "never" for pipes and for files behind a URL,
-            else "oldest".
+        drop: what to do when the buffer is full: discard and count the "oldest" waiting frame, or
+            let the source wait, "never" losing one. None is "never" for pipes and for files behind
+            a URL, else "oldest".
         limits: the time is for opening, and then for the wait for each frame.
 
     Raises:
-        VideoError: the source cannot be opened. The playback raises one if the source fails or stalls,
-            after the frames that came before.
+        VideoError: the source cannot be opened. The playback raises one if the source fails or
+            stalls, after the frames that came before.
         UsageError: an argument that is not valid.
     """
     if buffer < 1:
@@ -157,7 +157,7 @@ class _Receiver:
         drop = self._drop or ("never" if reader else "oldest")
         duration = reader.stated_duration if reader else source.stated_duration
         number = 0
-        for frame in _recorded_frames(source, reader) if reader else _live_frames(source, self._live):
+        for frame in recorded_frames(source, reader) if reader else _live_frames(source, self._live):
             if self._closed:
                 break
             if not frame.intact:
@@ -183,17 +183,6 @@ def _is_recorded(live: LiveSource, source: Source) -> bool:
     if live.kind == "http":
         return bool(source.container.duration) or states_size(source.container)
     return live.kind == "pipe"
-
-
-def _recorded_frames(source: Source, reader: Reader) -> Iterator[TimedFrame]:
-    """Yield frames with times as in files; the first corrupt one raises an error."""
-    frames = reader.frames()
-    while True:
-        source.deadline.restart()
-        frame = next(frames, None)
-        if frame is None:
-            return
-        yield frame
 
 
 def _live_frames(source: Source, live: LiveSource) -> Iterator[TimedFrame]:
@@ -232,9 +221,9 @@ def _packets(source: Source, clock: _Clock) -> Iterator[Packet[VideoStream]]:
 class _Clock:
     """Seconds from the first frame, which never decrease.
 
-    Timestamps are used as long as they keep up with the wall clock. Where they are missing, go back or
-    jump ahead (a camera that was restarted), the elapsed wall-clock time is used, and the timestamps
-    from there on.
+    Timestamps are used as long as they keep up with the wall clock. Where they are missing, go back
+    or jump ahead (a camera that was restarted), the elapsed wall-clock time is used, and the
+    timestamps from there on.
     """
 
     def __init__(self, source: Source) -> None:

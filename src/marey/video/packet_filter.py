@@ -32,18 +32,19 @@ class PacketFilter:
         shown at    0   1   2   3   4   5   6   7   8
         packets     I0  P4  B2  b1  b3  P8  B6  b5  b7     in decoding order
         requested                           ^              a timestamp between 6 and 7
-        decoded     I0  P4  B2  .   .   P8  B6             b1 and b3 refer to others, and no frame to them
+        decoded     I0  P4  B2  .   .   P8  B6             no frame refers to b1 and b3
 
     The slot of a packet is the timestamp at which it is due: its presentation timestamp; in AVI,
-    which has none, its own place in the file. Its frame is shown until the next slot, which is known
-    once no earlier slot can follow.
+    which has none, its own place in the file. Its frame is shown until the next slot, which is
+    known once no earlier slot can follow.
 
     Args:
         source: the file.
 
     Attributes:
         complete: whether all requested frames were among the packets so far.
-        reordered: whether the last of them may still be inside the decoder, because frames are reordered.
+        reordered: whether the last of them may still be inside the decoder, because frames are
+            reordered.
     """
 
     def __init__(self, source: Source) -> None:
@@ -73,7 +74,7 @@ class PacketFilter:
         self._requested = []
 
     def filter(self, packets: Iterable[VideoPacket]) -> FilteredPackets:
-        """Yield the packets up to the last one that is needed, each with whether its own frame is requested.
+        """Yield the packets up to the last one needed, each with whether its frame is requested.
 
         Afterwards, `complete` is set if no later packet is needed.
         """
@@ -81,7 +82,7 @@ class PacketFilter:
         return self._filter_groups(packets) if self._timeless and self._mpeg4 else self._filter_frames(packets)
 
     def agrees(self, pts: int, requested: int) -> bool:
-        """Return whether this is the timestamp of the frame that the packets announced for a requested one."""
+        """Return whether this timestamp is that of the packet announced for a request."""
         if not self._requested:
             return True
         after = bisect_right(self._slots, requested)
@@ -124,7 +125,7 @@ class PacketFilter:
         return -_NEVER if packet.dts is None else packet.dts
 
     def _is_requested(self, held: Sequence[tuple[VideoPacket, int | None]], settled: int) -> bool | None:
-        """Return whether the frame of the first held packet is requested; None while this is not known."""
+        """Return whether the frame of the first held packet is requested; None while not known."""
         slot = held[0][1]
         if slot is None:
             return False
@@ -139,7 +140,7 @@ class PacketFilter:
         return True if settled > timestamp else None
 
     def _filter_groups(self, packets: Iterable[VideoPacket]) -> FilteredPackets:
-        """Filter MPEG-4 in AVI: a reference is decoded together with the B-frames after it, or alone.
+        """Filter MPEG-4 in AVI: a reference is decoded with the B-frames after it, or alone.
 
         packets     I   PB  b   n   PB  b   n      n: an empty packet, in place of the packed frame
         group       1   2   2   2   3   3   3
@@ -162,7 +163,7 @@ class PacketFilter:
             elif slot is not None and (stored or types[:1] == "B"):
                 group.append((packet, slot))
             else:
-                # At the end, the decoder still holds one frame, which has no timestamp and follows the others.
+                # At the end, the decoder still holds one frame, without timestamp, after the others.
                 yield from self._filter_group(group, _NEVER if slot is None else slot)
                 if slot is None and self._slots:
                     self._slots.append(self._slots[-1] + 1)
@@ -176,7 +177,7 @@ class PacketFilter:
             stored = "B" in (types if stored else types[1:])
 
     def _filter_group(self, group: Sequence[tuple[VideoPacket, int]], following: int) -> FilteredPackets:
-        """Yield the whole group if one of its later slots is requested, else its reference alone."""
+        """Yield the whole group if one of its later slots is requested, else only its reference."""
         if not group:
             return
         slots = [slot for _, slot in group]
@@ -194,7 +195,7 @@ class PacketFilter:
 
 
 def _frame_types(data: bytes) -> str:
-    """Return the types of the frames in an MPEG-4 packet, as "I", "PB" or "B"; "P" for an empty frame."""
+    """Return the types of the frames in an MPEG-4 packet: "I", "PB" or "B"; "P" if empty."""
     return "".join(_VOP_TYPES[vop[1][0] >> 6] for vop in _VOP.finditer(data))
 
 

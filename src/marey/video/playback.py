@@ -3,10 +3,9 @@
 from __future__ import annotations
 
 import time
-from collections.abc import Callable, Generator
+from collections.abc import Callable, Generator, Iterator
 from contextlib import ExitStack
 from dataclasses import dataclass
-from itertools import count
 from pathlib import Path
 from types import TracebackType
 from typing import Self
@@ -16,6 +15,7 @@ from av.video.frame import VideoFrame
 
 from marey.errors import VideoError
 from marey.video.container_checks import damage_error, find_truncation
+from marey.video.frames import TimedFrame
 from marey.video.limits import Limits
 from marey.video.probe import probe
 from marey.video.reader import Reader
@@ -65,8 +65,8 @@ class Playback:
     A few frames are held in memory, however long the source is.
 
     Attributes:
-        size: (H, W) in pixels of the upright frame as displayed: if the stored pixels are not square,
-            one side is stretched.
+        size: (H, W) in pixels of the upright frame as displayed: if the stored pixels are not
+            square, one side is stretched.
         frame_rate: frames per second, as stated by the source, else a guess.
         duration: seconds; None if not known.
         live: whether the source is a camera, a URL or a pipe, and not a file.
@@ -87,12 +87,12 @@ class Playback:
 
     @property
     def dropped(self) -> int:
-        """Number of frames so far that were discarded because they were requested too late; 0 for a file."""
+        """Number of frames so far that were discarded because the reader was late; 0 for a file."""
         return 0
 
     @property
     def damaged(self) -> int:
-        """Number of frames so far that were discarded as corrupt; in a file, they raise an error instead."""
+        """Number of corrupt frames so far that were discarded; in a file, they raise an error."""
         return 0
 
     def __iter__(self) -> Self:
@@ -143,14 +143,7 @@ class Playback:
         convert = self._transforms.get(options)
         if convert is None:
             check_transform(*options)
-            convert = self._transforms[options] = ResizeCrop(
-                self._info.first,
-                pixel_aspect=self._info.pixel_aspect,
-                size=size,
-                fit=fit,
-                anchor=anchor,
-                interpolation=interpolation,
-            )
+            convert = self._transforms[options] = ResizeCrop(self._info.first, self._info.pixel_aspect, *options)
         pixels = torch.empty((3, *convert.size), dtype=torch.uint8)
         convert(frame.image, pixels.numpy())
         return pixels
@@ -164,7 +157,8 @@ def play(path: str | Path, *, limits: Limits = Limits()) -> Playback:  # noqa: B
 
     Args:
         path: a local file.
-        limits: limits of reading; the time is for opening and then for each frame, not for the file.
+        limits: limits of reading; the time is for opening and then for each frame, not for the
+            file.
 
     Raises:
         VideoError: the file cannot be used.
@@ -178,16 +172,22 @@ def play(path: str | Path, *, limits: Limits = Limits()) -> Playback:  # noqa: B
 
 def _play(source: Source, reader: Reader) -> Generator[PlayedFrame, None, None]:
     with translate_errors(source.path, source.deadline):
-        frames = reader.frames()
-        for number in count():
-            source.deadline.restart()
-            frame = next(frames, None)
-            if frame is None:
-                break
+        for number, frame in enumerate(recorded_frames(source, reader)):
             yield PlayedFrame(number, frame.time, frame.end, frame.image, time.monotonic())
             end = frame.end
         if reader.stated_duration is None and find_truncation(source.path) is not None:
             raise damage_error(source.path, f"it ends after {end:.3f} s")
+
+
+def recorded_frames(source: Source, reader: Reader) -> Iterator[TimedFrame]:
+    """Yield the frames of a recording; the time limit is for each frame."""
+    frames = reader.frames()
+    while True:
+        source.deadline.restart()
+        frame = next(frames, None)
+        if frame is None:
+            return
+        yield frame
 
 
 def _duration(source: Source, reader: Reader) -> float | None:

@@ -28,7 +28,8 @@ class VideoInfo:
         frame_rate: mean number of frames per second.
         width: pixels of the upright frame.
         height: pixels of the upright frame.
-        rotation: clockwise rotation in degrees that makes the stored frame upright: 0, 90, 180 or 270.
+        rotation: clockwise rotation in degrees that makes the stored frame upright: 0, 90, 180 or
+            270.
         codec: FFmpeg's name of the video codec.
         container: FFmpeg's name of the file format.
         frame_count: as stated by the container; None if not stated.
@@ -52,8 +53,8 @@ class VideoInfo:
 def probe(path: str | Path, *, limits: Limits = Limits()) -> VideoInfo:  # noqa: B008 - frozen
     """Read the header, the first frame and the last packets of a video file.
 
-    Damage between the first second and the last is found by decoding, not here. The result is cached
-    until the file changes.
+    Damage between the first second and the last is found by decoding, not here. The result is
+    cached until the file changes.
 
     Raises:
         VideoError: the file cannot be used, with the reason.
@@ -100,7 +101,7 @@ def _probe(path: Path, _state: tuple[int, ...] | None, limits: Limits) -> VideoI
 
 
 def _duration(source: Source, reader: Reader, faults: list[str]) -> float:
-    """Return the stated duration if the file reaches it; the measured one if it is longer or none is stated."""
+    """Return the stated duration if the file reaches it, else the measured one."""
     measured = _measure(source, reader)
     stated = reader.stated_duration
     if stated is None:
@@ -117,7 +118,7 @@ def _duration(source: Source, reader: Reader, faults: list[str]) -> float:
 
 
 def _measure(source: Source, reader: Reader) -> float:
-    """Return seconds to the end of the last packet, read from near the end if the file allows it."""
+    """Return seconds to the end of the last packet, from near the end of the file if possible."""
     guess = reader.stated_duration or (source.container.duration or 0) / av.time_base
     for pts in (reader.to_pts(max(0.0, guess - _NEAR_END)), reader.start):
         if guess:
@@ -130,7 +131,7 @@ def _measure(source: Source, reader: Reader) -> float:
 
 
 def _last_end(source: Source, reader: Reader) -> float | None:
-    """Return seconds to the end of the last packet from here on; None if no packet with a timestamp follows."""
+    """Return seconds to the end of the last packet; None if no packet with a timestamp follows."""
     end = None
     for packet in demux(source, source.stream):
         source.deadline.check()

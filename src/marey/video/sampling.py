@@ -22,8 +22,8 @@ Decoder = Literal["pyav", "torchcodec"]
 class Sampling(BaseModel):
     """The rule from a clip to timestamps in seconds.
 
-    A window of the clip is divided into `count` equal segments, each of which gives one timestamp: its
-    middle, or a random one. The kinds differ in the window.
+    A window of the clip is divided into `count` equal segments, each of which gives one timestamp:
+    its middle, or a random one. The kinds differ in the window.
 
         uniform, count=4                the whole clip, whatever its length
 
@@ -41,15 +41,19 @@ class Sampling(BaseModel):
         kind: "uniform" or "dense".
         count: number of timestamps.
         rate: timestamps per second; dense only.
-        position: "middle" takes the middle of the segments, and for dense the middle of the clip. "random",
-            for training, takes a random timestamp of each segment, and for dense a random window.
-        short: how dense treats a clip that is shorter than count / rate seconds; see `SHORT_POLICIES`.
-            Uniform fits every clip: in a very short one, neighbouring timestamps show the same frame.
-        frames: "exact" takes the frame shown at each timestamp. "keyframes" takes the nearest key frame, of which a
-            video has one every few seconds: no other frame is decoded, and neighbouring timestamps may give the same
-            one. For streams of single frames, and for files, not for sliding windows over a long video.
-        decoder: "pyav" reads every file. "torchcodec" returns the same frames if TorchCodec is installed; it refuses
-            files without timestamps. Its pixels differ slightly, and so do the features.
+        position: "middle" takes the middle of the segments, and for dense the middle of the clip.
+            "random", for training, takes a random timestamp of each segment, and for dense a random
+            window.
+        short: how dense treats a clip that is shorter than count / rate seconds; see
+            `SHORT_POLICIES`. Uniform fits every clip: in a very short one, neighbouring timestamps
+            show the same frame.
+        frames: "exact" takes the frame shown at each timestamp. "keyframes" takes the nearest key
+            frame, of which a video has one every few seconds: no other frame is decoded, and
+            neighbouring timestamps may give the same one. For streams of single frames, and for
+            files, not for sliding windows over a long video.
+        decoder: "pyav" reads every file. "torchcodec" returns the same frames if TorchCodec is
+            installed; it refuses files without timestamps. Its pixels differ slightly, and so do
+            the features.
     """
 
     model_config = ConfigDict(frozen=True, extra="forbid")
@@ -84,8 +88,9 @@ class Sampling(BaseModel):
     ) -> Timestamps:
         """Return the timestamps of the span [start, end).
 
-        With `part`, a span is sampled several times, each time at other timestamps: view k of n takes the
-        fraction (k + 1/2) / n of each segment, and for dense the window at that fraction of the clip.
+        With `part`, a span is sampled several times, each time at other timestamps: view k of n
+        takes the fraction (k + 1/2) / n of each segment, and for dense the window at that fraction
+        of the clip.
 
         Args:
             start: seconds.
@@ -174,4 +179,4 @@ SHORT_POLICIES: dict[str, Callable[[int, int], npt.NDArray[np.int64]]] = {
     "wrap": wrap,
     "error": clamp,  # used only for clips that are long enough
 }
-"""Policies for short clips: from the number of timestamps that fit, and that requested, to which of them to take."""
+"""Policies for short clips: functions of the numbers of timestamps that fit and are requested."""

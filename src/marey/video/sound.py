@@ -28,7 +28,7 @@ _LEAD_IN = 0.1  # s of sound that a decoder needs before the first sample
 
 
 class Sound:
-    """Packets of sound in the order of their times, which count from the first frame of the video."""
+    """Packets of sound, ordered by time, which counts from the first frame of the video."""
 
     def __init__(self, source: Source, stream: AudioStream, origin: Fraction, container: OutputContainer) -> None:
         self._source = source

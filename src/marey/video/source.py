@@ -45,7 +45,7 @@ ZERO_BASED_FORMAT = "matroska,"
 _Stream = TypeVar("_Stream", VideoStream, AudioStream)
 VideoPacket: TypeAlias = "Packet[VideoStream]"
 MakeError: TypeAlias = Callable[..., VideoError]
-"""Returns the error of a damaged source, from what was seen and, optionally, the exception behind it."""
+"""Returns the error of a damaged source, from a description and, optionally, its cause."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -135,7 +135,7 @@ def open_video(path: str | Path, limits: Limits, *, threads: int = 1, headers_on
     ):
         source = choose_stream(str(path), container, limits, deadline, make_error)
         codec = source.stream.codec_context
-        # For MPEG-4 the times follow from the order of packets (`PacketFilter`), which threads would delay.
+        # For MPEG-4, times follow from the order of packets (`PacketFilter`); threads would delay it.
         if threads > 1 and codec.width * codec.height >= _WORTH_THREADS and codec.name != "mpeg4":
             codec.thread_type, codec.thread_count = "FRAME", threads
         yield source
@@ -251,7 +251,7 @@ def _frame_rate(stream: VideoStream) -> Fraction:
 
 
 def _stated_duration(container: InputContainer, stream: VideoStream) -> float | None:
-    """Return the stated seconds of video; of the container's only where it holds no other stream."""
+    """Return the stated seconds of video; those of the container if it has no other stream."""
     if container.format.name.startswith(BROADCAST_FORMATS):
         return None  # FFmpeg's own estimate, from the first timestamp to the last
     tag = re.fullmatch(r"(\d+):(\d\d):(\d\d(?:\.\d+)?)", stream.metadata.get("DURATION", ""))  # Matroska

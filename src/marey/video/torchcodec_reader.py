@@ -26,7 +26,7 @@ _ERRORS: Final = (RuntimeError, ValueError, IndexError, OSError)
 
 
 class TorchCodecReader:
-    """Reads the frames shown at given timestamps with TorchCodec, from the timestamps of the packets.
+    """Reads the frames shown at given timestamps with TorchCodec, by the packets' timestamps.
 
     The frames are chosen as by `Reader`; a frame with another timestamp is an error.
 
@@ -129,7 +129,7 @@ def _import() -> Any:
 
 @cache
 def _load() -> Any:
-    """Import TorchCodec's decoders and read a small video, because some versions load FFmpeg only then."""
+    """Import TorchCodec and read a small video, because some versions load FFmpeg only then."""
     try:
         decoders = importlib.import_module("torchcodec.decoders")
         decoders.VideoDecoder(_small_video()).get_frame_at(0)

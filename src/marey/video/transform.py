@@ -23,15 +23,14 @@ class ResizeCrop:
     """Converts and resizes a frame, then rotates and crops it.
 
     FFmpeg resizes into the planes of `gbrp`, which are the channels of the result, with full chroma
-    resolution and accurate rounding, in half the time of packed `rgb24`. A frame that keeps its size
-    is converted by way of `rgb24`: FFmpeg's shortcut to `gbrp` leaves columns beyond a multiple of 16
-    unwritten. It may be called from several threads.
+    resolution and accurate rounding, in half the time of packed `rgb24`. A frame that keeps its
+    size is converted by way of `rgb24`: FFmpeg's shortcut to `gbrp` leaves columns beyond a
+    multiple of 16 unwritten. It may be called from several threads.
     """
 
     def __init__(
         self,
         first: VideoFrame,
-        *,
         pixel_aspect: float,
         size: tuple[int, int] | None,
         fit: Fit,
@@ -64,12 +63,7 @@ class ResizeCrop:
         packed = (image.height, image.width) == self._stored
         with self._lock:
             resized = self._reformatter.reformat(
-                image,
-                width,
-                height,
-                "rgb24" if packed else "gbrp",
-                interpolation=self._interpolation,
-                threads=1,
+                image, width, height, "rgb24" if packed else "gbrp", interpolation=self._interpolation, threads=1
             )
         planes = [np.frombuffer(memoryview(plane), np.uint8).reshape(-1, plane.line_size) for plane in resized.planes]
         if packed:

@@ -14,7 +14,7 @@ import ssl
 import sys
 from collections.abc import Callable, Iterator
 from contextlib import contextmanager
-from dataclasses import dataclass
+from dataclasses import dataclass, field
 from pathlib import Path
 from typing import Any, Literal
 from urllib.parse import urlsplit
@@ -30,14 +30,8 @@ from marey.video.versions import open_input, states_size
 
 Kind = Literal["camera", "pipe", "rtsp", "rtmp", "http"]
 
-_SCHEMES: dict[str, Kind] = {
-    "rtsp": "rtsp",
-    "rtsps": "rtsp",
-    "rtmp": "rtmp",
-    "rtmps": "rtmp",
-    "http": "http",
-    "https": "http",
-}
+_NETWORK: tuple[Kind, ...] = ("rtsp", "rtmp", "http")
+_SCHEMES = {f"{kind}{secure}": kind for kind in _NETWORK for secure in ("", "s")}
 # Protocols that FFmpeg may use: a URL never leads to a file of this machine, nor to another device.
 _PROTOCOLS: dict[Kind, str] = {
     "camera": "none",
@@ -45,9 +39,8 @@ _PROTOCOLS: dict[Kind, str] = {
     "rtmp": "rtmp,rtmps,tcp,tls",
     "http": "http,https,httpproxy,tcp,tls,crypto",
 }
-# rtsp: packets are lost by UDP
 _OPTIONS: dict[Kind, dict[str, str]] = {
-    "rtsp": {"format_whitelist": "rtsp", "rtsp_flags": "prefer_tcp"},
+    "rtsp": {"format_whitelist": "rtsp", "rtsp_flags": "prefer_tcp"},  # UDP loses packets
     "rtmp": {"format_whitelist": "flv,live_flv"},
     "http": {"format_whitelist": f"{FORMATS},hls,mjpeg,mpjpeg,webvtt"},
 }
@@ -70,12 +63,12 @@ class LiveSource:
     """
 
     kind: Kind
-    url: str
+    url: str = field(repr=False)
     name: str
 
 
 def is_live(source: str) -> bool:
-    """Return whether a source is a camera (`0`, `/dev/video0`), a URL (`rtsp://...`) or a pipe (`-`), not a file."""
+    """Return whether a source is a camera (`0`, `/dev/video0`), a URL or a pipe (`-`), not a file."""
     return source == "-" or bool(_CAMERA.fullmatch(source) or _SCHEME.match(source))
 
 
@@ -222,7 +215,7 @@ def _find_on_page(live: LiveSource) -> tuple[str, dict[str, str]]:
 
 
 class _Pipe(io.RawIOBase):
-    """Standard input that FFmpeg reads through Python, until the deadline, or until it is cancelled."""
+    """Standard input that FFmpeg reads through Python, until the deadline or cancellation."""
 
     def __init__(self, descriptor: int, deadline: Deadline, is_cancelled: Callable[[], bool]) -> None:
         self._descriptor = descriptor

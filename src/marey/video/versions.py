@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from fractions import Fraction
-from typing import Any, Final, Protocol
+from typing import Any, Final
 
 import av
 from av.container import InputContainer
@@ -29,19 +29,7 @@ def open_input(file: Any, **options: Any) -> InputContainer:
     return container
 
 
-class Ratio(Protocol):
-    """A `Fraction` or an `AVRational` of PyAV."""
-
-    @property
-    def numerator(self) -> int:
-        """The number above the line."""
-
-    @property
-    def denominator(self) -> int:
-        """The number below the line."""
-
-
-def fraction_of(value: Ratio | None) -> Fraction | None:
+def fraction_of(value: Any) -> Fraction | None:
     """Return a time base or a rate of FFmpeg as a fraction; None where it is not set.
 
     Until 18, PyAV gives a `Fraction` or None; from 19 on an `AVRational`, which is 0 if not set.

@@ -28,14 +28,14 @@ _BT601 = 6  # AVCOL_SPC_SMPTE170M: the matrix with which FFmpeg converts RGB to 
 
 
 class VideoWriter:
-    """An mp4 file of frames, each shown until the time of the next: H.264, yuv420p, index at the start.
+    """An mp4 file of frames, each shown until the next: H.264, yuv420p, index at the start.
 
         with VideoWriter("out.mp4", size=(480, 640), frame_rate=25.0, sound_of=source) as writer:
             writer.write(image, time=0.04)
 
-    The file appears when the `with` ends; after an error nothing of it is left, and the previous file is
-    unchanged. A few frames are held in memory. If the height or width is odd, which yuv420p cannot hold,
-    the last row or column is written twice.
+    The file appears when the `with` ends; after an error nothing of it is left, and the previous
+    file is unchanged. A few frames are held in memory. If the height or width is odd, which yuv420p
+    cannot hold, the last row or column is written twice.
     """
 
     def __init__(
@@ -52,10 +52,11 @@ class VideoWriter:
         Args:
             path: the file, which ends in .mp4.
             size: (H, W) of the frames in pixels.
-            frame_rate: frames per second; the last frame is shown for one period unless its end is given.
-            sound_of: a video whose first audio stream is added, in sync with its first frame, whose time
-                is 0 here. Codecs that mp4 can hold and players support are copied, others are encoded
-                as AAC. None, or a video without sound, gives a silent video.
+            frame_rate: frames per second; the last frame is shown for one period unless its end is
+                given.
+            sound_of: a video whose first audio stream is added, in sync with its first frame, whose
+                time is 0 here. Codecs that mp4 can hold and players support are copied, others are
+                encoded as AAC. None, or a video without sound, gives a silent video.
             crf: quality from 0 (lossless) to 51 (worst).
 
         Raises:
@@ -105,8 +106,10 @@ class VideoWriter:
 
         Args:
             image: uint8 (H, W, 3), RGB, of the writer's size.
-            time: seconds, later than that of the previous frame; otherwise, it is written one tick after it.
-            end: seconds at which it is no longer shown, if no frame follows; None is one frame period later.
+            time: seconds, later than that of the previous frame; otherwise, it is written one tick
+                after it.
+            end: seconds at which it is no longer shown, if no frame follows; None is one frame
+                period later.
 
         Raises:
             UsageError: an image of another size or type, or a time that is not valid.
@@ -141,7 +144,7 @@ class VideoWriter:
 
     @contextmanager
     def _sound_errors(self) -> Iterator[None]:
-        """Raise errors of FFmpeg as those of the sound, which is untrusted; the frames come from our own encoder."""
+        """Raise FFmpeg's errors as errors of the sound: only the sound is untrusted."""
         try:
             yield
         except av.FFmpegError as error:

@@ -9,7 +9,7 @@ const element = (name, text, attributes = {}) => {
 
 const describe = (count, label, column, right) => {
   const clips = `${count} ${count === 1 ? "clip" : "clips"} of ${label}`;
-  return right ? `${clips}, right` : `${clips}, taken for ${column}`;
+  return right ? `${clips}, correct` : `${clips}, predicted as ${column}`;
 };
 
 export default function ({ data, parentElement, setStateValue }) {

@@ -1,4 +1,4 @@
-"""What a trained model costs to run: counted, and measured on clips of its test set."""
+"""The cost of a trained model: operations counted, and speed measured on its test clips."""
 
 from __future__ import annotations
 
@@ -23,7 +23,7 @@ _MEASURED: Final = 8  # clips; enough for two digits
 
 
 def kept_cost(run: Path, clips: Sequence[Clip], *, kept: Path, device: str, engine: str | None = None) -> Cost:
-    """The cost of a run's model, from the file where it was kept for this model and device, or measured and kept there.
+    """Return the cost of a run's model, from the file that keeps it for this model and device, or measured now.
 
     Args:
         run: the run's folder.
@@ -48,7 +48,7 @@ def kept_cost(run: Path, clips: Sequence[Clip], *, kept: Path, device: str, engi
 
 
 def clips_per_second(model: ActionModel, clips: Sequence[Clip], *, device: str, engine: str | None = None) -> float:
-    """How many clips a model labels in a second, from file to probabilities, without cached features.
+    """Measure how many clips a model labels per second, from file to probabilities, without cached features.
 
     The first clip warms the model up; the time is that of up to eight others, spread over all.
 

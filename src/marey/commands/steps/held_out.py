@@ -1,4 +1,4 @@
-"""The held-out clips of a run: what each of its models did not learn from."""
+"""The held-out clips of a run: those that each of its models was not trained on."""
 
 from __future__ import annotations
 
@@ -18,7 +18,7 @@ from marey.training.origin import Origin, located
 
 @dataclass(frozen=True)
 class Fold:
-    """A model of a run, and the clips that it was tested on.
+    """A model of a run with its test clips.
 
     Attributes:
         number: of the fold; None where there was one split.
@@ -49,7 +49,7 @@ def load_own_data(
     *,
     origin: Origin | None,
     group_regex: str | None,
-    exclude: Path | None,
+    exclude: str | Path | None,
     reporter: Reporter,
 ) -> tuple[Manifest, tuple[str, ...]]:
     """Load the clips that a run was made of, as it read them.

@@ -1,4 +1,4 @@
-"""`marey predict` on a camera, an address or a pipe."""
+"""`marey predict` on a camera, a URL or a pipe."""
 
 from __future__ import annotations
 
@@ -20,16 +20,16 @@ if TYPE_CHECKING:
 
 @dataclass
 class LivePredictions:
-    """What `predict` answers to a live source: answers that come while it is watched.
+    """The answer of `predict` to a live source: predictions that come while it is read.
 
-    Iterating over `predictions` is what watches; when it ends, files that were asked for are complete.
+    Iterating over `predictions` reads the source; when it ends, requested files are complete.
 
     Attributes:
-        source: as it was named.
-        predictions: as they come.
-        top: how many classes are shown of each.
-        written: files that were asked for, once they are there.
-        unwritten: those that could not be written, each with the reason; watching goes on without them.
+        source: its name, as given.
+        predictions: an iterator of predictions.
+        top: number of classes shown of each.
+        written: requested files, once they are complete.
+        unwritten: files that could not be written, each with the reason; prediction goes on without them.
     """
 
     source: str
@@ -39,11 +39,11 @@ class LivePredictions:
     unwritten: list[Unwritten]
 
     def close(self) -> None:
-        """End the watching, wherever it is; files that were asked for are complete then."""
+        """Stop reading; requested files are complete then."""
         self.predictions.close()
 
     def lines(self) -> Iterator[dict[str, Any]]:
-        """For JSON, a line an answer."""
+        """Yield each prediction for a line of JSON."""
         for prediction in self.predictions:
             yield prediction.as_dict(self.top)
 
@@ -51,17 +51,17 @@ class LivePredictions:
 def predict_live(
     predictor: Predictor, source: str, *, rule: Segmentation, outputs: Outputs, seconds: float | None
 ) -> LivePredictions:
-    """Watch a live source until it ends, `seconds` have passed, or somebody presses Ctrl-C.
+    """Read a live source until it ends, `seconds` have passed, or Ctrl-C is pressed.
 
     Args:
         predictor: the model.
-        source: number of a camera, address, or '-'.
+        source: number of a camera, URL, or '-'.
         rule: windows, and how the label is kept steady.
         outputs: an annotated recording, and the segments; they have been checked.
-        seconds: None for no end.
+        seconds: the largest duration; None for no end.
     """
     if seconds is not None and not seconds > 0:
-        raise UsageError(f"seconds={seconds:g}: watching has to last")
+        raise UsageError(f"max_seconds={seconds:g}: it has to be more than 0")
     paths: list[Path] = []
     failed: list[Unwritten] = []
 
@@ -100,9 +100,9 @@ def _watch(
                     break
                 recording.add(frame, latest)
         except VideoError as error:
-            broken = error  # what was seen before the source broke off is kept
+            broken = error  # what was read before the source broke off is kept
         except (KeyboardInterrupt, GeneratorExit):
-            pass  # this is how watching ends
+            pass  # this is how a live source ends
     keep(recording.written)
     if outputs.segments is not None:
         timeline = _without_probabilities(source, predictor.labels, segments)
@@ -112,7 +112,7 @@ def _watch(
 
 
 class _Recording:
-    """The annotated recording of a live source, where one is asked for; where it fails, the watching goes on.
+    """The annotated recording of a live source, if requested; if it fails, prediction goes on.
 
     Args:
         playback: the source.
@@ -145,24 +145,24 @@ class _Recording:
         except (MareyError, OSError) as failure:
             self._failure = self._failure or failure  # what came first is the cause
 
-    def add(self, frame: PlayedFrame, said: StreamPrediction | None) -> None:
+    def add(self, frame: PlayedFrame, prediction: StreamPrediction | None) -> None:
         """Write a frame with the latest answer."""
         from marey.commands.steps.outputs import live_caption
         from marey.reports import draw_caption
 
         if self._writer is None:
             return
-        picture = self._playback.picture(frame, size=self._playback.size).permute(1, 2, 0).numpy()
+        image = self._playback.picture(frame, size=self._playback.size).permute(1, 2, 0).numpy()
         try:
-            caption = live_caption(said, self._top, frame.time)
-            self._writer.write(draw_caption(picture, caption), time=frame.time, end=frame.end)
+            caption = live_caption(prediction, self._top, frame.time)
+            self._writer.write(draw_caption(image, caption), time=frame.time, end=frame.end)
         except (MareyError, OSError) as failure:
             self._failure = failure
             self.__exit__(type(failure), failure, failure.__traceback__)
 
     @property
     def written(self) -> Written:
-        """What became of the file, once the recording is over."""
+        """The file, or the reason why it was not written, after the recording."""
         from marey.commands.steps.written import Unwritten, Written
 
         if self._path is None:

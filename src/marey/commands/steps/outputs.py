@@ -1,4 +1,4 @@
-"""Which files a prediction leaves beside its answer, where, and what they show."""
+"""The output files of a prediction: their checks, paths and writers."""
 
 from __future__ import annotations
 
@@ -41,17 +41,17 @@ _SUFFIXES: Final = {
     "timeline": (".png",),
     "thumbnails": (),
 }
-"""What the file of each option ends in where there is one video; nothing where it is a folder."""
+"""Suffixes of each output for one video; none for a folder."""
 
 
 @dataclass(frozen=True)
-class Saying:
-    """What is said of a video at each of its times.
+class CaptionTrack:
+    """The captions of a video over time.
 
     Attributes:
         caption_at: the caption at a time in seconds.
         duration: of the video, seconds.
-        timeline: what it rests on; None where one label stands for all.
+        timeline: its timeline; None if one label holds for the whole video.
     """
 
     caption_at: CaptionAt
@@ -60,58 +60,58 @@ class Saying:
 
     @classmethod
     def of_clip(cls, prediction: Prediction, top: int) -> Self:
-        """One label for the whole clip."""
+        """Return the captions of a clip with one label."""
         duration = probe(prediction.source).duration
         return cls(caption_of_clip(prediction.top(top), duration, label=prediction.label), duration)
 
     @classmethod
     def of_timeline(cls, timeline: Timeline, top: int, *, steady: bool) -> Self:
-        """The label of the segment at each time, or where `steady` is false the most probable class at each."""
+        """Return captions of the segment at each time, or without `steady` of the most probable class."""
         return cls(caption_of_timeline(timeline, top, steady=steady), timeline.duration, timeline)
 
 
-def live_caption(said: StreamPrediction | None, top: int, time: float) -> Caption:
-    """The caption of a frame of a live source, with the latest answer, and how late and how fast it came."""
-    if said is None:
+def live_caption(prediction: StreamPrediction | None, top: int, time: float) -> Caption:
+    """Return the caption of a frame of a live source: the latest prediction, its latency and rate."""
+    if prediction is None:
         return Caption(None, None, (), time, None, ("warming up",))
-    notes = [f"{said.rate:.1f} frames/s", f"latency {1000 * said.latency:.0f} ms"]
-    if said.dropped:
-        notes.append(f"{said.dropped} dropped")
-    confidence = said.confidence if said.label is not None else None
-    return Caption(said.label, confidence, said.top(top), time, None, tuple(notes))
+    notes = [f"{prediction.rate:.1f} frames/s", f"latency {1000 * prediction.latency:.0f} ms"]
+    if prediction.dropped:
+        notes.append(f"{prediction.dropped} dropped")
+    confidence = prediction.confidence if prediction.label is not None else None
+    return Caption(prediction.label, confidence, prediction.top(top), time, None, tuple(notes))
 
 
 @dataclass(frozen=True)
 class Outputs:
-    """The files that were asked for; of several videos each is a folder with one file or folder a video.
+    """The requested files; for several videos each is a folder with one file or folder per video.
 
     Attributes:
+        top: number of classes in a caption.
         annotate: the video with captions.
         frames: folder of labelled frames.
         chronophotograph: the chronophotograph.
         segments: table or subtitles, of all videos together.
-        timeline: picture of what happens when.
-        thumbnails: folder with a picture of each segment.
+        timeline: plot of the timeline.
+        thumbnails: folder with an image of each segment.
         csv: table of the labels, of all clips together.
-        top: how many classes a caption shows.
     """
 
+    top: int
     annotate: Path | None
     frames: Path | None
     chronophotograph: Path | None
     segments: Path | None
     timeline: Path | None
     thumbnails: Path | None
-    csv: Path | None = None
-    top: int = 3
+    csv: Path | None
 
     @property
     def any(self) -> bool:
-        """Whether anything is asked for of each video."""
+        """True if an output per video is requested."""
         return any(getattr(self, name) is not None for name in _SUFFIXES)
 
     def check(self, clips: Sequence[Clip]) -> None:
-        """Refuse, before the work, all that could not be written after it.
+        """Refuse, before the work, outputs that could not be written after it.
 
         Raises:
             UsageError: a suffix of another kind, one file for several videos or for several outputs, a file that would
@@ -144,10 +144,10 @@ class Outputs:
                 raise UsageError(f"{path} ({owner}) would lie in {inside}, a new folder of {owners[inside]} alone")
 
     def check_live(self) -> None:
-        """Refuse what a source that is gone when it has passed cannot give.
+        """Refuse outputs that need a second reading, which a live source does not allow.
 
         Raises:
-            UsageError: it is asked for.
+            UsageError: one is requested.
         """
         for name in ("frames", "chronophotograph", "timeline", "thumbnails"):
             if getattr(self, name) is not None:
@@ -157,36 +157,36 @@ class Outputs:
         self.check([Clip(Path("live"))])
 
     def places(self, source: Path, *, several: bool) -> dict[str, Path]:
-        """Return where each output of one video lies, by its option.
+        """Return the path of each output of one video, by its option.
 
         Args:
             source: the video.
-            several: whether it is one of several: what was asked for is then a folder with one file or folder a video.
+            several: it is one of several videos: each output is then a folder with one file or folder per video.
         """
         asked = {name: path for name in _SUFFIXES if (path := getattr(self, name)) is not None}
         if not several:
             return asked
         return {name: path / (source.stem + "".join(_SUFFIXES[name][:1])) for name, path in asked.items()}
 
-    def write(self, source: Path, say: Callable[[], Saying], reporter: Reporter, *, several: bool) -> Written:
-        """Write what is asked for of one video; what fails is named in the answer, and the others are written.
+    def write(self, source: Path, say: Callable[[], CaptionTrack], reporter: Reporter, *, several: bool) -> Written:
+        """Write the outputs of one video; a failure is listed in the result, and the others are written.
 
         Args:
             source: the video.
-            say: gives what is said of it; called once, where anything is asked for.
-            reporter: hears how far it is.
+            say: makes its captions; called once, if an output is requested.
+            reporter: receives the progress.
             several: as in `places`.
         """
         places = self.places(source, several=several)
         if not places:
             return Written()
         try:
-            saying = say()
+            track = say()
         except (MareyError, OSError) as error:
             return Written(failed=tuple(Unwritten.of(path, error) for path in places.values()))
         found = Written()
         for name, path in places.items():
-            found += written(path, partial(_WRITERS[name], source, path, saying, reporter))
+            found += written(path, partial(_WRITERS[name], source, path, track, reporter))
         return found
 
     def _check_suffixes(self, videos: int) -> None:
@@ -214,33 +214,33 @@ class Outputs:
             raise UsageError(f"--{name} {path} would take the place of {owner}: name another one")
 
 
-def _write_annotated(source: Path, out: Path, saying: Saying, reporter: Reporter) -> None:
+def _write_annotated(source: Path, out: Path, track: CaptionTrack, reporter: Reporter) -> None:
     out.parent.mkdir(parents=True, exist_ok=True)
-    with _seconds(reporter, f"drawing {out.name}", saying.duration) as on_progress:
-        annotate_video(source, out, saying.caption_at, on_progress=on_progress)
+    with _seconds(reporter, f"drawing {out.name}", track.duration) as on_progress:
+        annotate_video(source, out, track.caption_at, on_progress=on_progress)
 
 
-def _write_frames(source: Path, out: Path, saying: Saying, reporter: Reporter) -> None:
-    with _seconds(reporter, f"drawing {out.name}", saying.duration) as on_progress:
-        write_labelled_frames(source, out, saying.caption_at, on_progress=on_progress)
+def _write_frames(source: Path, out: Path, track: CaptionTrack, reporter: Reporter) -> None:
+    with _seconds(reporter, f"drawing {out.name}", track.duration) as on_progress:
+        write_labelled_frames(source, out, track.caption_at, on_progress=on_progress)
 
 
-def _write_chronophotograph(source: Path, out: Path, saying: Saying, reporter: Reporter) -> None:
+def _write_chronophotograph(source: Path, out: Path, track: CaptionTrack, reporter: Reporter) -> None:
     save_picture(plate_of(source), out)
 
 
-def _write_timeline(source: Path, out: Path, saying: Saying, reporter: Reporter) -> None:
-    assert saying.timeline is not None  # noqa: S101 - it is asked for over windows alone
+def _write_timeline(source: Path, out: Path, track: CaptionTrack, reporter: Reporter) -> None:
+    assert track.timeline is not None  # noqa: S101 - it is asked for over windows alone
     out.parent.mkdir(parents=True, exist_ok=True)
-    save_png(plot_timeline(saying.timeline), out)
+    save_png(plot_timeline(track.timeline), out)
 
 
-def _write_thumbnails(source: Path, out: Path, saying: Saying, reporter: Reporter) -> None:
-    assert saying.timeline is not None  # noqa: S101 - it is asked for over windows alone
-    write_thumbnails(source, saying.timeline.segments, out)
+def _write_thumbnails(source: Path, out: Path, track: CaptionTrack, reporter: Reporter) -> None:
+    assert track.timeline is not None  # noqa: S101 - it is asked for over windows alone
+    write_thumbnails(source, track.timeline.segments, out)
 
 
-_WRITERS: Final[dict[str, Callable[[Path, Path, Saying, Reporter], None]]] = {
+_WRITERS: Final[dict[str, Callable[[Path, Path, CaptionTrack, Reporter], None]]] = {
     "annotate": _write_annotated,
     "frames": _write_frames,
     "chronophotograph": _write_chronophotograph,
@@ -250,12 +250,12 @@ _WRITERS: Final[dict[str, Callable[[Path, Path, Saying, Reporter], None]]] = {
 
 
 def _real(path: Path) -> Path:
-    """Return where a path leads; Path.resolve raises where links lead in a circle."""
+    """Return the real path; Path.resolve raises on circular links."""
     return Path(os.path.realpath(path))
 
 
 @contextmanager
 def _seconds(reporter: Reporter, title: str, duration: float) -> Iterator[Callable[[float], None]]:
-    """A stage in seconds of video."""
+    """Report a stage in seconds of video."""
     with reporter.stage(title, max(1, round(duration))) as stage:
         yield lambda done: stage.advance(int(done))

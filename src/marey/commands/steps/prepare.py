@@ -1,4 +1,4 @@
-"""The steps that several verbs begin with: the device, the data, the features."""
+"""The first steps of several commands: device, data, features."""
 
 from __future__ import annotations
 
@@ -28,10 +28,10 @@ DEVICES: Final = ("auto", "cpu", "cuda")
 
 
 def pick_device(name: str) -> str:
-    """ "cpu" or "cuda"; "auto" takes the GPU where there is one.
+    """Return "cpu" or "cuda"; "auto" takes the GPU if there is one.
 
     Raises:
-        UsageError: "cuda" is asked for, and there is none.
+        UsageError: "cuda" is requested, and there is none.
     """
     if name not in DEVICES:
         raise UnknownNameError("device", name, DEVICES)
@@ -42,14 +42,14 @@ def pick_device(name: str) -> str:
 
 
 def load_labelled(
-    data: str,
+    data: str | Path,
     *,
     group_regex: str | None,
-    exclude: Path | None,
+    exclude: str | Path | None,
     features: Literal["refuse", "take"] = "refuse",
     reporter: Reporter,
 ) -> tuple[Manifest, tuple[str, ...]]:
-    """The labelled clips of a data set, and the ids of those that were left out by name.
+    """Load the labelled clips of a data set; also returns the ids of excluded clips.
 
     Raises:
         DatasetError: the data cannot be read, or a clip has no label.
@@ -57,7 +57,7 @@ def load_labelled(
     manifest = load_data(data, group_regex=group_regex, features=features)
     excluded: tuple[str, ...] = ()
     if exclude is not None:
-        kept = manifest.without(read_quarantine(exclude))
+        kept = manifest.without(read_quarantine(Path(exclude)))
         left = {clip.id for clip in kept.clips}
         excluded = tuple(clip.id for clip in manifest.clips if clip.id not in left)
         manifest = kept
@@ -85,7 +85,7 @@ def load_labelled(
 
 
 def require_known_labels(clips: Sequence[Clip], labels: Sequence[str]) -> None:
-    """Refuse clips of a class that a model does not have, before any of them is read.
+    """Refuse clips of a class that the model does not have, before any is read.
 
     Raises:
         DatasetError: there is one.
@@ -106,7 +106,7 @@ def read_views(
     protocol: Protocol,
     reporter: Reporter,
 ) -> list[list[Features | VideoError]]:
-    """Features of all clips, one list a reading of the recipe's; clips that are only tested are read in one way."""
+    """Return the features of all clips, one list per view of the recipe; test clips have only the plain view."""
     plain, *_ = views = recipe.views.readings
     learnt_from = {index for split in protocol.splits for index in (*split.train, *split.val)}
     readings = [(clip, views if index in learnt_from else (plain,)) for index, clip in enumerate(manifest.clips)]
@@ -116,7 +116,7 @@ def read_views(
         found = list(iterate_views(readings, encoder, contract, cache=cache, on_progress=watch))
     sided = [label for label in manifest.labels if _SIDE.search(label)]
     if recipe.views.mirrored == "train" and sided:
-        reporter.say(f"'{sided[0]}' speaks of a side, and mirror images teach both: --set views.mirrored=none")
+        reporter.warn(f"'{sided[0]}' depends on left and right, but mirror images are added: --set views.mirrored=none")
     # Of clips that are only tested the further readings are never looked at: the plain one stands in their place.
     return [
         [result if isinstance(result, VideoError) else result.get(view, result[plain]) for result in found]
@@ -125,12 +125,12 @@ def read_views(
 
 
 def _warn_of_space(readings: int, contract: Contract, cache: FeatureCache, reporter: Reporter) -> None:
-    """Say before the work that the disk of the cache may be too small for it; some of it may be there already."""
+    """Warn before the work if the disk of the cache may be too small; a part may be cached already."""
     numbers = math.prod(contract.shape) * (1 if contract.gives_pictures else 4 * contract.sampling.count)
     needed = readings * len(contract.streams) * numbers
     free = cache.free
     if needed > free:
-        reporter.say(
+        reporter.warn(
             f"features of all clips take up to {format_bytes(needed)}, and {cache.root} has {format_bytes(free)} free: "
             "make room there, or let MAREY_CACHE name a folder on a larger disk"
         )
@@ -145,7 +145,7 @@ def read_tests(
     protocol: Protocol,
     reporter: Reporter,
 ) -> list[list[Features] | VideoError]:
-    """What each clip is tested on: its plain reading, or all that the contract's testing asks for."""
+    """Return the views that each clip is tested on: the plain one, or all of the contract's `testing`."""
     views = contract.testing.views
     if len(views) == 1:
         return [result if isinstance(result, VideoError) else [result] for result in plain]
@@ -160,17 +160,17 @@ def read_tests(
 
 
 def name_unusable(views: Sequence[Sequence[Features | VideoError]], path: Path, reporter: Reporter) -> None:
-    """Write the files that cannot be used to a quarantine list, where there are any."""
+    """Write unusable files to a quarantine list, if there are any."""
     failed = {result.path: result for view in views for result in view if isinstance(result, VideoError)}
     if failed:
         rows = [ScanRow(file, False, error.reason, error.detail, None) for file, error in failed.items()]
         write_quarantine(rows, path)
-        reporter.say(f"{len(failed)} files cannot be used, and count as wrong: {path} says why")
+        reporter.warn(f"{len(failed)} files cannot be used, and count as wrong: {path} says why")
 
 
 @contextmanager
 def watched(reporter: Reporter, title: str, total: int) -> Iterator[Callable[[Progress], None]]:
-    """A stage of the reporter that an extraction can report to."""
+    """Report the progress of an extraction as a stage."""
     began = time.monotonic()
     last = Progress(0, total, 0, 0)
     with reporter.stage(title, total) as stage:
@@ -186,10 +186,10 @@ def watched(reporter: Reporter, title: str, total: int) -> Iterator[Callable[[Pr
 
 
 def segmentation_of(given: Mapping[str, float | None]) -> Segmentation:
-    """The segmentation with what was given in place of its defaults.
+    """Return the segmentation with the given values in place of its defaults.
 
     Args:
-        given: key -> value, None where nothing was given.
+        given: key -> value, None for the default.
 
     Raises:
         UsageError: a value that a key cannot have.
@@ -207,7 +207,7 @@ def segmentation_of(given: Mapping[str, float | None]) -> Segmentation:
 
 @contextmanager
 def percent(reporter: Reporter, title: str) -> Iterator[Callable[[float], None]]:
-    """A stage of the reporter for work that knows what share of it is done, from 0 to 1."""
+    """Report work whose progress is known as a share from 0 to 1."""
     with reporter.stage(title, 100) as stage:
         yield lambda share: stage.advance(int(100 * share))
 

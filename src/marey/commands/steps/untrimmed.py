@@ -1,4 +1,4 @@
-"""`marey evaluate --over windows`: what a model finds in untrimmed video, against what is true when."""
+"""`marey evaluate --mode window`: the segments found in untrimmed video against the labelled ones."""
 
 from __future__ import annotations
 
@@ -23,10 +23,10 @@ _PARTS: Final = 100  # steps of a video on the progress bar
 
 @dataclass(frozen=True)
 class UntrimmedResult:
-    """What `evaluate` answers over windows.
+    """The answer of `evaluate` for windows.
 
     Attributes:
-        evaluation: what was found in each video, and every number.
+        evaluation: the segments found in each video, and all metrics.
         folder: where metrics.json, segments.json, the timelines and report.html lie.
         report: the page.
         model: the model folder.
@@ -39,11 +39,11 @@ class UntrimmedResult:
 
     @property
     def scores(self) -> SegmentScores:
-        """Every number."""
+        """All metrics."""
         return self.evaluation.scores
 
     def as_dict(self) -> dict[str, Any]:
-        """For JSON."""
+        """Return it for JSON."""
         return {
             "folder": str(self.folder),
             "model": str(self.model),
@@ -67,7 +67,7 @@ def evaluate_untrimmed(
     made_by: Mark,
     reporter: Reporter,
 ) -> UntrimmedResult:
-    """Play each file of the clips whole, and score what is found in it against the clips' spans.
+    """Read each file of the clips whole, and compare the segments found with the clips' spans.
 
     Args:
         model: the model folder, to be named in the answer.
@@ -117,7 +117,7 @@ def _late(number: int) -> str:
 
 
 def _rows_of_files(manifest: Manifest, clips: Sequence[Clip], part: str) -> dict[Path, list[Clip]]:
-    """The clips of each file, in the order of the data."""
+    """Return the clips of each file, in the order of the data."""
     rows: dict[Path, list[Clip]] = defaultdict(list)
     for clip in clips:
         rows[clip.path].append(clip)
@@ -161,7 +161,7 @@ def _play(
 
 
 def _length_and_truth(clips: Sequence[Clip], duration: float | None) -> tuple[float, tuple[Segment, ...]]:
-    """Seconds of a file and its true segments; where nobody knows its length, what the rows say of it."""
+    """Return the duration of a file and its labelled segments; an unknown duration is taken from the rows."""
     from marey.data import Segment
 
     starts = [clip.start or 0.0 for clip in clips]

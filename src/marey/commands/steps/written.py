@@ -1,4 +1,4 @@
-"""What became of files that were asked for beside an answer: one that fails costs neither the answer nor the others."""
+"""Requested output files: one that fails affects neither the answer nor the others."""
 
 from __future__ import annotations
 
@@ -12,11 +12,11 @@ from marey.errors import MareyError
 
 @dataclass(frozen=True)
 class Unwritten:
-    """A file or folder that was asked for and could not be written.
+    """A requested file or folder that could not be written.
 
     Attributes:
-        path: where it would be.
-        why: in words.
+        path: its path.
+        why: the reason in words.
     """
 
     path: Path
@@ -24,7 +24,7 @@ class Unwritten:
 
     @classmethod
     def of(cls, path: Path, error: MareyError | OSError) -> Self:
-        """Return what to say of an error that came up while `path` was written."""
+        """Return the failure of an error that was raised while `path` was written."""
         return cls(path, (isinstance(error, OSError) and error.strerror) or str(error))
 
     def __str__(self) -> str:
@@ -33,11 +33,11 @@ class Unwritten:
 
 @dataclass(frozen=True)
 class Written:
-    """What became of the files that were asked for.
+    """Requested files, written and failed.
 
     Attributes:
-        paths: those that are there.
-        failed: those that could not be written.
+        paths: files that were written.
+        failed: files that could not be written.
     """
 
     paths: tuple[Path, ...] = ()
@@ -48,7 +48,7 @@ class Written:
 
 
 def written(path: Path, write: Callable[[], None]) -> Written:
-    """Write one file or folder; a failure is kept, so that those after it are written all the same."""
+    """Write one file or folder; a failure is kept, so that the following ones are still written."""
     try:
         write()
     except (MareyError, OSError) as error:

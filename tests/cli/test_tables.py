@@ -4,9 +4,9 @@ import io
 
 from rich.console import Console
 
+from marey.cli.tables import metrics_table
 from marey.data import Leak
 from marey.evaluation import Evaluation, Metrics, Row
-from marey.reports import metrics_table
 
 
 def rendered(metrics: Metrics) -> str:
@@ -25,7 +25,7 @@ def metrics(*leaks: Leak, protocol: str = "leave one group out") -> Metrics:
     return Evaluation(("a", "b"), rows, leaks, protocol, "c0ffee", 0).metrics
 
 
-def test_the_table_says_the_main_numbers() -> None:
+def test_the_table_of_metrics_shows_the_main_numbers() -> None:
     text = rendered(metrics())
     assert "leave one group out" in text
     assert "0.333" in text
@@ -33,12 +33,12 @@ def test_the_table_says_the_main_numbers() -> None:
     assert "leaking" not in text
 
 
-def test_a_leak_is_said_beside_the_accuracy() -> None:
+def test_the_table_of_metrics_shows_a_leak_beside_the_accuracy() -> None:
     text = rendered(metrics(Leak("group", "[bold]p1[/]", ("1.avi",), ("2.avi",))))
     head = text.split("balanced accuracy")[0]
     assert "leaking split" in head
     assert "[bold]p1[/]" in head
 
 
-def test_names_of_strangers_are_not_read_as_markup() -> None:
+def test_the_table_of_metrics_reads_no_name_as_markup() -> None:
     assert "[red]x[/nonsense]" in rendered(metrics(protocol="[red]x[/nonsense]"))
