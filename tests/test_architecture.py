@@ -87,7 +87,7 @@ def test_every_public_name_of_marey_exists() -> None:
         assert getattr(marey, name) is not None
 
 
-@pytest.mark.parametrize("package", PACKAGES)
+@pytest.mark.parametrize("package", [*PACKAGES, "data.importers", "data.zoo"])
 def test_the_public_names_of_a_package_exist(package: str) -> None:
     module = import_module(f"marey.{package}")
     assert module.__all__
