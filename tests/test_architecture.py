@@ -16,7 +16,7 @@ SOURCE = Path(marey.__file__).parent
 LAYERS = (
     ("errors", "version"),
     ("cores", "extras", "progress", "atomic"),
-    ("client", "video"),
+    ("video",),
     ("data",),
     ("encoders", "synthetic"),
     ("models",),
@@ -25,7 +25,7 @@ LAYERS = (
     ("reports",),
     ("commands",),
     ("app", "service"),
-    ("cli",),
+    ("cli", "client"),
     ("__main__",),
 )
 """Modules and packages, from the ground up; each imports only from layers below its own."""
