@@ -16,7 +16,7 @@ SOURCE = Path(marey.__file__).parent
 LAYERS = (
     ("errors", "version"),
     ("cores", "extras", "progress", "atomic"),
-    ("client", "video"),
+    ("video",),
     ("data",),
     ("encoders", "synthetic"),
     ("models",),
@@ -25,7 +25,7 @@ LAYERS = (
     ("reports",),
     ("commands",),
     ("app", "service"),
-    ("cli",),
+    ("cli", "client"),
     ("__main__",),
 )
 """Modules and packages, from the ground up; each imports only from layers below its own."""
@@ -87,7 +87,7 @@ def test_every_public_name_of_marey_exists() -> None:
         assert getattr(marey, name) is not None
 
 
-@pytest.mark.parametrize("package", PACKAGES)
+@pytest.mark.parametrize("package", [*PACKAGES, "data.importers", "data.zoo"])
 def test_the_public_names_of_a_package_exist(package: str) -> None:
     module = import_module(f"marey.{package}")
     assert module.__all__

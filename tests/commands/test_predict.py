@@ -143,8 +143,8 @@ def test_a_clip_below_the_threshold_is_none_of_the_classes_wherever_it_is_shown(
     ("options", "message"),
     [
         ({"threshold": 1.5}, r"threshold=1.5: Input should be less than or equal to 1"),
-        ({"min_duration": 0.5}, r"--min-duration is about"),
-        ({"segments": Path("s.vtt")}, r"--segments is about"),
+        ({"min_duration": 0.5}, r"--min-duration is for segments"),
+        ({"segments": Path("s.vtt")}, r"--segments is for segments"),
         ({"annotate": Path("a.avi")}, r"--annotate writes .mp4, not 'a.avi'"),
         ({"chronophotograph": Path("a.gif")}, r"--chronophotograph writes .png or .jpg or .jpeg, not 'a.gif'"),
         ({"mode": "window", "segments": Path("s.txt")}, r"--segments writes .json, .csv, .vtt, not 's.txt'"),

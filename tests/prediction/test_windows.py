@@ -225,7 +225,9 @@ def test_a_stream_hands_its_frames_to_the_older_on_frame_with_the_latest_predict
     predictor, _ = make_model("gru")
     seen: list[float | None] = []
     with pytest.warns(DeprecationWarning, match="stream_frames"):
-        predictions = list(predictor.stream(video, on_frame=lambda frame, latest: seen.append(latest and latest.time)))
+        predictions = list(
+            predictor.stream(video, on_frame=lambda frame, latest: seen.append(latest.time if latest else None))
+        )
     assert len(seen) == 125
     assert [time for time in dict.fromkeys(seen) if time is not None] == [prediction.time for prediction in predictions]
     frames = list(predictor.stream_frames(video))

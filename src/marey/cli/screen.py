@@ -30,7 +30,7 @@ from marey.commands.steps.live import LivePredictions
 from marey.progress import SILENT, Reporter, Stage
 
 _STYLES: Final = {"plain": "", "strong": "bold", "note": "dim", "good": "green", "warning": "yellow", "fault": "red"}
-_LONGEST_PATH: Final = 30  # columns of a terminal
+_LONGEST_PATH: Final = 26  # columns of a terminal
 
 
 class _RateColumn(ProgressColumn):
@@ -125,19 +125,24 @@ class Screen:
     def _(self, item: PlainTable) -> None:
         table = Table()
         terminal = self._out.is_terminal
-        for column in item.columns:
+        rows = [[_text(cell) for cell in row] for row in item.rows]
+        if terminal and item.path is not None:
+            place = item.columns.index(item.path)
+            for cells in rows:
+                cells[place] = _shortened(cells[place])
+        one_line = item.one_line and terminal
+        sizes = [max(len(text) for text in (name, *column)) for name, *column in zip(item.columns, *rows, strict=True)]
+        kept = [column in item.whole or column == item.path for column in item.columns]
+        room = self._out.width - 1 - 3 * len(kept) - sum(size for size, keep in zip(sizes, kept, strict=True) if keep)
+        for column, keep in zip(item.columns, kept, strict=True):
             table.add_column(
                 column,
-                overflow="ellipsis" if item.one_line and terminal else "fold",
-                no_wrap=(item.one_line and terminal) or column in item.whole,
+                overflow="ellipsis" if one_line else "fold",
+                no_wrap=one_line or column in item.whole,
                 justify="right" if column in item.right else "left",
-                max_width=item.widths.get(column),
+                max_width=max(4, room // kept.count(False)) if one_line and not keep else item.widths.get(column),
             )
-        for row in item.rows:
-            cells = [_text(cell) for cell in row]
-            if terminal and item.path is not None:
-                place = item.columns.index(item.path)
-                cells[place] = _shortened(cells[place])
+        for cells in rows:
             table.add_row(*cells)
         self._print_table(table)
 

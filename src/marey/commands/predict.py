@@ -115,7 +115,7 @@ def _show_segments(answer: Timelines) -> Iterator[Any]:
     from marey.reports.style import clock_text
 
     columns = ("source", "from", "to", "label", "confidence")
-    table = Table(columns, whole=columns[1:], one_line=True, path="source")
+    table = Table(columns, whole=("from", "to", "confidence"), one_line=True, path="source")
     for timeline in answer.timelines:
         for segment in timeline.segments:
             ends = (clock_text(segment.start), clock_text(segment.end))

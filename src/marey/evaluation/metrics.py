@@ -67,18 +67,22 @@ class ScoredClips:
         predicted, rank = np.full((2, len(target)), size)
         predicted[usable] = order[:, 0]
         rank[usable] = np.argmax(order == target[usable, None], axis=1)
-        scores = precision_recall_fscore_support(target, predicted, labels=np.arange(size), zero_division=0.0)
-        return cls(target, predicted, rank, probabilities, *scores, view_accuracy=view_accuracy)
+        precision, recall, f1, support = precision_recall_fscore_support(
+            target, predicted, labels=np.arange(size), zero_division=0.0
+        )
+        return cls(target, predicted, rank, probabilities, precision, recall, f1, support, view_accuracy)
 
     @property
     def usable(self) -> npt.NDArray[np.bool_]:
         """`(N,)`, which clips did not fail."""
-        return ~np.isnan(self.probabilities[:, 0])
+        usable: npt.NDArray[np.bool_] = ~np.isnan(self.probabilities[:, 0])
+        return usable
 
     @property
     def correct(self) -> npt.NDArray[np.bool_]:
         """`(N,)`, where the predicted class is the true one."""
-        return self.predicted == self.target
+        correct: npt.NDArray[np.bool_] = self.predicted == self.target
+        return correct
 
     def macro(self, scores: npt.NDArray[np.float64]) -> float:
         """Return the mean of `(K,)` over the classes that occur."""

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import glob
 import os
-from collections.abc import Iterable, Mapping, Sequence
+from collections.abc import Iterable, Sequence
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Final
@@ -94,19 +94,16 @@ class ClipPipeline:
         encoded = self.encoder.encode_clips(frames).split([len(parts) for parts in clips])
         return [dict(zip(parts, features, strict=True)) for parts, features in zip(clips, encoded, strict=True)]
 
-    def classify(self, features: Parts | Mapping[View, Features] | Sequence[Features]) -> list[Probabilities]:
+    def classify(self, features: Parts | Sequence[Features]) -> list[Probabilities]:
         """Return the probabilities of each view.
 
         Args:
-            features: by view and stream as `encode` gives them, by view, or in the order of `views`.
+            features: of all parts as `encode` gives them, or of each view in the order of `views`.
         """
-        if isinstance(features, Mapping):
+        if isinstance(features, dict):
             by_view: dict[View, Features] = {}
-            for key, values in features.items():
-                if isinstance(key, View):
-                    by_view[key] = values
-                else:
-                    by_view.setdefault(key[0], {})[key[1]] = values
+            for (view, stream), values in features.items():
+                by_view.setdefault(view, {})[stream] = values
             features = [by_view[view] for view in self.views]
         return [tuple(self.model.probabilities(one).tolist()) for one in features]
 

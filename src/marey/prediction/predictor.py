@@ -6,7 +6,7 @@ import warnings
 from collections.abc import Callable, Iterable, Iterator, Sequence
 from dataclasses import dataclass
 from pathlib import Path
-from typing import Any
+from typing import Any, cast
 
 import numpy as np
 import torch
@@ -165,7 +165,7 @@ class Predictor:
         if not 0 <= threshold <= 1:
             raise UsageError(f"threshold={threshold:g}: a probability lies from 0 to 1")
         single = isinstance(sources, str | Path | Clip | np.ndarray | torch.Tensor)
-        expanded = expand([sources] if single else sources)
+        expanded = expand(cast("Iterable[Source]", [sources] if single else sources))
         clips = [one for one in expanded if isinstance(one, Clip)]
         if frame_rate is None and len(clips) < len(expanded):
             raise UsageError("frames in memory need their frame rate: predict(frames, frame_rate=25.0)")
@@ -217,7 +217,11 @@ class Predictor:
             limits=self._limits,
             on_progress=on_progress,
         )
-        return [result if isinstance(result, VideoError) else self.pipeline.classify(result) for result in found]
+        views = self.pipeline.views
+        return [
+            result if isinstance(result, VideoError) else self.pipeline.classify([result[view] for view in views])
+            for result in found
+        ]
 
     def timeline(
         self,

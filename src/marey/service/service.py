@@ -17,7 +17,8 @@ import torch
 from fastapi import Request
 
 from marey.errors import UnknownNameError, VideoError
-from marey.service.batching import Engine, Probabilities
+from marey.prediction import Probabilities
+from marey.service.batching import Engine
 from marey.service.jobs import JobStore
 from marey.service.metrics import Metrics
 from marey.service.models import ServedModel, load_models

@@ -119,7 +119,7 @@ def check_faults(faults: Sequence[VideoError], clips: int, unusable: Unusable) -
     """Raise `DatasetError` if there are faults and `unusable` is "stop", or if no clip is left."""
     if faults and (unusable == "stop" or len(faults) == clips):
         shown = join_first([str(fault) for fault in faults])
-        way_out = "" if len(faults) == clips else ", or go on without them (--unusable leave-out)"
+        way_out = "" if len(faults) == clips else ", or go on without them (--on-error skip)"
         raise DatasetError(f"{pluralize(len(faults), 'clip')} of {clips} cannot be used: {shown}; repair them{way_out}")
 
 
