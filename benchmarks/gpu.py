@@ -91,7 +91,7 @@ def _training_of_a_head(clips: Path, work: Path) -> list[Line]:
 def _training_of_a_network(clips: Path, work: Path) -> list[Line]:
     """Seconds of a few epochs on decoded clips, in the cache already, on the CPU and in both precisions on the GPU."""
     lines, times = [], {}
-    changes = [f"training.epochs={_EPOCHS}", "training.refit=none"]
+    changes = [f"training.epochs={_EPOCHS}", "training.retrain=none"]
     ways: tuple[tuple[Device, str], ...] = (("cpu", "float32"), ("cuda", "float32"), ("cuda", "bfloat16"))
     with cache_in(work / "cache-network"):
         for device, precision in (("cpu", "float32"), *ways):  # the first one fills the cache

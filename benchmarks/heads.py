@@ -1,6 +1,6 @@
-"""Heads on cached features: trained one by one and beside each other, and what a search of their values costs.
+"""Heads on cached features, and the cost of a search for their best settings.
 
-Heads are timed on drawn features of the size that frozen video networks give (a linear layer, where a step is mostly
+Heads are timed on random features of the size that frozen video networks give (a linear layer, where a step is mostly
 calls), and of the size that the default recipe gives (10,000 numbers a stream, where it is mostly memory). The search
 is `marey tune` with 30 trials on a full cache, beside the training that filled it.
 """
@@ -15,10 +15,10 @@ import torch
 
 from marey.commands import train, tune
 from marey.models import Classifier, HeadSpec
-from marey.training import FeatureSet, Task, Training, fit, fit_many
+from marey.training import FeatureSet, Task, Training, fit
 from measure import Line, Setting, cache_in, seconds
 
-RATIOS: Final = ("heads_together", "tune_30")
+RATIOS: Final = ("tune_30",)
 
 _HEADS: Final = 50
 _CLIPS: Final = 48
@@ -26,12 +26,11 @@ _VALIDATION: Final = 12
 _CLASSES: Final = 6
 _TRIALS: Final = 30
 _TRAINING: Final = Training(epochs=30, patience=30)
-_TOGETHER_TARGET: Final = 3.0
 _TUNE_TARGET: Final = 3.0
 
 
 def measure(setting: Setting) -> list[Line]:
-    """Time 50 heads in both ways, and 30 trials beside the cold training before them."""
+    """Time 50 heads, and 30 trials beside the cold training before them."""
     times: dict[str, list[float]] = defaultdict(list)
     small = _features(frames=1, dim=768), HeadSpec(name="mean", options={})
     default = _features(frames=16, dim=1920), HeadSpec(name="pyramid", options={})
@@ -50,25 +49,21 @@ def measure(setting: Setting) -> list[Line]:
 
 
 def _line(name: str, runs: tuple[float, ...]) -> Line:
-    if name == "heads_together":
-        return Line(name, runs, "x", at_least=_TOGETHER_TARGET)
     if name == "tune_30":
         return Line(name, runs, "x", at_most=_TUNE_TARGET)
-    return Line(name, runs, "x" if name.startswith("heads_together") else "s")
+    return Line(name, runs)
 
 
 def _time_heads(suffix: str, clips: FeatureSet, spec: HeadSpec, count: int, times: dict[str, list[float]]) -> None:
-    for _ in fit_many(_tasks(clips, spec, 2), _TRAINING):
-        pass  # what only the first training of a process pays for
-    alone = seconds(lambda: [fit(task, _TRAINING) for task in _tasks(clips, spec, count)])
-    together = seconds(lambda: list(fit_many(_tasks(clips, spec, count), _TRAINING)))
-    times[f"{count} heads one by one{suffix}"].append(alone)
-    times[f"{count} heads together{suffix}"].append(together)
-    times[f"heads_together{suffix}"].append(alone / together)
+    for task in _tasks(clips, spec, 2):
+        fit(task, _TRAINING)  # the first training of a process takes longer
+    times[f"{count} heads{suffix}"].append(
+        seconds(lambda: [fit(task, _TRAINING) for task in _tasks(clips, spec, count)])
+    )
 
 
 def _tasks(clips: FeatureSet, spec: HeadSpec, count: int) -> Iterator[Task]:
-    """Trainings that differ in their clips and seed, as the rounds and folds of a run do."""
+    """Yield trainings that differ in their clips and seed, as the inner folds and folds of a run do."""
     shapes: dict[str, Any] = {name: (values.shape[-1],) for name, values in clips.features.items()}
     for number in range(count):
         order = torch.randperm(len(clips), generator=torch.Generator().manual_seed(number)).tolist()
@@ -79,6 +74,6 @@ def _tasks(clips: FeatureSet, spec: HeadSpec, count: int) -> Iterator[Task]:
 
 
 def _features(*, frames: int, dim: int) -> FeatureSet:
-    chance = torch.Generator().manual_seed(0)
-    features = {stream: torch.randn(2, _CLIPS + _VALIDATION, frames, dim, generator=chance) for stream in ("a", "b")}
+    rng = torch.Generator().manual_seed(0)
+    features = {stream: torch.randn(2, _CLIPS + _VALIDATION, frames, dim, generator=rng) for stream in ("a", "b")}
     return FeatureSet(features, torch.arange(_CLIPS + _VALIDATION) % _CLASSES, _CLASSES, frames)

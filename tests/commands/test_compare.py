@@ -41,7 +41,7 @@ class StopAt(Reporter):
 
 @pytest.fixture(scope="module")
 def changes(small_changes: list[str]) -> list[str]:
-    return [*small_changes, "training.rounds=1", "training.epochs=5"]
+    return [*small_changes, "training.inner_folds=1", "training.epochs=5"]
 
 
 @pytest.fixture(scope="module")

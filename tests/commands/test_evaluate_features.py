@@ -15,7 +15,7 @@ from marey import commands
 from marey.errors import DatasetError, UsageError
 from marey.evaluation import read_predictions
 
-SMALL = ["training.epochs=3", "training.rounds=1", "views.mirrored=none"]
+SMALL = ["training.epochs=3", "training.inner_folds=1", "views.mirrored=none"]
 
 
 @pytest.fixture(scope="module")
@@ -44,7 +44,7 @@ def theirs(folder: Path, *, length: int = 16, dim: int = 8, seed: int = 0) -> Pa
 def their_run(tmp_path_factory: pytest.TempPathFactory) -> Path:
     """A model of features that nobody here can make, beside the folder `theirs/ours`; not to be changed."""
     folder = tmp_path_factory.mktemp("their-run")
-    changes = ["training.epochs=15", "training.learning_rate=0.01", "training.rounds=1"]
+    changes = ["training.epochs=15", "training.learning_rate=0.01", "training.inner_folds=1"]
     commands.train(str(theirs(folder)), recipe="order-blind", out=folder / "run", set=changes)
     return folder / "run"
 

@@ -42,8 +42,8 @@ def smaller(name: str, transformers: Path) -> list[str]:
     """What makes a recipe quick without making it another one."""
     recipe = load_recipe(name)
     changes = ["encoder.weights=random", "head.weights=random", "training.epochs=1", "training.batch_size=4"]
-    if recipe.training.rounds > 1:
-        changes += ["training.rounds=1"]
+    if recipe.training.inner_folds > 1:
+        changes += ["training.inner_folds=1"]
     if name in TRANSFORMERS:
         changes += [f"encoder.weights={transformers / name}", "sampling.count=4", "encoder.grid=[2, 1]"]
     elif not {"mvit-v2-s", "s3d"} & {recipe.encoder.name, recipe.head.name}:

@@ -25,7 +25,7 @@ SPACE = (
 
 @pytest.fixture(scope="module")
 def changes(small_changes: list[str]) -> list[str]:
-    return [*small_changes, "training.rounds=1", "training.epochs=5", SPACE]
+    return [*small_changes, "training.inner_folds=1", "training.epochs=5", SPACE]
 
 
 @pytest.fixture(scope="module")

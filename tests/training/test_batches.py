@@ -5,7 +5,7 @@ import torch
 from torch import Tensor
 
 from marey.training import Batch, FeatureSet, Training, TrainingBatches
-from marey.training.batches import jitter, keep_frames, mix
+from marey.training.augmentation import frame_dropout_mask, mixup, temporal_jitter
 
 CLIPS, LENGTH, DIM, CLASSES = 23, 6, 3, 4
 
@@ -35,17 +35,17 @@ def same(left: list[Batch], right: list[Batch]) -> bool:
     )
 
 
-def chance(seed: int = 0) -> torch.Generator:
+def generator(seed: int = 0) -> torch.Generator:
     return torch.Generator().manual_seed(seed)
 
 
-LIVELY = Training(batch_size=5, mixup=0.4, time_jitter=2, frame_drop=0.3)
+LIVELY = Training(batch_size=5, mixup=0.4, temporal_jitter=2, frame_dropout=0.3)
 
 
 def test_seed_and_epoch_alone_decide_what_comes() -> None:
     batches = TrainingBatches(numbered(2), LIVELY, seed=7)
     forwards = [epoch(batches, number) for number in range(3)]
-    torch.rand(17)  # chance elsewhere has no say
+    torch.rand(17)  # other random numbers change nothing
     again = TrainingBatches(numbered(2), LIVELY, seed=7)
     assert all(same(epoch(again, number), forwards[number]) for number in (2, 0, 1))
     assert not same(forwards[0], forwards[1])
@@ -79,7 +79,7 @@ def test_every_reading_of_a_clip_is_used_in_time() -> None:
 @pytest.mark.parametrize("reach", [1, 2, 9])
 def test_jitter_keeps_the_order_and_moves_no_frame_out_of_reach(reach: int) -> None:
     features = {stream: values[0] for stream, values in numbered().features.items()}
-    moved = jitter(features, reach, chance())
+    moved = temporal_jitter(features, reach, generator())
     frames = moved["a"][..., 0] - 100 * torch.arange(CLIPS).unsqueeze(1)
     assert bool((frames.diff(dim=1) >= 0).all())
     assert int((frames - torch.arange(LENGTH)).abs().max()) <= reach
@@ -92,7 +92,7 @@ def test_jitter_keeps_the_order_and_moves_no_frame_out_of_reach(reach: int) -> N
 def test_mixed_targets_sum_to_one_and_follow_the_features(alpha: float) -> None:
     targets = torch.eye(CLASSES)[torch.arange(CLIPS) % CLASSES]
     values = targets.unsqueeze(1).repeat(1, LENGTH, 1)
-    mixed, shares = mix({"a": values}, targets, alpha, chance())
+    mixed, shares = mixup({"a": values}, targets, alpha, generator())
     assert torch.allclose(shares.sum(1), torch.ones(CLIPS))
     assert bool((shares >= 0).all())
     assert torch.allclose(mixed["a"][:, 0], shares, atol=1e-6)
@@ -101,14 +101,14 @@ def test_mixed_targets_sum_to_one_and_follow_the_features(alpha: float) -> None:
 
 @pytest.mark.parametrize("drop", [0.0, 0.5, 0.99])
 def test_a_clip_keeps_at_least_one_frame(drop: float) -> None:
-    mask: Tensor = keep_frames((400, 5), drop, chance())
+    mask: Tensor = frame_dropout_mask((400, 5), drop, generator())
     assert bool(mask.any(dim=1).all())
     share = 1 - (1 - drop) - drop / 5  # one is put back in each
     assert float((~mask).float().mean()) == pytest.approx(share, abs=0.04)
 
 
 def test_evaluation_reads_the_plain_view_in_order_and_whole() -> None:
-    (batch,) = numbered(2).plain()
+    (batch,) = numbered(2).in_order()
     assert torch.equal(batch.features["a"][:, 0, 0], 100 * torch.arange(CLIPS).float())
     assert bool(batch.mask.all())
     assert torch.equal(batch.targets.argmax(1), torch.arange(CLIPS) % CLASSES)

@@ -10,7 +10,7 @@ from marey.encoders import GIVEN, Contract, EncoderSpec, Features, Stream
 from marey.errors import DatasetError, VideoError
 from marey.evaluation import macro_f1_of
 from marey.training import Experiment, Recipe, load_recipe
-from marey.training.experiment import HeldOut
+from marey.training.experiment import ValidationOutputs
 from marey.training.tune import scores
 from marey.video import Sampling
 
@@ -50,7 +50,7 @@ def experiment(*, unusable: tuple[int, ...] = (), recipe: Recipe | None = None) 
     return Experiment(clips, [found], labels=LABELS, contract=CONTRACT, recipe=recipe or quick(), made_with={})
 
 
-def held_out(of: Experiment, out: Path, splits: tuple[Split, ...] = HALVES) -> list[HeldOut]:
+def held_out(of: Experiment, out: Path, splits: tuple[Split, ...] = HALVES) -> list[ValidationOutputs]:
     return list(of.cross_validate(splits, seed=0, out=out))
 
 

@@ -6,7 +6,7 @@ import pytest
 
 from marey.data import Clip, Manifest, Part, find_leaks
 from marey.errors import DatasetError, UsageError
-from marey.training import plan, validations_of
+from marey.training import inner_splits, plan
 
 
 def clips(*, groups: int = 6, labels: tuple[str, ...] = ("run", "walk"), grouped: bool = True) -> list[Clip]:
@@ -103,7 +103,7 @@ def test_more_folds_than_groups_are_refused() -> None:
 def test_validation_is_taken_from_the_training_clips_by_group() -> None:
     members = clips(groups=8)
     train = [index for index in range(16) if index not in (0, 8)]
-    (split,), _ = validations_of(members, train, share=0.25, rounds=1, seed=0)
+    (split,), _ = inner_splits(members, train, share=0.25, folds=1, seed=0)
     assert sorted((*split.train, *split.val)) == train
     assert {members[index].label for index in split.val} == {"run", "walk"}
     assert split.test == ()
@@ -113,31 +113,31 @@ def test_validation_is_taken_from_the_training_clips_by_group() -> None:
 def test_each_round_sets_other_groups_aside() -> None:
     members = clips(groups=8)
     train = [index for index in range(16) if index not in (0, 8)]
-    splits, notes = validations_of(members, train, share=0.25, rounds=4, seed=0)
+    splits, notes = inner_splits(members, train, share=0.25, folds=4, seed=0)
     assert sorted(index for split in splits for index in split.val) == train
     assert all(sorted((*split.train, *split.val)) == train for split in splits)
     assert not any(find_leaks(members, split.train, split.val) for split in splits)
     assert notes == ()
-    assert validations_of(members, train, share=0.25, rounds=2, seed=0)[0] == splits[:2]
+    assert inner_splits(members, train, share=0.25, folds=2, seed=0)[0] == splits[:2]
 
 
-def test_no_more_rounds_are_made_than_there_are_groups() -> None:
-    splits, _ = validations_of(clips(groups=3), range(6), share=0.2, rounds=5, seed=0)
+def test_no_more_inner_folds_are_made_than_there_are_groups() -> None:
+    splits, _ = inner_splits(clips(groups=3), range(6), share=0.2, folds=5, seed=0)
     assert len(splits) == 3
 
 
-@pytest.mark.parametrize("rounds", [1, 4])
-def test_no_share_sets_nothing_aside(rounds: int) -> None:
-    assert validations_of(clips(), range(12), share=0.0, rounds=rounds, seed=0) == ((), ())
+@pytest.mark.parametrize("folds", [1, 4])
+def test_no_share_sets_nothing_aside(folds: int) -> None:
+    assert inner_splits(clips(), range(12), share=0.0, folds=folds, seed=0) == ((), ())
 
 
-@pytest.mark.parametrize("rounds", [1, 4])
-def test_where_nothing_can_be_set_aside_there_is_no_round_and_a_note_says_why(rounds: int) -> None:
+@pytest.mark.parametrize("folds", [1, 4])
+def test_where_nothing_can_be_set_aside_there_is_no_split_and_a_note_says_why(folds: int) -> None:
     one_group = [Clip(Path(f"{number}.mp4"), "ab"[number % 2], "same") for number in range(4)]
-    splits, notes = validations_of(one_group, range(4), share=0.25, rounds=rounds, seed=0)
+    splits, notes = inner_splits(one_group, range(4), share=0.25, folds=folds, seed=0)
     assert splits == ()
     assert "one group to train on" in notes[0]
     single = [Clip(Path("a.mp4"), "a", "x"), Clip(Path("b.mp4"), "b", "y")]
-    splits, notes = validations_of(single, [0, 1], share=0.25, rounds=rounds, seed=0)
+    splits, notes = inner_splits(single, [0, 1], share=0.25, folds=folds, seed=0)
     assert splits == ()
     assert "no clips could be set aside" in notes[0]

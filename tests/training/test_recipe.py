@@ -108,10 +108,10 @@ def test_the_last_of_two_changes_of_a_key_holds() -> None:
         ("training.learning_rate=fast", r"'training\.learning_rate'.*number.*'fast'"),
         ("training.learning_rate=nan", r"'training\.learning_rate'.*nan"),
         ("training.learning_rate=1e999", r"'training\.learning_rate'.*inf"),
-        ("training.frame_drop=1", r"'training\.frame_drop'.*less than 1"),
-        ("training.rounds=6", r"'training': 6 rounds, each with another 0\.2 of the clips: at most 5 fit"),
-        ("training.refit=none", r"'training': refit 'none' keeps the one classifier that was validated"),
-        ("training.precision=bfloat16", r"training\.precision is for networks on pictures"),
+        ("training.frame_dropout=1", r"'training\.frame_dropout'.*less than 1"),
+        ("training.inner_folds=6", r"'training': 6 inner folds, each with another 0\.2 of the clips: at most 5 fit"),
+        ("training.retrain=none", r"'training': retrain 'none' keeps the one classifier that was validated"),
+        ("training.precision=bfloat16", r"training\.precision is for networks on frames"),
         ("test=1", r"'test'.*less than 1.*\(it is 1\)"),
         ("streams={}", r"'streams'"),
         ("streams.plain.kind=optical-flow", r"'streams\.plain\.kind'.*'optical-flow'"),
@@ -165,3 +165,27 @@ def test_views_are_the_plain_one_then_the_random_ones_then_their_mirror_images()
     assert [(view.index, view.mirrored) for view in Views().readings] == [(0, False)]
     both = Views(random=1, mirrored="train").readings
     assert [(view.index, view.mirrored) for view in both] == [(0, False), (1, False), (0, True), (1, True)]
+
+
+@pytest.mark.parametrize(
+    ("old", "new", "value"),
+    [
+        ("rounds", "inner_folds", 2),
+        ("refit", "retrain", "all"),
+        ("time_jitter", "temporal_jitter", 3),
+        ("frame_drop", "frame_dropout", 0.5),
+    ],
+)
+def test_the_keys_of_an_earlier_version_are_read_with_a_warning(
+    old: str, new: str, value: object, tmp_path: Path
+) -> None:
+    expected = load_recipe("bilstm", changes=[f"training.{new}={value}"])
+    message = f"'training.{old}' is now called 'training.{new}'"
+    with pytest.warns(FutureWarning, match=message):
+        assert load_recipe("bilstm", changes=[f"training.{old}={value}"]) == expected
+    text = expected.to_yaml().replace(f"  {new}:", f"  {old}:").replace(f"training.{new}:", f"training.{old}:")
+    (tmp_path / "earlier.yaml").write_text(text, encoding="utf-8")
+    with pytest.warns(FutureWarning, match=message):
+        assert load_recipe(tmp_path / "earlier.yaml") == expected
+    with pytest.warns(FutureWarning, match=message):
+        assert Training.model_validate({old: value}) == Training.model_validate({new: value})

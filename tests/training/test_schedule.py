@@ -5,7 +5,7 @@ import itertools
 import pytest
 
 from marey.training import Training
-from marey.training.schedule import Plateau, equal_epochs, schedule, warmup_cosine, warmup_only
+from marey.training.schedule import TrainingState, equal_epochs, schedule, warmup_cosine, warmup_only
 
 
 def test_the_rate_rises_in_equal_steps_and_falls_by_half_a_cosine_to_zero() -> None:
@@ -61,9 +61,23 @@ def test_no_fewer_than_one_epoch_and_no_more_than_the_recipes_are_run() -> None:
 
 
 def test_a_plateau_falls_to_a_tenth_once_the_score_has_not_risen_for_longer_than_its_patience() -> None:
-    plateau = Plateau.of(Training(patience=5))
+    plateau = TrainingState.begin(Training(schedule="plateau", patience=5), validated=True).plateau
+    assert plateau is not None
     factors = []
     for score in (0.5, 0.6, 0.6, 0.5, 0.4, 0.7, 0.7, 0.1, 0.1, 0.1, 0.1, 0.1):
         plateau.step(score)
         factors.append(plateau.factor)
     assert factors == pytest.approx([1, 1, 1, 1, 0.1, 0.1, 0.1, 0.1, 0.01, 0.01, 0.01, 0.001])
+
+
+def test_an_epoch_of_the_same_score_is_kept_and_is_no_better_one() -> None:
+    state = TrainingState(10)
+
+    def update(score: float) -> bool:
+        return state.update({"train_loss": 0.0, "learning_rate": 0.1, "val_macro_f1": score}, patience=4)
+
+    assert [update(score) for score in (0.5, 0.7, 0.7, 0.6, 0.7)] == [True, True, True, False, True]
+    assert (state.best_epoch, state.waited, state.epochs) == (4, 3, 10)
+    update(0.7)
+    assert state.epochs == 6
+    assert state.is_over

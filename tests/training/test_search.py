@@ -11,7 +11,8 @@ from marey.encoders import family_of
 from marey.errors import RecipeError
 from marey.models import Classifier, head_options
 from marey.training import Recipe, load_recipe, recipe_names
-from marey.training.search import Domain, applicable, changed, grid_of, is_whole
+from marey.training.recipe import Domain
+from marey.training.search import applicable, changed, grid_of, is_whole
 
 
 def searching(space: str, *changes: str) -> Recipe:
@@ -88,7 +89,7 @@ def _holds(domain: Domain, value: Any) -> bool:
         ("{test: {low: 0.1, high: 0.2}}", "'test' cannot be searched: the test part is set aside before"),
         ("{testing.clips: {low: 1, high: 3}}", "'testing.clips' cannot be searched: it changes what is tested"),
         ("{seed: {low: 0, high: 9}}", "'seed' cannot be searched: a seed that is chosen by its score is luck"),
-        ("{training.rounds: {low: 1, high: 5}}", "'training.rounds' cannot be searched"),
+        ("{training.inner_folds: {low: 1, high: 5}}", "'training.inner_folds' cannot be searched"),
         ("{training.epochs: {low: 9, high: 2}}", "low (9) has to be less than high (2)"),
         ("{training.weight_decay: {low: 0, high: 2, log: true}}", "low (0) has to be greater than 0 where log is true"),
         ("{training.epochs: {low: 1, high: 9, step: 10}}", "the step (10) is larger than the range"),

@@ -195,8 +195,8 @@ def test_a_recipe_that_says_nothing_of_a_search_is_refused_with_an_example(tmp_p
 
 def test_two_at_once_are_refused_and_a_lock_ends_with_its_process(tmp_path: Path) -> None:
     hold = (
-        "import sqlite3, sys; table = sqlite3.connect(sys.argv[1], isolation_level=None)\n"
-        "table.execute('BEGIN EXCLUSIVE')\n"  # as `sole_use` does it
+        "import sys; from filelock import FileLock\n"
+        "lock = FileLock(sys.argv[1]); lock.acquire()\n"  # as `sole_use` does it
         "print('held', flush=True); sys.stdin.read()\n"
     )
     lock = tmp_path / "study.lock"

@@ -214,7 +214,7 @@ def _show_running(job: Job, state: State, settings: Settings) -> None:
 
 def _trainings(order: Order, stages: int) -> int:
     training = load_recipe(order.recipe, changes=order.changes).training
-    each = training.rounds + (training.refit == "all")
+    each = training.inner_folds + (training.retrain == "all")
     return each * stages if order.folds is None else each * (stages - 1) + 1
 
 

@@ -1,14 +1,15 @@
-"""Recipes, protocols, and the training of heads on cached features."""
+"""Recipes, splits, and the training of heads on features and of networks on frames."""
 
 from __future__ import annotations
 
 from marey.training.augmentation import Augmentation, augment
-from marey.training.batches import Batch, ClipSet, FeatureSet, PictureSet, TrainingBatches
+from marey.training.batches import Batch, ClipSet, FeatureSet, FrameSet, TrainingBatches
+from marey.training.checkpoint import History
 from marey.training.experiment import Experiment, Trained, run_protocol
-from marey.training.fit import Fit, Task, fit, fit_many
-from marey.training.logs import History
-from marey.training.protocol import Protocol, plan, validations_of
-from marey.training.recipe import DEFAULT_RECIPE, Recipe, Training, Views, load_recipe, recipe_names
+from marey.training.loop import FitResult, Task, fit
+from marey.training.protocol import Protocol, inner_splits, plan
+from marey.training.recipe import Recipe, Training, Views
+from marey.training.recipe_file import DEFAULT_RECIPE, load_recipe, recipe_names
 
 __all__ = [
     "DEFAULT_RECIPE",
@@ -17,9 +18,9 @@ __all__ = [
     "ClipSet",
     "Experiment",
     "FeatureSet",
-    "Fit",
+    "FitResult",
+    "FrameSet",
     "History",
-    "PictureSet",
     "Protocol",
     "Recipe",
     "Task",
@@ -29,10 +30,9 @@ __all__ = [
     "Views",
     "augment",
     "fit",
-    "fit_many",
+    "inner_splits",
     "load_recipe",
     "plan",
     "recipe_names",
     "run_protocol",
-    "validations_of",
 ]

@@ -1,4 +1,4 @@
-"""What may be done to the pictures of a clip while a network learns: the same to all frames of a clip."""
+"""Augmentation: of frames (alike in all frames of a clip), and of features."""
 
 from __future__ import annotations
 
@@ -14,11 +14,11 @@ Share = Annotated[float, Field(ge=0, lt=1)]
 
 
 class Augmentation(BaseModel):
-    """Changes that chance makes to training clips, one draw a clip and epoch; for networks on pictures.
+    """Random changes to the frames of training clips, drawn anew for each clip and epoch.
 
     Attributes:
-        crop: largest share of each side that is cut off; what is left is resized to the whole.
-        shift: largest share of each side by which the picture is moved, its edge repeated.
+        crop: largest share of each side that is cut off; the rest is resized to the whole.
+        shift: largest share of each side by which the image is moved, its edge repeated.
         flip: probability of exchanging left and right. Not for actions that differ in just that.
         brightness: largest share by which pixels become brighter or darker.
         contrast: largest share by which differences from the clip's mean grow or shrink.
@@ -34,60 +34,89 @@ class Augmentation(BaseModel):
 
     @property
     def moves(self) -> bool:
-        """Whether pictures change their place."""
+        """True when pixels change their place."""
         return self.crop > 0 or self.shift > 0 or self.flip > 0
 
     @property
     def colours(self) -> bool:
-        """Whether pixels change their value."""
+        """True when pixels change their value."""
         return self.brightness > 0 or self.contrast > 0
 
 
-def augment(clips: Mapping[str, Tensor], augmentation: Augmentation, chance: torch.Generator) -> dict[str, Tensor]:
-    """Clips as chance changes them.
+def augment(clips: Mapping[str, Tensor], augmentation: Augmentation, generator: torch.Generator) -> dict[str, Tensor]:
+    """Change the frames of clips at random, all streams of a clip alike.
 
     Args:
         clips: stream name to uint8 (B, T, C, H, W).
-        augmentation: how much.
-        chance: of this batch.
+        augmentation: the limits of the changes.
+        generator: source of random numbers.
 
     Returns:
-        float32 (B, T, C, H, W) in 0 to 255, all streams of a clip changed alike; the clips themselves where nothing
-        is to be changed.
+        float32 (B, T, C, H, W) in 0 to 255; the clips themselves where nothing is to be changed.
     """
     changed = dict(clips)
     count = len(next(iter(clips.values())))
     if augmentation.moves:
-        theta = _placement(count, augmentation, chance)
-        changed = {stream: _moved(values.float(), theta) for stream, values in changed.items()}
+        theta = _affine(count, augmentation, generator)
+        changed = {stream: _resample(values.float(), theta) for stream, values in changed.items()}
     if augmentation.colours:
         brightness, contrast = (
-            1 + most * (2 * torch.rand(count, 1, 1, 1, 1, generator=chance) - 1)
+            1 + most * (2 * torch.rand(count, 1, 1, 1, 1, generator=generator) - 1)
             for most in (augmentation.brightness, augmentation.contrast)
         )
-        changed = {stream: _coloured(values.float(), brightness, contrast) for stream, values in changed.items()}
+        changed = {stream: _adjust(values.float(), brightness, contrast) for stream, values in changed.items()}
     return changed
 
 
-def _placement(count: int, augmentation: Augmentation, chance: torch.Generator) -> Tensor:
-    """Which part of the picture is looked at: (B, 2, 3), as `affine_grid` takes it."""
-    part = 1 - augmentation.crop * torch.rand(count, 2, generator=chance)
-    # In the coordinates of a grid a picture goes from -1 to 1: its middle may lie wherever the part that is taken fits.
+def _affine(count: int, augmentation: Augmentation, generator: torch.Generator) -> Tensor:
+    """Draw the part of the image that is kept, (B, 2, 3), as `affine_grid` takes it."""
+    part = 1 - augmentation.crop * torch.rand(count, 2, generator=generator)
+    # In grid coordinates the image goes from -1 to 1; the middle of the part may lie wherever the part fits.
     free = (1 - part) + 2 * augmentation.shift
-    turned = torch.where(torch.rand(count, generator=chance) < augmentation.flip, -1.0, 1.0)
+    side = torch.where(torch.rand(count, generator=generator) < augmentation.flip, -1.0, 1.0)
     theta = torch.zeros(count, 2, 3)
-    theta[:, 0, 0] = part[:, 0] * turned
+    theta[:, 0, 0] = part[:, 0] * side
     theta[:, 1, 1] = part[:, 1]
-    theta[:, :, 2] = (2 * torch.rand(count, 2, generator=chance) - 1) * free
+    theta[:, :, 2] = (2 * torch.rand(count, 2, generator=generator) - 1) * free
     return theta
 
 
-def _moved(clips: Tensor, theta: Tensor) -> Tensor:
-    merged = clips.flatten(1, 2)  # one grid a clip serves all of its frames and colours
+def _resample(clips: Tensor, theta: Tensor) -> Tensor:
+    merged = clips.flatten(1, 2)  # one grid a clip serves all of its frames and channels
     grid = affine_grid(theta, list(merged.shape), align_corners=False)
     return grid_sample(merged, grid, padding_mode="border", align_corners=False).view_as(clips)
 
 
-def _coloured(clips: Tensor, brightness: Tensor, contrast: Tensor) -> Tensor:
+def _adjust(clips: Tensor, brightness: Tensor, contrast: Tensor) -> Tensor:
     mean = clips.mean(dim=(1, 2, 3, 4), keepdim=True)
     return (((clips - mean) * contrast + mean) * brightness).clamp_(0, 255)
+
+
+def temporal_jitter(features: Mapping[str, Tensor], reach: int, generator: torch.Generator) -> dict[str, Tensor]:
+    """Replace each frame's features by those of a frame at most `reach` places away, alike in all streams."""
+    count, length = next(iter(features.values())).shape[:2]
+    places = torch.arange(length) + torch.randint(-reach, reach + 1, (count, length), generator=generator)
+    index = places.clamp_(0, length - 1).sort(dim=1).values.unsqueeze(-1)
+    return {stream: values.gather(1, index.expand(values.shape)) for stream, values in features.items()}
+
+
+def mixup(
+    features: Mapping[str, Tensor], targets: Tensor, alpha: float, generator: torch.Generator
+) -> tuple[dict[str, Tensor], Tensor]:
+    """Mix each clip with another of its batch, and their targets in the same proportion (Zhang et al. 2018)."""
+    other = torch.randperm(len(targets), generator=generator)
+    # Two Gamma numbers make a Beta one; torch draws Gamma with a generator, and Beta only without.
+    gamma = torch._standard_gamma(torch.full((2, len(targets)), alpha), generator=generator).clamp_min_(1e-12)
+    share = gamma[0] / gamma.sum(0)
+    mixed = {}
+    for stream, values in features.items():
+        numbers = values.float()
+        mixed[stream] = torch.lerp(numbers[other], numbers, share.view(-1, *[1] * (values.ndim - 1)))
+    return mixed, torch.lerp(targets[other], targets, share.view(-1, 1))
+
+
+def frame_dropout_mask(shape: tuple[int, int], probability: float, generator: torch.Generator) -> Tensor:
+    """Draw a mask (B, T) that is false with a probability; each clip keeps at least one frame."""
+    mask = torch.rand(shape, generator=generator) >= probability
+    one = torch.randint(shape[1], (shape[0], 1), generator=generator)
+    return mask.scatter_(1, one, value=True)

@@ -1,70 +1,89 @@
-"""What is learnt from, as batches: cached features or pictures, and what chance changes of them."""
+"""Training clips as batches: cached features in memory, or frames on the disk."""
 
 from __future__ import annotations
 
 from abc import ABC, abstractmethod
-from collections.abc import Callable, Iterator, Mapping, Sequence
+from collections.abc import Callable, Iterator, Sequence
 from dataclasses import dataclass, replace
 from typing import Literal, NamedTuple, Self
 
+import numpy as np
+import numpy.typing as npt
 import torch
 from torch import Tensor
 
 from marey.encoders import Features
 from marey.models import Classifier
-from marey.training.augmentation import Augmentation, augment
+from marey.training.augmentation import Augmentation, augment, frame_dropout_mask, mixup, temporal_jitter
 from marey.training.recipe import Training
 
-Stage = Literal["features", "condensed", "summaries"]
+Stage = Literal["features", "pooled", "normalized"]
 
 
 class Batch(NamedTuple):
-    """Clips that are learnt from together.
+    """Clips of one step.
 
     Attributes:
-        features: stream name to (B, T, D) or (B, T, C, H, W), or head name to what its trained layers see, (B, ...).
+        features: stream name to (B, T, D) or (B, T, C, H, W); normalized, head name to (B, ...).
         mask: bool (B, T), true where there is a frame.
-        targets: (B, classes), how much of each class a clip is; rows sum to 1.
+        targets: (B, classes), rows sum to 1.
+        normalized: True when the features are the input of the trained layers.
     """
 
     features: dict[str, Tensor]
     mask: Tensor
     targets: Tensor
+    normalized: bool = False
+
+    def to(self, device: str) -> Batch:
+        """Return the batch on a device."""
+        features = {name: values.to(device) for name, values in self.features.items()}
+        return Batch(features, self.mask.to(device), self.targets.to(device), self.normalized)
 
 
 class ClipSet(ABC):
-    """Labelled clips to learn from, each read in one or several ways.
+    """Labelled clips, each read in one or several views.
 
     Attributes:
         labels: int64 (N,).
-        classes: number of labels there are, in this set or not.
+        classes: number of classes, those without a clip included.
         length: T.
-        views: in how many ways each clip is read; the plain one is number 0.
+        views: number of readings of each clip; number 0 is the one that evaluation takes.
     """
 
     labels: Tensor
     classes: int
     length: int
+    stage: Stage = "features"
 
     @property
     @abstractmethod
     def views(self) -> int:
-        """In how many ways each clip is read."""
+        """Return the number of readings of each clip."""
 
     @abstractmethod
     def take(self, indices: Sequence[int]) -> Self:
-        """The clips with these numbers."""
+        """Return the clips with these numbers."""
 
     @abstractmethod
     def read(self, view: Tensor, chosen: Tensor) -> dict[str, Tensor]:
-        """Some clips, each in one of its views: numbers of both, (B,), to stream name to (B, T, ...)."""
+        """Return clips `chosen`, each in its `view`, both (B,), as stream name to (B, T, ...)."""
 
-    @abstractmethod
-    def plain(self) -> Iterator[Batch]:
-        """All clips in their order, as evaluation reads them."""
+    def in_order(self) -> Iterator[Batch]:
+        """Yield all clips in their order, in view 0, as evaluation reads them."""
+        for chosen in torch.arange(len(self)).split(self._evaluated_at_once):
+            yield self._batch(self.read(torch.zeros_like(chosen), chosen), chosen)
 
     def __len__(self) -> int:
         return len(self.labels)
+
+    @property
+    def _evaluated_at_once(self) -> int:
+        return len(self)
+
+    def _batch(self, features: dict[str, Tensor], chosen: Tensor) -> Batch:
+        mask = torch.ones(len(chosen), self.length, dtype=torch.bool)
+        return Batch(features, mask, one_hot(self.labels[chosen], self.classes), self.stage == "normalized")
 
 
 @dataclass(frozen=True)
@@ -72,8 +91,8 @@ class FeatureSet(ClipSet):
     """Clips as features, in memory.
 
     Attributes:
-        features: stream name to (V, N, T, D); condensed or summarised, head name to (V, N, ...).
-        stage: how far they have come from features to what trained layers see.
+        features: stream name to (V, N, T, D); pooled or normalized, head name to (V, N, ...).
+        stage: how much of the fixed part of the network has been applied.
     """
 
     features: dict[str, Tensor]
@@ -84,7 +103,7 @@ class FeatureSet(ClipSet):
 
     @classmethod
     def stack(cls, views: Sequence[Sequence[Features]], labels: Sequence[int], classes: int) -> FeatureSet:
-        """From lists of clips, one list a view."""
+        """Make a set of lists of clips, one list a view."""
         streams = views[0][0].keys()
         features = {
             stream: torch.stack([torch.stack([clip[stream] for clip in clips]) for clips in views])
@@ -95,60 +114,62 @@ class FeatureSet(ClipSet):
 
     @property
     def views(self) -> int:
-        """In how many ways each clip is read."""
+        """Return the number of readings of each clip."""
         return next(iter(self.features.values())).shape[0]
 
     def take(self, indices: Sequence[int]) -> FeatureSet:
-        """The clips with these numbers."""
+        """Return the clips with these numbers."""
         chosen = torch.tensor(indices, dtype=torch.int64)
         features = {stream: values[:, chosen] for stream, values in self.features.items()}
         return replace(self, features=features, labels=self.labels[chosen])
 
+    def to(self, device: str) -> FeatureSet:
+        """Return the set with its features on a device; the labels stay."""
+        return replace(self, features={name: values.to(device) for name, values in self.features.items()})
+
     def read(self, view: Tensor, chosen: Tensor) -> dict[str, Tensor]:
-        """Some clips, each in one of its views."""
-        return {stream: values[view, chosen] for stream, values in self.features.items()}
+        """Return clips, each in one of its views."""
+        rows = view * len(self) + chosen
+        return {
+            stream: values.flatten(0, 1).index_select(0, rows.to(values.device))
+            for stream, values in self.features.items()
+        }
 
-    def plain(self) -> Iterator[Batch]:
-        """All clips at once."""
-        features = {stream: values[0] for stream, values in self.features.items()}
-        mask = torch.ones(len(self), self.length, dtype=torch.bool)
-        yield Batch(features, mask, one_hot(self.labels, self.classes))
-
-    def plainly(self) -> FeatureSet:
-        """The clips in their plain view alone, as evaluation reads them."""
+    def center_view(self) -> FeatureSet:
+        """Return the clips in view 0 alone, as evaluation reads them."""
         return replace(self, features={stream: values[:1] for stream, values in self.features.items()})
 
-    def condensed(self, classifier: Classifier) -> FeatureSet:
-        """What the heads of a classifier say of each of these clips by itself, worked out once for all trainings."""
+    def pooled(self, classifier: Classifier) -> FeatureSet:
+        """Apply what the heads compute of each clip by itself; computed once for all trainings."""
         if self.stage != "features":
             return self
-        return self._in_views("condensed", classifier.condense)
+        return self._in_views("pooled", classifier.condense)
 
-    def summarised(self, classifier: Classifier) -> FeatureSet:
-        """What the trained layers of a classifier see of these clips, worked out once for all epochs."""
-        if self.stage == "summaries":
+    def normalized(self, classifier: Classifier) -> FeatureSet:
+        """Apply all that is not trained; computed once for all epochs."""
+        if self.stage == "normalized":
             return self
         mask = torch.ones(len(self), self.length, dtype=torch.bool)
-        return self.condensed(classifier)._in_views("summaries", lambda values: classifier.finish(values, mask))
+        return self.pooled(classifier)._in_views("normalized", lambda values: classifier.finish(values, mask))
 
     @torch.no_grad()
     def _in_views(self, stage: Stage, work: Callable[[dict[str, Tensor]], dict[str, Tensor]]) -> FeatureSet:
-        found = [work({name: values[view] for name, values in self.features.items()}) for view in range(self.views)]
-        together = {name: torch.stack([view[name] for view in found]) for name in found[0]}
-        return replace(self, features=together, stage=stage)
+        results = [work({name: values[view] for name, values in self.features.items()}) for view in range(self.views)]
+        features = {name: torch.stack([view[name] for view in results]) for name in results[0]}
+        return replace(self, features=features, stage=stage)
 
     def all_views(self) -> dict[str, Tensor]:
-        """The features of all views one after the other: (V N, ...)."""
+        """Return the features of all views one after the other: (V N, ...)."""
         return {stream: values.flatten(0, 1) for stream, values in self.features.items()}
 
 
 @dataclass(frozen=True)
-class PictureSet(ClipSet):
-    """Clips as pictures, mapped from the disk: memory holds a batch of them.
+class FrameSet(ClipSet):
+    """Clips as frames, mapped from the disk: memory holds one batch of them.
 
     Attributes:
         clips: for each view the clips, stream name to uint8 (T, C, H, W).
-        batch_size: clips that `plain` gives at once.
+        batch_size: number of clips in a batch of `in_order`.
     """
 
     clips: tuple[tuple[Features, ...], ...]
@@ -159,31 +180,31 @@ class PictureSet(ClipSet):
 
     @property
     def views(self) -> int:
-        """In how many ways each clip is read."""
+        """Return the number of readings of each clip."""
         return len(self.clips)
 
-    def take(self, indices: Sequence[int]) -> PictureSet:
-        """The clips with these numbers."""
+    def take(self, indices: Sequence[int]) -> FrameSet:
+        """Return the clips with these numbers."""
         clips = tuple(tuple(view[index] for index in indices) for view in self.clips)
         return replace(self, clips=clips, labels=self.labels[torch.tensor(indices, dtype=torch.int64)])
 
     def read(self, view: Tensor, chosen: Tensor) -> dict[str, Tensor]:
-        """Some clips, each in one of its views."""
-        found = [self.clips[one][clip] for one, clip in zip(view.tolist(), chosen.tolist(), strict=True)]
-        return {stream: torch.stack([clip[stream] for clip in found]) for stream in found[0]}
+        """Return clips, each in one of its views."""
+        clips = [self.clips[one][clip] for one, clip in zip(view.tolist(), chosen.tolist(), strict=True)]
+        return {stream: torch.stack([clip[stream] for clip in clips]) for stream in clips[0]}
 
-    def plain(self) -> Iterator[Batch]:
-        """All clips, some at a time."""
-        for chosen in torch.arange(len(self)).split(self.batch_size):
-            mask = torch.ones(len(chosen), self.length, dtype=torch.bool)
-            targets = one_hot(self.labels[chosen], self.classes)
-            yield Batch(self.read(torch.zeros_like(chosen), chosen), mask, targets)
+    @property
+    def _evaluated_at_once(self) -> int:
+        return self.batch_size
 
 
 class TrainingBatches:
-    """The clips of a set in a new order each epoch, augmented; epoch and seed alone decide what comes.
+    """Batches of an epoch, in random order and augmented; epoch and seed alone decide them.
 
-    Because an epoch does not depend on those before it, a training that is resumed goes on as if it had not stopped.
+    An epoch does not depend on those before it, so a resumed training goes on as if it had not stopped.
+
+    Attributes:
+        epoch: the one that comes next.
     """
 
     def __init__(
@@ -202,7 +223,7 @@ class TrainingBatches:
 
     @property
     def class_weights(self) -> Tensor:
-        """By how much each class counts in the loss, (classes,)."""
+        """Return the weight of each class in the loss, (classes,)."""
         weights = torch.ones(self._clips.classes)
         if self._training.class_weights == "balanced":
             counts = torch.bincount(self._clips.labels, minlength=self._clips.classes)
@@ -210,74 +231,43 @@ class TrainingBatches:
             weights[present] = len(self._clips) / (present.sum() * counts[present])
         return weights
 
+    @property
+    def epoch_seed(self) -> int:
+        """Return the seed of all that is random in this epoch."""
+        return self._seed * 1_000_003 + self.epoch
+
     def __len__(self) -> int:
         return -(-len(self._clips) // self._training.batch_size)
 
     def __iter__(self) -> Iterator[Batch]:
-        chance = torch.Generator().manual_seed(self.seed)
-        for view, chosen in self._choices(chance):
-            yield self._batch(view, chosen, chance)
-
-    @property
-    def seed(self) -> int:
-        """Of all chance in this epoch."""
-        return self._seed * 1_000_003 + self.epoch
-
-    def choices(self) -> Iterator[tuple[Tensor, Tensor]]:
-        """Which clips come in each batch, and which view of each, where nothing else is left to chance: (B,) both."""
-        return self._choices(torch.Generator().manual_seed(self.seed))
-
-    def _choices(self, chance: torch.Generator) -> Iterator[tuple[Tensor, Tensor]]:
-        order = torch.randperm(len(self._clips), generator=chance)
+        generator = torch.Generator().manual_seed(self.epoch_seed)
+        order = torch.randperm(len(self._clips), generator=generator)
         for chosen in order.split(self._training.batch_size):
-            yield torch.randint(self._clips.views, (len(chosen),), generator=chance), chosen
+            view = torch.randint(self._clips.views, (len(chosen),), generator=generator)
+            yield self._batch(view, chosen, generator)
 
-    def _batch(self, view: Tensor, chosen: Tensor, chance: torch.Generator) -> Batch:
+    def _batch(self, view: Tensor, chosen: Tensor, generator: torch.Generator) -> Batch:
         clips, training = self._clips, self._training
-        features = clips.read(view, chosen)
-        if isinstance(clips, PictureSet):
-            features = augment(features, self._augmentation, chance)
-        targets = one_hot(clips.labels[chosen], clips.classes)
-        if training.time_jitter:
-            features = jitter(features, training.time_jitter, chance)
+        batch = clips._batch(clips.read(view, chosen), chosen)
+        features, mask, targets, _ = batch
+        if isinstance(clips, FrameSet):
+            features = augment(features, self._augmentation, generator)
+        if training.temporal_jitter:
+            features = temporal_jitter(features, training.temporal_jitter, generator)
         if training.mixup:
-            features, targets = mix(features, targets, training.mixup, chance)
-        mask = keep_frames((len(chosen), clips.length), training.frame_drop, chance)
-        return Batch(features, mask, targets)
-
-
-def jitter(features: Mapping[str, Tensor], reach: int, chance: torch.Generator) -> dict[str, Tensor]:
-    """Each frame's features exchanged for those of one at most `reach` places away, alike in all streams."""
-    count, length = next(iter(features.values())).shape[:2]
-    moved = torch.arange(length) + torch.randint(-reach, reach + 1, (count, length), generator=chance)
-    index = moved.clamp_(0, length - 1).sort(dim=1).values.unsqueeze(-1)
-    return {stream: values.gather(1, index.expand(values.shape)) for stream, values in features.items()}
-
-
-def mix(
-    features: Mapping[str, Tensor], targets: Tensor, alpha: float, chance: torch.Generator
-) -> tuple[dict[str, Tensor], Tensor]:
-    """Each clip mixed with another of its batch, and their targets in the same proportion (Zhang et al. 2018)."""
-    other = torch.randperm(len(targets), generator=chance)
-    # Two Gamma numbers make a Beta one; torch draws Gamma with a generator, and Beta only without.
-    gamma = torch._standard_gamma(torch.full((2, len(targets)), alpha), generator=chance).clamp_min_(1e-12)
-    share = gamma[0] / gamma.sum(0)
-    mixed = {}
-    for stream, values in features.items():
-        numbers = values.float()
-        mixed[stream] = torch.lerp(numbers[other], numbers, share.view(-1, *[1] * (values.ndim - 1)))
-    return mixed, torch.lerp(targets[other], targets, share.view(-1, 1))
-
-
-def keep_frames(shape: tuple[int, int], drop: float, chance: torch.Generator) -> Tensor:
-    """A mask (B, T) in which a frame is missing with probability `drop`; each clip keeps at least one."""
-    if drop == 0:
-        return torch.ones(shape, dtype=torch.bool)
-    mask = torch.rand(shape, generator=chance) >= drop
-    one = torch.randint(shape[1], (shape[0], 1), generator=chance)
-    return mask.scatter_(1, one, value=True)
+            features, targets = mixup(features, targets, training.mixup, generator)
+        if training.frame_dropout:
+            mask = frame_dropout_mask((len(chosen), clips.length), training.frame_dropout, generator)
+        return batch._replace(features=features, mask=mask, targets=targets)
 
 
 def one_hot(labels: Tensor, classes: int) -> Tensor:
-    """How much of each class a clip is: (N,) to (N, classes)."""
+    """Return the share of each class in each clip: (N,) to (N, classes)."""
     return torch.nn.functional.one_hot(labels, classes).float()
+
+
+def count_predictions(logits: Tensor, labels: Tensor) -> npt.NDArray[np.float64]:
+    """Count for each class the correct clips, its clips, and the clips predicted as it: (3, classes)."""
+    predicted = logits.argmax(1)
+    counted = (labels[labels == predicted], labels, predicted)
+    return np.stack([torch.bincount(one, minlength=logits.shape[1]).numpy() for one in counted]).astype(np.float64)

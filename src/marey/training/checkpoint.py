@@ -1,7 +1,8 @@
-"""The state of a training on disk, from which an interrupted one goes on."""
+"""Files of a training: the checkpoint from which it is resumed, and logs for TensorBoard and as a table."""
 
 from __future__ import annotations
 
+import csv
 import io
 import pickle
 import time
@@ -10,20 +11,25 @@ from typing import Any, Final
 
 import torch
 
-from marey.atomic import write_whole
+from marey.atomic import whole_file, write_whole
 
 CHECKPOINT: Final = "last.ckpt"
 CHECKPOINT_EVERY: Final = 30.0  # s
 
+QUANTITIES: Final = ("train_loss", "val_loss", "val_macro_f1", "learning_rate")
 
-class Pace:
-    """Whether the last checkpoint is a while ago."""
+History = dict[str, list[float]]
+"""Values of each quantity, one an epoch."""
+
+
+class Throttle:
+    """Timer that lets a checkpoint through every `CHECKPOINT_EVERY` seconds."""
 
     def __init__(self) -> None:
         self._last = time.monotonic()
 
     def due(self) -> bool:
-        """True once in `CHECKPOINT_EVERY` seconds."""
+        """Return True once in that time."""
         if time.monotonic() - self._last < CHECKPOINT_EVERY:
             return False
         self._last = time.monotonic()
@@ -31,22 +37,48 @@ class Pace:
 
 
 def write_checkpoint(state: dict[str, Any], path: Path) -> None:
-    """Keep tensors and plain values; who reads finds this state or the one before."""
+    """Write tensors and plain values; a reader finds this state or the one before."""
     path.parent.mkdir(parents=True, exist_ok=True)
     buffer = io.BytesIO()
-    torch.save(state, buffer)  # to a file, it would answer a full disk with an error that does not say so
+    torch.save(state, buffer)  # to a file, it would not say that the disk is full
     write_whole(path, buffer.getvalue(), alone=True)
 
 
 def read_checkpoint(path: Path, *, of: object) -> dict[str, Any] | None:
-    """The state in a file; None where there is none, or one of another training: then it begins anew.
+    """Read the state in a file; None without a file, or for another training, which then begins anew.
 
     Args:
         path: the file.
-        of: what has to stand under "of" in it.
+        of: the value that has to stand under "of".
     """
     try:
         state = torch.load(path, weights_only=True, map_location="cpu")
     except (OSError, EOFError, RuntimeError, ValueError, pickle.UnpicklingError):
         return None
     return state if isinstance(state, dict) and state.get("of") == of else None
+
+
+def write_logs(history: History, folder: Path, *, steps: int) -> None:
+    """Write `metrics.csv` and a file for TensorBoard.
+
+    Args:
+        history: values of each epoch; quantities without values are left out.
+        folder: the place; logs of an earlier attempt are replaced.
+        steps: number of steps in an epoch.
+    """
+    from torch.utils.tensorboard import SummaryWriter
+
+    folder.mkdir(parents=True, exist_ok=True)
+    for old in folder.glob("events.out.tfevents.*"):
+        old.unlink()
+    known = {name: values for name, values in history.items() if values}
+    last_steps = [steps * (epoch + 1) - 1 for epoch in range(len(history["train_loss"]))]
+    with whole_file(folder / "metrics.csv") as part, part.open("w", newline="", encoding="utf-8") as file:
+        table = csv.writer(file)
+        table.writerow(["epoch", "step", *known])
+        for epoch, step in enumerate(last_steps):
+            table.writerow([epoch, step, *(values[epoch] for values in known.values())])
+    with SummaryWriter(folder) as writer:  # type: ignore[no-untyped-call]
+        for name, values in known.items():
+            for step, value in zip(last_steps, values, strict=True):
+                writer.add_scalar(name, value, step)  # type: ignore[no-untyped-call]

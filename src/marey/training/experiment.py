@@ -1,4 +1,4 @@
-"""The folds of a run: choose an epoch, train, test; then the model that is handed over."""
+"""Training of the folds of a run: choose the epoch and the temperature, then train the final model."""
 
 from __future__ import annotations
 
@@ -20,26 +20,25 @@ from marey.encoders import GIVEN, Contract, Features, typical_duration
 from marey.errors import DatasetError, VideoError
 from marey.evaluation import fit_temperature
 from marey.models import ActionModel, Classifier, ModelConfig, load_model, new_classifier, save_model
-from marey.training.batches import ClipSet, FeatureSet, PictureSet
-from marey.training.checkpoint import CHECKPOINT
-from marey.training.fit import Fit, Task, fit_many
-from marey.training.logs import History
-from marey.training.protocol import Protocol, validations_of
+from marey.training.batches import ClipSet, FeatureSet, FrameSet
+from marey.training.checkpoint import CHECKPOINT, History
+from marey.training.loop import FitResult, Task, fit
+from marey.training.protocol import Protocol, inner_splits
 from marey.training.recipe import Recipe
 from marey.training.schedule import equal_epochs
 
-_PREPARED: Final = 64  # heads, each of a megabyte or less, of which the fixed part is remembered
+_NORMALIZERS_KEPT: Final = 64  # each of a megabyte or less
 
 
 @dataclass(frozen=True)
 class Trained:
-    """A model, and how it came to be.
+    """The trained model of a fold.
 
     Attributes:
         model: ready to predict.
-        histories: of the trainings that chose the epoch, one a round, or of the only one.
-        epochs: for how many it was trained.
-        notes: what had to differ from the recipe, a sentence each.
+        histories: of the trainings that chose the epoch, one an inner fold, or of the only one.
+        epochs: number of epochs it was trained for.
+        notes: differences from the recipe, a sentence each.
     """
 
     model: ActionModel
@@ -49,12 +48,12 @@ class Trained:
 
 
 @dataclass(frozen=True, slots=True)
-class HeldOut:
-    """What a classifier says of clips that it was not trained on.
+class ValidationOutputs:
+    """Outputs of a classifier for clips that it was not trained on.
 
     Attributes:
         logits: (N, classes).
-        labels: (N,), the right ones.
+        labels: (N,), the targets.
     """
 
     logits: Tensor
@@ -62,16 +61,16 @@ class HeldOut:
 
 
 class Experiment:
-    """Clips with their features, and a recipe to train heads on them.
+    """Clips with their features, and a recipe to train classifiers on them.
 
     Args:
         clips: all of them, labelled.
-        views: one list a reading of the clips, the plain one first: their features, or why there are none.
+        views: one list a reading of the clips, the plain one first: their features, or the error instead.
         labels: names of the classes, in the order of the outputs.
-        contract: how the features were made.
-        recipe: how heads are trained.
-        made_with: what the models shall say of their making.
-        device: where heads are trained.
+        contract: preprocessing of the features.
+        recipe: settings of the training.
+        made_with: facts that are written into the models.
+        device: "cpu" or "cuda".
     """
 
     def __init__(
@@ -97,102 +96,100 @@ class Experiment:
         if not usable:
             raise DatasetError(f"none of the {len(clips)} clips can be used; `marey data scan` says why")
         self._clip_seconds = None if contract.encoder.name == GIVEN else typical_duration([clips[i] for i in usable])
-        self._place = {index: place for place, index in enumerate(usable)}
-        self._prepared: dict[tuple[tuple[int, ...], str], dict[str, Tensor]] = {}
-        self._condensed: dict[str, FeatureSet] = {}
-        number = {label: place for place, label in enumerate(self._labels)}
+        self._row = {index: row for row, index in enumerate(usable)}
+        self._normalizers: dict[tuple[tuple[int, ...], str], dict[str, Tensor]] = {}
+        self._pooled: dict[str, FeatureSet] = {}
+        number = {label: row for row, label in enumerate(self._labels)}
         read = [[_features(view[index]) for index in usable] for view in views]
-        self._read = self._clip_set(read, [number[clips[index].label or ""] for index in usable])
+        self._clip_set = self._make_set(read, [number[clips[index].label or ""] for index in usable])
 
     def with_recipe(self, recipe: Recipe) -> Self:
-        """The same clips and features, and another recipe that reads them in the same way."""
+        """Return an experiment on the same clips and features with another recipe that reads them in the same way."""
         other = copy(self)
         other._recipe = recipe
         return other
 
     def train(self, indices: Sequence[int], *, validation: Sequence[int] = (), seed: int, out: Path) -> Trained:
-        """Choose the epoch and the temperature on validation clips, then train on all that is given.
+        """Choose the epoch and the temperature on validation clips, then train on all clips.
 
-        A result that is already in `out` is taken from there.
+        A result that is already in `out` is read from there.
 
         Args:
-            indices: the clips to train on.
-            validation: the clips to choose by; shares of `indices`, by group, where there are none.
-            seed: of this training.
+            indices: the training clips.
+            validation: the validation clips; without them, shares of `indices` by group.
+            seed: for this training.
             out: folder for its logs and its result.
         """
         if (out / "model").is_dir() and (out / "training.json").is_file():
             return _read(out)
-        rounds, notes = self._rounds(indices, validation, seed=seed)
-        learnt_from = self._usable((*indices, *validation))
-        if not rounds:
-            final = self._fit(learnt_from, seed=seed, log_dir=out / "fit")
-            trained = self._finish(final, (final.history,), 1.0, learnt_from, notes)
+        splits, notes = self._inner_splits(indices, validation, seed=seed)
+        trained_on = self._usable((*indices, *validation))
+        if not splits:
+            final = self._fit(trained_on, seed=seed, log_dir=out / "fit")
+            trained = self._finish(final, (final.history,), 1.0, trained_on, notes)
         else:
-            chosen = list(self._fit_each(rounds, seed=seed, out=out / "choose"))
-            temperature = _temperature(
-                [self._held_out(fit.classifier, split.val) for fit, split in zip(chosen, rounds, strict=True)]
+            chosen = list(self._fit_each(splits, seed=seed, out=out / "choose"))
+            temperature = _fit_temperature(
+                [self._outputs(each.classifier, split.val) for each, split in zip(chosen, splits, strict=True)]
             )
-            if self._recipe.training.refit == "all":
-                rates = [fit.history["learning_rate"][: fit.epochs] for fit in chosen]
+            if self._recipe.training.retrain == "all":
+                rates = [each.history["learning_rate"][: each.epochs] for each in chosen]
                 epochs = round(statistics.median(equal_epochs(rate, self._recipe.training) for rate in rates))
-                final = self._fit(learnt_from, seed=seed, log_dir=out / "fit", epochs=epochs)
+                final = self._fit(trained_on, seed=seed, log_dir=out / "fit", epochs=epochs)
             else:
-                final, learnt_from = chosen[0], rounds[0].train
-            trained = self._finish(final, tuple(fit.history for fit in chosen), temperature, learnt_from, notes)
+                final, trained_on = chosen[0], splits[0].train
+            trained = self._finish(final, tuple(each.history for each in chosen), temperature, trained_on, notes)
         _write(trained, out)
         return trained
 
     def train_on_all(self, folds: Sequence[Trained], *, seed: int, out: Path) -> Trained:
-        """The model that is handed over after cross-validation: trained on every clip.
+        """Train the final model of a cross-validation on all clips.
 
-        Epochs and temperature are the medians over the folds, so that nothing is left to choose.
+        Epochs and temperature are the medians over the folds, so nothing is left to choose.
         """
         if (out / "model").is_dir() and (out / "training.json").is_file():
             return _read(out)
         epochs = round(statistics.median(fold.epochs for fold in folds))
         temperature = statistics.median(fold.model.config.temperature for fold in folds)
-        everything = tuple(self._place)
+        everything = tuple(self._row)
         final = self._fit(everything, seed=seed, log_dir=out / "fit", epochs=epochs)
         trained = self._finish(final, (final.history,), temperature, everything)
         _write(trained, out)
         return trained
 
-    def cross_validate(self, splits: Sequence[Split], *, seed: int, out: Path) -> Iterator[HeldOut]:
-        """Train on each split, and hand on what the best epoch says of its validation clips; nothing is kept.
-
-        Those that are trained together are through together.
+    def cross_validate(self, splits: Sequence[Split], *, seed: int, out: Path) -> Iterator[ValidationOutputs]:
+        """Train on each split, and yield the outputs of the best epoch for its validation clips; keep only the logs.
 
         Args:
-            splits: what is trained on, and validated on.
-            seed: of each training.
+            splits: training and validation clips.
+            seed: for each training.
             out: folder for the logs.
 
         Raises:
             DatasetError: too few clips of a split can be used.
         """
         fits = self._fit_each((self._usable_part(split) for split in splits), seed=seed, out=out)
-        for number, (split, found) in enumerate(zip(splits, fits, strict=True), start=1):
+        for number, (split, result) in enumerate(zip(splits, fits, strict=True), start=1):
             (out / f"{number:02d}" / CHECKPOINT).unlink(missing_ok=True)
-            yield self._held_out(found.classifier, self._usable(split.val))
+            yield self._outputs(result.classifier, self._usable(split.val))
 
-    def _rounds(
+    def _inner_splits(
         self, indices: Sequence[int], validation: Sequence[int], *, seed: int
     ) -> tuple[list[Split], tuple[str, ...]]:
-        """What is trained on, and validated on, to choose: usable clips only."""
+        """Return the usable training and validation clips of the trainings that choose, and notes."""
         self._require_classes(self._usable(indices))
         training = self._recipe.training
-        found: tuple[Split, ...] = (Split(tuple(indices), tuple(validation), ()),)
+        splits: tuple[Split, ...] = (Split(tuple(indices), tuple(validation), ()),)
         notes: tuple[str, ...] = ()
         if not validation:
-            found, notes = validations_of(
-                self._clips, indices, share=training.validation, rounds=training.rounds, seed=seed
+            splits, notes = inner_splits(
+                self._clips, indices, share=training.validation, folds=training.inner_folds, seed=seed
             )
-        usable = [Split(self._usable(split.train), self._usable(split.val), ()) for split in found]
+        usable = [Split(self._usable(split.train), self._usable(split.val), ()) for split in splits]
         return [split for split in usable if split.train and split.val], notes
 
     def _usable(self, indices: Sequence[int]) -> tuple[int, ...]:
-        return tuple(index for index in indices if index in self._place)
+        return tuple(index for index in indices if index in self._row)
 
     def _usable_part(self, split: Split) -> Split:
         train, validation = self._usable(split.train), self._usable(split.val)
@@ -205,10 +202,10 @@ class Experiment:
         if len({self._clips[index].label for index in indices}) < 2:
             raise DatasetError("fewer than two classes are left to train on, once unusable clips are taken out")
 
-    def _clip_set(self, read: Sequence[Sequence[Features]], labels: Sequence[int]) -> ClipSet:
+    def _make_set(self, read: Sequence[Sequence[Features]], labels: Sequence[int]) -> ClipSet:
         if not self._contract.gives_pictures:
             return FeatureSet.stack(read, labels, len(self._labels))
-        return PictureSet(
+        return FrameSet(
             tuple(tuple(view) for view in read),
             torch.tensor(labels, dtype=torch.int64),
             len(self._labels),
@@ -216,85 +213,73 @@ class Experiment:
             self._recipe.training.batch_size,
         )
 
-    def _set(self, indices: Sequence[int]) -> ClipSet:
-        return self._read.take(self._places(indices))
+    def _rows(self, indices: Sequence[int]) -> list[int]:
+        return [self._row[index] for index in indices]
 
-    def _places(self, indices: Sequence[int]) -> list[int]:
-        return [self._place[index] for index in indices]
+    def _fit_each(self, splits: Iterable[Split], *, seed: int, out: Path) -> Iterator[FitResult]:
+        """Train on each split, with a folder each for the logs."""
+        for number, split in enumerate(splits, start=1):
+            yield self._fit(split.train, split.val, seed=seed, log_dir=out / f"{number:02d}")
 
-    def _fit_each(self, splits: Iterable[Split], *, seed: int, out: Path) -> Iterator[Fit]:
-        """Train on each split, several at once where that can be; a folder each for the logs."""
-        return self._fits(
-            self._task(split.train, split.val, seed=seed, log_dir=out / f"{number:02d}")
-            for number, split in enumerate(splits, start=1)
-        )
-
-    def _fit(self, train: Sequence[int], *, seed: int, log_dir: Path, epochs: int | None = None) -> Fit:
-        (found,) = self._fits([self._task(train, (), seed=seed, log_dir=log_dir, epochs=epochs)])
-        return found
-
-    def _fits(self, tasks: Iterable[Task]) -> Iterator[Fit]:
-        recipe = self._recipe
-        return fit_many(tasks, recipe.training, augmentation=recipe.augment, device=self._device)
-
-    def _task(
+    def _fit(
         self,
         train: Sequence[int],
-        validation: Sequence[int],
+        validation: Sequence[int] = (),
         *,
         seed: int,
         log_dir: Path,
         epochs: int | None = None,
-    ) -> Task:
+    ) -> FitResult:
+        recipe = self._recipe
         with torch.random.fork_rng():
             torch.manual_seed(seed)
-            classifier = new_classifier(self._contract, self._recipe.head, len(self._labels))
-        clips = self._set(train)
-        held_out = self._set(validation) if validation else None
-        if isinstance(self._read, FeatureSet):
-            condensed = self._condense(self._read, classifier)
-            known = condensed.take(self._places(train))
-            self._prepare(classifier, known, train)
-            clips = clips if self._recipe.training.changes_frames else known
-            held_out = condensed.take(self._places(validation)) if validation else None
-        if self._recipe.head.weights != "random":
-            classifier.load_pretrained(self._recipe.head.weights)
-        return Task(classifier, clips, seed, validation=held_out, epochs=epochs, log_dir=log_dir)
+            classifier = new_classifier(self._contract, recipe.head, len(self._labels))
+        clips = evaluated = self._clip_set
+        if isinstance(clips, FeatureSet):
+            evaluated = self._pool(clips, classifier)
+            self._fit_normalizer(classifier, evaluated, train)
+            clips = clips if recipe.training.changes_frames else evaluated
+        if recipe.head.weights != "random":
+            classifier.load_pretrained(recipe.head.weights)
+        chosen = evaluated.take(self._rows(validation)) if validation else None
+        task = Task(classifier, clips.take(self._rows(train)), seed, validation=chosen, epochs=epochs, log_dir=log_dir)
+        return fit(task, recipe.training, augmentation=recipe.augment, device=self._device)
 
-    def _condense(self, clips: FeatureSet, classifier: Classifier) -> FeatureSet:
-        """All clips as heads like these condense them, which no training changes: anew it is half of a fold's time."""
+    def _pool(self, clips: FeatureSet, classifier: Classifier) -> FeatureSet:
+        """Return all clips pooled as by this head: training does not change it, and it takes half of a fold's time."""
         key = self._head_key()
-        if key not in self._condensed:
-            self._condensed.clear()  # two of them need not fit into memory
-            self._condensed[key] = clips.condensed(classifier)
-        return self._condensed[key]
+        if key not in self._pooled:
+            self._pooled.clear()  # two of them need not fit into memory
+            self._pooled[key] = clips.pooled(classifier)
+        return self._pooled[key]
 
-    def _prepare(self, classifier: Classifier, clips: FeatureSet, train: Sequence[int]) -> None:
-        """Learn what is fixed from the training clips, once for all recipes of that head."""
+    def _fit_normalizer(self, classifier: Classifier, pooled: FeatureSet, train: Sequence[int]) -> None:
+        """Fit the normalization to the training clips, once for all recipes of that head."""
         key = tuple(train), self._head_key()
-        if key in self._prepared:
+        if key in self._normalizers:
             for name, buffer in classifier.named_buffers():
-                buffer.copy_(self._prepared[key][name])
+                buffer.copy_(self._normalizers[key][name])
             return
-        classifier.prepare_condensed(clips.all_views())
-        if len(self._prepared) == _PREPARED:
-            del self._prepared[next(iter(self._prepared))]
-        self._prepared[key] = {name: buffer.clone() for name, buffer in classifier.named_buffers()}
+        classifier.prepare_condensed(pooled.take(self._rows(train)).all_views())
+        if len(self._normalizers) == _NORMALIZERS_KEPT:
+            del self._normalizers[next(iter(self._normalizers))]
+        self._normalizers[key] = {name: buffer.clone() for name, buffer in classifier.named_buffers()}
 
     def _head_key(self) -> str:
-        """What heads have in common before they are trained."""
+        """Return a key of all that decides a head before it is trained."""
         head = self._recipe.head.model_dump(mode="json")
-        head["options"].pop("dropout", None)  # it leaves nothing behind
+        head["options"].pop("dropout", None)  # it has no state
         return json.dumps(head, sort_keys=True)
 
     @torch.inference_mode()
-    def _held_out(self, classifier: Classifier, indices: Sequence[int]) -> HeldOut:
-        clips = self._set(indices)
-        return HeldOut(torch.cat([classifier(batch.features, batch.mask) for batch in clips.plain()]), clips.labels)
+    def _outputs(self, classifier: Classifier, indices: Sequence[int]) -> ValidationOutputs:
+        clips = self._clip_set.take(self._rows(indices))
+        logits = torch.cat([classifier(batch.features, batch.mask) for batch in clips.in_order()])
+        return ValidationOutputs(logits, clips.labels)
 
     def _finish(
         self,
-        final: Fit,
+        final: FitResult,
         histories: tuple[History, ...],
         temperature: float,
         trained_on: Sequence[int],
@@ -321,12 +306,12 @@ def run_protocol(
     Args:
         experiment: clips, features and recipe.
         protocol: the splits.
-        seed: of the run; each fold takes its own from it.
-        out: the run's folder; results of folds that are already there are taken from it.
+        seed: for the run; the seeds of the folds are drawn from it.
+        out: the run's folder; results of folds that are already there are read from it.
         on_fold: called with the number of folds done, and of all, before each and at the end.
 
     Returns:
-        What each split gave, and the model that is handed over: the single split's own, or one trained on all.
+        The model of each split, and the final model: that of the only split, or one trained on all clips.
     """
     folds = []
     steps = len(protocol.splits) + protocol.pooled
@@ -349,9 +334,9 @@ def _features(result: Features | VideoError) -> Features:
     return result
 
 
-def _temperature(rounds: Sequence[HeldOut]) -> float:
-    """One temperature for the clips of all rounds, each seen by the classifier that did not train on it."""
-    logits, labels = torch.cat([each.logits for each in rounds]), torch.cat([each.labels for each in rounds])
+def _fit_temperature(outputs: Sequence[ValidationOutputs]) -> float:
+    """Fit one temperature to all validation clips, each classified by a model that was not trained on it."""
+    logits, labels = torch.cat([each.logits for each in outputs]), torch.cat([each.labels for each in outputs])
     return fit_temperature(logits.numpy(), labels.numpy())
 
 

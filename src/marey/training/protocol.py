@@ -1,4 +1,4 @@
-"""Who is trained on and who is tested: the splits of a run, and their name in words."""
+"""Splits of a run into training, validation and test clips."""
 
 from __future__ import annotations
 
@@ -11,12 +11,12 @@ from marey.errors import DatasetError, UsageError
 
 @dataclass(frozen=True)
 class Protocol:
-    """How a run is split.
+    """The splits of a run.
 
     Attributes:
-        name: in words, for the reports.
-        splits: one for a single split, several for cross-validation.
-        pooled: whether every clip is tested once, over the folds.
+        name: description for the reports.
+        splits: one for a hold-out, several for cross-validation.
+        pooled: true when every clip is tested once, over the folds.
     """
 
     name: str
@@ -32,7 +32,7 @@ def plan(manifest: Manifest, *, folds: str | int | None, test: float, seed: int)
         folds: "group" tests on each group once; a number makes so many folds, with groups intact; None takes the
             data's own split where it has one, and else sets a share aside.
         test: that share.
-        seed: of the choice.
+        seed: for the random choice.
 
     Raises:
         UsageError: `folds` is neither.
@@ -59,13 +59,13 @@ def plan(manifest: Manifest, *, folds: str | int | None, test: float, seed: int)
     return Protocol(f"{number} folds, {intact}, seed {seed}", tuple(splits), pooled=True)
 
 
-def validations_of(
-    clips: Sequence[Clip], train: Sequence[int], *, share: float, rounds: int, seed: int
+def inner_splits(
+    clips: Sequence[Clip], train: Sequence[int], *, share: float, folds: int, seed: int
 ) -> tuple[tuple[Split, ...], tuple[str, ...]]:
-    """Set a share of the training clips aside, by group, as often as there are rounds, each time another one.
+    """Set a share of the training clips aside for validation, by group; another share in each inner fold.
 
     Returns:
-        Indices into `clips`, a split a round; none where nothing can be set aside, and the notes say why.
+        Splits as indices into `clips`, and notes; no split where nothing can be set aside, with a note that says why.
     """
     if share == 0:
         return (), ()
@@ -74,15 +74,15 @@ def validations_of(
     if groups < 2:
         return (), ("one group to train on: nothing is left to choose the epoch by, and all epochs are run",)
     try:
-        if rounds == 1:
-            found = [holdout(inside, test=0.0, val=share, seed=seed)]
+        if folds == 1:
+            chosen = [holdout(inside, test=0.0, val=share, seed=seed)]
         else:
-            folds = k_folds(inside, min(round(1 / share), groups), seed=seed)[:rounds]
-            found = [Split(fold.train, fold.test, ()) for fold in folds]
+            parts = k_folds(inside, min(round(1 / share), groups), seed=seed)[:folds]
+            chosen = [Split(part.train, part.test, ()) for part in parts]
     except DatasetError as error:
         return (), (f"no clips could be set aside to choose the epoch by ({error}): all epochs are run",)
     splits = [
         Split(tuple(train[index] for index in split.train), tuple(train[index] for index in split.val), ())
-        for split in found
+        for split in chosen
     ]
-    return tuple(splits), tuple(note for split in found for note in split.notes)
+    return tuple(splits), tuple(note for split in chosen for note in split.notes)

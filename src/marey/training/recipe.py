@@ -1,37 +1,51 @@
-"""A recipe: one YAML file that names every choice of a training run."""
+"""The recipe: every choice of a training run."""
 
 from __future__ import annotations
 
-from collections.abc import Iterable, Mapping
-from importlib import resources
-from pathlib import Path
-from typing import Annotated, Any, Final, Literal, Self, Union, get_args, get_origin
+import json
+import warnings
+from typing import Annotated, Any, Final, Literal, Self
 
 import yaml
-from pydantic import BaseModel, ConfigDict, Field, ValidationError, model_validator
+from pydantic import BaseModel, ConfigDict, Field, model_validator
 
 from marey.encoders import EncoderSpec, MultiView, Stream, View, family_of
-from marey.errors import RecipeError, UnknownNameError, did_you_mean
 from marey.models import HeadSpec
 from marey.training.augmentation import Augmentation
-from marey.training.search import Domain, check_space
 from marey.video import Fit, Sampling
 
-DEFAULT_RECIPE: Final = "default"
-
-_NOT_YAML: Final = (yaml.YAMLError, ValueError, RecursionError)
-"""What PyYAML raises at text that is none: also for a date or a number that cannot be, and for too many brackets."""
+_RENAMED: Final = {
+    "training.rounds": "training.inner_folds",
+    "training.refit": "training.retrain",
+    "training.time_jitter": "training.temporal_jitter",
+    "training.frame_drop": "training.frame_dropout",
+}
+"""Keys of earlier versions, which the next release will no longer read."""
 
 Share = Annotated[float, Field(ge=0, lt=1)]
 Positive = Annotated[float, Field(gt=0, allow_inf_nan=False)]
 NotNegative = Annotated[float, Field(ge=0, allow_inf_nan=False)]
+Scalar = bool | int | float | str | None
+Number = Annotated[int | float, Field(allow_inf_nan=False)]
+
+
+def current_key(key: str) -> str:
+    """Return today's name of a dotted recipe key, with a `FutureWarning` for the name of an earlier version."""
+    if key not in _RENAMED:
+        return key
+    warnings.warn(
+        f"the recipe key '{key}' is now called '{_RENAMED[key]}'; the next release will not read the old name",
+        FutureWarning,
+        stacklevel=2,
+    )
+    return _RENAMED[key]
 
 
 class Views(BaseModel):
     """Further readings of the training clips; each costs as much to extract as the first.
 
     Attributes:
-        random: how many, each at random instants of the segments.
+        random: number of readings at random timestamps of the segments.
         mirrored: "train" adds each reading with left and right exchanged. Not for actions that differ in just that.
     """
 
@@ -42,13 +56,13 @@ class Views(BaseModel):
 
     @property
     def readings(self) -> tuple[View, ...]:
-        """All readings of a training clip, the plain one first."""
+        """Return all readings of a training clip, the plain one first."""
         sides = (False, True) if self.mirrored == "train" else (False,)
         return tuple(View(index, mirrored) for mirrored in sides for index in range(self.random + 1))
 
 
 class Training(BaseModel):
-    """How the head learns.
+    """Settings of the training.
 
     Attributes:
         epochs: at most.
@@ -58,19 +72,20 @@ class Training(BaseModel):
         schedule: "cosine" falls to zero at the last epoch; "plateau" divides by 10 when validation stops improving.
         warmup: share of the steps over which the learning rate rises from zero.
         patience: epochs without a better validation score after which training stops.
-        label_smoothing: share of the truth that is spread over all classes (Szegedy et al. 2016).
+        label_smoothing: share of the target that is spread over all classes (Szegedy et al. 2016).
         class_weights: "balanced" weighs each class by how rare it is; "none" does not.
-        mixup: alpha of the Beta distribution by which two clips are mixed (Zhang et al. 2018); 0 mixes none.
-        time_jitter: places by which a frame's features may be exchanged for those of a neighbour.
-        frame_drop: probability with which a frame is left out.
+        mixup: alpha of the Beta distribution by which two clips are mixed (Zhang et al. 2018); 0 for none.
+        temporal_jitter: places by which a frame's features may be exchanged for those of a neighbour.
+        frame_dropout: probability with which a frame is left out.
         validation: share of the training clips, by group, that is set aside to choose the epoch and the temperature.
-        rounds: how often that is done, each time with another share: the median is taken of what they choose, and one
-            temperature for the clips of all. A dozen clips say little; all of them, each set aside once, say more.
-        refit: "all" trains again on all training clips, with a whole schedule that learns as much as the one that was
-            cut off at the chosen epoch; "none" keeps the classifier of that epoch, and needs a single round.
-        precision: of the products while a network on pictures learns; its weights, its validation and what is saved
-            are float32 (mixed precision, Micikevicius et al. 2018). "bfloat16" pays on GPUs and on processors that
-            have it, and is many times slower on others: see `marey doctor`.
+        inner_folds: times that this is done, each with another share; the median of the chosen epochs is taken, and one
+            temperature for the clips of all folds. A dozen clips say little; all of them, each set aside once, say
+            more.
+        retrain: "all" trains again on all training clips, with a full schedule of as much learning as the one that was
+            cut off at the chosen epoch; "none" keeps the classifier of that epoch, and needs a single inner fold.
+        precision: of the products while a network on frames is trained; its weights, its validation and the saved model
+            are float32 (mixed precision, Micikevicius et al. 2018). "bfloat16" pays on GPUs and on CPUs that have it,
+            and is many times slower on others: see `marey doctor`.
     """
 
     model_config = ConfigDict(frozen=True, extra="forbid")
@@ -85,46 +100,110 @@ class Training(BaseModel):
     label_smoothing: Share = 0.1
     class_weights: Literal["balanced", "none"] = "balanced"
     mixup: NotNegative = 0.0
-    time_jitter: Annotated[int, Field(ge=0)] = 0
-    frame_drop: Share = 0.0
+    temporal_jitter: Annotated[int, Field(ge=0)] = 0
+    frame_dropout: Share = 0.0
     validation: Annotated[float, Field(ge=0, le=0.5)] = 0.2
-    rounds: Annotated[int, Field(ge=1, le=20)] = 1
-    refit: Literal["all", "none"] = "all"
+    inner_folds: Annotated[int, Field(ge=1, le=20)] = 1
+    retrain: Literal["all", "none"] = "all"
     precision: Literal["float32", "bfloat16"] = "float32"
 
+    @model_validator(mode="before")
+    @classmethod
+    def _rename_keys(cls, values: Any) -> Any:
+        if not isinstance(values, dict):
+            return values
+        return {current_key(f"training.{key}").removeprefix("training."): value for key, value in values.items()}
+
     @model_validator(mode="after")
-    def _rounds_fit(self) -> Self:
-        if self.rounds > 1 and self.rounds * self.validation > 1 + 1e-9:
+    def _inner_folds_fit(self) -> Self:
+        if self.inner_folds > 1 and self.inner_folds * self.validation > 1 + 1e-9:
             most = f"at most {int(1 / self.validation + 1e-9)} fit"
-            raise ValueError(f"{self.rounds} rounds, each with another {self.validation:g} of the clips: {most}")
-        if self.rounds > 1 and self.refit == "none":
-            raise ValueError("refit 'none' keeps the one classifier that was validated, and needs rounds: 1")
+            raise ValueError(
+                f"{self.inner_folds} inner folds, each with another {self.validation:g} of the clips: {most}"
+            )
+        if self.inner_folds > 1 and self.retrain == "none":
+            raise ValueError("retrain 'none' keeps the one classifier that was validated, and needs inner_folds: 1")
         return self
 
     @property
     def changes_frames(self) -> bool:
-        """Whether clips are augmented, so that each epoch sees other features than the one before."""
-        return self.mixup > 0 or self.time_jitter > 0 or self.frame_drop > 0
+        """True when clips are augmented, so that features differ from epoch to epoch."""
+        return self.mixup > 0 or self.temporal_jitter > 0 or self.frame_dropout > 0
+
+
+class Domain(BaseModel):
+    """Values that a search may try for a key: numbers from `low` to `high`, both included, or `choices`.
+
+    Attributes:
+        low: the smallest number.
+        high: the largest.
+        log: true draws on a logarithmic scale.
+        step: only `low`, `low + step`, ...
+        choices: two or more values; a list, such as a grid, is one value.
+    """
+
+    model_config = ConfigDict(frozen=True, extra="forbid")
+
+    low: Number | None = None
+    high: Number | None = None
+    log: bool = False
+    step: Annotated[Number, Field(gt=0)] | None = None
+    choices: Annotated[tuple[Scalar | tuple[Scalar, ...], ...], Field(min_length=2)] | None = None
+
+    @model_validator(mode="after")
+    def _makes_sense(self) -> Self:
+        if self.choices is not None:
+            if self.low is not None or self.high is not None or self.log or self.step is not None:
+                raise ValueError("give choices, or low and high, and not both")
+            return self
+        if self.low is None or self.high is None:
+            raise ValueError("give low and high, as in {low: 0.1, high: 0.5}, or choices, as in {choices: [16, 32]}")
+        if not self.low < self.high:
+            raise ValueError(f"low ({self.low:g}) has to be less than high ({self.high:g})")
+        if self.log and self.low <= 0:
+            raise ValueError(f"low ({self.low:g}) has to be greater than 0 where log is true")
+        if self.log and self.step is not None:
+            raise ValueError("a step and log: true exclude each other")
+        if self.step is not None and self.step > self.high - self.low:
+            raise ValueError(f"the step ({self.step:g}) is larger than the range")
+        return self
+
+    @property
+    def span(self) -> tuple[float, float]:
+        """Return low and high."""
+        assert self.low is not None  # noqa: S101 - a domain has either choices or both ends
+        assert self.high is not None  # noqa: S101
+        return self.low, self.high
+
+    @property
+    def named(self) -> dict[Scalar, Any]:
+        """Return the choices by names that a database can hold; empty for numbers of a range."""
+        return {json.dumps(each) if isinstance(each, tuple) else each: each for each in self.choices or ()}
+
+    @property
+    def checked(self) -> tuple[Any, ...]:
+        """Return the values to check: every choice, or both ends."""
+        return self.span if self.choices is None else self.choices
 
 
 class Recipe(BaseModel):
     """Every choice of a training run.
 
     Attributes:
-        name: what it is called.
-        description: what it is for, in a sentence.
-        sampling: the instants of a clip.
-        streams: what is made of the frames around each.
-        fit: how pictures come to the encoder's size.
-        testing: in how many ways a clip is read when it is tested or predicted.
+        name: name of the recipe.
+        description: its purpose, in a sentence.
+        sampling: the timestamps of a clip.
+        streams: the inputs of the encoder, made of the frames around each timestamp.
+        fit: resizing of frames to the encoder's size.
+        testing: number of readings of a clip that is tested or predicted.
         encoder: the frozen network.
         views: further readings of the training clips.
-        head: the network that learns.
-        augment: what is done to training clips, where the head is a network on pictures.
-        training: how it learns.
+        head: the network that is trained.
+        augment: random changes to training clips, where the head is a network on frames.
+        training: settings of the training.
         test: share of the clips, by group, that are tested on where the data names no split and there are no folds.
-        seed: of every chance.
-        search: what `marey tune` may choose: dotted key to the values that it may take.
+        seed: for all that is random.
+        search: keys that `marey tune` chooses: dotted key to the values that it may take.
     """
 
     model_config = ConfigDict(frozen=True, extra="forbid")
@@ -148,136 +227,28 @@ class Recipe(BaseModel):
     def _input_fits(self) -> Self:
         if self.testing.crops > 1 and self.fit != "crop":
             raise ValueError("testing.crops=3 looks at what a crop leaves out, and needs fit: crop")
-        pictures = family_of(self.encoder).gives == "frames"
-        if not pictures and (self.augment.moves or self.augment.colours):
-            raise ValueError(f"augment changes pictures, and {self.encoder.name} gives features: see training.mixup")
-        if pictures and (self.training.time_jitter or self.training.frame_drop):
-            raise ValueError("time_jitter and frame_drop change features, and the encoder gives pictures: see augment")
-        if not pictures and self.training.precision != "float32":
-            raise ValueError("training.precision is for networks on pictures; the encoder's is encoder.precision")
+        on_frames = family_of(self.encoder).gives == "frames"
+        if not on_frames and (self.augment.moves or self.augment.colours):
+            raise ValueError(f"augment changes frames, and {self.encoder.name} gives features: see training.mixup")
+        if on_frames and (self.training.temporal_jitter or self.training.frame_dropout):
+            raise ValueError(
+                "temporal_jitter and frame_dropout change features, and the encoder gives frames: see augment"
+            )
+        if not on_frames and self.training.precision != "float32":
+            raise ValueError("training.precision is for networks on frames; the encoder's is encoder.precision")
         return self
 
-    @model_validator(mode="after")
-    def _search_fits(self) -> Self:
-        try:
-            check_space(self)
-        except ValidationError as error:
-            raise ValueError(f"search: {_explain(error)}") from error
-        except ValueError as error:
-            raise ValueError(f"search: {error}") from error
-        return self
+    @model_validator(mode="before")
+    @classmethod
+    def _rename_searched(cls, values: Any) -> Any:
+        if not isinstance(values, dict) or not isinstance(values.get("search"), dict):
+            return values
+        return {**values, "search": {current_key(str(key)): domain for key, domain in values["search"].items()}}
 
     def to_yaml(self) -> str:
-        """The recipe with every key, as a file that `load_recipe` reads."""
+        """Return the recipe with every key, as a file that `load_recipe` reads."""
         values = self.model_dump(mode="json")
         values["search"] = {
             key: domain.model_dump(mode="json", exclude_defaults=True) for key, domain in self.search.items()
         }
         return yaml.safe_dump(values, sort_keys=False, allow_unicode=True)
-
-
-def recipe_names() -> tuple[str, ...]:
-    """The recipes that come with marey, sorted."""
-    files = resources.files("marey").joinpath("recipes").iterdir()
-    return tuple(sorted(Path(file.name).stem for file in files if file.name.endswith(".yaml")))
-
-
-def load_recipe(recipe: str | Path, *, changes: Iterable[str] = ()) -> Recipe:
-    """Read a recipe.
-
-    Args:
-        recipe: the name of one that comes with marey, or the path of a YAML file.
-        changes: `key=value`, the key with dots (`training.epochs=100`), the value as YAML writes it.
-
-    Raises:
-        UnknownNameError: no recipe has that name.
-        RecipeError: an unknown key, a value that a key cannot have, or a file that is not YAML.
-    """
-    text, source = _read(recipe)
-    try:
-        values = yaml.safe_load(text)
-    except _NOT_YAML as error:
-        raise RecipeError(f"{source} is not YAML: {' '.join(str(error).split())}") from error
-    if not isinstance(values, dict):
-        raise RecipeError(f"{source} is not a recipe: it holds no keys")
-    for change in changes:
-        _change(values, change)
-    try:
-        return Recipe.model_validate(values)
-    except ValidationError as error:
-        raise RecipeError(f"{source}: {_explain(error)}") from error
-
-
-def _read(recipe: str | Path) -> tuple[str, str]:
-    path = Path(recipe)
-    if path.suffix in (".yaml", ".yml"):
-        try:
-            return path.read_text(encoding="utf-8"), str(path)
-        except (OSError, UnicodeDecodeError) as error:
-            raise RecipeError(f"the recipe {path} cannot be read: {error}") from error
-    if str(recipe) not in recipe_names():
-        raise UnknownNameError("recipe", str(recipe), recipe_names())
-    file = resources.files("marey").joinpath("recipes", f"{recipe}.yaml")
-    return file.read_text(encoding="utf-8"), f"recipe '{recipe}'"
-
-
-def _change(values: dict[str, Any], change: str) -> None:
-    key, equals, text = change.partition("=")
-    if not equals or not key.strip():
-        raise RecipeError(f"'{change}' changes nothing; write key=value, as in training.epochs=100")
-    try:
-        value = yaml.safe_load(text)
-    except _NOT_YAML as error:
-        raise RecipeError(f"the value in '{change}' is not YAML: {' '.join(str(error).split())}") from error
-    if isinstance(value, str):
-        value = _number(value)
-    *folders, last = key.strip().split(".")
-    here = values
-    for folder in folders:
-        inside = here.setdefault(folder, {})
-        if not isinstance(inside, dict):
-            raise RecipeError(f"'{key}': '{folder}' is a value, {inside!r}, and has no keys below it")
-        here = inside
-    here[last] = value
-
-
-def _number(text: str) -> str | float:
-    """YAML 1.1 reads 1e-3 as a word; people mean the number."""
-    try:
-        return float(text)
-    except ValueError:
-        return text
-
-
-def _explain(error: ValidationError) -> str:
-    sentences = []
-    for fault in error.errors():
-        keys = [str(key) for key in fault["loc"]]
-        place = ".".join(keys)
-        if fault["type"] == "extra_forbidden":
-            sentences.append(f"no key is called '{place}'; {did_you_mean(keys[-1], _keys_beside(fault['loc']))}")
-        elif fault["type"] == "missing":
-            sentences.append(f"'{place}' is missing")
-        else:
-            given = f" (it is {fault['input']!r})" if not isinstance(fault["input"], Mapping) else ""
-            said = fault["msg"].removeprefix("Value error, ")
-            sentences.append(f"'{place}': {said}{given}" if place else said)
-    return "; ".join(sentences)
-
-
-def _keys_beside(place: tuple[int | str, ...]) -> list[str]:
-    model: type[BaseModel] = Recipe
-    for key in place[:-1]:
-        field = model.model_fields.get(str(key))
-        inner = _model_of(field.annotation) if field is not None else None
-        model = inner or model  # a name in a dictionary of models leaves the model as it is
-    return list(model.model_fields)
-
-
-def _model_of(annotation: Any) -> type[BaseModel] | None:
-    if isinstance(annotation, type) and issubclass(annotation, BaseModel):
-        return annotation
-    if get_origin(annotation) in (dict, Union, Annotated):
-        found = [_model_of(inner) for inner in get_args(annotation)]
-        return next((model for model in found if model is not None), None)
-    return None

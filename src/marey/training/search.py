@@ -1,22 +1,17 @@
-"""What of a recipe may be searched: its key `search`, from names of other keys to the values they may take."""
+"""The search space of a recipe: its key `search`, from other keys to the values that they may take."""
 
 from __future__ import annotations
 
 import json
 import math
 from collections.abc import Mapping
-from typing import TYPE_CHECKING, Annotated, Any, Final, Self
+from typing import Any, Final
 
-from pydantic import BaseModel, ConfigDict, Field, model_validator
+from pydantic import BaseModel
 
 from marey.errors import did_you_mean
 from marey.models import check_options, head_names, head_options
-
-if TYPE_CHECKING:
-    from marey.training.recipe import Recipe
-
-Scalar = bool | int | float | str | None
-Number = Annotated[int | float, Field(allow_inf_nan=False)]
+from marey.training.recipe import Domain, Recipe
 
 _FIXED: Final = {
     "name": "it is a name",
@@ -26,93 +21,38 @@ _FIXED: Final = {
     "seed": "a seed that is chosen by its score is luck",
     "testing": "it changes what is tested and no trial",
     "training.validation": "trials are compared on the same validation clips",
-    "training.rounds": "trials are compared on the same validation clips",
-    "training.refit": "no trial is trained again",
+    "training.inner_folds": "trials are compared on the same validation clips",
+    "training.retrain": "no trial is trained again",
 }
 
 
-class Domain(BaseModel):
-    """The values that a key may take: numbers from `low` to `high`, both included, or one of some `choices`.
-
-    Attributes:
-        low: the smallest number.
-        high: the largest.
-        log: whether equal factors are equally likely, in place of equal differences.
-        step: only `low`, `low + step`, ...
-        choices: two or more values; a list, such as a grid, is one value.
-    """
-
-    model_config = ConfigDict(frozen=True, extra="forbid")
-
-    low: Number | None = None
-    high: Number | None = None
-    log: bool = False
-    step: Annotated[Number, Field(gt=0)] | None = None
-    choices: Annotated[tuple[Scalar | tuple[Scalar, ...], ...], Field(min_length=2)] | None = None
-
-    @model_validator(mode="after")
-    def _makes_sense(self) -> Self:
-        if self.choices is not None:
-            if self.low is not None or self.high is not None or self.log or self.step is not None:
-                raise ValueError("give choices, or low and high, and not both")
-            return self
-        if self.low is None or self.high is None:
-            raise ValueError("give low and high, as in {low: 0.1, high: 0.5}, or choices, as in {choices: [16, 32]}")
-        if not self.low < self.high:
-            raise ValueError(f"low ({self.low:g}) has to be less than high ({self.high:g})")
-        if self.log and self.low <= 0:
-            raise ValueError(f"low ({self.low:g}) has to be greater than 0 where log is true")
-        if self.log and self.step is not None:
-            raise ValueError("a step and log: true exclude each other")
-        if self.step is not None and self.step > self.high - self.low:
-            raise ValueError(f"the step ({self.step:g}) is larger than the range")
-        return self
-
-    @property
-    def span(self) -> tuple[float, float]:
-        """Low and high of numbers."""
-        assert self.low is not None  # noqa: S101 - a domain has either choices or both ends
-        assert self.high is not None  # noqa: S101
-        return self.low, self.high
-
-    @property
-    def named(self) -> dict[Scalar, Any]:
-        """The choices under names that a database can hold; none where the values are numbers of a range."""
-        return {json.dumps(each) if isinstance(each, tuple) else each: each for each in self.choices or ()}
-
-    @property
-    def checked(self) -> tuple[Any, ...]:
-        """The values that say whether all of them are possible: every choice, or both ends."""
-        return self.span if self.choices is None else self.choices
-
-
 def changed(values: Mapping[str, Any], parameters: Mapping[str, Any]) -> dict[str, Any]:
-    """The keys of a recipe with other values; options that the head of such a recipe does not have are left out.
+    """Return the keys of a recipe with other values, without options that its head does not have.
 
     Args:
         values: of a recipe, as `model_dump` gives them.
         parameters: dotted key to value.
     """
-    found: dict[str, Any] = json.loads(json.dumps(values))
+    result: dict[str, Any] = json.loads(json.dumps(values))
     for key, value in parameters.items():
         *folders, last = key.split(".")
-        here = found
+        here = result
         for folder in folders:
             inner = here.get(folder)
             here[folder] = here = inner if isinstance(inner, dict) else {}
         here[last] = list(value) if isinstance(value, tuple) else value
-    head = found["head"]
+    head = result["head"]
     if "head.name" in parameters and head["name"] in head_names():
         known = head_options(head["name"])
         head["options"] = {name: value for name, value in head["options"].items() if name in known}
-    return found
+    return result
 
 
 def check_space(recipe: Recipe) -> None:
-    """Whether all that may be searched are keys of the recipe, with values that they can have.
+    """Check that all that is searched are keys of the recipe, with possible values.
 
     Raises:
-        ValueError: says which is not, and what was probably meant.
+        ValueError: names the wrong key or value, and the likely right one.
     """
     values = recipe.model_dump(mode="json", exclude={"search"})
     for key, domain in recipe.search.items():
@@ -131,7 +71,7 @@ def check_space(recipe: Recipe) -> None:
 
 
 def is_whole(recipe: Recipe, key: str) -> bool:
-    """Whether a key that is searched in a range takes whole numbers."""
+    """Return True for a key, searched in a range, that takes whole numbers."""
     if _is_option(key):
         name = key.removeprefix("head.options.")
         return any(isinstance(_options(head).get(name), int) for head in _heads(recipe))
@@ -143,7 +83,7 @@ def is_whole(recipe: Recipe, key: str) -> bool:
 
 
 def grid_of(domain: Domain, *, whole: bool) -> tuple[Any, ...]:
-    """The values that a grid search takes: all choices, all steps, or three of a range without steps."""
+    """Return the values of a grid search: all choices, all steps, or three of a range without steps."""
     if domain.choices is not None:
         return tuple(domain.named)
     low, high = domain.span
@@ -156,7 +96,7 @@ def grid_of(domain: Domain, *, whole: bool) -> tuple[Any, ...]:
 
 
 def applicable(recipe: Recipe) -> dict[str, Domain]:
-    """What there is to search: without the options that none of the recipe's heads has."""
+    """Return the search space without options that none of the recipe's heads has."""
     known = {name for head in _heads(recipe) for name in _options(head)}
     return {
         key: domain
@@ -166,7 +106,7 @@ def applicable(recipe: Recipe) -> dict[str, Domain]:
 
 
 def _heads(recipe: Recipe) -> tuple[str, ...]:
-    """The heads that a trial may have."""
+    """Return the heads that a trial may have."""
     names = recipe.search.get("head.name")
     return tuple(map(str, names.choices or ())) if names is not None else (recipe.head.name,)
 

@@ -1,9 +1,8 @@
-"""The search of a recipe's best values: trials on validation clips, kept in a database, and their order."""
+"""Hyperparameter search: trials on validation clips, kept in a database."""
 
 from __future__ import annotations
 
 import itertools
-import sqlite3
 import warnings
 from collections.abc import Callable, Iterator, Mapping, Sequence
 from contextlib import contextmanager, suppress
@@ -12,24 +11,24 @@ from pathlib import Path
 from typing import TYPE_CHECKING, Any, Final, Literal, get_args
 
 import numpy as np
-import numpy.typing as npt
 import torch
+from filelock import FileLock, Timeout
 
 from marey.data import Clip, Split, group_or_path, k_folds, leave_one_group_out
 from marey.errors import MareyError, UsageError
 from marey.evaluation import macro_f1_of
 from marey.extras import install_command
 from marey.models import head_options
-from marey.training.experiment import Experiment, HeldOut
-from marey.training.recipe import Recipe
-from marey.training.search import Domain, applicable, changed, grid_of, is_whole
+from marey.training.batches import count_predictions
+from marey.training.experiment import Experiment
+from marey.training.recipe import Domain, Recipe
+from marey.training.search import applicable, changed, grid_of, is_whole
 
 if TYPE_CHECKING:
     import optuna
 
 Sampler = Literal["tpe", "random", "grid"]
 State = Literal["complete", "pruned", "failed", "running"]
-Counts = npt.NDArray[np.float64]
 SAMPLERS: tuple[Sampler, ...] = get_args(Sampler)
 
 FOLDS: Final = 5
@@ -42,14 +41,14 @@ _TESTED: Final = "tested"
 
 @dataclass(frozen=True, slots=True)
 class Trial:
-    """A set of values that was tried.
+    """Values that were tried.
 
     Attributes:
         number: in the order of the trials.
-        state: "complete"; "pruned" where it was given up; "failed" where it could not be run, or was killed.
+        state: "complete"; "pruned" when it was stopped early; "failed" when it raised an error or was killed.
         parameters: dotted key to value.
-        score: macro-F1 of the validation clips; of those that it was tried on, where it was pruned.
-        reason: why it failed.
+        score: macro-F1 on the validation clips; on those of the folds so far, when it was pruned.
+        reason: the error of a failed trial.
     """
 
     number: int
@@ -62,18 +61,18 @@ class Trial:
 def validation_folds(
     clips: Sequence[Clip], *, validation: Sequence[int], folds: str | None, seed: int
 ) -> tuple[Split, ...]:
-    """What trials are trained and scored on.
+    """Return the splits that trials are trained and scored on.
 
     Args:
         clips: the training part, and the validation part where the data has one; no clip that is tested on.
         validation: indices of the latter.
         folds: "group" for each group once, a number for so many parts of whole groups; by default the data's own
             validation part, and five where there is none.
-        seed: of the choice.
+        seed: for the random choice.
 
     Raises:
         UsageError: `folds` is neither.
-        DatasetError: the clips cannot be cut so.
+        DatasetError: the clips cannot be split so.
     """
     if folds is None and validation:
         held_out = set(validation)
@@ -92,32 +91,32 @@ def validation_folds(
 
 
 def scores(experiment: Experiment, splits: Sequence[Split], *, seed: int, out: Path) -> Iterator[float]:
-    """Train on each split in turn; macro-F1 of all validation clips so far, after each.
+    """Train on each split in turn, and yield after each the macro-F1 on all validation clips so far.
 
     Args:
         experiment: clips with their features, and the recipe that is tried on them.
-        splits: what is trained on, and validated on.
-        seed: of each training: the same for all recipes, so that chance favours none.
+        splits: training and validation clips.
+        seed: for each training; the same for all recipes, so that randomness favours none.
         out: folder for the logs.
     """
-    counts: Counts | int = 0
-    for held_out in experiment.cross_validate(splits, seed=seed, out=out):
-        counts = counts + _counts(held_out)
+    counts = np.zeros(())
+    for outputs in experiment.cross_validate(splits, seed=seed, out=out):
+        counts = counts + count_predictions(outputs.logits, outputs.labels)
         yield float(macro_f1_of(*counts))
 
 
 class Study:
-    """The trials of a search, in an SQLite database that outlives the process.
+    """Trials of a search, in an SQLite database that outlives the process.
 
-    What comes next depends on the trials that are through and on the seed, and on nothing else: a search that was
-    killed goes on as if it had not been.
+    The next trial depends only on the finished trials and on the seed: a search that was killed goes on as if it had
+    not been.
 
     Args:
         path: the database; made where there is none.
-        recipe: with what there is to search.
-        identity: what has to be the same for the search to go on; name to value.
+        recipe: the recipe with its search space.
+        identity: facts that must be the same to continue a search; name to value.
         sampler: "tpe" (Bergstra et al. 2011), "random", or "grid".
-        seed: of the sampler.
+        seed: for the sampler.
 
     Raises:
         UsageError: Optuna is not installed, there is nothing to search, or the database holds another search.
@@ -166,38 +165,38 @@ class Study:
             self._study.tell(trial.number, state=optuna.trial.TrialState.FAIL)
 
     def close(self) -> None:
-        """Let go of the database."""
+        """Close the database."""
         self._storage.remove_session()
         self._storage.engine.dispose()
 
     @property
     def trials(self) -> tuple[Trial, ...]:
-        """All of them, those that failed as well."""
+        """Return all trials, failed ones included."""
         return tuple(self._read(trial) for trial in self._study.get_trials(deepcopy=False))
 
     @property
     def done(self) -> int:
-        """How many are through; one that was killed is not, and is tried again."""
+        """Return the number of finished trials; one that was killed is not finished, and is tried again."""
         return sum(trial.state in ("complete", "pruned") or trial.reason is not None for trial in self.trials)
 
     @property
     def size(self) -> int | None:
-        """How many trials a grid has; None where there is no end."""
+        """Return the number of trials of a grid; None for other samplers."""
         return len(self._grid) if self._sampler == "grid" else None
 
     @property
     def best(self) -> Trial | None:
-        """The complete trial of the highest score, the earliest of equals."""
+        """Return the complete trial of the highest score, the earliest of equals."""
         complete = [trial for trial in self.trials if trial.state == "complete"]
         return max(complete, key=lambda trial: (trial.score or 0.0, -trial.number), default=None)
 
     @property
     def tested(self) -> tuple[int, ...]:
-        """The trials whose values were tested on the test part, in the order of the tests."""
+        """Return the trials whose values were tested on the test part, in the order of the tests."""
         return tuple(self._study.user_attrs.get(_TESTED, ()))
 
     def note_test(self, trial: Trial) -> None:
-        """Remember that the test part was looked at with the values of a trial."""
+        """Record that the values of a trial were tested on the test part."""
         if trial.number not in self.tested:
             self._study.set_user_attr(_TESTED, [*self.tested, trial.number])
 
@@ -205,7 +204,7 @@ class Study:
         """Try the next values.
 
         Args:
-            score: from a recipe and the trial's number to its score after each fold, the last one the whole.
+            score: function of a recipe and the number of the trial that yields the score after each fold.
         """
         optuna = _optuna()
         failed, pruned = optuna.trial.TrialState.FAIL, optuna.trial.TrialState.PRUNED
@@ -232,11 +231,11 @@ class Study:
         return self.trials[done]
 
     def recipe_of(self, parameters: Mapping[str, Any]) -> Recipe:
-        """The recipe with the values of a trial."""
+        """Return the recipe with the values of a trial."""
         return Recipe.model_validate(changed(self._recipe.model_dump(mode="json"), parameters))
 
     def importances(self) -> dict[str, float]:
-        """How much of the score's variance each key explains, the largest first; empty where that cannot be told.
+        """Return the share of the score's variance that each key explains, the largest first; empty when unknown.
 
         Functional ANOVA on a random forest (Hutter, Hoos and Leyton-Brown 2014), over the complete trials.
         """
@@ -260,23 +259,23 @@ class Study:
         return trial.suggest_float(key, low, high, step=domain.step, log=domain.log)
 
     def _next_sampler(self) -> optuna.samplers.BaseSampler:
-        """One for the next trial alone, so that nothing is lost with the process."""
+        """Return a sampler for the next trial alone, so that no state is lost with the process."""
         samplers = _optuna().samplers
         index = self.done
-        chance = int(np.random.SeedSequence([self._seed, index]).generate_state(1)[0])
+        drawn = int(np.random.SeedSequence([self._seed, index]).generate_state(1)[0])
         fixed: dict[str, Any] | None = None
         if self._sampler == "grid":
             fixed = self._grid[index]
         elif index == 0:
             fixed = self._own()
         chosen: optuna.samplers.BaseSampler
-        chosen = samplers.TPESampler(seed=chance) if self._sampler == "tpe" else samplers.RandomSampler(seed=chance)
+        chosen = samplers.TPESampler(seed=drawn) if self._sampler == "tpe" else samplers.RandomSampler(seed=drawn)
         if fixed is not None:
-            chosen = samplers.PartialFixedSampler(fixed, samplers.RandomSampler(seed=chance))
+            chosen = samplers.PartialFixedSampler(fixed, samplers.RandomSampler(seed=drawn))
         return chosen
 
     def _own(self) -> dict[str, Any] | None:
-        """The values of the recipe itself, which are tried first; None where one of them is not among the possible."""
+        """Return the values of the recipe itself, which are tried first; None when one is outside the space."""
         values = self._recipe.model_dump(mode="json")
         head = values["head"]
         head["options"] = {**head_options(head["name"]), **head["options"]}
@@ -292,7 +291,7 @@ class Study:
         return found
 
     def _grid_points(self) -> list[dict[str, Any]]:
-        """All points of the grid, in an order that the seed draws: the first ones say something about all of it."""
+        """Return the points of the grid in a random order, so that the first ones cover all of it."""
         values = [grid_of(domain, whole=key in self._whole) for key, domain in self._space.items()]
         points = [dict(zip(self._space, point, strict=True)) for point in itertools.product(*values)]
         order = np.random.default_rng(self._seed).permutation(len(points))
@@ -313,34 +312,28 @@ class Study:
 
 @contextmanager
 def sole_use(path: Path) -> Iterator[None]:
-    """Hold a lock that the system takes back when this process ends, however it ends.
+    """Hold a lock that the system releases when this process ends, however it ends.
 
     Args:
-        path: a file of its own, made where there is none.
+        path: the lock file, made where there is none.
 
     Raises:
         UsageError: another process holds it.
     """
-    connection = sqlite3.connect(path, timeout=0, isolation_level=None)
+    lock = FileLock(path, timeout=0)
     try:
-        try:
-            connection.execute("BEGIN EXCLUSIVE")
-        except sqlite3.Error as error:
-            raise UsageError(f"another search is at work in {path.parent} ({error}); wait for it, or stop it") from None
+        lock.acquire()
+    except (Timeout, OSError) as error:
+        reason = "its lock is held" if isinstance(error, Timeout) else error
+        raise UsageError(f"another search is at work in {path.parent} ({reason}); wait for it, or stop it") from None
+    try:
         yield
     finally:
-        connection.close()
-
-
-def _counts(held_out: HeldOut) -> Counts:
-    """Of each class the clips that are right, those that there are, and those that were taken for it: (3, classes)."""
-    labels, predicted = held_out.labels, held_out.logits.argmax(1)
-    found = (labels[labels == predicted], labels, predicted)
-    return np.stack([torch.bincount(one, minlength=held_out.logits.shape[1]).numpy() for one in found]).astype(float)
+        lock.release()
 
 
 def _name_of(value: Any, domain: Domain) -> tuple[Any] | None:
-    """The name of a value in its domain, as the only one of a tuple; None where it is not in there."""
+    """Return the name of a value in its domain as a tuple of one; None when it is outside."""
     if domain.choices is not None:
         plain = tuple(value) if isinstance(value, list) else value
         names = [name for name, choice in domain.named.items() if choice == plain]
@@ -362,7 +355,7 @@ def _optuna() -> Any:
 
 @contextmanager
 def _quiet() -> Iterator[None]:
-    """What Optuna says of its own interfaces and trials is not for those who search."""
+    """Hide Optuna's messages about its own interfaces and trials."""
     logging = _optuna().logging
     level = logging.get_verbosity()
     logging.set_verbosity(logging.ERROR)

@@ -8,7 +8,7 @@ from tensorboard.backend.event_processing.event_accumulator import (  # type: ig
     EventAccumulator,
 )
 
-from marey.training.logs import QUANTITIES, History, write_logs
+from marey.training.checkpoint import QUANTITIES, History, write_logs
 
 
 def history(epochs: int = 3, *, validated: bool = True) -> History:

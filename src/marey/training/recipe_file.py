@@ -1,0 +1,135 @@
+"""Recipes from YAML files, with changes of single keys."""
+
+from __future__ import annotations
+
+from collections.abc import Iterable, Mapping
+from importlib import resources
+from pathlib import Path
+from typing import Annotated, Any, Final, Union, get_args, get_origin
+
+import yaml
+from pydantic import BaseModel, ValidationError
+
+from marey.errors import RecipeError, UnknownNameError, did_you_mean
+from marey.training.recipe import Recipe, current_key
+from marey.training.search import check_space
+
+DEFAULT_RECIPE: Final = "default"
+
+_NOT_YAML: Final = (yaml.YAMLError, ValueError, RecursionError)
+"""Errors that PyYAML raises; also for an impossible date or number, and for too many brackets."""
+
+
+def recipe_names() -> tuple[str, ...]:
+    """Return the names of the recipes that come with marey, sorted."""
+    files = resources.files("marey").joinpath("recipes").iterdir()
+    return tuple(sorted(Path(file.name).stem for file in files if file.name.endswith(".yaml")))
+
+
+def load_recipe(recipe: str | Path, *, changes: Iterable[str] = ()) -> Recipe:
+    """Read a recipe.
+
+    Args:
+        recipe: the name of one that comes with marey, or the path of a YAML file.
+        changes: `key=value`, the key with dots (`training.epochs=100`), the value as YAML writes it.
+
+    Raises:
+        UnknownNameError: no recipe has that name.
+        RecipeError: an unknown key, a value that a key cannot have, or a file that is not YAML.
+    """
+    text, source = _read(recipe)
+    try:
+        values = yaml.safe_load(text)
+    except _NOT_YAML as error:
+        raise RecipeError(f"{source} is not YAML: {' '.join(str(error).split())}") from error
+    if not isinstance(values, dict):
+        raise RecipeError(f"{source} is not a recipe: it holds no keys")
+    for change in changes:
+        _change(values, change)
+    try:
+        loaded = Recipe.model_validate(values)
+    except ValidationError as error:
+        raise RecipeError(f"{source}: {_explain(error)}") from error
+    try:
+        check_space(loaded)
+    except ValidationError as error:
+        raise RecipeError(f"{source}: search: {_explain(error)}") from error
+    except ValueError as error:
+        raise RecipeError(f"{source}: search: {error}") from error
+    return loaded
+
+
+def _read(recipe: str | Path) -> tuple[str, str]:
+    path = Path(recipe)
+    if path.suffix in (".yaml", ".yml"):
+        try:
+            return path.read_text(encoding="utf-8"), str(path)
+        except (OSError, UnicodeDecodeError) as error:
+            raise RecipeError(f"the recipe {path} cannot be read: {error}") from error
+    if str(recipe) not in recipe_names():
+        raise UnknownNameError("recipe", str(recipe), recipe_names())
+    file = resources.files("marey").joinpath("recipes", f"{recipe}.yaml")
+    return file.read_text(encoding="utf-8"), f"recipe '{recipe}'"
+
+
+def _change(values: dict[str, Any], change: str) -> None:
+    key, equals, text = change.partition("=")
+    if not equals or not key.strip():
+        raise RecipeError(f"'{change}' changes nothing; write key=value, as in training.epochs=100")
+    try:
+        value = yaml.safe_load(text)
+    except _NOT_YAML as error:
+        raise RecipeError(f"the value in '{change}' is not YAML: {' '.join(str(error).split())}") from error
+    if isinstance(value, str):
+        value = _number(value)
+    key = current_key(key.strip())
+    *folders, last = key.split(".")
+    here = values
+    for folder in folders:
+        inside = here.setdefault(folder, {})
+        if not isinstance(inside, dict):
+            raise RecipeError(f"'{key}': '{folder}' is a value, {inside!r}, and has no keys below it")
+        here = inside
+    here[last] = value
+
+
+def _number(text: str) -> str | float:
+    """Read a number such as 1e-3, which YAML 1.1 takes for a word."""
+    try:
+        return float(text)
+    except ValueError:
+        return text
+
+
+def _explain(error: ValidationError) -> str:
+    sentences = []
+    for fault in error.errors():
+        keys = [str(key) for key in fault["loc"]]
+        place = ".".join(keys)
+        if fault["type"] == "extra_forbidden":
+            sentences.append(f"no key is called '{place}'; {did_you_mean(keys[-1], _keys_beside(fault['loc']))}")
+        elif fault["type"] == "missing":
+            sentences.append(f"'{place}' is missing")
+        else:
+            given = f" (it is {fault['input']!r})" if not isinstance(fault["input"], Mapping) else ""
+            message = fault["msg"].removeprefix("Value error, ")
+            sentences.append(f"'{place}': {message}{given}" if place else message)
+    return "; ".join(sentences)
+
+
+def _keys_beside(place: tuple[int | str, ...]) -> list[str]:
+    model: type[BaseModel] = Recipe
+    for key in place[:-1]:
+        field = model.model_fields.get(str(key))
+        inner = _model_of(field.annotation) if field is not None else None
+        model = inner or model  # a name in a dictionary of models leaves the model as it is
+    return list(model.model_fields)
+
+
+def _model_of(annotation: Any) -> type[BaseModel] | None:
+    if isinstance(annotation, type) and issubclass(annotation, BaseModel):
+        return annotation
+    if get_origin(annotation) in (dict, Union, Annotated):
+        found = [_model_of(inner) for inner in get_args(annotation)]
+        return next((model for model in found if model is not None), None)
+    return None
