@@ -46,7 +46,7 @@ def measure(setting: Setting) -> list[Line]:
 
 
 def _instants(kind: str) -> np.ndarray[tuple[int], np.dtype[np.float64]]:
-    return Sampling(count=_COUNT).instants(0.0, _SECONDS[kind])
+    return Sampling(count=_COUNT).timestamps(0.0, _SECONDS[kind])
 
 
 def _compare(name: str, path: Path, kind: str, setting: Setting, ways: dict[str, Way], *, threads: int) -> list[Line]:

@@ -241,10 +241,10 @@ def main() -> None:
 
     cores = usable_cores()
     layouts = {
-        "a clip a core": Layout(decoders=cores, encoders=cores, threads=1, batch=2, linger=0.0),
-        "a stream a core": Layout(decoders=cores, encoders=cores, threads=1, batch=2, linger=0.0, share="stream"),
-        "a batch on all cores": Layout(decoders=cores, encoders=1, threads=cores, batch=8, linger=0.003),
-        "a clip a core, batches of 8": Layout(decoders=1, encoders=cores, threads=1, batch=8, linger=0.0),
+        "a clip a core": Layout(decoders=cores, encoders=cores, threads=1, batch=2, batch_wait=0.0),
+        "a stream a core": Layout(decoders=cores, encoders=cores, threads=1, batch=2, batch_wait=0.0, share="stream"),
+        "a batch on all cores": Layout(decoders=cores, encoders=1, threads=cores, batch=8, batch_wait=0.003),
+        "a clip a core, batches of 8": Layout(decoders=1, encoders=cores, threads=1, batch=8, batch_wait=0.0),
     }
     with tempfile.TemporaryDirectory(prefix="marey-bench-") as folder:
         work = Path(folder)

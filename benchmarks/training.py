@@ -18,7 +18,7 @@ from marey.commands import train
 from marey.commands.steps.prepare import pick_device
 from marey.data import load_data
 from marey.encoders import Contract, Encoder, FeatureCache, iterate_views, load_encoder, read_clip_views
-from marey.training import Recipe, load_recipe, plan
+from marey.training import Recipe, load_recipe, make_splits
 from measure import Line, Setting, cache_in, run, seconds
 
 RATIOS: Final = ("train_cold", "train_cold_folds", "train_warm", "train_warm_folds")
@@ -99,7 +99,7 @@ def _time_limits(data: Path, cache: Path, times: dict[str, list[float]]) -> dict
     times["cache only"].append(_time_cache(data, cache, recipe, encoder, contract))
     limits = {}
     for suffix, folds in _PROTOCOLS.items():
-        splits = plan(manifest, folds=folds, test=recipe.test, seed=recipe.seed).splits
+        splits = make_splits(manifest, folds=folds, test=recipe.test, seed=recipe.seed).splits
         learnt_from = {index for split in splits for index in (*split.train, *split.val)}
         times[f"decode only{suffix}"].append(sum(decoding))
         times[f"encode only{suffix}"].append(sum(encoding) + (len(views) - 1) * sum(encoding[i] for i in learnt_from))

@@ -6,27 +6,27 @@ from pathlib import Path
 
 import pytest
 
-from marey.atomic import check_writable, part_of, whole_file, whole_folder, write_whole
+from marey.atomic import atomic_file, atomic_folder, check_writable, temp_path, write_atomic
 from marey.errors import UsageError
 
 
 def test_atomic_file_keeps_the_old_file_until_the_new_one_is_complete(tmp_path: Path) -> None:
     path = tmp_path / "a.txt"
-    write_whole(path, "old")
-    with whole_file(path) as temporary:
+    write_atomic(path, "old")
+    with atomic_file(path) as temporary:
         temporary.write_text("new")
         assert path.read_text() == "old"
     assert path.read_text() == "new"
     assert list(tmp_path.iterdir()) == [path]
 
 
-@pytest.mark.parametrize("alone", [False, True])
-def test_atomic_file_leaves_only_the_old_file_after_an_error(tmp_path: Path, alone: bool) -> None:
+@pytest.mark.parametrize("single_writer", [False, True])
+def test_atomic_file_leaves_only_the_old_file_after_an_error(tmp_path: Path, single_writer: bool) -> None:
     path = tmp_path / "a.txt"
-    write_whole(path, "old")
+    write_atomic(path, "old")
 
     def interrupted() -> None:
-        with whole_file(path, alone=alone) as temporary:
+        with atomic_file(path, single_writer=single_writer) as temporary:
             temporary.write_text("half of it")
             raise KeyboardInterrupt
 
@@ -38,7 +38,7 @@ def test_atomic_file_leaves_only_the_old_file_after_an_error(tmp_path: Path, alo
 
 def test_two_writers_of_one_file_do_not_mix(tmp_path: Path) -> None:
     path = tmp_path / "a.txt"
-    with whole_file(path) as one, whole_file(path) as other:
+    with atomic_file(path) as one, atomic_file(path) as other:
         assert one != other
         one.write_text("one")
         other.write_text("other")
@@ -47,34 +47,34 @@ def test_two_writers_of_one_file_do_not_mix(tmp_path: Path) -> None:
 
 def test_a_single_writer_overwrites_what_a_killed_process_left(tmp_path: Path) -> None:
     path = tmp_path / "a.txt"
-    part_of(path).write_text("half of it")
-    write_whole(path, "new", alone=True)
+    temp_path(path).write_text("half of it")
+    write_atomic(path, "new", single_writer=True)
     assert path.read_text() == "new"
     assert list(tmp_path.iterdir()) == [path]
 
 
 def test_a_file_name_may_have_maximum_length(tmp_path: Path) -> None:
     path = tmp_path / ("a" * 255)
-    write_whole(path, b"new")
+    write_atomic(path, b"new")
     assert path.read_bytes() == b"new"
 
 
 def test_errors_name_the_file_and_not_the_temporary_one(tmp_path: Path) -> None:
     path = tmp_path / "missing" / "a.txt"
     with pytest.raises(FileNotFoundError) as raised:
-        write_whole(path, "new")
+        write_atomic(path, "new")
     assert raised.value.filename == str(path)
     folder = tmp_path / "folder"
     folder.mkdir()
     with pytest.raises(IsADirectoryError) as found:
-        write_whole(folder, "new")
+        write_atomic(folder, "new")
     assert found.value.filename == str(folder)
     assert list(tmp_path.iterdir()) == [folder]
 
 
 def test_a_folder_appears_when_it_is_complete(tmp_path: Path) -> None:
     path = tmp_path / "new" / "a"
-    with whole_folder(path) as temporary:
+    with atomic_folder(path) as temporary:
         (temporary / "b.txt").write_text("b")
         assert not path.exists()
     assert [file.name for file in path.iterdir()] == ["b.txt"]
@@ -84,36 +84,36 @@ def test_a_folder_appears_when_it_is_complete(tmp_path: Path) -> None:
 def test_an_empty_folder_is_filled_and_a_full_one_is_refused(tmp_path: Path) -> None:
     path = tmp_path / "a"
     path.mkdir()
-    with whole_folder(path) as temporary:
+    with atomic_folder(path) as temporary:
         (temporary / "b.txt").write_text("b")
     for taken in (path, path / "b.txt"):
-        with pytest.raises(UsageError, match="there already"), whole_folder(taken):
+        with pytest.raises(UsageError, match="already exists"), atomic_folder(taken):
             pytest.fail("it was begun")
     assert (path / "b.txt").read_text() == "b"
 
 
-@pytest.mark.parametrize("replacing", [False, True])
-def test_atomic_folder_leaves_only_the_old_folder_after_an_error(tmp_path: Path, replacing: bool) -> None:
+@pytest.mark.parametrize("overwrite", [False, True])
+def test_atomic_folder_leaves_only_the_old_folder_after_an_error(tmp_path: Path, overwrite: bool) -> None:
     path = tmp_path / "a"
     path.mkdir()
-    if replacing:
+    if overwrite:
         (path / "b.txt").write_text("old")
 
     def interrupted() -> None:
-        with whole_folder(path, replacing=replacing) as temporary:
+        with atomic_folder(path, overwrite=overwrite) as temporary:
             (temporary / "b.txt").write_text("half of it")
             raise KeyboardInterrupt
 
     with pytest.raises(KeyboardInterrupt):
         interrupted()
-    assert [file.read_text() for file in path.iterdir()] == (["old"] if replacing else [])
+    assert [file.read_text() for file in path.iterdir()] == (["old"] if overwrite else [])
     assert list(tmp_path.iterdir()) == [path]
 
 
 def test_a_folder_is_replaced_as_a_whole(tmp_path: Path) -> None:
     path = tmp_path / "a"
     for name in ("old", "new"):
-        with whole_folder(path, replacing=True) as temporary:
+        with atomic_folder(path, overwrite=True) as temporary:
             (temporary / name).write_text(name)
     assert [file.name for file in path.iterdir()] == ["new"]
     assert list(tmp_path.iterdir()) == [path]
@@ -123,7 +123,7 @@ def test_files_of_another_process_in_the_folder_are_kept(tmp_path: Path) -> None
     path = tmp_path / "a"
 
     def write() -> None:
-        with whole_folder(path) as temporary:
+        with atomic_folder(path) as temporary:
             (temporary / "b.txt").write_text("b")
             path.mkdir()
             (path / "other.txt").write_text("another's")
@@ -136,9 +136,9 @@ def test_files_of_another_process_in_the_folder_are_kept(tmp_path: Path) -> None
 
 def test_a_single_writer_replaces_the_folder_of_a_killed_process(tmp_path: Path) -> None:
     path = tmp_path / "a"
-    part_of(path).mkdir()
-    (part_of(path) / "old.txt").write_text("half of it")
-    with whole_folder(path, alone=True) as temporary:
+    temp_path(path).mkdir()
+    (temp_path(path) / "old.txt").write_text("half of it")
+    with atomic_folder(path, single_writer=True) as temporary:
         (temporary / "b.txt").write_text("b")
     assert [file.name for file in path.iterdir()] == ["b.txt"]
     assert list(tmp_path.iterdir()) == [path]
@@ -147,7 +147,7 @@ def test_a_single_writer_replaces_the_folder_of_a_killed_process(tmp_path: Path)
 def test_errors_name_the_folder_and_not_the_temporary_one(tmp_path: Path) -> None:
     (tmp_path / "file").write_text("")
     path = tmp_path / "file" / "a"
-    with pytest.raises(NotADirectoryError) as raised, whole_folder(path):
+    with pytest.raises(NotADirectoryError) as raised, atomic_folder(path):
         pytest.fail("it was begun")
     assert raised.value.filename == str(path)
 
@@ -165,8 +165,8 @@ def test_check_writable_writes_nothing(tmp_path: Path, name: str, folder: bool) 
         ("file/a", False, r"file/a cannot be written: \S+file is a file, not a folder"),
         ("file/new/a", True, r"file/new/a cannot be written: \S+file is a file, not a folder"),
         ("full", False, r"full is a folder: name a file"),
-        ("full", True, r"full is there already, and is no empty folder"),
-        ("file", True, r"file is there already, and is no empty folder"),
+        ("full", True, r"full already exists and is not an empty folder"),
+        ("file", True, r"file already exists and is not an empty folder"),
         ("a" * 256, False, r"a cannot be written: File name too long; name another place"),
     ],
 )
@@ -181,7 +181,7 @@ def test_check_writable_refuses_a_path_that_cannot_be_written(
 
 def write_whole_in(folder: Path) -> None:
     folder.mkdir()
-    write_whole(folder / "old.txt", "old")
+    write_atomic(folder / "old.txt", "old")
 
 
 def test_a_folder_without_permission_is_refused(tmp_path: Path) -> None:
@@ -192,9 +192,9 @@ def test_a_folder_without_permission_is_refused(tmp_path: Path) -> None:
 
 
 def test_errors_without_a_file_name_get_that_of_the_written_file(tmp_path: Path) -> None:
-    with pytest.raises(OSError, match="No space left") as caught, whole_file(tmp_path / "a"):
+    with pytest.raises(OSError, match="No space left") as caught, atomic_file(tmp_path / "a"):
         raise OSError(errno.ENOSPC, "No space left on device")
     assert caught.value.filename == str(tmp_path / "a")
-    with pytest.raises(OSError, match="No space left") as caught, whole_folder(tmp_path / "b") as temporary:
+    with pytest.raises(OSError, match="No space left") as caught, atomic_folder(tmp_path / "b") as temporary:
         raise OSError(errno.ENOSPC, "No space left on device", str(temporary / "inside"))
     assert caught.value.filename == str(tmp_path / "b")

@@ -12,12 +12,12 @@ from typing import Final
 
 from marey.errors import UsageError
 
-PART: Final = ".part"
+TEMP_SUFFIX: Final = ".part"
 """Suffix of temporary names; a file that keeps it was left by a killed process."""
 
 
 @contextmanager
-def whole_file(path: str | Path, *, alone: bool = False) -> Iterator[Path]:
+def atomic_file(path: str | Path, *, single_writer: bool = False) -> Iterator[Path]:
     """Yield a temporary path, which replaces `path` at the end; after an error it is removed.
 
     Until then, readers of `path` find the previous file. If several processes write one file, the
@@ -25,14 +25,14 @@ def whole_file(path: str | Path, *, alone: bool = False) -> Iterator[Path]:
 
     Args:
         path: the file; its folder exists.
-        alone: no other process writes this file at the same time: what a killed process left is
+        single_writer: no other process writes this file at the same time: what a killed process left is
             then overwritten, and does not accumulate.
 
     Raises:
         OSError: such as a folder without permission; it names `path`.
     """
     path = Path(path)
-    temporary = part_of(path) if alone else _unique_path(path)
+    temporary = temp_path(path) if single_writer else _unique_path(path)
     try:
         with _errors_about(path, temporary):
             yield temporary
@@ -42,35 +42,35 @@ def whole_file(path: str | Path, *, alone: bool = False) -> Iterator[Path]:
             temporary.unlink(missing_ok=True)
 
 
-def write_whole(path: str | Path, content: bytes | str, *, alone: bool = False) -> None:
-    """Write a file as `whole_file` does; text as UTF-8, with "?" for what is not text."""
-    with whole_file(path, alone=alone) as temporary:
+def write_atomic(path: str | Path, content: bytes | str, *, single_writer: bool = False) -> None:
+    """Write a file as `atomic_file` does; text as UTF-8, with "?" for what is not text."""
+    with atomic_file(path, single_writer=single_writer) as temporary:
         temporary.write_bytes(content if isinstance(content, bytes) else content.encode("utf-8", "replace"))
 
 
 @contextmanager
-def whole_folder(path: str | Path, *, alone: bool = False, replacing: bool = False) -> Iterator[Path]:
+def atomic_folder(path: str | Path, *, single_writer: bool = False, overwrite: bool = False) -> Iterator[Path]:
     """Yield a temporary folder, which becomes `path` at the end; after an error it is removed.
 
     Args:
         path: the folder; it may exist if it is empty. Its parents are created.
-        alone: as in `whole_file`.
-        replacing: remove an existing folder with files once the new one is complete.
+        single_writer: as in `atomic_file`.
+        overwrite: remove an existing folder with files once the new one is complete.
 
     Raises:
         UsageError: the path is in use, before anything is written: old and new files must not mix.
         OSError: such as a folder without permission; it names `path`.
     """
     path = Path(path)
-    _check_free(path, replacing)
-    temporary = part_of(path) if alone else _unique_path(path)
+    _check_free(path, overwrite)
+    temporary = temp_path(path) if single_writer else _unique_path(path)
     before = temporary.with_name(f"{temporary.name}-before")
     try:
         shutil.rmtree(temporary, ignore_errors=True)  # of a killed process
         with _errors_about(path, temporary):
             temporary.mkdir(parents=True)
             yield temporary
-            if replacing and path.exists():
+            if overwrite and path.exists():
                 path.replace(before)
             elif path.exists():
                 path.rmdir()  # fails if another process has put a file there since
@@ -87,7 +87,7 @@ def check_writable(path: str | Path, *, folder: bool = False) -> None:
 
     Args:
         path: a file or a folder; its parents are created when it is written.
-        folder: whether it is a new folder, for `whole_folder`.
+        folder: whether it is a new folder, for `atomic_folder`.
 
     Raises:
         UsageError: the path is in use, or its first existing parent may not be written to.
@@ -109,19 +109,19 @@ def check_writable(path: str | Path, *, folder: bool = False) -> None:
         raise UsageError(f"{path} cannot be written: {error.strerror}; name another place") from error
 
 
-def part_of(path: Path) -> Path:
+def temp_path(path: Path) -> Path:
     """Return the temporary path for a file or folder that only one process writes."""
-    return path.with_name(f".{path.name}{PART}")
+    return path.with_name(f".{path.name}{TEMP_SUFFIX}")
 
 
-def _check_free(path: Path, replacing: bool = False) -> None:
-    if path.exists() and not (path.is_dir() and (replacing or not any(path.iterdir()))):
-        raise UsageError(f"{path} is there already, and is no empty folder: name another one, or remove it")
+def _check_free(path: Path, overwrite: bool = False) -> None:
+    if path.exists() and not (path.is_dir() and (overwrite or not any(path.iterdir()))):
+        raise UsageError(f"{path} already exists and is not an empty folder: name another one, or remove it")
 
 
 def _unique_path(path: Path) -> Path:
     """Return a temporary path for this writer; short, as that of `path` may have maximum length."""
-    return path.with_name(f".{secrets.token_hex(8)}{PART}")
+    return path.with_name(f".{secrets.token_hex(8)}{TEMP_SUFFIX}")
 
 
 @contextmanager

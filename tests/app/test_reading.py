@@ -36,16 +36,16 @@ def test_the_pictures_are_those_that_the_encoder_got(reader: Reader, clip: Path)
         "difference": (4, 64, 64, 3),
         "triplet": (4, 64, 64, 3),
     }
-    assert reading.instants.min() >= reading.start
-    assert reading.instants.max() <= reading.end
+    assert reading.timestamps.min() >= reading.start
+    assert reading.timestamps.max() <= reading.end
     assert min(reading.seconds.decode, reading.seconds.encode, reading.seconds.head) > 0
 
 
 def test_a_span_is_read_and_not_its_file(reader: Reader, clip: Path) -> None:
     reading = reader.read(Clip(clip, start=0.5, end=0.9))
     assert (reading.start, reading.end) == (0.5, 0.9)
-    assert reading.instants.min() >= 0.5
-    assert reading.instants.max() <= 0.9
+    assert reading.timestamps.min() >= 0.5
+    assert reading.timestamps.max() <= 0.9
 
 
 def test_a_text_that_is_called_a_video_gives_its_reason(reader: Reader, tmp_path: Path) -> None:

@@ -6,7 +6,7 @@ from rich.console import Console
 
 from marey.cli.tables import metrics_table
 from marey.data import Leak
-from marey.evaluation import Evaluation, Metrics, Row
+from marey.evaluation import ClipResult, Evaluation, Metrics
 
 
 def rendered(metrics: Metrics) -> str:
@@ -18,9 +18,9 @@ def rendered(metrics: Metrics) -> str:
 
 def metrics(*leaks: Leak, protocol: str = "leave one group out") -> Metrics:
     rows = (
-        Row("1", "1.avi", "a", "p1", None, (0.9, 0.1)),
-        Row("2", "2.avi", "b", "p2", None, (0.9, 0.1)),
-        Row("3", "3.avi", "b", "p3", None, None, "timeout", "more than 60 s"),
+        ClipResult("1", "1.avi", "a", "p1", None, (0.9, 0.1)),
+        ClipResult("2", "2.avi", "b", "p2", None, (0.9, 0.1)),
+        ClipResult("3", "3.avi", "b", "p3", None, None, "timeout", "more than 60 s"),
     )
     return Evaluation(("a", "b"), rows, leaks, protocol, "c0ffee", 0).metrics
 

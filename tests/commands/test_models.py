@@ -149,8 +149,8 @@ def test_counts_are_those_of_the_published_tables(
 
 def test_operations_are_those_of_the_published_tables() -> None:
     (vgg,) = commands.list_models("vgg16-bilstm").rows
-    per_picture = counts_of(vgg).flops / 30
-    assert per_picture == pytest.approx(2 * 15.35e9, rel=0.01)  # Simonyan and Zisserman: 15.3 G multiply-adds
+    per_image = counts_of(vgg).flops / 30
+    assert per_image == pytest.approx(2 * 15.35e9, rel=0.01)  # Simonyan and Zisserman: 15.3 G multiply-adds
     (swin,) = commands.list_models("swin3d-t").rows
     assert counts_of(swin).flops == pytest.approx(2 * 43.88e9, rel=0.01)  # torchvision's table
 

@@ -79,8 +79,8 @@ def full(path: Path) -> Path:
 @pytest.mark.parametrize(
     ("outputs", "sentence"),
     [
-        (lambda at: {"frames": full(at / "f")}, r"--frames: .*f is there already, and is no empty folder"),
-        (lambda at: {"thumbnails": full(at / "t")}, r"--thumbnails: .*t is there already"),
+        (lambda at: {"frames": full(at / "f")}, r"--frames: .*f already exists and is not an empty folder"),
+        (lambda at: {"thumbnails": full(at / "t")}, r"--thumbnails: .*t already exists"),
         (lambda at: {"annotate": at / "file" / "a.mp4"}, r"--annotate: .*a\.mp4 cannot be written: .*file is a file"),
         (lambda at: {"segments": at / "file" / "b" / "s.csv"}, r"--segments: .* cannot be written: .*file is a file"),
         (lambda at: {"chronophotograph": at / "folder.png"}, r"--chronophotograph: .*folder\.png is a folder"),
@@ -116,7 +116,7 @@ def test_a_folder_of_one_of_several_videos_that_is_there_already_is_refused_befo
 ) -> None:
     no_model = tmp_path / "no-model"
     full(tmp_path / "frames" / Path(videos[1]).stem)
-    with pytest.raises(UsageError, match=r"--frames: .* is there already"):
+    with pytest.raises(UsageError, match=r"--frames: .* already exists"):
         commands.predict(no_model, videos, frames=tmp_path / "frames")
     twin = shutil.copy(videos[0], tmp_path / Path(videos[0]).name)
     with pytest.raises(UsageError, match=r"2 videos are called"):

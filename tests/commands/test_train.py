@@ -263,7 +263,7 @@ def test_what_is_wrong_is_said_before_the_run_has_a_folder(
         commands.train(str(small_set), out=run, folds="people")
     with pytest.raises(UnknownNameError, match=r"no device is called 'gpu'"):
         commands.train(str(small_set), out=run, device="gpu")
-    with pytest.raises(DatasetError, match="no quarantine list"):
+    with pytest.raises(DatasetError, match="not a quarantine list"):
         commands.train(str(small_set), out=run, exclude=_listing(tmp_path / "list.csv"))
     assert not run.exists()
 

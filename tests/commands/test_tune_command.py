@@ -15,7 +15,7 @@ from marey.commands.tune import Tuning
 from marey.data import load_data
 from marey.errors import UsageError
 from marey.extras import install_command
-from marey.training import load_recipe, plan
+from marey.training import load_recipe, make_splits
 from marey.training.tune import sole_use
 
 SPACE = (
@@ -72,7 +72,7 @@ def test_clips_that_are_tested_on_have_no_say_in_the_search(
     shutil.copytree(small_set, clips)
     manifest = load_data(str(clips))
     recipe = load_recipe("default", changes=changes)
-    (part,) = plan(manifest, folds=None, test=recipe.test, seed=recipe.seed).splits
+    (part,) = make_splits(manifest, folds=None, test=recipe.test, seed=recipe.seed).splits
     assert part.test
     for index in part.test:
         manifest.clips[index].path.write_text("this was a video once\n" * 40)

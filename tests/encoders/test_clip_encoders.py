@@ -14,7 +14,7 @@ from marey.encoders import (
     ClipEncoder,
     EncoderSpec,
     FeatureCache,
-    PixelEncoder,
+    RawFrames,
     Stream,
     View,
     architecture,
@@ -34,7 +34,7 @@ def noise(count: int, frames: int, size: tuple[int, int], *, seed: int = 0) -> t
 
 
 def test_pixels_are_handed_out_as_they_are() -> None:
-    encoder = PixelEncoder(EncoderSpec(name="pixels", size=(24, 32)))
+    encoder = RawFrames(EncoderSpec(name="pixels", size=(24, 32)))
     clips = noise(2, 3, (24, 32))
     assert encoder.encode_clips(clips) is clips
     assert encoder.dim == 3 * 24 * 32
@@ -42,7 +42,7 @@ def test_pixels_are_handed_out_as_they_are() -> None:
 
 
 def test_gray_pixels_are_the_luma() -> None:
-    encoder = PixelEncoder(EncoderSpec(name="grey-pixels", size=8))
+    encoder = RawFrames(EncoderSpec(name="grey-pixels", size=8))
     clips = noise(1, 2, (8, 8))
     gray = encoder.encode_clips(clips)
     assert gray.shape == (1, 2, 1, 8, 8)
@@ -58,14 +58,14 @@ def test_pixels_have_no_grid() -> None:
 
 def test_a_decoded_clip_is_kept_and_not_decoded_again(tmp_path: Path, make_video) -> None:  # type: ignore[no-untyped-def]
     path = make_video(tmp_path / "a.mp4", seconds=1.0)
-    encoder = PixelEncoder(EncoderSpec(name="pixels", size=(30, 40)))
+    encoder = RawFrames(EncoderSpec(name="pixels", size=(30, 40)))
     contract = encoder.contract(sampling=Sampling(count=4), streams={"seen": Stream(kind="appearance")}, fit="stretch")
     assert contract.shape == (4, 3, 30, 40)
     cache = FeatureCache(tmp_path / "cache")
     clip = Clip(path)
     (first,) = extract([clip], encoder, contract, cache=cache)
     assert isinstance(first, dict)
-    timestamps = contract.sampling.instants(0.0, 1.0)
+    timestamps = contract.sampling.timestamps(0.0, 1.0)
     seen = decode(path, timestamps, size=(30, 40), interpolation="area").data
     assert torch.equal(first["seen"], seen)
     assert encoder.pictures == 4

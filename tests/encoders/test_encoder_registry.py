@@ -10,13 +10,13 @@ import torch
 from torch import Tensor, nn
 
 from marey.encoders import (
-    GIVEN,
+    PRECOMPUTED,
     Architecture,
     Contract,
     Encoder,
     EncoderFamily,
     EncoderSpec,
-    FrozenNetwork,
+    FrozenBackbone,
     architecture,
     encoder_names,
     family_of,
@@ -88,7 +88,7 @@ def test_every_encoder_gives_what_its_architecture_says_and_the_same_each_time(n
     assert torch.equal(features[1:], encoder.encode_clips(clips[1:]))
     assert (encoder.hash, encoder.dim) == (again.hash, again.dim)
     assert encoder.size == found.size
-    assert encoder.per_picture == family.per_image
+    assert encoder.per_image == family.per_image
     if family.gives == "frames":
         assert features.dtype == torch.uint8
         assert features.shape[1:] == found.shape
@@ -123,7 +123,7 @@ def test_a_quantizable_family_gives_a_network_of_one_image(name: str, tmp_path: 
 class ToyEncoder(Encoder):
     """The mean colour of each image, by a network of one number."""
 
-    per_picture = True
+    per_image = True
 
     def __init__(self, spec: EncoderSpec) -> None:
         super().__init__()
@@ -133,7 +133,7 @@ class ToyEncoder(Encoder):
         def read(network: nn.Linear, pixels: Tensor) -> Tensor:
             return pixels.mean((-1, -2)) * network.weight
 
-        frozen = FrozenNetwork(
+        frozen = FrozenBackbone(
             network,
             read,
             spec=spec,
@@ -197,10 +197,10 @@ def test_an_unknown_encoder_answers_with_what_was_probably_meant() -> None:
 def test_precomputed_features_and_int8_cannot_be_loaded_by_name() -> None:
     for call in (load_encoder, architecture):
         with pytest.raises(UsageError, match="trained on features that came as files"):
-            call(EncoderSpec(name=GIVEN), frames=4)
+            call(EncoderSpec(name=PRECOMPUTED), frames=4)
     with pytest.raises(UsageError, match="int8 is made of a trained run: `marey quantise RUN DATA`"):
         load_encoder(EncoderSpec(precision="int8"))
-    assert GIVEN not in encoder_names()
+    assert PRECOMPUTED not in encoder_names()
 
 
 def test_a_network_in_int8_has_the_architecture_and_the_origin_of_the_one_in_float32() -> None:

@@ -27,7 +27,7 @@ from marey.encoders import (
     agrees,
     installed_engines,
     load_encoder,
-    load_frame_network,
+    load_timm_backbone,
     openvino_engine,
 )
 from marey.encoders import engines as registry
@@ -81,7 +81,7 @@ def error(found: Tensor, expected: Tensor) -> float:
 @cache
 def expected(spec: EncoderSpec, count: int) -> Tensor:
     """What the network gives by itself, before anything is folded or converted."""
-    network = load_frame_network(spec)
+    network = load_timm_backbone(spec)
     with torch.inference_mode():
         found: Tensor = network(noise(count, network.shape))
     return found
@@ -126,7 +126,7 @@ def test_every_engine_runs_networks_for_clips(engine: str) -> None:
 def test_the_engine_for_gpus_computes_in_float32(device: str) -> None:
     if device == "cuda" and not torch.cuda.is_available():
         pytest.skip("there is no GPU here")
-    engine = CudaEngine(load_frame_network(SMALL), torch.device(device))
+    engine = CudaEngine(load_timm_backbone(SMALL), torch.device(device))
     before = torch.backends.cudnn.allow_tf32
     assert error(engine.run(noise(3, (3, 64, 64))), expected(SMALL, 3)) < 1e-4
     assert torch.backends.cudnn.allow_tf32 == before
@@ -241,7 +241,7 @@ def test_the_stored_benchmark_decides_and_not_the_order_of_names() -> None:
 def test_a_damaged_memory_is_measured_again(tmp_path: Path) -> None:
     first = load_encoder(SMALL)
     (memory,) = (tmp_path / "cache" / "engines").glob("*.json")
-    network = load_frame_network(SMALL)
+    network = load_timm_backbone(SMALL)
     for damaged in (
         b"",
         b"{",
@@ -288,7 +288,7 @@ def test_a_benchmark_needs_more_than_one_installed_engine(monkeypatch: pytest.Mo
 
 @with_another
 def test_the_trial_shows_few_images_to_each_engine() -> None:
-    network = load_frame_network(EncoderSpec(name="test_resnet", weights="random", size=(48, 64)))
+    network = load_timm_backbone(EncoderSpec(name="test_resnet", weights="random", size=(48, 64)))
     inputs = benchmark_inputs(network)
     assert inputs.shape == (2, 3, 48, 64)  # four times
     assert inputs.float().std() > 20
@@ -365,7 +365,7 @@ def test_a_network_that_cannot_be_converted_is_run_by_pytorch(engine: str, monke
 
 @with_another
 def test_a_converted_network_is_kept_and_a_damaged_file_made_again(tmp_path: Path) -> None:
-    network = load_frame_network(SMALL)
+    network = load_timm_backbone(SMALL)
     first = onnx_bytes(network)
     (kept,) = (tmp_path / "cache" / "engines").glob("*.onnx")
     assert kept.read_bytes() == first
@@ -381,7 +381,7 @@ def test_a_converted_network_is_kept_and_a_damaged_file_made_again(tmp_path: Pat
 
 @with_another
 def test_conversion_leaves_the_network_as_it_was() -> None:
-    network = load_frame_network(SMALL)
+    network = load_timm_backbone(SMALL)
     before = {name: values.clone() for name, values in network.state_dict().items()}
     onnx_bytes(network)
     assert not any(module.training for module in network.modules())

@@ -4,7 +4,7 @@ import pytest
 import torch
 from torch import Tensor, nn
 
-from marey.encoders import EncoderSpec, load_frame_network, weights_hash
+from marey.encoders import EncoderSpec, load_timm_backbone, weights_hash
 from marey.encoders.fuse_conv_bn import fuse_conv_bn
 from marey.encoders.timm_encoder import load_frame_encoder
 
@@ -38,7 +38,7 @@ def norms(module: nn.Module) -> int:
     ],
 )
 def test_folding_leaves_the_features_as_they_were(name: str, left: int) -> None:
-    network = load_frame_network(EncoderSpec(name=name, weights="random", size=64 if "vit" not in name else None))
+    network = load_timm_backbone(EncoderSpec(name=name, weights="random", size=64 if "vit" not in name else None))
     unlike_new(network)
     had = norms(network)
     images = torch.randint(0, 256, (3, *network.shape), dtype=torch.uint8)
@@ -130,5 +130,5 @@ def test_a_normalisation_after_something_else_stays() -> None:
 
 def test_the_hash_is_that_of_the_weights_as_they_were_loaded() -> None:
     spec = EncoderSpec(name="resnet18", weights="random", size=64)
-    network = load_frame_network(spec)
+    network = load_timm_backbone(spec)
     assert load_frame_encoder(spec).hash == network.hash == weights_hash(network.network)

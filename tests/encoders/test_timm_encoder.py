@@ -17,7 +17,7 @@ from torch.nn.functional import cosine_similarity
 from marey.encoders import EncoderSpec, FrameEncoder, Stream, load_encoder
 from marey.encoders.timm_encoder import load_frame_encoder
 from marey.errors import UnknownNameError, UsageError, WeightsError
-from marey.video import Sampling, show
+from marey.video import Sampling, frames_at
 
 
 @cache
@@ -28,7 +28,7 @@ def embedded() -> FrameEncoder:
 def photographs(size: tuple[int, int]) -> Tensor:
     """uint8 (4, 3, H, W): two photographs and their mirror images."""
     images = [
-        show(load_sample_image(name)[None], np.zeros(1), frame_rate=1.0, size=size, fit="crop").data
+        frames_at(load_sample_image(name)[None], np.zeros(1), frame_rate=1.0, size=size, fit="crop").data
         for name in ("flower.jpg", "china.jpg")
     ]
     plain = torch.cat(images)

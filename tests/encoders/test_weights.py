@@ -19,7 +19,7 @@ from marey.encoders import EncoderSpec, embedded_path, load_encoder, weights_has
 from marey.encoders.timm_encoder import load_frame_encoder
 from marey.encoders.weights import load_embedded, load_local
 from marey.errors import WeightsError
-from marey.video import show
+from marey.video import frames_at
 
 
 def small_network(name: str = "test_vit") -> nn.Module:
@@ -46,7 +46,7 @@ def test_the_embedded_network_recognises_a_daisy_and_a_palace(photograph: str, i
     network = timm.create_model("tf_efficientnet_lite0").eval()
     load_embedded(network)
     spec = load_encoder(EncoderSpec())
-    image = show(load_sample_image(photograph)[None], np.zeros(1), frame_rate=1.0, size=spec.size, fit="crop").data
+    image = frames_at(load_sample_image(photograph)[None], np.zeros(1), frame_rate=1.0, size=spec.size, fit="crop").data
     mean, std = (torch.tensor(values).view(1, 3, 1, 1) for values in (spec.mean, spec.std))
     with torch.inference_mode():
         logits = network((image / 255 - mean) / std)

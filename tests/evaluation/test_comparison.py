@@ -7,24 +7,24 @@ import numpy as np
 import pytest
 
 from marey.evaluation import bootstrap, macro_f1_of
-from marey.evaluation.comparison import Answers, difference, holm, paired_permutation_test, pool, rank_recipes
-from marey.evaluation.evaluation import Row
+from marey.evaluation.comparison import RunResults, difference, holm, paired_permutation_test, pool, rank_recipes
+from marey.evaluation.evaluation import ClipResult
 
 LABELS = ("boxing", "walking")
 PEOPLE = 10
 CLIPS = 8  # of each
 
 
-def row(clip: int, *, right: bool, group: str | None, failed: bool = False) -> Row:
+def row(clip: int, *, right: bool, group: str | None, failed: bool = False) -> ClipResult:
     label = clip % 2
     predicted = label if right else 1 - label
     path = f"{clip:03d}.mp4"
     if failed:
-        return Row(path, path, LABELS[label], group, reason="corrupt", detail="bytes are missing")
-    return Row(path, path, LABELS[label], group, probabilities=(0.9, 0.1) if predicted == 0 else (0.1, 0.9))
+        return ClipResult(path, path, LABELS[label], group, reason="corrupt", detail="bytes are missing")
+    return ClipResult(path, path, LABELS[label], group, probabilities=(0.9, 0.1) if predicted == 0 else (0.1, 0.9))
 
 
-def run(wrong: set[int], *, grouped: bool = True, people: range = range(PEOPLE), failed: int = -1) -> list[Row]:
+def run(wrong: set[int], *, grouped: bool = True, people: range = range(PEOPLE), failed: int = -1) -> list[ClipResult]:
     """Clips of some people; those with the numbers in `wrong` are taken for the other action."""
     return [
         row(clip, right=clip not in wrong, group=f"person{person:02d}" if grouped else None, failed=clip == failed)
@@ -33,8 +33,8 @@ def run(wrong: set[int], *, grouped: bool = True, people: range = range(PEOPLE),
     ]
 
 
-def results(*wrong: set[int], grouped: bool = True) -> Answers:
-    return Answers(LABELS, {seed: run(clips, grouped=grouped) for seed, clips in enumerate(wrong)})
+def results(*wrong: set[int], grouped: bool = True) -> RunResults:
+    return RunResults(LABELS, {seed: run(clips, grouped=grouped) for seed, clips in enumerate(wrong)})
 
 
 def width(ends: tuple[float, float] | None) -> float:
@@ -62,7 +62,7 @@ def test_one_seed_is_pooled_into_the_numbers_and_about_the_interval_of_an_evalua
 
 
 def test_a_clip_that_failed_counts_as_wrong_and_as_a_prediction_of_no_class() -> None:
-    pooled = pool(Answers(LABELS, {0: run(set(), failed=4)}), seed=0)
+    pooled = pool(RunResults(LABELS, {0: run(set(), failed=4)}), seed=0)
     assert pooled.accuracy == pytest.approx(79 / 80)
     assert pooled.macro_f1 == pytest.approx((1 + 2 * 39 / 79) / 2)
 
@@ -78,14 +78,14 @@ def test_seeds_that_disagree_widen_the_interval() -> None:
 
 def test_seeds_that_tested_other_people_are_pooled_over_all_people() -> None:
     runs = {0: run(set(), people=range(4)), 1: run(set(range(80)), people=range(4, 10))}
-    pooled = pool(Answers(LABELS, runs), seed=0)
+    pooled = pool(RunResults(LABELS, runs), seed=0)
     assert pooled.accuracy == pytest.approx(0.4)
     assert pooled.interval.units == 10
     assert width(pooled.interval.accuracy) > 0.4
 
 
 def test_one_group_has_no_interval_but_a_note() -> None:
-    interval = pool(Answers(LABELS, {0: run({1}, people=range(1))}), seed=0).interval
+    interval = pool(RunResults(LABELS, {0: run({1}, people=range(1))}), seed=0).interval
     assert (interval.accuracy, interval.macro_f1) == (None, None)
     assert "all test clips are one group" in (interval.note or "")
 
@@ -131,8 +131,8 @@ def test_a_difference_has_the_paired_interval_and_the_sign_of_the_better_one() -
 
 
 def test_recipes_that_were_never_tested_on_the_same_clips_are_not_compared() -> None:
-    one = Answers(LABELS, {0: run(set(), people=range(4)), 1: run(set())})
-    other = Answers(LABELS, {0: run(set(), people=range(4, 10)), 2: run(set())})
+    one = RunResults(LABELS, {0: run(set(), people=range(4)), 1: run(set())})
+    other = RunResults(LABELS, {0: run(set(), people=range(4, 10)), 2: run(set())})
     found = difference(one, other, seed=0)
     assert (found.clips, found.accuracy, found.interval, found.p) == (0, None, None, None)
 

@@ -7,7 +7,7 @@ import numpy as np
 import pytest
 
 from marey.errors import DatasetError
-from marey.evaluation import Evaluation, Row, read_predictions, write_predictions
+from marey.evaluation import ClipResult, Evaluation, read_predictions, write_predictions
 
 LABELS = ('wave, "one hand"', "гулять", "p_x\ny")
 
@@ -19,7 +19,7 @@ def evaluation() -> Evaluation:
         # float32 probabilities, as a network gives them, are the hard case of an exact round trip
         given = generator.dirichlet(np.ones(3)).astype(np.float32)
         rows.append(
-            Row(
+            ClipResult(
                 f"a folder/é{clip}.avi@1.5-2",
                 f"/data/{clip}.avi",
                 LABELS[clip % 3],
@@ -28,7 +28,9 @@ def evaluation() -> Evaluation:
                 tuple(float(value) for value in given),
             )
         )
-    rows.append(Row("bad\udcff.avi", "bad\udcff.avi", LABELS[0], None, 0, None, "truncated", "ends after 1.2 s, of 4"))
+    rows.append(
+        ClipResult("bad\udcff.avi", "bad\udcff.avi", LABELS[0], None, 0, None, "truncated", "ends after 1.2 s, of 4")
+    )
     return Evaluation(LABELS, tuple(rows), (), "5 folds", "c0ffee", 0)
 
 

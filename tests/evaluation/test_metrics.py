@@ -6,7 +6,7 @@ from collections.abc import Iterator
 
 import pytest
 
-from marey.evaluation import METRICS, Evaluation, MetricRow, Row, ScoredClips, metric_rows, register_metric
+from marey.evaluation import METRICS, ClipResult, Evaluation, MetricRow, ScoredClips, metric_rows, register_metric
 
 LABELS = ("a", "b", "c")
 CLIPS = (("1", "a", (0.8, 0.1, 0.1)), ("2", "a", (0.3, 0.6, 0.1)), ("3", "b", (0.1, 0.7, 0.2)), ("4", "c", None))
@@ -14,7 +14,7 @@ CLIPS = (("1", "a", (0.8, 0.1, 0.1)), ("2", "a", (0.3, 0.6, 0.1)), ("3", "b", (0
 
 def evaluation() -> Evaluation:
     rows = [
-        Row(name, f"{name}.mp4", label, f"group {name}", None, values, reason=None if values else "corrupt")
+        ClipResult(name, f"{name}.mp4", label, f"group {name}", None, values, reason=None if values else "corrupt")
         for name, label, values in CLIPS
     ]
     return Evaluation(LABELS, tuple(rows), (), "one split", "c0ffee", 0)

@@ -8,19 +8,19 @@ import pytest
 
 from marey.data import Leak
 from marey.errors import DatasetError
-from marey.evaluation import Evaluation, Row, leak_warning, write_metrics
+from marey.evaluation import ClipResult, Evaluation, leak_warning, write_metrics
 
 ABC = ("a", "b", "c")
 
 
-def row(clip: str, label: str, *probabilities: float, group: str | None = None) -> Row:
+def row(clip: str, label: str, *probabilities: float, group: str | None = None) -> ClipResult:
     if not probabilities:
-        return Row(clip, f"{clip}.mp4", label, group, None, None, "corrupt", "no frame could be decoded")
-    return Row(clip, f"{clip}.mp4", label, group, None, probabilities)
+        return ClipResult(clip, f"{clip}.mp4", label, group, None, None, "corrupt", "no frame could be decoded")
+    return ClipResult(clip, f"{clip}.mp4", label, group, None, probabilities)
 
 
 def evaluate(
-    *rows: Row,
+    *rows: ClipResult,
     labels: tuple[str, ...] = ABC,
     leaks: tuple[Leak, ...] = (),
     excluded: tuple[str, ...] = (),
@@ -142,6 +142,6 @@ def test_numbers_that_are_not_probabilities_are_refused(given: tuple[float, ...]
 
 def test_a_clip_has_probabilities_or_a_reason_and_never_both() -> None:
     with pytest.raises(ValueError, match="never both"):
-        Row("1", "1.avi", "a", None, None, (1.0,), "corrupt")
+        ClipResult("1", "1.avi", "a", None, None, (1.0,), "corrupt")
     with pytest.raises(ValueError, match="never both"):
-        Row("1", "1.avi", "a")
+        ClipResult("1", "1.avi", "a")

@@ -40,14 +40,14 @@ def test_late_fusion_has_a_head_a_stream_and_early_fusion_one_for_all() -> None:
     assert [head.dim for head in late.heads] == [6, 10]
     assert [head.dim for head in early.heads] == [16]
     mask = torch.ones(3, 7, dtype=torch.bool)
-    assert late.head_logits(late.summarise(features(3, 7), mask), mask).shape == (2, 3, 4)
-    assert early.head_logits(early.summarise(features(3, 7), mask), mask).shape == (1, 3, 4)
+    assert late.head_logits(late.forward_features(features(3, 7), mask), mask).shape == (2, 3, 4)
+    assert early.head_logits(early.forward_features(features(3, 7), mask), mask).shape == (1, 3, 4)
 
 
 def test_late_fusion_is_the_normalised_mean_of_log_probabilities() -> None:
     late = classifier("gru")
     mask = torch.ones(3, 7, dtype=torch.bool)
-    logits = late.head_logits(late.summarise(features(3, 7), mask), mask)
+    logits = late.head_logits(late.forward_features(features(3, 7), mask), mask)
     product = (logits[0].softmax(-1) * logits[1].softmax(-1)).sqrt()
     expected = product / product.sum(-1, keepdim=True)
     torch.testing.assert_close(late(features(3, 7)).exp(), expected)

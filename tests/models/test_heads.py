@@ -175,7 +175,7 @@ def test_dropping_nothing_changes_nothing_and_dropping_all_is_refused() -> None:
 def test_summaries_have_no_trained_parameters(name: str) -> None:
     head = trained(name).train()
     features, mask = clips(4, 8), some(4, 8)
-    summary = head.summarise(features, mask)
+    summary = head.forward_features(features, mask)
     assert not summary.requires_grad
     torch.testing.assert_close(head.eval().forward_head(summary, mask), head(features, mask))
 

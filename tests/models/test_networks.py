@@ -9,7 +9,7 @@ import pytest
 import torch
 from torch import Tensor, nn
 
-from marey.encoders import Contract, EncoderSpec, PixelEncoder, Stream
+from marey.encoders import Contract, EncoderSpec, RawFrames, Stream
 from marey.errors import UsageError
 from marey.models import (
     ActionModel,
@@ -121,7 +121,7 @@ def test_the_order_of_the_frames_counts(name: str) -> None:
 )
 def test_a_network_that_was_saved_answers_the_same(tmp_path: Path, name: str, fusion: Literal["late", "early"]) -> None:
     frames, _, height, width = shape_of(name)
-    encoder = PixelEncoder(EncoderSpec(name="pixels", size=(height, width)))
+    encoder = RawFrames(EncoderSpec(name="pixels", size=(height, width)))
     streams = {"seen": Stream(kind="appearance"), "moved": Stream(kind="difference")}
     contract: Contract = encoder.contract(sampling=Sampling(count=frames), streams=streams, fit="stretch")
     config = ModelConfig(contract=contract, head=HeadSpec(name=name, fusion=fusion, options={}), labels=("a", "b"))

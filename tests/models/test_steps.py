@@ -79,7 +79,7 @@ def test_streams_step_together_as_they_are_read_together(fusion: str) -> None:
         classifier = Classifier(spec, {"appearance": (DIM,), "difference": (DIM,)}, CLASSES).eval()
     assert classifier.causal
     clip = {"appearance": clip_for("gru"), "difference": clip_for("gru").flip(0)}
-    states = classifier.begin(FRAMES)
+    states = classifier.initial_state(FRAMES)
     for place in range(FRAMES):
         stepped = classifier.step({name: values[:, place] for name, values in clip.items()}, states)
     torch.testing.assert_close(stepped, classifier(clip), atol=1e-5, rtol=0)

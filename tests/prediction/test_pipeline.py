@@ -12,9 +12,9 @@ import marey
 from conftest import MakeVideo
 from marey import commands
 from marey.data import Clip
-from marey.encoders import EncoderSpec, FeatureCache, MultiView, PixelEncoder, Stream, View, read_clip
+from marey.encoders import EncoderSpec, FeatureCache, MultiView, RawFrames, Stream, View, read_clip
 from marey.errors import DatasetError, RecipeError, UnknownNameError, UsageError
-from marey.prediction import ClipPipeline, Predictor, find_clips, mean_of_views, ranked
+from marey.prediction import ClipPipeline, Predictor, find_clips, mean_of_views, sort_by_probability
 from marey.training import load_recipe
 from marey.video import Sampling, decode
 
@@ -85,7 +85,7 @@ def test_an_anchored_crop_reads_one_end_of_the_image(make_video, tmp_path: Path)
 
 def test_a_clip_is_read_at_the_part_and_the_anchor_of_its_view(make_video, tmp_path: Path) -> None:  # type: ignore[no-untyped-def]
     path = make_video(tmp_path / "wide.mp4", seconds=2.0, size=(60, 160))
-    encoder = PixelEncoder(EncoderSpec(name="pixels", size=60))
+    encoder = RawFrames(EncoderSpec(name="pixels", size=60))
     contract = encoder.contract(
         sampling=Sampling(count=2),
         streams={"seen": Stream(kind="appearance")},
@@ -93,7 +93,7 @@ def test_a_clip_is_read_at_the_part_and_the_anchor_of_its_view(make_video, tmp_p
         testing=MultiView(clips=2, crops=3),
     )
     late_right = read_clip(Clip(path), contract, view=View(part=(1, 2), anchor="last"))["seen"]
-    timestamps = contract.sampling.instants(0.0, 2.0, part=(1, 2))
+    timestamps = contract.sampling.timestamps(0.0, 2.0, part=(1, 2))
     expected = decode(path, timestamps, size=(60, 60), fit="crop", anchor="last", interpolation="area").data
     assert torch.equal(late_right, expected)
 
@@ -163,12 +163,12 @@ def test_a_run_with_one_view_has_no_view_accuracy(
 
 def test_the_most_probable_class_comes_first_and_equal_ones_stay_in_the_models_order() -> None:
     shares = np.array([0.1, 0.4, 0.1, 0.4])
-    assert ranked(("a", "b", "c", "d"), shares) == (("b", 0.4), ("d", 0.4), ("a", 0.1), ("c", 0.1))
+    assert sort_by_probability(("a", "b", "c", "d"), shares) == (("b", 0.4), ("d", 0.4), ("a", 0.1), ("c", 0.1))
 
 
 def test_a_class_without_a_probability_cannot_be_ranked() -> None:
     with pytest.raises(ValueError, match="zip"):
-        ranked(("a", "b"), (1.0,))
+        sort_by_probability(("a", "b"), (1.0,))
 
 
 def touch(path: Path) -> Path:

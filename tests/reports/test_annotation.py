@@ -10,7 +10,7 @@ import pytest
 from PIL import Image
 
 from marey.errors import UsageError, VideoError
-from marey.reports import Caption, annotate_video, plate_of, save_picture, write_labelled_frames
+from marey.reports import Caption, annotate_video, chronophotograph_of, save_image, write_annotated_frames
 from marey.video import decode, play, probe
 
 MakeVideo = Callable[..., Path]
@@ -97,7 +97,7 @@ def test_a_broken_source_leaves_the_earlier_file(tmp_path: Path, make_video: Mak
     with pytest.raises(VideoError, match="truncated"):
         annotate_video(source, tmp_path / "out.mp4", caption_at)
     with pytest.raises(VideoError, match="truncated"):
-        write_labelled_frames(source, tmp_path / "frames", caption_at)
+        write_annotated_frames(source, tmp_path / "frames", caption_at)
     assert (tmp_path / "out.mp4").read_bytes() == b"before"
     assert sorted(path.name for path in tmp_path.iterdir()) == ["out.mp4", "source.mkv", "whole.mkv"]
 
@@ -116,7 +116,7 @@ def test_all_frames_are_written_as_images_with_numbers_and_times(
     tmp_path: Path, make_video: MakeVideo, read_index: ReadIndex
 ) -> None:
     source = make_video(tmp_path / "source.mp4", pts=VARYING, size=(240, 320))
-    assert write_labelled_frames(source, tmp_path / "frames", caption_at, suffix=".png") == len(VARYING)
+    assert write_annotated_frames(source, tmp_path / "frames", caption_at, suffix=".png") == len(VARYING)
     paths = sorted((tmp_path / "frames").iterdir())
     assert [path.name for path in paths] == [f"{number:06d}_0m{time:06.3f}s.png" for number, time in enumerate(VARYING)]
     for number, path in enumerate(paths):
@@ -138,19 +138,19 @@ def test_an_interval_gives_the_frames_on_screen_at_its_times(
     every: float, numbers: list[int], tmp_path: Path, make_video: MakeVideo
 ) -> None:
     source = make_video(tmp_path / "source.mkv", pts=VARYING)
-    assert write_labelled_frames(source, tmp_path / "frames", caption_at, every=every) == len(numbers)
+    assert write_annotated_frames(source, tmp_path / "frames", caption_at, every=every) == len(numbers)
     assert sorted(int(path.name[:6]) for path in (tmp_path / "frames").iterdir()) == numbers
 
 
 @pytest.mark.parametrize("every", [0.0, -1.0, float("nan"), float("inf")])
 def test_an_impossible_interval_is_refused(every: float, tmp_path: Path, make_video: MakeVideo) -> None:
     with pytest.raises(UsageError, match="every has to be more than 0"):
-        write_labelled_frames(make_video(tmp_path / "a.mp4"), tmp_path / "frames", caption_at, every=every)
+        write_annotated_frames(make_video(tmp_path / "a.mp4"), tmp_path / "frames", caption_at, every=every)
 
 
 def test_a_chronophotograph_shows_the_whole_clip(tmp_path: Path, make_video: MakeVideo) -> None:
     source = make_video(tmp_path / "source.mp4", seconds=1, size=(120, 320))
-    plate = plate_of(source, instants=4)
+    plate = chronophotograph_of(source, instants=4)
     single = decode(source, [0.5]).data[0].permute(1, 2, 0).numpy()
 
     def yellow(picture: Any) -> int:
@@ -164,13 +164,13 @@ def test_a_chronophotograph_shows_the_whole_clip(tmp_path: Path, make_video: Mak
 @pytest.mark.long
 def test_the_chronophotograph_of_a_large_video_is_reduced(tmp_path: Path, make_video: MakeVideo) -> None:
     source = make_video(tmp_path / "source.mp4", seconds=0.2, size=(1280, 720), rotation=270)
-    assert plate_of(source, instants=1).shape == (720, 405, 3)
+    assert chronophotograph_of(source, instants=1).shape == (720, 405, 3)
 
 
 @pytest.mark.parametrize("suffix", [".jpg", ".JPEG", ".png"])
 def test_an_image_is_written_in_the_format_of_its_suffix(suffix: str, tmp_path: Path) -> None:
     picture = np.full((8, 12, 3), (200, 30, 40), dtype=np.uint8)
-    save_picture(picture, tmp_path / "new" / f"a{suffix}")
+    save_image(picture, tmp_path / "new" / f"a{suffix}")
     with Image.open(tmp_path / "new" / f"a{suffix}") as image:
         assert image.format == ("PNG" if suffix == ".png" else "JPEG")
         assert np.abs(np.asarray(image).astype(int) - picture).max() < 6
@@ -179,7 +179,7 @@ def test_an_image_is_written_in_the_format_of_its_suffix(suffix: str, tmp_path: 
 
 def test_an_image_of_another_format_is_refused(tmp_path: Path) -> None:
     with pytest.raises(UsageError, match=r"\.jpg or \.jpeg or \.png, not as 'a\.gif'"):
-        save_picture(np.zeros((2, 2, 3), np.uint8), tmp_path / "a.gif")
+        save_image(np.zeros((2, 2, 3), np.uint8), tmp_path / "a.gif")
     with pytest.raises(UsageError, match="65,500"):
-        save_picture(np.zeros((1, 70_000, 3), np.uint8), tmp_path / "a.jpg")
+        save_image(np.zeros((1, 70_000, 3), np.uint8), tmp_path / "a.jpg")
     assert not list(tmp_path.iterdir())

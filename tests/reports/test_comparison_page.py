@@ -12,8 +12,8 @@ from PIL import Image
 from rich.console import Console
 
 from marey.cli.tables import comparison_table
-from marey.evaluation import Difference, Interval, Pooled
-from marey.reports import Cost, Entry, TrainingTime, answer_of, write_comparison
+from marey.evaluation import Difference, Interval, PooledScores
+from marey.reports import Cost, Entry, TrainingTime, comparison_summary, write_comparison
 from marey.reports.comparison import seconds, short, signed
 from marey.reports.comparison_plot import Mark, plot_comparison
 
@@ -34,7 +34,7 @@ def entry(
     return Entry(
         name,
         description,
-        pooled=Pooled(180, accuracy, accuracy - 0.01, interval),
+        pooled=PooledScores(180, accuracy, accuracy - 0.01, interval),
         seeds={0: (accuracy, accuracy), 1: (accuracy, 0.5)},
         cost=Cost(115_206, 3_370_000, flops, 1.91, 8, "cpu"),
         time=TrainingTime(61.3, 3840, 4.4, whole),
@@ -129,11 +129,11 @@ def test_the_table_for_a_terminal_has_a_row_a_recipe() -> None:
 
 
 def test_the_result_is_one_sentence() -> None:
-    assert answer_of([BEST]) == "best is the only recipe that was run."
-    assert answer_of([BEST, LEVEL]) == "best is best. level may be as good: the difference is not significant."
-    both = answer_of([BEST, WORSE, entry("poor", 0.5, p=0.01)])
+    assert comparison_summary([BEST]) == "best is the only recipe that was run."
+    assert comparison_summary([BEST, LEVEL]) == "best is best. level may be as good: the difference is not significant."
+    both = comparison_summary([BEST, WORSE, entry("poor", 0.5, p=0.01)])
     assert both == "best is best. worse and poor are significantly worse."
-    alike = answer_of([BEST, entry("other", 0.9, p=1.0), WORSE])
+    alike = comparison_summary([BEST, entry("other", 0.9, p=1.0), WORSE])
     assert alike == "best and other are equally good, and best. worse is significantly worse."
 
 

@@ -12,7 +12,7 @@ from marey.cli.screen import Screen
 from marey.commands import COMMANDS
 from marey.commands.predict import Predictions, Timelines
 from marey.data import Segment
-from marey.evaluation import Evaluation, Row
+from marey.evaluation import ClipResult, Evaluation
 from marey.prediction import Prediction, Timeline
 from marey.reports import Caption, confidence_text, draw_caption, percent_text, write_report, write_segments
 from marey.reports.phrases import remarks
@@ -90,7 +90,9 @@ def test_no_subtitle_shows_certainty_and_files_for_programs_keep_the_number(tmp_
 
 
 def test_no_report_shows_certainty(tmp_path: Path) -> None:
-    rows = tuple(Row(str(clip), "", "a" if clip else "b", f"p{clip}", None, (HIGH, 1 - HIGH)) for clip in range(8))
+    rows = tuple(
+        ClipResult(str(clip), "", "a" if clip else "b", f"p{clip}", None, (HIGH, 1 - HIGH)) for clip in range(8)
+    )
     evaluation = Evaluation(("a", "b"), rows, (), "one split", "", 0)
     assert any("Mean confidence is >0.99 and accuracy 0.88" in remark for remark in remarks(evaluation))
     text = write_report(evaluation, tmp_path, title="t").read_text(encoding="utf-8")

@@ -10,7 +10,7 @@ from PIL import Image
 
 from html_page import Page
 from marey.data import Leak
-from marey.evaluation import Evaluation, Row
+from marey.evaluation import ClipResult, Evaluation
 from marey.reports import answer, write_report
 
 SCRIPT = "<script>alert('x')</script>"
@@ -32,14 +32,14 @@ def evaluation(
         group = f"p{clip % 5}" if grouped else None
         name, label = f"clips/{clip}.avi", labels[clip % len(labels)]
         rows.append(
-            Row(name, name, label, group, None, None, "truncated", "ends after 1.2 s")
+            ClipResult(name, name, label, group, None, None, "truncated", "ends after 1.2 s")
             if clip < failed
-            else Row(name, name, label, group, clip % 5, given)
+            else ClipResult(name, name, label, group, clip % 5, given)
         )
     return Evaluation(labels, tuple(rows), leaks, "leave one group out, 5 folds", "c0ffee", 7, excluded)
 
 
-def image_of(row: Row) -> npt.NDArray[np.uint8] | None:
+def image_of(row: ClipResult) -> npt.NDArray[np.uint8] | None:
     return None if row.clip.endswith("3.avi") else np.full((480, 900, 3), 30, dtype=np.uint8)
 
 
@@ -56,7 +56,7 @@ def test_the_report_is_one_file(tmp_path: Path) -> None:
         recipe_text="encoder: tf_efficientnet_lite0",
         histories=histories,
         facts={"marey": "0.1.0"},
-        mistake_plates=image_of,
+        mistake_image=image_of,
     )
     assert path == tmp_path / "run" / "report.html"
     page = Page(read(path))
@@ -81,14 +81,14 @@ def test_the_answer_comes_first_with_its_interval(tmp_path: Path) -> None:
 
 def test_labels_and_paths_of_strangers_are_text_and_nothing_else(tmp_path: Path) -> None:
     rows = (
-        Row(f"{SCRIPT}.avi", "x", SCRIPT, SCRIPT, 0, (0.1, 0.9)),
-        Row("bytes\udcff.avi", "x", '"><img src=x>', SCRIPT, 0, (0.1, 0.9)),
-        Row(f"{SCRIPT}2.avi", "x", SCRIPT, "p2", 0, None, "corrupt", SCRIPT),
+        ClipResult(f"{SCRIPT}.avi", "x", SCRIPT, SCRIPT, 0, (0.1, 0.9)),
+        ClipResult("bytes\udcff.avi", "x", '"><img src=x>', SCRIPT, 0, (0.1, 0.9)),
+        ClipResult(f"{SCRIPT}2.avi", "x", SCRIPT, "p2", 0, None, "corrupt", SCRIPT),
     )
     leaks = (Leak("group", SCRIPT, ("a",), ("b",)),)
     strange = Evaluation((SCRIPT, '"><img src=x>'), rows, leaks, SCRIPT, SCRIPT, 0, (SCRIPT,))
     path = write_report(
-        strange, tmp_path, title=SCRIPT, recipe_text=SCRIPT, facts={SCRIPT: SCRIPT}, mistake_plates=image_of
+        strange, tmp_path, title=SCRIPT, recipe_text=SCRIPT, facts={SCRIPT: SCRIPT}, mistake_image=image_of
     )
     page = Page(read(path))
     assert "script" not in page.tags
@@ -127,14 +127,14 @@ def test_an_honest_report_without_failures_has_no_warning(tmp_path: Path) -> Non
     ids=["no groups", "one clip", "one failed clip", "all failed", "two clips", "excluded"],
 )
 def test_a_report_can_be_made_of_every_kind_of_test_set(case: Evaluation, tmp_path: Path) -> None:
-    text = read(write_report(case, tmp_path, title="t", histories=[], mistake_plates=image_of))
+    text = read(write_report(case, tmp_path, title="t", histories=[], mistake_image=image_of))
     Page(text)
     assert all(name in text for name in case.excluded)
     assert ("No groups are known" in text) == (case.rows[0].group is None)
 
 
 def test_a_perfect_model_has_no_mistakes_and_is_not_called_certain(tmp_path: Path) -> None:
-    rows = tuple(Row(f"{clip}", f"{clip}", "a", f"p{clip}", None, (0.9, 0.1)) for clip in range(8))
+    rows = tuple(ClipResult(f"{clip}", f"{clip}", "a", f"p{clip}", None, (0.9, 0.1)) for clip in range(8))
     text = read(write_report(Evaluation(("a", "b"), rows, (), "", "", 0), tmp_path, title="t"))
     assert "The most confident mistakes" not in text
     assert "the interval is the exact one" in text
@@ -142,14 +142,14 @@ def test_a_perfect_model_has_no_mistakes_and_is_not_called_certain(tmp_path: Pat
 
 def test_a_second_report_leaves_no_picture_of_the_first(tmp_path: Path) -> None:
     histories = [{"train_loss": [1.0, 0.5]}]
-    write_report(evaluation(), tmp_path, title="t", mistake_plates=image_of, mistakes=9, histories=histories)
+    write_report(evaluation(), tmp_path, title="t", mistake_image=image_of, mistakes=9, histories=histories)
     first = len(list((tmp_path / "plots").glob("mistake_*.png")))
-    write_report(evaluation(), tmp_path, title="t", mistake_plates=image_of, mistakes=2)
+    write_report(evaluation(), tmp_path, title="t", mistake_image=image_of, mistakes=2)
     assert len(list((tmp_path / "plots").glob("mistake_*.png"))) <= 2 < first
     assert not (tmp_path / "plots" / "curves.png").exists()
 
 
 def test_the_same_report_twice_has_the_same_bytes(tmp_path: Path) -> None:
-    one = write_report(evaluation(), tmp_path / "one", title="t", mistake_plates=image_of)
-    two = write_report(evaluation(), tmp_path / "two", title="t", mistake_plates=image_of)
+    one = write_report(evaluation(), tmp_path / "one", title="t", mistake_image=image_of)
+    two = write_report(evaluation(), tmp_path / "two", title="t", mistake_image=image_of)
     assert one.read_bytes() == two.read_bytes()

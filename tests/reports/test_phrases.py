@@ -3,7 +3,7 @@ from __future__ import annotations
 import numpy as np
 import pytest
 
-from marey.evaluation import Evaluation, Row
+from marey.evaluation import ClipResult, Evaluation
 from marey.reports import answer
 from marey.reports.phrases import mistaken_for, remarks, share
 
@@ -18,7 +18,7 @@ def test_a_share_is_never_rounded_to_0_or_1(value: float | None, text: str) -> N
 
 def make(confidence: float, correct: int, *, clips: int = 20) -> Evaluation:
     rows = tuple(
-        Row(str(clip), "", "a" if clip < correct else "b", f"p{clip}", None, (confidence, 1 - confidence))
+        ClipResult(str(clip), "", "a" if clip < correct else "b", f"p{clip}", None, (confidence, 1 - confidence))
         for clip in range(clips)
     )
     return Evaluation(("a", "b"), rows, (), "one split", "", 0)
@@ -31,7 +31,7 @@ def test_the_result_is_one_sentence() -> None:
 
 
 def test_the_result_without_groups_says_that_it_may_be_too_high() -> None:
-    rows = tuple(Row(str(clip), "", "a", None, None, (0.9, 0.1)) for clip in range(6))
+    rows = tuple(ClipResult(str(clip), "", "a", None, None, (0.9, 0.1)) for clip in range(6))
     evaluation = Evaluation(("a", "b"), rows, (), "", "", 0)
     assert answer(evaluation.metrics) == (
         "6 of 6 clips correct (at least 0.54 with 95 %); no groups known: this may be too high"

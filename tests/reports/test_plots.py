@@ -7,7 +7,7 @@ import numpy as np
 import pytest
 from PIL import Image
 
-from marey.evaluation import Evaluation, Metrics, Row, reliability
+from marey.evaluation import ClipResult, Evaluation, Metrics, reliability
 from marey.reports import History, plot_confusion, plot_curves, plot_per_class, plot_reliability, save_png
 
 STRANGE = (
@@ -26,9 +26,9 @@ def measured(classes: int, *, failed: int = 0, names: tuple[str, ...] | None = N
         given = tuple(generator.dirichlet(np.ones(classes)).tolist())
         label = labels[clip % classes]
         rows.append(
-            Row(f"{clip}", f"{clip}.avi", label, f"p{clip % 4}", None, None, "corrupt")
+            ClipResult(f"{clip}", f"{clip}.avi", label, f"p{clip % 4}", None, None, "corrupt")
             if clip < failed
-            else Row(f"{clip}", f"{clip}.avi", label, f"p{clip % 4}", None, given)
+            else ClipResult(f"{clip}", f"{clip}.avi", label, f"p{clip % 4}", None, given)
         )
     return Evaluation(labels, tuple(rows), (), "one split", "c0ffee", 0).metrics
 
@@ -86,7 +86,7 @@ def test_untrusted_labels_are_drawn_as_they_are(tmp_path: Path) -> None:
 
 
 def test_a_class_that_does_not_occur_is_named_last() -> None:
-    rows = (Row("1", "1.avi", "b", None, None, (0.1, 0.9)),)
+    rows = (ClipResult("1", "1.avi", "b", None, None, (0.1, 0.9)),)
     figure = plot_per_class(Evaluation(("a", "b"), rows, (), "", "", 0).metrics)
     assert [label.get_text() for label in figure.axes[0].get_yticklabels()] == ["b", "a"]
 

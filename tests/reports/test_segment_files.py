@@ -145,7 +145,7 @@ def test_a_folder_with_other_images_is_not_changed(tmp_path: Path, make_video: C
     video = make_video(tmp_path / "video.mp4", seconds=1)
     (tmp_path / "out").mkdir()
     (tmp_path / "out" / "old.jpg").write_text("before")
-    with pytest.raises(UsageError, match="is there already, and is no empty folder"):
+    with pytest.raises(UsageError, match="already exists and is not an empty folder"):
         write_thumbnails(video, [Segment(0.0, 1.0, "a")], tmp_path / "out")
     assert left_in(tmp_path / "out") == ["old.jpg"]
 

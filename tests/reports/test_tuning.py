@@ -8,7 +8,7 @@ from pathlib import Path
 import numpy as np
 from PIL import Image
 
-from marey.evaluation import Evaluation, Metrics, Row
+from marey.evaluation import ClipResult, Evaluation, Metrics
 from marey.reports import plot_history, write_tuning
 from marey.training.tune import Trial
 
@@ -16,7 +16,7 @@ SCRIPT = "<script>alert('x')</script>"
 
 
 def reached() -> Metrics:
-    rows = tuple(Row(f"{n}", f"{n}.avi", "ab"[n % 2], f"p{n % 3}", None, (0.9, 0.1)) for n in range(12))
+    rows = tuple(ClipResult(f"{n}", f"{n}.avi", "ab"[n % 2], f"p{n % 3}", None, (0.9, 0.1)) for n in range(12))
     return Evaluation(("a", "b"), rows, (), "25% of the clips held out", "c0ffee", 0).metrics
 
 

@@ -24,7 +24,7 @@ from marey.service.worker import JobWorker
 from marey.video import probe
 from waiting import PATIENCE, wait_until
 
-LAYOUT = Layout(decoders=2, encoders=2, threads=1, batch=4, linger=0.0)
+LAYOUT = Layout(decoders=2, encoders=2, threads=1, batch=4, batch_wait=0.0)
 
 
 @dataclass(frozen=True)

@@ -22,7 +22,7 @@ from waiting import PATIENCE, wait_until
 
 pytest_plugins = ["service_fixtures"]
 
-ONE = Layout(decoders=1, encoders=1, threads=1, batch=4, linger=0.0)
+ONE = Layout(decoders=1, encoders=1, threads=1, batch=4, batch_wait=0.0)
 
 
 @pytest.fixture(scope="module")
@@ -36,7 +36,7 @@ def start(layout: Layout = ONE, **options: Any) -> Engine:
 
 def test_closing_finishes_what_was_submitted(model: ServedModel, small_set: Path, small_run: Path) -> None:
     clips = sorted(small_set.rglob("*.mp4"))
-    started = start(Layout(decoders=2, encoders=2, threads=1, batch=3, linger=0.001))
+    started = start(Layout(decoders=2, encoders=2, threads=1, batch=3, batch_wait=0.001))
     futures = [started.submit(model, clip) for clip in clips]
     started.close()
     assert all(future.done() for future in futures)
@@ -120,7 +120,7 @@ def test_what_waits_goes_together_and_no_more_is_decoded_ahead_than_stated(
 def test_what_cannot_be_encoded_harms_no_other_of_its_batch(model: ServedModel, small_set: Path) -> None:
     fragile, encoder = watched(model)
     clips = sorted(small_set.rglob("*.mp4"))[:4]
-    started = start(replace(ONE, linger=PATIENCE))
+    started = start(replace(ONE, batch_wait=PATIENCE))
     encoder.refused = next(iter(started._decode(_Ticket(fragile, clips[1], Future())).pop().parts.values()))
     with started._changed:
         futures = [started.submit(fragile, clip) for clip in clips]
@@ -141,7 +141,7 @@ def test_an_encoder_that_lingers_waits_for_clips_that_are_not_begun_yet(
         return take(self)
 
     monkeypatch.setattr(Engine, "_next_ticket", take_late)
-    started = start(replace(ONE, linger=PATIENCE))
+    started = start(replace(ONE, batch_wait=PATIENCE))
     with started._changed:
         futures = [started.submit(slow, clip) for _ in range(4)]
     for future in futures:
@@ -152,7 +152,7 @@ def test_an_encoder_that_lingers_waits_for_clips_that_are_not_begun_yet(
 
 def test_clips_of_models_that_differ_are_not_encoded_together(model: ServedModel, clip: Path) -> None:
     (first, encoder), (second, other) = watched(model), watched(model)
-    started = start(replace(ONE, linger=PATIENCE))
+    started = start(replace(ONE, batch_wait=PATIENCE))
     with started._changed:
         futures = [started.submit(each, clip) for each in (first, first, second, first)]
     answers = [future.result(PATIENCE) for future in futures]

@@ -75,11 +75,15 @@ def test_no_more_classes_are_given_than_asked_for(http: httpx.Client, clip: Path
     "layout",
     [
         pytest.param(
-            Layout(decoders=2, encoders=2, threads=1, batch=4, linger=0.0), id="two encoders", marks=pytest.mark.long
+            Layout(decoders=2, encoders=2, threads=1, batch=4, batch_wait=0.0),
+            id="two encoders",
+            marks=pytest.mark.long,
         ),
-        pytest.param(Layout(decoders=1, encoders=1, threads=1, batch=8, linger=0.05), id="one encoder that lingers"),
         pytest.param(
-            Layout(decoders=2, encoders=2, threads=1, batch=2, linger=0.0, share="stream"),
+            Layout(decoders=1, encoders=1, threads=1, batch=8, batch_wait=0.05), id="one encoder that lingers"
+        ),
+        pytest.param(
+            Layout(decoders=2, encoders=2, threads=1, batch=2, batch_wait=0.0, share="stream"),
             id="a stream a thread",
             marks=pytest.mark.long,
         ),

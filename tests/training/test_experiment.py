@@ -6,7 +6,7 @@ import pytest
 import torch
 
 from marey.data import Clip, Split
-from marey.encoders import GIVEN, Contract, EncoderSpec, Features, Stream
+from marey.encoders import PRECOMPUTED, Contract, EncoderSpec, Features, Stream
 from marey.errors import DatasetError, VideoError
 from marey.evaluation import macro_f1_of
 from marey.training import Experiment, Recipe, load_recipe
@@ -21,7 +21,7 @@ CONTRACT = Contract(
     sampling=Sampling(count=LENGTH),
     streams={"appearance": Stream(kind="appearance")},
     fit="stretch",
-    encoder=EncoderSpec(name=GIVEN, weights="given"),
+    encoder=EncoderSpec(name=PRECOMPUTED, weights="given"),
     encoder_hash="0" * 32,
     size=(1, 1),
     interpolation="bilinear",

@@ -52,7 +52,9 @@ def toy(count: int = 30, *, seed: int = 0, noise: float = 1.0, rare: bool = Fals
 
 def new(clips: FeatureSet, head: str = "mean") -> Classifier:
     torch.manual_seed(0)
-    options = {name: value for name, value in SMALL.items() if name in head_options(head)}
+    options: dict[str, bool | int | float | str] = {
+        name: value for name, value in SMALL.items() if name in head_options(head)
+    }
     classifier = Classifier(HeadSpec(name=head, options=options), {"a": (DIM,), "b": (DIM,)}, CLASSES)
     classifier.prepare(clips.all_views())
     return classifier

@@ -6,7 +6,7 @@ import pytest
 
 from marey.data import Clip, Manifest, Part, find_leaks
 from marey.errors import DatasetError, UsageError
-from marey.training import inner_splits, plan
+from marey.training import inner_splits, make_splits
 
 
 def clips(*, groups: int = 6, labels: tuple[str, ...] = ("run", "walk"), grouped: bool = True) -> list[Clip]:
@@ -27,7 +27,7 @@ def in_parts(*parts: Part | None) -> Manifest:
 
 
 def test_the_split_of_the_data_itself_comes_first() -> None:
-    protocol = plan(in_parts("train", "train", "val", "val", "test", "test"), folds=None, test=0.25, seed=0)
+    protocol = make_splits(in_parts("train", "train", "val", "val", "test", "test"), folds=None, test=0.25, seed=0)
     (split,) = protocol.splits
     assert (split.train, split.val, split.test) == ((0, 1), (2, 3), (4, 5))
     assert not protocol.pooled
@@ -36,23 +36,23 @@ def test_the_split_of_the_data_itself_comes_first() -> None:
 
 def test_a_split_of_some_clips_only_is_refused() -> None:
     with pytest.raises(DatasetError, match="2 of 4 clips have no split"):
-        plan(in_parts("train", "test", None, None), folds=None, test=0.25, seed=0)
+        make_splits(in_parts("train", "test", None, None), folds=None, test=0.25, seed=0)
 
 
 def test_without_one_a_share_is_held_out_with_groups_intact() -> None:
     data = manifest(clips(groups=8))
-    protocol = plan(data, folds=None, test=0.25, seed=3)
+    protocol = make_splits(data, folds=None, test=0.25, seed=3)
     (split,) = protocol.splits
     assert sorted((*split.train, *split.test)) == list(range(16))
     assert len(split.test) == 4
     assert not find_leaks(data.clips, split.train, split.test)
     assert protocol.name == "25% of the clips held out, groups intact, seed 3"
-    assert plan(data, folds=None, test=0.25, seed=3) == protocol
+    assert make_splits(data, folds=None, test=0.25, seed=3) == protocol
 
 
 def test_leaving_one_group_out_tests_every_clip_once() -> None:
     data = manifest(clips(groups=5))
-    protocol = plan(data, folds="group", test=0.25, seed=0)
+    protocol = make_splits(data, folds="group", test=0.25, seed=0)
     assert protocol.name == "leave one group out, 5 folds"
     assert protocol.pooled
     assert sorted(index for split in protocol.splits for index in split.test) == list(range(10))
@@ -64,7 +64,7 @@ def test_leaving_one_group_out_tests_every_clip_once() -> None:
 @pytest.mark.parametrize("folds", [3, "3"])
 def test_n_folds_test_every_clip_once_with_groups_intact(folds: int | str) -> None:
     data = manifest(clips())
-    protocol = plan(data, folds=folds, test=0.25, seed=2)
+    protocol = make_splits(data, folds=folds, test=0.25, seed=2)
     assert protocol.name == "3 folds, groups intact, seed 2"
     assert len(protocol.splits) == 3
     assert sorted(index for split in protocol.splits for index in split.test) == list(range(12))
@@ -73,10 +73,10 @@ def test_n_folds_test_every_clip_once_with_groups_intact(folds: int | str) -> No
 
 def test_where_no_groups_are_known_the_protocol_says_so() -> None:
     data = manifest(clips(grouped=False))
-    assert "no groups known: files intact" in plan(data, folds="2", test=0.25, seed=0).name
-    assert "no groups known: files intact" in plan(data, folds=None, test=0.25, seed=0).name
+    assert "no groups known: files intact" in make_splits(data, folds="2", test=0.25, seed=0).name
+    assert "no groups known: files intact" in make_splits(data, folds=None, test=0.25, seed=0).name
     with pytest.raises(DatasetError, match="no groups are known"):
-        plan(data, folds="group", test=0.25, seed=0)
+        make_splits(data, folds="group", test=0.25, seed=0)
 
 
 @pytest.mark.parametrize(
@@ -92,12 +92,12 @@ def test_where_no_groups_are_known_the_protocol_says_so() -> None:
 )
 def test_folds_that_cannot_be_are_named(folds: str | int, sentence: str) -> None:
     with pytest.raises(UsageError, match=sentence):
-        plan(manifest(clips()), folds=folds, test=0.25, seed=0)
+        make_splits(manifest(clips()), folds=folds, test=0.25, seed=0)
 
 
 def test_more_folds_than_groups_are_refused() -> None:
     with pytest.raises(DatasetError, match="6 groups"):
-        plan(manifest(clips()), folds=7, test=0.25, seed=0)
+        make_splits(manifest(clips()), folds=7, test=0.25, seed=0)
 
 
 def test_validation_is_taken_from_the_training_clips_by_group() -> None:

@@ -20,7 +20,7 @@ ReadIndex = Callable[[torch.Tensor], int]
 def reason_of(path: Path) -> str | None:
     """Return the reason code of decoding 16 uniform frames; None if there is no error."""
     try:
-        timestamps = Sampling().instants(0, probe(path).duration)
+        timestamps = Sampling().timestamps(0, probe(path).duration)
         frames = decode(path, timestamps, size=(32, 32), limits=Limits(timeout=PATIENCE))
     except VideoError as error:
         return error.reason

@@ -191,7 +191,7 @@ def test_memory_does_not_grow_with_the_length_of_the_video(make_video: MakeVideo
         "import resource, sys\n"
         "from marey.video import Sampling, decode, probe\n"
         "for path in sys.argv[1:]:\n"
-        "    decode(path, Sampling(count=16).instants(0, probe(path).duration))\n"
+        "    decode(path, Sampling(count=16).timestamps(0, probe(path).duration))\n"
         "    print(resource.getrusage(resource.RUSAGE_SELF).ru_maxrss)\n"
     )
     done = subprocess.run(  # noqa: S603
@@ -219,4 +219,4 @@ def test_paths_may_hold_spaces_and_any_alphabet(make_video: MakeVideo, tmp_path:
     folder = tmp_path / "Étienne Jules, 行走: 100 %d"
     folder.mkdir()
     path = make_video(folder / "marche à pied.mp4", seconds=0.4)
-    assert len(decode(str(path), Sampling(count=4).instants(0, probe(path).duration))) == 4
+    assert len(decode(str(path), Sampling(count=4).timestamps(0, probe(path).duration))) == 4

@@ -33,7 +33,7 @@ def test_frames_of_a_camera_arrive_in_real_time(read_index: ReadIndex) -> None:
         assert (playback.size, playback.frame_rate, playback.duration, playback.live) == ((120, 160), 50.0, None, True)
         before = -1
         for frame in playback:
-            assert read_index(playback.picture(frame)) == frame.number > before
+            assert read_index(playback.to_rgb(frame)) == frame.number > before
             assert frame.time == pytest.approx(frame.number / 50)
             assert frame.end == pytest.approx(frame.time + 0.02)
             assert opened <= frame.arrived <= time.monotonic()
@@ -53,14 +53,14 @@ def test_a_late_reader_gets_the_newest_frames_and_the_number_of_dropped_ones(rea
                 lost = playback.dropped
             frame = next(playback)
             assert lost + delivered <= frame.number <= playback.dropped + delivered  # the camera goes on meanwhile
-            assert read_index(playback.picture(frame)) == frame.number <= camera.sent
+            assert read_index(playback.to_rgb(frame)) == frame.number <= camera.sent
 
 
 def test_a_closed_connection_is_an_error_after_the_last_frame(read_index: ReadIndex) -> None:
     with Camera(hurried=True, count=70) as camera, open_live(camera.url, buffer=100) as playback:
         seen: list[int] = []
         with pytest.raises(VideoError, match=r"truncated: it ended after 1\.4 s: the connection was closed") as caught:
-            seen.extend(read_index(playback.picture(frame)) for frame in playback)
+            seen.extend(read_index(playback.to_rgb(frame)) for frame in playback)
         assert caught.value.name == camera.url
         assert seen == list(range(70))
         assert list(playback) == []
@@ -107,7 +107,7 @@ def test_corrupt_frames_of_a_camera_are_left_out_and_counted(read_index: ReadInd
     ):
         seen: list[int] = []
         with pytest.raises(VideoError, match="truncated"):
-            seen.extend(read_index(playback.picture(frame)) for frame in playback)
+            seen.extend(read_index(playback.to_rgb(frame)) for frame in playback)
     lost = sorted(set(range(100)) - set(seen))
     assert seen == sorted(seen)
     assert {61, 75} <= set(lost) <= {*range(61, 65), *range(75, 80)}
@@ -170,4 +170,4 @@ def test_a_real_camera_gives_frames() -> None:
     with open_live(str(devices[0])) as playback:
         frames = [next(playback) for _ in range(5)]
         assert frames[-1].time > frames[0].time
-        assert playback.picture(frames[0], size=playback.size).shape == (3, *playback.size)
+        assert playback.to_rgb(frames[0], size=playback.size).shape == (3, *playback.size)

@@ -59,7 +59,7 @@ def test_a_pipe_gives_every_frame_to_a_late_reader(
         frames = list(playback)
         assert playback.live
         assert playback.dropped == 0
-    assert [read_index(playback.picture(frame)) for frame in frames] == list(range(50))
+    assert [read_index(playback.to_rgb(frame)) for frame in frames] == list(range(50))
     assert [frame.time for frame in frames] == pytest.approx([i / 25 for i in range(50)])
 
 

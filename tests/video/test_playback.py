@@ -38,7 +38,7 @@ def test_every_frame_is_played_once_and_equals_the_decoded_one(
 ) -> None:
     path = make_video(tmp_path / name, **options)
     with play(path) as playback:
-        images = [(frame, playback.picture(frame)) for frame in playback]
+        images = [(frame, playback.to_rgb(frame)) for frame in playback]
         assert not playback.live
         assert playback.dropped == playback.damaged == 0
         assert playback.size == (120, 160)
@@ -73,17 +73,17 @@ def test_played_frames_of_any_size_equal_those_of_decode(
     decoded = decode(path, [0.0, 0.12], **options).data
     with play(path) as playback:
         frames = list(playback)
-        assert torch.equal(playback.picture(frames[0], **options), decoded[0])
-        assert torch.equal(playback.picture(frames[3], **options), decoded[1])
+        assert torch.equal(playback.to_rgb(frames[0], **options), decoded[0])
+        assert torch.equal(playback.to_rgb(frames[3], **options), decoded[1])
 
 
 def test_invalid_sizes_and_fits_of_played_frames_are_refused(make_video: MakeVideo, tmp_path: Path) -> None:
     with play(make_video(tmp_path / "a.mp4", seconds=0.2)) as playback:
         frame = next(playback)
         with pytest.raises(UsageError, match=r"\(0, 8\)"):
-            playback.picture(frame, size=(0, 8))
+            playback.to_rgb(frame, size=(0, 8))
         with pytest.raises(UnknownNameError, match="squeeze"):
-            playback.picture(frame, fit="squeeze")  # type: ignore[arg-type]
+            playback.to_rgb(frame, fit="squeeze")  # type: ignore[arg-type]
 
 
 @pytest.mark.parametrize(
@@ -112,8 +112,8 @@ def test_the_size_of_a_playback_is_the_display_size(
     with play(path) as playback:
         assert playback.size == shown
         frame = next(playback)
-        assert playback.picture(frame, size=playback.size).shape == (3, *shown)
-        assert playback.picture(frame).shape == ((3, 160, 120) if turned else (3, 120, 160))
+        assert playback.to_rgb(frame, size=playback.size).shape == (3, *shown)
+        assert playback.to_rgb(frame).shape == ((3, 160, 120) if turned else (3, 120, 160))
 
 
 def test_the_timeout_applies_to_each_frame_and_not_to_the_file(
@@ -147,7 +147,7 @@ def test_a_damaged_file_is_an_error_after_its_intact_frames(
     path.write_bytes(data)
     seen: list[int] = []
     with play(path) as playback, pytest.raises(VideoError, match="corrupt"):
-        seen.extend(read_index(playback.picture(frame)) for frame in playback)
+        seen.extend(read_index(playback.to_rgb(frame)) for frame in playback)
     assert 25 < len(seen) < 75
     assert seen == list(range(len(seen)))
 
@@ -165,7 +165,7 @@ def test_a_truncated_file_is_an_error_after_its_last_frame(
     with play(path) as playback:
         assert (playback.duration is None) == (not duration_is_stated)
         with pytest.raises(VideoError, match="truncated"):
-            seen.extend(read_index(playback.picture(frame)) for frame in playback)
+            seen.extend(read_index(playback.to_rgb(frame)) for frame in playback)
     assert len(seen) > 30
     assert seen == list(range(len(seen)))
 
@@ -213,7 +213,7 @@ def test_memory_does_not_grow_with_the_length_of_the_video(make_video: MakeVideo
 
     with play(path) as playback:
         for frame in playback:
-            playback.picture(frame, size=(56, 56))
+            playback.to_rgb(frame, size=(56, 56))
             if frame.number == 100:
                 before = resident()
         assert frame.number == 599

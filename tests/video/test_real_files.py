@@ -14,7 +14,7 @@ def test_every_odd_file_gives_frames_or_a_reason(shared_data: Path) -> None:
     refused = {}
     for path in sorted((shared_data / "samples" / "odd").iterdir()):
         try:
-            frames = decode(path, Sampling(count=16).instants(0, probe(path).duration), size=(112, 112))
+            frames = decode(path, Sampling(count=16).timestamps(0, probe(path).duration), size=(112, 112))
             assert frames.data.shape == (16, 3, 112, 112)
         except VideoError as error:
             refused[path.name] = error.reason

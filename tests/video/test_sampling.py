@@ -10,23 +10,23 @@ from marey.video.sampling import ShortPolicy
 
 
 def test_uniform_takes_the_middle_of_equal_segments() -> None:
-    timestamps = Sampling(count=4).instants(2.0, 4.0)
+    timestamps = Sampling(count=4).timestamps(2.0, 4.0)
     np.testing.assert_allclose(timestamps, [2.25, 2.75, 3.25, 3.75])
     assert timestamps.dtype == np.float64
 
 
 def test_uniform_random_takes_one_timestamp_of_each_segment() -> None:
     sampling = Sampling(count=8, position="random")
-    timestamps = sampling.instants(0.0, 4.0, generator=np.random.default_rng(0))
+    timestamps = sampling.timestamps(0.0, 4.0, generator=np.random.default_rng(0))
     assert (timestamps // 0.5 == np.arange(8)).all()
-    again = sampling.instants(0.0, 4.0, generator=np.random.default_rng(0))
-    other = sampling.instants(0.0, 4.0, generator=np.random.default_rng(1))
+    again = sampling.timestamps(0.0, 4.0, generator=np.random.default_rng(0))
+    other = sampling.timestamps(0.0, 4.0, generator=np.random.default_rng(1))
     assert (timestamps == again).all()
     assert (timestamps != other).any()
 
 
 def test_dense_samples_the_middle_of_the_clip_at_a_fixed_rate() -> None:
-    timestamps = Sampling(kind="dense", count=4, rate=8.0).instants(0.0, 2.0)
+    timestamps = Sampling(kind="dense", count=4, rate=8.0).timestamps(0.0, 2.0)
     np.testing.assert_allclose(np.diff(timestamps), 1 / 8)
     assert timestamps.mean() == pytest.approx(1.0)
 
@@ -34,7 +34,7 @@ def test_dense_samples_the_middle_of_the_clip_at_a_fixed_rate() -> None:
 def test_dense_random_moves_the_window_and_keeps_the_rate() -> None:
     sampling = Sampling(kind="dense", count=4, rate=8.0, position="random")
     generator = np.random.default_rng(0)
-    windows = np.stack([sampling.instants(1.0, 3.0, generator=generator) for _ in range(50)])
+    windows = np.stack([sampling.timestamps(1.0, 3.0, generator=generator) for _ in range(50)])
     np.testing.assert_allclose(np.diff(windows), 1 / 8)
     assert windows.min() >= 1.0
     assert windows.max() < 3.0
@@ -42,8 +42,8 @@ def test_dense_random_moves_the_window_and_keeps_the_rate() -> None:
 
 
 def test_dense_over_the_whole_clip_is_uniform() -> None:
-    dense = Sampling(kind="dense", count=10, rate=5.0).instants(0.5, 2.5)
-    np.testing.assert_allclose(dense, Sampling(count=10).instants(0.5, 2.5))
+    dense = Sampling(kind="dense", count=10, rate=5.0).timestamps(0.5, 2.5)
+    np.testing.assert_allclose(dense, Sampling(count=10).timestamps(0.5, 2.5))
 
 
 @pytest.mark.parametrize(
@@ -51,22 +51,22 @@ def test_dense_over_the_whole_clip_is_uniform() -> None:
 )
 def test_short_clips_follow_the_policy(short: ShortPolicy, taken: list[int]) -> None:
     fitting = np.array([0.05, 0.15, 0.25])
-    timestamps = Sampling(kind="dense", count=5, rate=10.0, short=short).instants(0.0, 0.3)
+    timestamps = Sampling(kind="dense", count=5, rate=10.0, short=short).timestamps(0.0, 0.3)
     np.testing.assert_allclose(timestamps, fitting[taken])
     assert f"{' '.join(map(str, taken))}" in (SHORT_POLICIES[short].__doc__ or "")
 
 
 def test_a_clip_shorter_than_one_step_is_sampled_in_its_middle() -> None:
-    timestamps = Sampling(kind="dense", count=3, rate=2.0).instants(1.0, 1.2)
+    timestamps = Sampling(kind="dense", count=3, rate=2.0).timestamps(1.0, 1.2)
     np.testing.assert_allclose(timestamps, [1.1, 1.1, 1.1])
 
 
 def test_the_policy_error_refuses_short_clips() -> None:
     sampling = Sampling(kind="dense", count=5, rate=10.0, short="error")
     with pytest.raises(VideoError, match=r"a.mp4: too_short: 5 timestamps at 10 per second take 0.500 s") as caught:
-        sampling.instants(0.0, 0.3, path="a.mp4")
+        sampling.timestamps(0.0, 0.3, path="a.mp4")
     assert caught.value.reason == "too_short"
-    assert len(sampling.instants(0.0, 0.5)) == 5
+    assert len(sampling.timestamps(0.0, 0.5)) == 5
 
 
 def test_timestamps_stay_inside_the_span() -> None:
@@ -84,7 +84,7 @@ def test_timestamps_stay_inside_the_span() -> None:
                 "short": str(generator.choice(["clamp", "repeat", "wrap"])),
             }
         )
-        timestamps = sampling.instants(start, end, generator=generator)
+        timestamps = sampling.timestamps(start, end, generator=generator)
         assert timestamps.shape == (sampling.count,)
         assert (timestamps >= start).all()
         assert (timestamps < end).all()
@@ -93,12 +93,12 @@ def test_timestamps_stay_inside_the_span() -> None:
 @pytest.mark.parametrize("span", [(1.0, 1.0), (2.0, 1.0), (0.0, float("nan")), (0.0, float("inf"))])
 def test_invalid_spans_are_refused_with_their_values(span: tuple[float, float]) -> None:
     with pytest.raises(UsageError, match=str(span[1])):
-        Sampling().instants(*span)
+        Sampling().timestamps(*span)
 
 
 def test_random_sampling_needs_a_generator() -> None:
     with pytest.raises(UsageError, match="default_rng"):
-        Sampling(position="random").instants(0.0, 1.0)
+        Sampling(position="random").timestamps(0.0, 1.0)
 
 
 @pytest.mark.parametrize(
@@ -126,14 +126,14 @@ def test_sampling_is_the_same_after_json() -> None:
 
 def test_further_views_take_other_timestamps_of_the_same_segments() -> None:
     sampling = Sampling(count=4)
-    looks = np.stack([sampling.instants(0.0, 4.0, part=(number, 5)) for number in range(5)])
+    looks = np.stack([sampling.timestamps(0.0, 4.0, part=(number, 5)) for number in range(5)])
     np.testing.assert_allclose(looks[:, 0], [0.1, 0.3, 0.5, 0.7, 0.9])
     np.testing.assert_array_equal(np.floor(looks), np.broadcast_to(np.arange(4), (5, 4)))
-    np.testing.assert_array_equal(sampling.instants(0.0, 4.0), looks[2])
+    np.testing.assert_array_equal(sampling.timestamps(0.0, 4.0), looks[2])
 
 
 def test_dense_views_are_spread_over_the_clip_and_a_single_one_is_in_its_middle() -> None:
     sampling = Sampling(kind="dense", count=2, rate=2.0)
-    starts = [sampling.instants(0.0, 7.0, part=(number, 3))[0] - 0.25 for number in range(3)]
+    starts = [sampling.timestamps(0.0, 7.0, part=(number, 3))[0] - 0.25 for number in range(3)]
     np.testing.assert_allclose(starts, [1.0, 3.0, 5.0])
-    np.testing.assert_allclose(sampling.instants(0.0, 7.0)[0] - 0.25, 3.0)
+    np.testing.assert_allclose(sampling.timestamps(0.0, 7.0)[0] - 0.25, 3.0)

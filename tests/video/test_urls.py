@@ -16,7 +16,7 @@ from loopback import grow, http_server, no_reader_is_left, redirect, send, snaps
 
 from conftest import MakeVideo
 from marey.errors import UnknownNameError, UsageError, VideoError
-from marey.video import Playback, PlayedFrame, is_live, open_live
+from marey.video import Playback, StreamFrame, is_live, open_live
 from marey.video.versions import MAJOR
 from waiting import PATIENCE, wait_until
 
@@ -70,7 +70,7 @@ def test_a_file_at_a_url_is_read_completely(make_video: MakeVideo, read_index: R
         for name in ("a.mp4", "b"):
             with open_live(f"{url}/{name}") as playback:
                 assert playback.duration == pytest.approx(2.0)
-                assert [read_index(playback.picture(frame)) for frame in playback] == list(range(50))
+                assert [read_index(playback.to_rgb(frame)) for frame in playback] == list(range(50))
                 assert playback.dropped == 0
 
 
@@ -78,13 +78,13 @@ def test_a_stream_at_a_url_is_live(make_video: MakeVideo, read_index: ReadIndex,
     path = make_video(tmp_path / "a.ts", gop=5)
     with http_server({"/live": grow(path, seconds=0.5)}) as url, open_live(f"{url}/live", buffer=100) as playback:
         assert playback.duration is None
-        assert [read_index(playback.picture(frame)) for frame in to_its_end(playback)] == list(range(50))
+        assert [read_index(playback.to_rgb(frame)) for frame in to_its_end(playback)] == list(range(50))
     with http_server({"/live": grow(path, seconds=0.5)}) as url, open_live(f"{url}/live") as playback:
         wait_until(lambda: playback.dropped == 48)
         assert [frame.number for frame in to_its_end(playback)] == [48, 49]
 
 
-def to_its_end(playback: Playback) -> Iterator[PlayedFrame]:
+def to_its_end(playback: Playback) -> Iterator[StreamFrame]:
     """Yield the frames of a chunked response, whose end FFmpeg 8.1 (PyAV 19) takes for an interruption."""
     try:
         yield from playback
@@ -108,7 +108,7 @@ def test_frames_without_timestamps_are_timed_by_their_arrival(read_index: ReadIn
         seen, times = [], []
         with pytest.raises(VideoError, match="truncated: it broke off"):  # noqa: PT012 - no end was announced
             for frame in playback:
-                seen.append(read_index(playback.picture(frame)))
+                seen.append(read_index(playback.to_rgb(frame)))
                 times.append(frame.time)
                 if len(seen) == 40:
                     here.set()
@@ -125,7 +125,7 @@ def test_an_interrupted_download_is_an_error_after_the_received_frames(
     with http_server({"/a.mkv": send(data, part=0.5)}) as url, open_live(f"{url}/a.mkv") as playback:
         seen: list[int] = []
         with pytest.raises(VideoError, match="truncated"):
-            seen.extend(read_index(playback.picture(frame)) for frame in playback)
+            seen.extend(read_index(playback.to_rgb(frame)) for frame in playback)
         assert len(seen) > 10
         assert seen == list(range(len(seen)))
 

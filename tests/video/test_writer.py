@@ -171,7 +171,7 @@ def test_sound_stays_in_sync_with_the_frames(
     out = tmp_path / "out.mp4"
     with play(source) as playback, VideoWriter(out, size=SIZE, frame_rate=25.0, sound_of=source) as writer:
         for frame in playback:
-            writer.write(playback.picture(frame).permute(1, 2, 0).numpy(), time=frame.time, end=frame.end)
+            writer.write(playback.to_rgb(frame).permute(1, 2, 0).numpy(), time=frame.time, end=frame.end)
     assert onset(out) == pytest.approx(onset(source), abs=0.005)
     with av.open(str(out)) as container:
         assert [stream.codec_context.name for stream in container.streams.audio] == [kept]
@@ -361,6 +361,6 @@ def test_rotated_video_is_written_upright(shared_data: Path, tmp_path: Path) -> 
             VideoWriter(tmp_path / "a.mp4", size=playback.size, frame_rate=30.0, crf=5) as writer,
         ):
             for frame in playback:
-                writer.write(playback.picture(frame).permute(1, 2, 0).numpy(), time=frame.time)
+                writer.write(playback.to_rgb(frame).permute(1, 2, 0).numpy(), time=frame.time)
         difference = decode(tmp_path / "a.mp4", [0.0]).data.int() - decode(source, [0.0]).data.int()
         assert difference.abs().float().mean() < 4

@@ -11,7 +11,7 @@ from typing import BinaryIO, Final
 import filelock
 
 from marey.app.storage import copy_whole, new_folder, safe_name, safe_suffix, save_upload
-from marey.atomic import whole_folder
+from marey.atomic import atomic_folder
 from marey.data import (
     VIDEO_SUFFIXES,
     Clip,
@@ -107,7 +107,7 @@ def save_folder(files: Sequence[tuple[str, BinaryIO]], sets: Path, *, on_progres
     roots = {parts[0] for parts, _ in wanted if len(parts) > 2}
     folder = new_folder(sets, safe_name(roots.pop()) if len(roots) == 1 else "clips")
     try:
-        with whole_folder(folder) as unfinished:
+        with atomic_folder(folder) as unfinished:
             for done, (parts, content) in enumerate(wanted, start=1):
                 target = unfinished.joinpath(*parts)
                 target.parent.mkdir(parents=True, exist_ok=True)

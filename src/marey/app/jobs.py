@@ -16,7 +16,7 @@ from typing import Any, Final, Literal, Self
 import filelock
 
 from marey.app.storage import new_folder
-from marey.atomic import write_whole
+from marey.atomic import write_atomic
 from marey.errors import UsageError
 
 Kind = Literal["waiting", "running", "stopped", "failed", "done"]
@@ -124,7 +124,7 @@ class Job:
 
     def write(self, state: State) -> None:
         """Write a state atomically."""
-        write_whole(self.folder / _STATE, json.dumps(asdict(state)))
+        write_atomic(self.folder / _STATE, json.dumps(asdict(state)))
 
     def start(self) -> None:
         """Start the training, or resume it.

@@ -13,7 +13,7 @@ from torch import Tensor
 
 from marey.data import Clip
 from marey.encoders import clip_span
-from marey.prediction import Predictor, Timeline, mean_of_views, ranked
+from marey.prediction import Predictor, Timeline, mean_of_views, sort_by_probability
 from marey.reports import chronophotograph
 from marey.video import Sampling, decode, probe
 
@@ -42,7 +42,7 @@ class Reading:
         seconds: how long it took.
         start: first second of the clip in its file.
         end: its last.
-        instants: (T,), the timestamps in seconds.
+        timestamps: (T,), the timestamps in seconds.
         frames: the frames at those timestamps, at most 240 pixels high.
         streams: name of a stream to the images that the encoder got, (T, H, W, 3).
     """
@@ -51,7 +51,7 @@ class Reading:
     seconds: Seconds
     start: float
     end: float
-    instants: npt.NDArray[np.float64]
+    timestamps: npt.NDArray[np.float64]
     frames: Pictures
     streams: dict[str, Pictures]
 
@@ -90,14 +90,14 @@ class Reader:
         probabilities = pipeline.classify(features)
         seconds = Seconds(decoded - began, encoded - decoded, time.perf_counter() - encoded)
         start, end = clip_span(clip)
-        instants = pipeline.model.config.contract.sampling.instants(start, end, path=clip.path)
-        shown = decode(clip.path, instants, size=_shown_size(clip.path)).data
+        timestamps = pipeline.model.config.contract.sampling.timestamps(start, end, path=clip.path)
+        shown = decode(clip.path, timestamps, size=_shown_size(clip.path)).data
         return Reading(
-            ranked(self.labels, mean_of_views(probabilities)),
+            sort_by_probability(self.labels, mean_of_views(probabilities)),
             seconds,
             start,
             end,
-            instants,
+            timestamps,
             _last_channel(shown),
             {stream: _last_channel(frames) for (view, stream), frames in parts.items() if view == pipeline.views[0]},
         )
@@ -117,8 +117,8 @@ def plate(clip: Clip) -> npt.NDArray[np.uint8]:
     Raises:
         VideoError: the file cannot be used.
     """
-    instants = _PLATE.instants(*clip_span(clip), path=clip.path)
-    return chronophotograph(decode(clip.path, instants, size=_shown_size(clip.path, 2 * _HEIGHT)).data)
+    timestamps = _PLATE.timestamps(*clip_span(clip), path=clip.path)
+    return chronophotograph(decode(clip.path, timestamps, size=_shown_size(clip.path, 2 * _HEIGHT)).data)
 
 
 def _shown_size(path: Path, height: int = _HEIGHT) -> tuple[int, int]:

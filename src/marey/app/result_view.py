@@ -136,14 +136,14 @@ def _show_inside(clip: Clip, reading: Reading) -> None:
     names = ["Frames", *(text.escape(stream.capitalize()) for stream in reading.streams), "Chronophotograph"]
     tabs = st.tabs(names, key="inside", on_change="rerun")
     with tabs[0]:
-        count = len(reading.instants)
-        text.lead(f"{count} timestamps from {reading.instants[0]:.2f} s to {reading.instants[-1]:.2f} s")
-        charts.filmstrip(reading.frames, [f"{time:.2f} s" for time in reading.instants])
+        count = len(reading.timestamps)
+        text.lead(f"{count} timestamps from {reading.timestamps[0]:.2f} s to {reading.timestamps[-1]:.2f} s")
+        charts.filmstrip(reading.frames, [f"{time:.2f} s" for time in reading.timestamps])
     for tab, (stream, images) in zip(tabs[1:-1], reading.streams.items(), strict=True):
         with tab:
             text.lead(_STREAMS.get(stream, f"the stream '{stream}', as the encoder gets it"))
             chosen = np.unique(np.linspace(0, len(images) - 1, min(_FRAMES, len(images))).round().astype(int))
-            charts.filmstrip(images[chosen], [f"{reading.instants[place]:.2f} s" for place in chosen])
+            charts.filmstrip(images[chosen], [f"{reading.timestamps[place]:.2f} s" for place in chosen])
     if not tabs[-1].open:
         return
     with tabs[-1]:

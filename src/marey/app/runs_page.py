@@ -18,8 +18,8 @@ from marey.app.runs_index import Entry, find_runs
 from marey.app.settings import Settings
 from marey.app.video_cache import annotated_clip
 from marey.errors import DatasetError, MareyError
-from marey.evaluation import FAILED, Row, metric_rows, read_predictions, reliability
-from marey.prediction import ranked
+from marey.evaluation import FAILED, ClipResult, metric_rows, read_predictions, reliability
+from marey.prediction import sort_by_probability
 from marey.reports import percent_text, phrases
 
 _CLIPS: Final = 6  # shown at a time
@@ -61,7 +61,7 @@ def page() -> None:
 
 
 @st.cache_data(max_entries=8, show_spinner=False)
-def _read(folder: str, changed: float) -> tuple[dict[str, Any], tuple[str, ...], tuple[Row, ...]]:
+def _read(folder: str, changed: float) -> tuple[dict[str, Any], tuple[str, ...], tuple[ClipResult, ...]]:
     try:
         metrics = json.loads((Path(folder) / "metrics.json").read_text(encoding="utf-8"))
     except (OSError, ValueError) as error:
@@ -102,7 +102,7 @@ def _no_groups(metrics: dict[str, Any]) -> bool:
 
 
 def _confusion(
-    metrics: dict[str, Any], labels: tuple[str, ...], rows: tuple[Row, ...], entry: Entry, settings: Settings
+    metrics: dict[str, Any], labels: tuple[str, ...], rows: tuple[ClipResult, ...], entry: Entry, settings: Settings
 ) -> None:
     counts = metrics["confusion_matrix"]["counts"]
     columns = list(metrics["confusion_matrix"]["columns"])
@@ -131,7 +131,7 @@ def _classes(metrics: dict[str, Any]) -> None:
     st.dataframe(rows, column_config=columns, hide_index=True, height="content" if len(rows) < 30 else 600)
 
 
-def _mistakes(labels: tuple[str, ...], rows: tuple[Row, ...], settings: Settings) -> None:
+def _mistakes(labels: tuple[str, ...], rows: tuple[ClipResult, ...], settings: Settings) -> None:
     wrong = [row for row in rows if row.probabilities is not None and _predicted(row, labels) != row.label]
     wrong.sort(key=lambda row: -(row.confidence or 0.0))
     if not wrong:
@@ -141,7 +141,7 @@ def _mistakes(labels: tuple[str, ...], rows: tuple[Row, ...], settings: Settings
     _clips(wrong[:_MISTAKES], labels, settings, key="mistake")
 
 
-def _confidence(labels: tuple[str, ...], rows: tuple[Row, ...]) -> None:
+def _confidence(labels: tuple[str, ...], rows: tuple[ClipResult, ...]) -> None:
     scored = [row for row in rows if row.confidence is not None]
     if not scored:
         text.lead("No clip could be decoded.")
@@ -164,7 +164,7 @@ def _curves(entry: Entry) -> None:
     charts.curves(histories)
 
 
-def _clips(rows: list[Row], labels: tuple[str, ...], settings: Settings, *, key: str) -> None:
+def _clips(rows: list[ClipResult], labels: tuple[str, ...], settings: Settings, *, key: str) -> None:
     """Show clips that play, a few at a time."""
     pages = -(-len(rows) // _CLIPS)
     first = 0
@@ -184,13 +184,13 @@ def _clips(rows: list[Row], labels: tuple[str, ...], settings: Settings, *, key:
             _clip(row, labels, settings)
 
 
-def _clip(row: Row, labels: tuple[str, ...], settings: Settings) -> None:
+def _clip(row: ClipResult, labels: tuple[str, ...], settings: Settings) -> None:
     name = text.escape(Path(row.path).name)
     if row.probabilities is None:
         st.error(f"**{name}**: {text.escape(row.detail)} (`{row.reason}`)")
         return
     clip = clip_of(row.clip, row.path, row.label, row.group)
-    top = ranked(labels, row.probabilities)
+    top = sort_by_probability(labels, row.probabilities)
     try:
         with progress("Annotating the clip") as advance:
             video = annotated_clip(clip.path, top, settings.video_cache, on_progress=advance)
@@ -205,5 +205,5 @@ def _clip(row: Row, labels: tuple[str, ...], settings: Settings) -> None:
     st.caption(f"{text.escape(row.label)}, predicted {predicted}. {name}")
 
 
-def _predicted(row: Row, labels: tuple[str, ...]) -> str:
+def _predicted(row: ClipResult, labels: tuple[str, ...]) -> str:
     return FAILED if row.probabilities is None else labels[int(np.argmax(row.probabilities))]

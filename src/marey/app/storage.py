@@ -11,7 +11,7 @@ import unicodedata
 from pathlib import Path
 from typing import BinaryIO, Final
 
-from marey.atomic import whole_file
+from marey.atomic import atomic_file
 from marey.data import expand_home
 from marey.errors import UsageError
 
@@ -37,7 +37,7 @@ def save_upload(source: BinaryIO, name: str, folder: Path) -> Path:
     kept = folder / f"{digest.hexdigest()}{safe_suffix(name)}"
     if not kept.exists():
         source.seek(0)
-        with whole_file(kept) as part, part.open("wb") as copy:
+        with atomic_file(kept) as part, part.open("wb") as copy:
             shutil.copyfileobj(source, copy, _BLOCK)
     os.utime(kept)
     prune(folder)
@@ -112,5 +112,5 @@ def new_folder(parent: Path, name: str) -> Path:
 def copy_whole(source: Path, target: Path) -> None:
     """Copy a file atomically."""
     target.parent.mkdir(parents=True, exist_ok=True)
-    with whole_file(target) as part:
+    with atomic_file(target) as part:
         shutil.copyfile(source, part)

@@ -10,7 +10,7 @@ from importlib import import_module
 from pathlib import Path
 from typing import TYPE_CHECKING, Annotated, Any
 
-from marey.atomic import write_whole
+from marey.atomic import write_atomic
 from marey.commands.options import (
     Changes,
     Data,
@@ -30,7 +30,7 @@ from marey.progress import AUTO, Once, Reporter
 
 if TYPE_CHECKING:
     from marey.data import Manifest
-    from marey.evaluation import Answers
+    from marey.evaluation import RunResults
     from marey.reports import Entry
     from marey.training import Protocol, Recipe
 
@@ -67,13 +67,13 @@ class Comparison:
 
 
 def _show(answer: Comparison) -> Iterator[Any]:
-    from marey.reports import answer_of
+    from marey.reports import comparison_summary
 
     yield answer.entries
     for entry in answer.entries:
         if entry.failure is not None:
             yield Line(f"{entry.recipe}: {entry.failure}", "fault")
-    yield Line(answer_of([entry for entry in answer.entries if entry.failure is None]), "strong")
+    yield Line(comparison_summary([entry for entry in answer.entries if entry.failure is None]), "strong")
     for note in answer.notes:
         yield Line(note, "note")
     yield f"page   {answer.page}"
@@ -123,7 +123,7 @@ def compare(
     from marey.data import data_hash
     from marey.encoders import family_of
     from marey.reports import Entry, write_comparison
-    from marey.training import load_recipe, plan
+    from marey.training import load_recipe, make_splits
     from marey.training.origin import command_line
     from marey.training.run_folder import claim_folder, run_state
 
@@ -146,10 +146,10 @@ def compare(
     if not _holds_runs_alone(out):  # of an earlier version, or put together by hand
         claim_folder(out, marks=("comparison.json", "compare.json"), what="a comparison")
     out.mkdir(parents=True, exist_ok=True)
-    write_whole(out / "comparison.json", json.dumps({"command": written_as}, indent=1) + "\n", alone=True)
+    write_atomic(out / "comparison.json", json.dumps({"command": written_as}, indent=1) + "\n", single_writer=True)
     protocols: dict[str, list[Protocol]] = {}
     for name, chosen in asked.items():
-        protocols[name] = [plan(manifest, folds=folds, test=each.test, seed=each.seed) for each in chosen]
+        protocols[name] = [make_splits(manifest, folds=folds, test=each.test, seed=each.seed) for each in chosen]
     finished = {
         (name, seed): run_state(
             _place(out, name, seed), recipe=chosen[seed], data_hash=hashed, protocol=protocols[name][seed]
@@ -186,7 +186,7 @@ def compare(
                 failures[name] = " ".join(str(error).split())
                 reporter.say(f"{name} cannot be run: {failures[name]}")
 
-    ran: dict[str, tuple[Entry, Answers]] = {}
+    ran: dict[str, tuple[Entry, RunResults]] = {}
     for name, chosen in asked.items():
         if name not in failures:
             reporter.say(f"measuring {name}")
@@ -243,10 +243,10 @@ def _place(out: Path, name: str, seed: int) -> Path:
 
 def _entry(
     name: str, chosen: Sequence[Recipe], out: Path, manifest: Manifest, *, device: str, engine: str | None
-) -> tuple[Entry, Answers]:
+) -> tuple[Entry, RunResults]:
     """Return the scores of the runs of a recipe, its cost, and its answers."""
     from marey.commands.steps.cost import kept_cost
-    from marey.evaluation import Answers, pool, read_predictions
+    from marey.evaluation import RunResults, pool, read_predictions
     from marey.reports import Entry, TrainingTime
     from marey.training.run_folder import read_times
 
@@ -259,7 +259,7 @@ def _entry(
         scores[seed] = (metrics["accuracy"], metrics["macro_f1"])
         leak = leak or metrics["leaks"]["note"]
         failed_clips += metrics["failed"]
-    answers = Answers(labels, runs)
+    answers = RunResults(labels, runs)
     times = [read_times(_place(out, name, seed)) for seed in range(len(chosen))]
     known = [time for time in times if time is not None]
     usable = [row.clip for row in runs[0] if row.probabilities is not None]
@@ -290,7 +290,7 @@ def _entry(
     return entry, answers
 
 
-def _ranked(ran: dict[str, tuple[Entry, Answers]]) -> list[Entry]:
+def _ranked(ran: dict[str, tuple[Entry, RunResults]]) -> list[Entry]:
     """Return the entries, the best recipe first, with the distance of each other one from it."""
     from marey.evaluation import rank_recipes
 

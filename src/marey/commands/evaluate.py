@@ -33,7 +33,7 @@ if TYPE_CHECKING:
     from marey.data import Manifest
     from marey.encoders import Encoder
     from marey.encoders import FrameOrder as Order
-    from marey.evaluation import Row
+    from marey.evaluation import ClipResult
     from marey.models import ActionModel
     from marey.training.origin import Mark, Origin
 
@@ -42,10 +42,10 @@ def _show(answer: EvaluationResult | UntrimmedResult) -> Iterator[Any]:
     if not isinstance(answer, UntrimmedResult):
         yield from show_result(answer)
         return
-    from marey.reports import untrimmed_answer
+    from marey.reports import untrimmed_summary
 
     yield answer.evaluation
-    yield Line(untrimmed_answer(answer.evaluation), "strong")
+    yield Line(untrimmed_summary(answer.evaluation), "strong")
     for note in answer.evaluation.notes:
         yield Line(note, "note")
     yield f"model   {answer.model}"
@@ -261,16 +261,16 @@ def _evaluate_clips(
     made_by: Mark,
     reporter: Reporter,
 ) -> EvaluationResult:
-    from marey.atomic import write_whole
+    from marey.atomic import write_atomic
     from marey.commands.steps.results import EvaluationResult, leaks_from_training, write_results
     from marey.data import data_hash
-    from marey.encoders import GIVEN
+    from marey.encoders import PRECOMPUTED
     from marey.evaluation import Evaluation, OrderEffect
 
     clips = [clip for fold in folds for clip in fold.test]
     leaks = [leak for fold in folds for leak in leaks_from_training(fold.model.config, fold.test)]
     notes: tuple[str, ...] = ()
-    if encoder is None and trained.config.contract.encoder.name != GIVEN:
+    if encoder is None and trained.config.contract.encoder.name != PRECOMPUTED:
         notes = ("Features do not say of which videos they are: whether the model was trained on those is not known.",)
     evaluation = Evaluation(
         labels=trained.labels,
@@ -288,7 +288,7 @@ def _evaluate_clips(
         rows = _rows(folds, source, encoder, order, reporter)
         changed = replace(evaluation, rows=rows, protocol=f"{protocol}, frames {order}")
         effect, evaluation = OrderEffect.of(order, evaluation, changed), changed
-        write_whole(out / "frame_order.json", json.dumps(effect.as_dict(), indent=1) + "\n", alone=True)
+        write_atomic(out / "frame_order.json", json.dumps(effect.as_dict(), indent=1) + "\n", single_writer=True)
     for note in notes:
         reporter.say(note)
     page = write_results(
@@ -309,14 +309,14 @@ def _evaluate_clips(
 
 def _rows(
     folds: Sequence[Fold], source: str, encoder: Encoder | None, order: Order, reporter: Reporter
-) -> tuple[Row, ...]:
+) -> tuple[ClipResult, ...]:
     """Return what the model of each fold predicts for its clips, a row a clip."""
     from marey.commands.steps.given_features import given_probabilities
     from marey.commands.steps.prepare import watched
     from marey.commands.steps.results import to_row
     from marey.prediction import Predictor
 
-    rows: list[Row] = []
+    rows: list[ClipResult] = []
     title = "reading clips" if order == "given" else f"reading clips, {order}"
     for fold in folds:
         if encoder is None:

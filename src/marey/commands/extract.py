@@ -177,7 +177,7 @@ def extract(
     encoder = load_encoder(chosen.encoder, frames=chosen.sampling.count, device=where, engine=engine)
     contract = Contract.from_recipe(chosen, encoder, multi_view=out is None)
     if out is not None:
-        if contract.gives_pictures:
+        if contract.gives_images:
             raise UsageError(f"the recipe '{recipe}' is trained on images, and has no features to export")
         return _export(manifest, encoder, contract, Path(out), on_error=on_error, reporter=reporter)
     readings = [(clip, chosen.views.readings) for clip in manifest.clips]

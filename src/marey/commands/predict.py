@@ -10,7 +10,7 @@ from functools import partial
 from pathlib import Path
 from typing import TYPE_CHECKING, Annotated, Any, Literal
 
-from marey.atomic import write_whole
+from marey.atomic import write_atomic
 from marey.commands.options import Device, Engine, MinDuration, Smooth, Stride, StrPath, Window
 from marey.commands.registry import Help, Line, Table, command
 from marey.commands.steps.live import LivePredictions, predict_live
@@ -319,4 +319,4 @@ def _write_labels(predictions: Sequence[Prediction], out: Path) -> None:
     for each in predictions:
         confidence = "" if each.reason is not None else f"{each.top(1)[0][1]:.6f}"
         rows.writerow((each.source, each.label or "", confidence, each.reason or "", each.detail or ""))
-    write_whole(out, table.getvalue(), alone=True)
+    write_atomic(out, table.getvalue(), single_writer=True)

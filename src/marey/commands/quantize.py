@@ -17,7 +17,7 @@ from marey.progress import AUTO, Reporter
 if TYPE_CHECKING:
     from marey.commands.steps.held_out import Fold
     from marey.data import Clip
-    from marey.encoders import Encoder, FrozenNetwork
+    from marey.encoders import Encoder, FrozenBackbone
     from marey.models import ActionModel
 
 _PICTURES: Final = 300  # that the ranges come from, at most
@@ -128,12 +128,12 @@ def quantize(
     from marey.commands.steps.cost import clips_per_second
     from marey.commands.steps.held_out import load_own_data, read_folds
     from marey.encoders import family_of
-    from marey.models import check_place, load_model, save_model
+    from marey.models import check_output_dir, load_model, save_model
     from marey.training.run_folder import read_origin
 
     run, data = Path(run), None if data is None else str(data)
     place = Path(out) if out is not None else run.with_name(f"{run.resolve().name}-int8")
-    check_place(place)
+    check_output_dir(place)
     check_writable(place / "config.json")
     model = load_model(run)
     _check_kind(run, model)
@@ -213,7 +213,7 @@ def _learnt_from(run: Path, fold: Fold, clips: Sequence[Clip]) -> tuple[Clip, ..
     return found
 
 
-def _in_int8(model: ActionModel, network: FrozenNetwork, clips: Sequence[Clip]) -> tuple[ActionModel, int]:
+def _in_int8(model: ActionModel, network: FrozenBackbone, clips: Sequence[Clip]) -> tuple[ActionModel, int]:
     """Return a model with its encoder in int8, and the number of images that calibrated it."""
     import torch
 

@@ -88,7 +88,7 @@ def train(
     from marey.encoders import Contract, load_encoder
     from marey.evaluation import Evaluation
     from marey.models import save_model
-    from marey.training import Experiment, load_recipe, plan, run_protocol
+    from marey.training import Experiment, load_recipe, make_splits, run_protocol
     from marey.training.origin import Origin, command_line
     from marey.training.run_folder import Times, claim_run, keep_times
     from marey.video import require_decoder
@@ -112,7 +112,7 @@ def train(
     if given is not None:
         chosen, contract, views = given
         reporter.say("sampling, streams and encoder are those that the features were made with, one reading a clip")
-    protocol = plan(manifest, folds=None if folds is None else str(folds), test=chosen.test, seed=chosen.seed)
+    protocol = make_splits(manifest, folds=None if folds is None else str(folds), test=chosen.test, seed=chosen.seed)
     hashed = data_hash(manifest)
     origin = Origin.of(data, group_regex=group_regex, exclude=exclude, command=written_as)
     claim_run(

@@ -8,7 +8,7 @@ from dataclasses import asdict, dataclass
 from pathlib import Path
 from typing import TYPE_CHECKING, Annotated, Any, Literal
 
-from marey.atomic import write_whole
+from marey.atomic import write_atomic
 from marey.commands.options import (
     Changes,
     Data,
@@ -131,7 +131,7 @@ def tune(
     from marey.commands.steps.results import versions
     from marey.data.hashing import data_hash, values_hash
     from marey.reports import write_tuning
-    from marey.training import load_recipe, plan
+    from marey.training import load_recipe, make_splits
     from marey.training.origin import command_line
     from marey.training.tune import Study, scores, sole_use, validation_folds
     from marey.video import require_decoder
@@ -146,7 +146,7 @@ def tune(
     require_decoder(chosen.sampling.decoder)
     where = pick_device(device)
     manifest, _ = load_labelled(data, group_regex=group_regex, exclude=exclude, reporter=reporter)
-    (part,) = plan(manifest, folds=None, test=chosen.test, seed=chosen.seed).splits
+    (part,) = make_splits(manifest, folds=None, test=chosen.test, seed=chosen.seed).splits
     # Clips that are tested on are not even handed to the search.
     learnt_from = manifest.with_clips(manifest.clips[index] for index in (*part.train, *part.val))
     own = range(len(part.train), len(learnt_from.clips))
@@ -270,7 +270,7 @@ def _test(tuned: Recipe, data: str, out: Path, **options: Any) -> EvaluationResu
     from marey.training import load_recipe
 
     path, run = out / "best.yaml", out / "best"
-    write_whole(path, tuned.to_yaml(), alone=True)
+    write_atomic(path, tuned.to_yaml(), single_writer=True)
     try:
         same = load_recipe(run / "recipe.yaml") == tuned
     except MareyError:

@@ -57,7 +57,7 @@ def load_data(
 
 
 def is_features(data: str | Path) -> bool:
-    """Return True if a data set is a folder of features, as `marey data export` and `import` write it."""
+    """Return True if a data set is a folder of features, as `marey extract` and `import` write it."""
     return os.path.isfile(expand_home(data) / DESCRIPTION)  # noqa: PTH113  (Path.is_file raises on long names)
 
 

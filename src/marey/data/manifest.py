@@ -16,7 +16,7 @@ from typing import Literal
 import pyarrow as pa
 import pyarrow.parquet as pq
 
-from marey.atomic import whole_file
+from marey.atomic import atomic_file
 from marey.data.clip import Clip, Manifest, Part
 from marey.data.groups import assign_groups
 from marey.data.text import check_labels, clean_label, join_first
@@ -103,7 +103,7 @@ def write_manifest(manifest: Manifest, path: str | Path) -> None:
             "label all of them, or none"
         )
     path.parent.mkdir(parents=True, exist_ok=True)
-    with whole_file(path) as part:
+    with atomic_file(path) as part:
         if path.suffix.lower() == ".parquet":
             _write_parquet(manifest, part, path.parent)
         else:

@@ -11,7 +11,7 @@ from pathlib import Path
 
 import numpy as np
 
-from marey.atomic import whole_file
+from marey.atomic import atomic_file
 from marey.cores import usable_cores
 from marey.data.clip import Clip, Manifest
 from marey.data.manifest import portable_path
@@ -103,7 +103,7 @@ def write_quarantine(rows: Iterable[ScanRow], path: str | Path) -> None:
     """
     path = Path(path)
     path.parent.mkdir(parents=True, exist_ok=True)
-    with whole_file(path) as part, part.open("w", encoding="utf-8", newline="") as file:
+    with atomic_file(path) as part, part.open("w", encoding="utf-8", newline="") as file:
         writer = csv.writer(file, lineterminator="\n")
         writer.writerow(QUARANTINE_COLUMNS)
         writer.writerows(

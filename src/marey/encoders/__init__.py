@@ -2,12 +2,12 @@
 
 from __future__ import annotations
 
-from marey.encoders.backbone import FrozenNetwork
+from marey.encoders.backbone import FrozenBackbone
 from marey.encoders.cache import FeatureCache, cache_home
 from marey.encoders.clip_reader import clip_span, read_clip, read_clip_views, read_frames, typical_duration
 from marey.encoders.contract import (
     FRAME_ORDERS,
-    GIVEN,
+    PRECOMPUTED,
     ClipReading,
     Contract,
     EncoderSpec,
@@ -22,7 +22,7 @@ from marey.encoders.engine_benchmark import TOLERANCE, Benchmarks, EngineBenchma
 from marey.encoders.engines import installed_engines
 from marey.encoders.extract import Features, Progress, Reading, extract, iterate_views
 from marey.encoders.quantised import ENCODER_FILES, QuantisedEncoder, QuantisedNetwork, quantise_network
-from marey.encoders.raw_frames import PixelEncoder
+from marey.encoders.raw_frames import RawFrames
 from marey.encoders.registry import (
     Architecture,
     EncoderFamily,
@@ -35,7 +35,7 @@ from marey.encoders.registry import (
     weights_origin,
 )
 from marey.encoders.streams import STREAM_KINDS, Stream, StreamKind
-from marey.encoders.timm_encoder import FrameEncoder, load_frame_network
+from marey.encoders.timm_encoder import FrameEncoder, load_timm_backbone
 from marey.encoders.video_networks import VIDEO_NETWORKS, ClipEncoder, VideoNetwork, build_video_network, load_kinetics
 from marey.encoders.video_transformers import VIDEO_TRANSFORMERS, TokenEncoder, VideoTransformer
 from marey.encoders.weights import EMBEDDED, embedded_path, load_local, weights_hash
@@ -45,7 +45,7 @@ __all__ = [
     "ENCODER_FILES",
     "ENGINES",
     "FRAME_ORDERS",
-    "GIVEN",
+    "PRECOMPUTED",
     "STREAM_KINDS",
     "TOLERANCE",
     "VIDEO_NETWORKS",
@@ -64,13 +64,13 @@ __all__ = [
     "Features",
     "FrameEncoder",
     "FrameOrder",
-    "FrozenNetwork",
+    "FrozenBackbone",
     "MultiView",
-    "PixelEncoder",
     "Precision",
     "Progress",
     "QuantisedEncoder",
     "QuantisedNetwork",
+    "RawFrames",
     "Reading",
     "Stream",
     "StreamKind",
@@ -93,9 +93,9 @@ __all__ = [
     "installed_engines",
     "iterate_views",
     "load_encoder",
-    "load_frame_network",
     "load_kinetics",
     "load_local",
+    "load_timm_backbone",
     "quantise_network",
     "read_clip",
     "read_clip_views",

@@ -16,7 +16,7 @@ Read = Callable[[Any, Tensor], Tensor]
 """From a network and normalised pixels to features, float (N, ...)."""
 
 
-class FrozenNetwork(nn.Module):
+class FrozenBackbone(nn.Module):
     """The module that engines run: uint8 (N, *shape) to float32 (N, ...), normalised inside.
 
     Args:

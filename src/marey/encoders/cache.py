@@ -16,7 +16,7 @@ from safetensors import SafetensorError
 from safetensors.torch import load, load_file, save
 from torch import Tensor
 
-from marey.atomic import write_whole
+from marey.atomic import write_atomic
 from marey.data import Clip, expand_home
 from marey.encoders.contract import Contract, FrameOrder, View
 from marey.errors import UsageError
@@ -130,7 +130,7 @@ class FeatureCache:
         try:
             path = self._path(key)
             path.parent.mkdir(parents=True, exist_ok=True)
-            write_whole(path, save({"features": features.contiguous()}))
+            write_atomic(path, save({"features": features.contiguous()}))
         except OSError as error:
             raise self._unwritable(error) from error
 

@@ -14,7 +14,7 @@ from torch import Tensor
 from marey.data import Clip, content_hash
 from marey.encoders.contract import FRAME_ORDERS, Contract, FrameOrder, View
 from marey.errors import UnknownNameError, UsageError, VideoError
-from marey.video import Limits, Sampling, decode, probe, show
+from marey.video import Limits, Sampling, decode, frames_at, probe
 
 _DEFAULT_LIMITS: Final = Limits()
 _PLAIN: Final = View()
@@ -127,8 +127,8 @@ def read_frames(
             "this model looks at the key frames of files, and frames in memory have none; write them to a file"
         )
     end = max(len(frames), 1) / frame_rate if frame_rate > 0 else 1.0
-    plan = _Plan(contract, tuple(contract.streams), contract.sampling.instants(0.0, end, part=view.part), 0.0, end)
-    shown = show(
+    plan = _Plan(contract, tuple(contract.streams), contract.sampling.timestamps(0.0, end, part=view.part), 0.0, end)
+    shown = frames_at(
         frames,
         plan.timestamps,
         frame_rate=frame_rate,
@@ -197,9 +197,9 @@ def typical_duration(clips: Sequence[Clip], limits: Limits = _DEFAULT_LIMITS) ->
 
 def _timestamps(clip: Clip, sampling: Sampling, view: View, start: float, end: float) -> npt.NDArray[np.float64]:
     if view.index == 0:
-        return sampling.instants(start, end, part=view.part, path=clip.path)
+        return sampling.timestamps(start, end, part=view.part, path=clip.path)
     random = sampling.model_copy(update={"position": "random"})
-    return random.instants(start, end, generator=_rng(clip, view.index, start, end), path=clip.path)
+    return random.timestamps(start, end, generator=_rng(clip, view.index, start, end), path=clip.path)
 
 
 def _rng(clip: Clip, number: int, start: float, end: float) -> np.random.Generator:

@@ -21,7 +21,7 @@ Precision = Literal["float32", "bfloat16", "int8"]
 
 Side = Annotated[int, Field(ge=1, le=4096)]
 
-GIVEN: Final = "features"
+PRECOMPUTED: Final = "features"
 """Encoder name in the contract of precomputed features: read from files, made by an unknown program."""
 
 
@@ -35,7 +35,7 @@ class EncoderSpec(BaseModel):
             which encode nothing: for networks that are trained end to end.
         weights: "pretrained", "random" (a control: the worth of the architecture alone), or the path of a file of
             weights (safetensors, or a PyTorch file of tensors).
-        precision: of the arithmetic; features are always float32. "int8" is written by `marey quantise` from a
+        precision: of the arithmetic; features are always float32. "int8" is written by `marey quantize` from a
             trained run, and cannot be chosen before.
         size: height and width of the input in pixels, or one number for both; None for the size of the pretraining.
         grid: rows and columns that the last feature map is averaged over, so that features also say where something
@@ -58,7 +58,7 @@ class View:
     Attributes:
         index: 0 reads the middle of each segment; each further number its own random timestamps.
         mirrored: flipped horizontally.
-        part: k and n, where a clip is tested n times: see `Sampling.instants`.
+        part: k and n, where a clip is tested n times: see `Sampling.timestamps`.
         anchor: the part of the image that a crop takes.
     """
 
@@ -176,13 +176,13 @@ class Contract(BaseModel):
         return self
 
     @property
-    def gives_pictures(self) -> bool:
+    def gives_images(self) -> bool:
         """True if networks get raw frames, uint8 (T, C, H, W), and not features (T, D)."""
         return family_of(self.encoder).gives == "frames"
 
     @property
     def shape(self) -> tuple[int, ...]:
         """Shape of a network's input: (D,) a feature vector, or (T, C, H, W) of a clip's raw frames."""
-        if not self.gives_pictures:
+        if not self.gives_images:
             return (self.dim,)
         return (self.sampling.count, family_of(self.encoder).channels(self.encoder.name), *self.size)

@@ -10,7 +10,7 @@ import torch
 from pydantic import ValidationError
 from torch import Tensor
 
-from marey.encoders.backbone import Colour, FrozenNetwork
+from marey.encoders.backbone import Colour, FrozenBackbone
 from marey.encoders.contract import Contract, EncoderSpec, MultiView
 from marey.encoders.engine import Engine, fit_threads, one_core
 from marey.encoders.engine_benchmark import Benchmarks
@@ -24,7 +24,7 @@ class Encoder:
     """A frozen network: from the frames of a clip, uint8 (T, 3, H, W), to features.
 
     Attributes:
-        per_picture: True if each image is encoded by itself, so that clips which share images share their features.
+        per_image: True if each image is encoded by itself, so that clips which share images share their features.
         spec: name, weights, precision, size, grid.
         hash: BLAKE2b-128 of the weights.
         size: (H, W) of the input in pixels.
@@ -40,7 +40,7 @@ class Encoder:
         trial: benchmark of the engines for it on this machine.
     """
 
-    per_picture: ClassVar[bool] = False
+    per_image: ClassVar[bool] = False
     spec: EncoderSpec
     hash: str
     size: tuple[int, int]
@@ -71,7 +71,7 @@ class Encoder:
         self.device = torch.device("cpu")
 
     def setup(
-        self, network: FrozenNetwork, *, device: str | torch.device, engine: str | None, dim: int | None = None
+        self, network: FrozenBackbone, *, device: str | torch.device, engine: str | None, dim: int | None = None
     ) -> None:
         """Set the attributes from a network, and start its engine.
 
@@ -139,7 +139,7 @@ class Encoder:
         """
         self.check(clips, axes="N, T")
         self.count(len(clips) * clips.shape[1])
-        if not self.per_picture:
+        if not self.per_image:
             return self._engine.run(clips).view(len(clips), -1, self.dim)
         images = clips.flatten(0, 1)
         features = self._engine.run(images) if len(images) else torch.empty(0, self.dim)

@@ -16,10 +16,10 @@ from typing import Any, Final
 import torch
 from torch import Tensor
 
-from marey.atomic import write_whole
+from marey.atomic import write_atomic
 from marey.cores import usable_cores
 from marey.data.hashing import values_hash
-from marey.encoders.backbone import FrozenNetwork
+from marey.encoders.backbone import FrozenBackbone
 from marey.encoders.cache import cache_home
 from marey.encoders.engine import Engine, one_core
 
@@ -62,7 +62,7 @@ def fastest(trial: Mapping[str, EngineBenchmark], precision: str) -> str:
     return max(rates, key=lambda name: rates[name], default="pytorch")
 
 
-def benchmark_inputs(network: FrozenNetwork) -> Tensor:
+def benchmark_inputs(network: FrozenBackbone) -> Tensor:
     """Return inputs for the benchmark, uint8 (N, *shape): smooth random colours."""
     count = 1 if len(network.shape) == 4 else _IMAGES
     height, width = network.shape[-2:]
@@ -104,7 +104,7 @@ def _error(found: Tensor, reference: Tensor) -> float:
     return float((found - reference).abs().max() / reference.std())
 
 
-def load_benchmark(network: FrozenNetwork) -> Benchmarks:
+def load_benchmark(network: FrozenBackbone) -> Benchmarks:
     """Return the stored benchmark of a network on this machine; empty where there is none."""
     try:
         values = json.loads(_place(network).read_text(encoding="utf-8"))["engines"]
@@ -114,13 +114,13 @@ def load_benchmark(network: FrozenNetwork) -> Benchmarks:
     return found if all(_is_sound(measured) for measured in found.values()) else {}
 
 
-def save_benchmark(network: FrozenNetwork, trial: Benchmarks) -> None:
+def save_benchmark(network: FrozenBackbone, trial: Benchmarks) -> None:
     """Store a benchmark; where nothing can be written, it is measured again next time."""
     path = _place(network)
     values = {"about": _about(network), "engines": {name: asdict(found) for name, found in trial.items()}}
     with suppress(OSError):
         path.parent.mkdir(parents=True, exist_ok=True)
-        write_whole(path, json.dumps(values, indent=1))
+        write_atomic(path, json.dumps(values, indent=1))
 
 
 def _is_sound(found: EngineBenchmark) -> bool:
@@ -128,11 +128,11 @@ def _is_sound(found: EngineBenchmark) -> bool:
     return numbers and isinstance(found.fault, str)
 
 
-def _place(network: FrozenNetwork) -> Path:
+def _place(network: FrozenBackbone) -> Path:
     return cache_home() / "engines" / f"{values_hash(_about(network))}.json"
 
 
-def _about(network: FrozenNetwork) -> dict[str, Any]:
+def _about(network: FrozenBackbone) -> dict[str, Any]:
     """Return the machine, the versions and the network that a benchmark is valid for."""
     spec = network.spec
     return {

@@ -10,7 +10,7 @@ from typing import Final
 
 import torch
 
-from marey.encoders.backbone import FrozenNetwork
+from marey.encoders.backbone import FrozenBackbone
 from marey.encoders.engine import Engine, engine_name
 from marey.encoders.engine_benchmark import (
     Benchmarks,
@@ -27,7 +27,7 @@ from marey.encoders.openvino_engine import start_openvino
 from marey.encoders.pytorch_engine import CudaEngine, PyTorchEngine
 from marey.errors import UsageError
 
-_OTHERS: Final[dict[str, Callable[[FrozenNetwork], Engine]]] = {
+_OTHERS: Final[dict[str, Callable[[FrozenBackbone], Engine]]] = {
     "openvino": start_openvino,
     "onnxruntime": OnnxRuntimeEngine,
 }
@@ -54,7 +54,7 @@ def installed_engines() -> tuple[str, ...]:
     return ("pytorch", *(name for name in _OTHERS if find_spec(name) is not None))
 
 
-def start_engine(network: FrozenNetwork, *, device: torch.device, engine: str | None) -> EngineHandle:
+def start_engine(network: FrozenBackbone, *, device: torch.device, engine: str | None) -> EngineHandle:
     """Start an engine for a frozen network.
 
     Args:
@@ -81,7 +81,7 @@ def start_engine(network: FrozenNetwork, *, device: torch.device, engine: str | 
     return EngineHandle(PyTorchEngine(network))
 
 
-def _automatic(network: FrozenNetwork) -> EngineHandle:
+def _automatic(network: FrozenBackbone) -> EngineHandle:
     """Return the fastest engine; where it is unknown, after a benchmark."""
     names, precision = installed_engines(), network.spec.precision
     trial = load_benchmark(network)
@@ -96,7 +96,7 @@ def _automatic(network: FrozenNetwork) -> EngineHandle:
     return EngineHandle(PyTorchEngine(network), trial=trial)
 
 
-def _try(network: FrozenNetwork, names: Sequence[str]) -> tuple[dict[str, Engine], Benchmarks]:
+def _try(network: FrozenBackbone, names: Sequence[str]) -> tuple[dict[str, Engine], Benchmarks]:
     """Start engines and measure them; those that cannot be started have their reason in the benchmark."""
     from torch.utils.flop_counter import FlopCounterMode
 
@@ -119,7 +119,7 @@ def _try(network: FrozenNetwork, names: Sequence[str]) -> tuple[dict[str, Engine
     )
 
 
-def _checked(network: FrozenNetwork, name: str, engine: Engine) -> EngineHandle:
+def _checked(network: FrozenBackbone, name: str, engine: Engine) -> EngineHandle:
     """Return an engine that was named; its agreement with PyTorch is measured once."""
     trial = load_benchmark(network)
     if name not in trial or trial[name].fault:

@@ -232,7 +232,7 @@ class _Extraction:
         return job
 
     def _known(self, keys: dict[_Part, str]) -> dict[_Part, Tensor]:
-        known = {part: self._cache.get(key, mapped=self._contract.gives_pictures) for part, key in keys.items()}
+        known = {part: self._cache.get(key, mapped=self._contract.gives_images) for part, key in keys.items()}
         return {part: features for part, features in known.items() if features is not None}
 
     def _encode(self, jobs: Sequence[_Job]) -> None:
@@ -250,7 +250,7 @@ class _Extraction:
 
     def _keep(self, key: str, features: Tensor) -> Tensor:
         self._cache.put(key, features)
-        kept = self._cache.get(key, mapped=True) if self._contract.gives_pictures else features.clone()
+        kept = self._cache.get(key, mapped=True) if self._contract.gives_images else features.clone()
         return features if kept is None else kept
 
     def _filling_batches(self, jobs: Iterator[_Job | VideoError]) -> Iterator[_Job | VideoError]:

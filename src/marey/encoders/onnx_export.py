@@ -11,9 +11,9 @@ from typing import Final
 
 import torch
 
-from marey.atomic import write_whole
+from marey.atomic import write_atomic
 from marey.data.hashing import bytes_hash, values_hash
-from marey.encoders.backbone import FrozenNetwork
+from marey.encoders.backbone import FrozenBackbone
 from marey.encoders.cache import cache_home
 from marey.errors import UsageError, first_line
 
@@ -21,7 +21,7 @@ _FORMAT: Final = 1  # raised when the same network comes to be written in anothe
 _OPSET: Final = 18
 
 
-def onnx_bytes(network: FrozenNetwork) -> bytes:
+def onnx_bytes(network: FrozenBackbone) -> bytes:
     """Return the network for one input at a time, uint8 (1, *shape), as the bytes of an ONNX file.
 
     Args:
@@ -43,11 +43,11 @@ def onnx_bytes(network: FrozenNetwork) -> bytes:
     data = _convert(network)
     with suppress(OSError):  # where nothing can be stored, it is made again next time
         folder.mkdir(parents=True, exist_ok=True)
-        write_whole(folder / f"{key}-{bytes_hash(data)}.onnx", data)
+        write_atomic(folder / f"{key}-{bytes_hash(data)}.onnx", data)
     return data
 
 
-def _convert(network: FrozenNetwork) -> bytes:
+def _convert(network: FrozenBackbone) -> bytes:
     example = torch.zeros(1, *network.shape, dtype=torch.uint8)
     with tempfile.TemporaryDirectory(prefix="marey-") as folder:
         path = Path(folder, "network.onnx")
@@ -72,7 +72,7 @@ def _convert(network: FrozenNetwork) -> bytes:
         return path.read_bytes()
 
 
-def _key(network: FrozenNetwork) -> str:
+def _key(network: FrozenBackbone) -> str:
     made_from = {
         "format": _FORMAT,
         "name": network.spec.name,

@@ -8,7 +8,7 @@ from typing import Any, ClassVar
 import torch
 from torch import Tensor
 
-from marey.encoders.backbone import FrozenNetwork
+from marey.encoders.backbone import FrozenBackbone
 from marey.encoders.engine import Engine
 from marey.encoders.onnx_export import onnx_bytes
 from marey.errors import UsageError
@@ -29,7 +29,7 @@ class OnnxRuntimeEngine(Engine):
 
     name: ClassVar[str] = "onnxruntime"
 
-    def __init__(self, network: FrozenNetwork) -> None:
+    def __init__(self, network: FrozenBackbone) -> None:
         if network.spec.precision != "float32":
             raise UsageError(
                 f"onnxruntime computes in float32 here, not in {network.spec.precision}: take "

@@ -11,7 +11,7 @@ import torch
 from torch import Tensor
 
 from marey.cores import usable_cores
-from marey.encoders.backbone import FrozenNetwork
+from marey.encoders.backbone import FrozenBackbone
 from marey.encoders.engine import Engine
 from marey.encoders.onnx_export import onnx_bytes
 from marey.errors import UsageError
@@ -75,7 +75,7 @@ class OpenVINOEngine(Engine):
         )
 
 
-def start_openvino(network: FrozenNetwork) -> OpenVINOEngine:
+def start_openvino(network: FrozenBackbone) -> OpenVINOEngine:
     """Return the network on OpenVINO.
 
     Raises:

@@ -8,7 +8,7 @@ from typing import ClassVar, Final
 import torch
 from torch import Tensor
 
-from marey.encoders.backbone import FrozenNetwork
+from marey.encoders.backbone import FrozenBackbone
 from marey.encoders.engine import Engine, one_core
 from marey.encoders.fuse_conv_bn import fuse_conv_bn
 from marey.encoders.malloc import tune_malloc
@@ -26,7 +26,7 @@ class PyTorchEngine(Engine):
 
     name: ClassVar[str] = "pytorch"
 
-    def __init__(self, network: FrozenNetwork) -> None:
+    def __init__(self, network: FrozenBackbone) -> None:
         tune_malloc()
         clips = len(network.shape) == 4
         self.largest = 1 if clips else _IMAGES
@@ -49,7 +49,7 @@ class CudaEngine(Engine):
 
     name: ClassVar[str] = "cuda"
 
-    def __init__(self, network: FrozenNetwork, device: torch.device) -> None:
+    def __init__(self, network: FrozenBackbone, device: torch.device) -> None:
         clips = len(network.shape) == 4
         self.largest = 1 if clips else _IMAGES_GPU
         self._device = device

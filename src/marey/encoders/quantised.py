@@ -18,7 +18,7 @@ from typing import TYPE_CHECKING, Any, Final, NoReturn, Self
 import torch
 from torch import Tensor
 
-from marey.encoders.backbone import FrozenNetwork
+from marey.encoders.backbone import FrozenBackbone
 from marey.encoders.contract import Contract, EncoderSpec
 from marey.encoders.encoder import Encoder
 from marey.encoders.engine import engine_name
@@ -85,7 +85,7 @@ class QuantisedEncoder(Encoder):
         UsageError: OpenVINO is not installed, or another engine is named.
     """
 
-    per_picture = True
+    per_image = True
 
     def __init__(self, network: QuantisedNetwork, contract: Contract, *, engine: str | None = None) -> None:
         super().__init__()
@@ -109,7 +109,7 @@ class QuantisedFamily(EncoderFamily):
 
     def load(self, spec: EncoderSpec, *, frames: int, device: str | torch.device, engine: str | None) -> NoReturn:
         """Refuse: a name and a precision do not say which."""
-        raise UsageError("int8 is made of a trained run: `marey quantise RUN DATA` writes a model that has it")
+        raise UsageError("int8 is made of a trained run: `marey quantize RUN DATA` writes a model that has it")
 
     def meta(self, spec: EncoderSpec, *, frames: int) -> Architecture:
         """Return the network in float32."""
@@ -121,7 +121,7 @@ class QuantisedFamily(EncoderFamily):
         return family_of(EncoderSpec(name=name)).origin(name, weights)
 
 
-def quantise_network(network: FrozenNetwork, images: Tensor) -> QuantisedNetwork:
+def quantise_network(network: FrozenBackbone, images: Tensor) -> QuantisedNetwork:
     """Put a network into int8, with activation ranges of the given images (Jacob et al. 2018).
 
     Args:

@@ -7,7 +7,7 @@ from typing import Final, NoReturn
 import torch
 from torch import Tensor, nn
 
-from marey.encoders.contract import GIVEN, EncoderSpec
+from marey.encoders.contract import PRECOMPUTED, EncoderSpec
 from marey.encoders.encoder import Encoder, hw
 from marey.encoders.malloc import tune_malloc
 from marey.encoders.registry import Architecture, EncoderFamily, register_encoder
@@ -18,14 +18,14 @@ _SIZE: Final = (112, 112)
 _CHANNELS: Final = {"pixels": 3, "grey-pixels": 1}
 
 
-class PixelEncoder(Encoder):
+class RawFrames(Encoder):
     """Raw frames, uint8, in colour or gray.
 
     The cache keeps decoded clips of it: networks that are trained end to end read them in every epoch, mapped from
     the disk, and no video is decoded twice.
     """
 
-    per_picture = True
+    per_image = True
     interpolation = "area"
     mean = (0.0, 0.0, 0.0)
     std = (1.0, 1.0, 1.0)
@@ -56,13 +56,13 @@ class RawFramesFamily(EncoderFamily):
     gives = "frames"
     per_image = True
 
-    def load(self, spec: EncoderSpec, *, frames: int, device: str | torch.device, engine: str | None) -> PixelEncoder:
+    def load(self, spec: EncoderSpec, *, frames: int, device: str | torch.device, engine: str | None) -> RawFrames:
         """Return the encoder."""
-        return PixelEncoder(spec)
+        return RawFrames(spec)
 
     def meta(self, spec: EncoderSpec, *, frames: int) -> Architecture:
         """Return the shapes of the frames."""
-        encoder = PixelEncoder(spec)
+        encoder = RawFrames(spec)
         shape = (frames, encoder.channels, *encoder.size)
         return Architecture(None, nn.Identity(), torch.empty(1, *shape), encoder.size, True, shape, frames)
 
@@ -71,7 +71,7 @@ class RawFramesFamily(EncoderFamily):
         return _CHANNELS[name]
 
 
-@register_encoder(GIVEN)
+@register_encoder(PRECOMPUTED)
 class PrecomputedFamily(EncoderFamily):
     """Features that came as files: no video can be encoded with them."""
 
@@ -81,7 +81,7 @@ class PrecomputedFamily(EncoderFamily):
         """Refuse: there is no network."""
         raise UsageError(
             "this model was trained on features that came as files, and marey cannot compute them from a video: "
-            "train on the videos instead, or on features that `marey data export` wrote"
+            "train on the videos instead, or on features that `marey extract` wrote"
         )
 
     def meta(self, spec: EncoderSpec, *, frames: int) -> NoReturn:

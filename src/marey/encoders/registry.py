@@ -15,7 +15,7 @@ from marey.errors import UsageError
 from marey.extras import Extra
 
 if TYPE_CHECKING:
-    from marey.encoders.backbone import FrozenNetwork
+    from marey.encoders.backbone import FrozenBackbone
     from marey.encoders.contract import EncoderSpec
     from marey.encoders.encoder import Encoder
 
@@ -76,7 +76,7 @@ class EncoderFamily(ABC):
     Attributes:
         gives: "features" of a network; raw "frames"; or "nothing": features come from files, and no clip is encoded.
         per_image: True if images are encoded one by one, and not a clip at once.
-        quantizable: True if `backbone` gives a network that `marey quantise` can put into int8.
+        quantizable: True if `backbone` gives a network that `marey quantize` can put into int8.
         extra: of marey, which the family needs.
     """
 
@@ -103,7 +103,7 @@ class EncoderFamily(ABC):
             return WeightsOrigin("none", extra=self.extra)
         return self.pretrained(name) if weights == "pretrained" else WeightsOrigin("file", weights, extra=self.extra)
 
-    def backbone(self, spec: EncoderSpec) -> FrozenNetwork:
+    def backbone(self, spec: EncoderSpec) -> FrozenBackbone:
         """Return the network with its weights, float32, of one image; of quantizable families only."""
         raise UsageError(f"the encoder '{spec.name}' has no network of single images")
 

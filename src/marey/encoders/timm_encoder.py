@@ -10,7 +10,7 @@ from typing import Any, Final, cast
 import torch
 from torch import Tensor, nn
 
-from marey.encoders.backbone import Colour, FrozenNetwork, average_over
+from marey.encoders.backbone import Colour, FrozenBackbone, average_over
 from marey.encoders.contract import EncoderSpec
 from marey.encoders.encoder import Encoder, hw
 from marey.encoders.registry import Architecture, EncoderFamily, WeightsOrigin, encoder_names, register_encoder
@@ -33,7 +33,7 @@ class FrameEncoder(Encoder):
     """A network of timm, frozen: each image becomes one vector.
 
     Args:
-        network: as `load_frame_network` gives it; taken over.
+        network: as `load_timm_backbone` gives it; taken over.
         device: where it runs.
         engine: runtime, see `ENGINES`.
 
@@ -41,10 +41,10 @@ class FrameEncoder(Encoder):
         UsageError: the engine is missing, or cannot run the network.
     """
 
-    per_picture = True
+    per_image = True
 
     def __init__(
-        self, network: FrozenNetwork, *, device: str | torch.device = "cpu", engine: str | None = "pytorch"
+        self, network: FrozenBackbone, *, device: str | torch.device = "cpu", engine: str | None = "pytorch"
     ) -> None:
         super().__init__()
         self.setup(network, device=device, engine=engine)
@@ -93,9 +93,9 @@ class TimmFamily(EncoderFamily):
         """Return the hub, and the size of all numbers of the network."""
         return WeightsOrigin("download", name, pretrained_size(name))
 
-    def backbone(self, spec: EncoderSpec) -> FrozenNetwork:
+    def backbone(self, spec: EncoderSpec) -> FrozenBackbone:
         """Return the network with its weights."""
-        return load_frame_network(spec)
+        return load_timm_backbone(spec)
 
 
 @register_encoder(EMBEDDED)
@@ -141,10 +141,10 @@ def load_frame_encoder(
         WeightsError: the weights are missing and cannot be fetched, or are those of another network.
         UsageError: the engine is missing, or cannot run the network.
     """
-    return FrameEncoder(load_frame_network(spec), device=device, engine=engine)
+    return FrameEncoder(load_timm_backbone(spec), device=device, engine=engine)
 
 
-def load_frame_network(spec: EncoderSpec) -> FrozenNetwork:
+def load_timm_backbone(spec: EncoderSpec) -> FrozenBackbone:
     """Return the network of a spec, with its weights, as engines run it: an image an input.
 
     Raises:
@@ -155,7 +155,7 @@ def load_frame_network(spec: EncoderSpec) -> FrozenNetwork:
     config = _config(network)
     weights = weights_hash(network)
     drop_unused(network, spec)
-    return FrozenNetwork(
+    return FrozenBackbone(
         network,
         partial(features_of, grid=spec.grid),
         spec=spec,

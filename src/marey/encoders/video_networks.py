@@ -9,7 +9,7 @@ from typing import TYPE_CHECKING, Any, Final, cast
 import torch
 from torch import Tensor, nn
 
-from marey.encoders.backbone import Colour, FrozenNetwork
+from marey.encoders.backbone import Colour, FrozenBackbone
 from marey.encoders.contract import EncoderSpec
 from marey.encoders.encoder import Encoder, hw
 from marey.encoders.registry import Architecture, EncoderFamily, WeightsOrigin, register_encoder
@@ -34,7 +34,7 @@ class VideoNetwork:
         frames: the smallest T.
         paper: where it was described.
         fixed: True if it is built for one size and one number of frames.
-        exportable: see `FrozenNetwork`.
+        exportable: see `FrozenBackbone`.
     """
 
     builder: str
@@ -173,7 +173,7 @@ class ClipEncoder(Encoder):
             load_kinetics(network, spec.name)
         elif spec.weights != "random":
             load_local(network, Path(spec.weights))
-        frozen = FrozenNetwork(
+        frozen = FrozenBackbone(
             network,
             _vector_of,
             spec=spec,

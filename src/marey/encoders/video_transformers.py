@@ -10,7 +10,7 @@ from typing import Any, Final, cast
 import torch
 from torch import Tensor
 
-from marey.encoders.backbone import Colour, FrozenNetwork, average_over
+from marey.encoders.backbone import Colour, FrozenBackbone, average_over
 from marey.encoders.contract import EncoderSpec
 from marey.encoders.encoder import Encoder, hw
 from marey.encoders.registry import Architecture, EncoderFamily, WeightsOrigin, register_encoder
@@ -95,7 +95,7 @@ class TokenEncoder(Encoder):
         size, self.timestamps, dim = check_clips(spec, network.config, frames)
         patch = network.config.patch_size
         mean, std = _IMAGENET
-        frozen = FrozenNetwork(
+        frozen = FrozenBackbone(
             network,
             partial(
                 _pooled_tokens, timestamps=self.timestamps, patches=(size[0] // patch, size[1] // patch), grid=spec.grid

@@ -4,19 +4,19 @@ from __future__ import annotations
 
 from marey.evaluation.calibration import Reliability, expected_calibration_error, fit_temperature, reliability
 from marey.evaluation.comparison import (
-    Answers,
     Difference,
     OrderEffect,
-    Pooled,
+    PooledScores,
     RankedRecipe,
+    RunResults,
     difference,
     holm,
     pool,
     rank_recipes,
 )
 from marey.evaluation.cost import Cost, count_flops
-from marey.evaluation.evaluation import Evaluation, Row, leak_warning
-from marey.evaluation.intervals import Interval, Resampling, bootstrap, macro_f1_of
+from marey.evaluation.evaluation import ClipResult, Evaluation, leak_warning
+from marey.evaluation.intervals import Bootstrap, Interval, bootstrap, macro_f1_of
 from marey.evaluation.io import read_predictions, write_metrics, write_predictions
 from marey.evaluation.metrics import METRICS, Metric, MetricRow, ScoredClips, metric_rows, register_metric
 from marey.evaluation.scoring import FAILED, ClassScores, Metrics, score
@@ -37,8 +37,9 @@ __all__ = [
     "METRICS",
     "NO_LABEL",
     "TIOU",
-    "Answers",
+    "Bootstrap",
     "ClassScores",
+    "ClipResult",
     "Cost",
     "Difference",
     "Evaluation",
@@ -48,11 +49,10 @@ __all__ = [
     "Metrics",
     "OrderEffect",
     "PlayedVideo",
-    "Pooled",
+    "PooledScores",
     "RankedRecipe",
     "Reliability",
-    "Resampling",
-    "Row",
+    "RunResults",
     "ScoredClips",
     "SegmentClassScores",
     "SegmentInterval",

@@ -9,7 +9,7 @@ from typing import Any, Literal, Self
 import numpy as np
 import numpy.typing as npt
 
-from marey.evaluation.evaluation import Evaluation, Row
+from marey.evaluation.evaluation import ClipResult, Evaluation
 from marey.evaluation.intervals import (
     CHUNK,
     LEVEL,
@@ -28,7 +28,7 @@ Counts = npt.NDArray[np.float64]
 
 
 @dataclass(frozen=True)
-class Answers:
+class RunResults:
     """Results of one recipe, a run a seed.
 
     Attributes:
@@ -37,11 +37,11 @@ class Answers:
     """
 
     labels: tuple[str, ...]
-    runs: Mapping[int, Sequence[Row]]
+    runs: Mapping[int, Sequence[ClipResult]]
 
 
 @dataclass(frozen=True, slots=True)
-class Pooled:
+class PooledScores:
     """Scores of a recipe over all of its seeds.
 
     Attributes:
@@ -101,7 +101,7 @@ class OrderEffect:
     @classmethod
     def of(cls, order: str, given: Evaluation, changed: Evaluation) -> Self:
         """Compare two evaluations of one model on the same clips."""
-        one, other = (Answers(each.labels, {each.seed: each.rows}) for each in (given, changed))
+        one, other = (RunResults(each.labels, {each.seed: each.rows}) for each in (given, changed))
         return cls(order, given.metrics, changed.metrics, difference(one, other, seed=given.seed))
 
     def as_dict(self) -> dict[str, Any]:
@@ -119,7 +119,7 @@ class OrderEffect:
         }
 
 
-def pool(results: Answers, *, seed: int, resamples: int = RESAMPLES, level: float = LEVEL) -> Pooled:
+def pool(results: RunResults, *, seed: int, resamples: int = RESAMPLES, level: float = LEVEL) -> PooledScores:
     """Return accuracy and macro F1 of a recipe, with intervals over groups and seeds.
 
     Groups are drawn with replacement, then for each group, with replacement, as many seeds as tested it: the two-stage
@@ -145,11 +145,11 @@ def pool(results: Answers, *, seed: int, resamples: int = RESAMPLES, level: floa
         ends = [percentiles(np.concatenate(values), level) for values in zip(*found, strict=True)]
         note = few_note(unit, units)
         interval = Interval(unit, units, note, level, resamples, accuracy=ends[0], macro_f1=ends[1])
-    return Pooled(sum(len(rows) for rows in results.runs.values()), float(accuracy), float(macro_f1), interval)
+    return PooledScores(sum(len(rows) for rows in results.runs.values()), float(accuracy), float(macro_f1), interval)
 
 
 def difference(
-    one: Answers, other: Answers, *, seed: int, resamples: int = RESAMPLES, level: float = LEVEL
+    one: RunResults, other: RunResults, *, seed: int, resamples: int = RESAMPLES, level: float = LEVEL
 ) -> Difference:
     """Return the accuracy of one recipe minus that of another, with a paired interval and a paired test over groups.
 
@@ -219,7 +219,7 @@ class RankedRecipe:
     p: float | None = None
 
 
-def rank_recipes(recipes: Mapping[str, tuple[Pooled, Answers]], *, seed: int) -> list[RankedRecipe]:
+def rank_recipes(recipes: Mapping[str, tuple[PooledScores, RunResults]], *, seed: int) -> list[RankedRecipe]:
     """Rank recipes by accuracy, then macro F1, then name, and compare each with the best one.
 
     Args:
@@ -249,7 +249,7 @@ def holm(p_values: Sequence[float]) -> tuple[float, ...]:
 class _Cells:
     """The predictions of a recipe as counts: a cell is a group under a seed, (groups, seeds), and in it the classes."""
 
-    def __init__(self, results: Answers) -> None:
+    def __init__(self, results: RunResults) -> None:
         rows = [(place, row) for place, seed in enumerate(results.runs) for row in results.runs[seed]]
         self.unit = _unit(row for _, row in rows)
         names = sorted({_name(row) for _, row in rows})
@@ -274,7 +274,7 @@ class _Cells:
         return hits.sum(axis=-1) / support.sum(axis=-1), macro_f1_of(hits, support, predicted)
 
 
-def _won(one: Answers, other: Answers) -> tuple[Counts, Counts, int]:
+def _won(one: RunResults, other: RunResults) -> tuple[Counts, Counts, int]:
     """Return wins minus losses of the one, and pairs, each (groups, seeds), and the number of pairs."""
     seeds = [seed for seed in one.runs if seed in other.runs]
     pairs: list[tuple[str, int, int]] = []
@@ -305,18 +305,18 @@ def _draws(present: npt.NDArray[np.bool_], *, seed: int, resamples: int) -> Iter
         yield cells.reshape(size, -1).astype(np.float64)
 
 
-def _unit(rows: Iterable[Row]) -> Literal["groups", "clips"]:
+def _unit(rows: Iterable[ClipResult]) -> Literal["groups", "clips"]:
     return "groups" if any(row.group is not None for row in rows) else "clips"
 
 
-def _name(row: Row) -> str:
+def _name(row: ClipResult) -> str:
     return f"clip {row.clip}" if row.group is None else f"group {row.group}"
 
 
-def _predicted(row: Row) -> int | None:
+def _predicted(row: ClipResult) -> int | None:
     return None if row.probabilities is None else int(np.argmax(row.probabilities))
 
 
-def _right(results: Answers, row: Row) -> bool:
+def _right(results: RunResults, row: ClipResult) -> bool:
     predicted = _predicted(row)
     return predicted is not None and results.labels[predicted] == row.label

@@ -19,7 +19,7 @@ NAMED = 3  # leaking groups that a warning names
 
 
 @dataclass(frozen=True, slots=True)
-class Row:
+class ClipResult:
     """The result of one clip: its probabilities, or why there are none.
 
     Attributes:
@@ -77,7 +77,7 @@ class Evaluation:
     """
 
     labels: tuple[str, ...]
-    rows: tuple[Row, ...]
+    rows: tuple[ClipResult, ...]
     leaks: tuple[Leak, ...]
     protocol: str
     data_hash: str
@@ -149,17 +149,17 @@ class Evaluation:
         return sum(shares) / len(self.rows) if shares else None
 
     @property
-    def failed(self) -> tuple[Row, ...]:
+    def failed(self) -> tuple[ClipResult, ...]:
         """The clips that could not be used."""
         return tuple(row for row in self.rows if row.reason is not None)
 
-    def predicted(self, row: Row) -> str | None:
+    def predicted(self, row: ClipResult) -> str | None:
         """Return the predicted label of a clip; None for one that failed."""
         if row.probabilities is None:
             return None
         return self.labels[int(np.argmax(row.probabilities))]
 
-    def most_confident_mistakes(self, k: int) -> tuple[Row, ...]:
+    def most_confident_mistakes(self, k: int) -> tuple[ClipResult, ...]:
         """Return the k wrong clips with the highest confidence, in that order; failed clips are left out."""
         wrong = [row for row in self.rows if row.probabilities is not None and self.predicted(row) != row.label]
         return tuple(sorted(wrong, key=lambda row: (-(row.confidence or 0.0), row.clip))[:k])

@@ -17,7 +17,7 @@ METHODS = {"bootstrap": "percentile bootstrap", "exact": "exact binomial interva
 
 
 @dataclass(frozen=True, slots=True)
-class Resampling:
+class Bootstrap:
     """The resampling behind an interval.
 
     Attributes:
@@ -48,7 +48,7 @@ class Resampling:
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
-class Interval(Resampling):
+class Interval(Bootstrap):
     """Intervals of two metrics.
 
     Attributes:

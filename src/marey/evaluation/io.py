@@ -6,9 +6,9 @@ import csv
 import json
 from pathlib import Path
 
-from marey.atomic import whole_file, write_whole
+from marey.atomic import atomic_file, write_atomic
 from marey.errors import REASONS, DatasetError, Reason
-from marey.evaluation.evaluation import Evaluation, Row
+from marey.evaluation.evaluation import ClipResult, Evaluation
 from marey.evaluation.scoring import Metrics
 
 COLUMNS = (
@@ -30,7 +30,7 @@ def write_metrics(metrics: Metrics, path: str | Path) -> None:
     """Write `metrics.json`; the same metrics give the same bytes."""
     text = json.dumps(metrics.as_dict(), ensure_ascii=False, allow_nan=False, indent=2)
     # a file name that is not valid text becomes a \udcXX escape, which JSON can read back
-    write_whole(Path(path), text.encode("utf-8", "backslashreplace") + b"\n")
+    write_atomic(Path(path), text.encode("utf-8", "backslashreplace") + b"\n")
 
 
 def write_predictions(evaluation: Evaluation, path: str | Path) -> None:
@@ -39,7 +39,7 @@ def write_predictions(evaluation: Evaluation, path: str | Path) -> None:
     Probabilities read back to the last bit; a clip that failed has a reason and no numbers.
     """
     with (
-        whole_file(Path(path)) as part,
+        atomic_file(Path(path)) as part,
         part.open("w", newline="", encoding="utf-8", errors="surrogateescape") as file,
     ):
         table = csv.writer(file, lineterminator="\n")
@@ -67,7 +67,7 @@ def write_predictions(evaluation: Evaluation, path: str | Path) -> None:
             )
 
 
-def read_predictions(path: str | Path) -> tuple[tuple[str, ...], tuple[Row, ...]]:
+def read_predictions(path: str | Path) -> tuple[tuple[str, ...], tuple[ClipResult, ...]]:
     """Read `predictions.csv`: the labels, and a row a clip.
 
     Raises:
@@ -93,11 +93,11 @@ def read_predictions(path: str | Path) -> tuple[tuple[str, ...], tuple[Row, ...]
     return tuple(name.removeprefix(PROBABILITY) for name in names), tuple(rows)
 
 
-def _row(line: list[str], *, columns: int) -> Row:
+def _row(line: list[str], *, columns: int) -> ClipResult:
     if len(line) != columns:
         raise ValueError(f"{len(line)} values in {columns} columns")
     value = dict(zip(COLUMNS, line, strict=False))
-    return Row(
+    return ClipResult(
         clip=value["clip"],
         path=value["path"],
         label=value["label"],

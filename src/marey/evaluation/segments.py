@@ -10,7 +10,7 @@ import numpy as np
 
 from marey.data import Segment
 from marey.errors import UsageError
-from marey.evaluation.intervals import LEVEL, RESAMPLES, Resampling, as_list, draws, few_note, percentiles, single_note
+from marey.evaluation.intervals import LEVEL, RESAMPLES, Bootstrap, as_list, draws, few_note, percentiles, single_note
 from marey.evaluation.metrics import MetricRow
 from marey.evaluation.segment_metrics import (
     F1_AT,
@@ -70,7 +70,7 @@ class VideoScores:
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
-class SegmentInterval(Resampling):
+class SegmentInterval(Bootstrap):
     """Intervals of two metrics.
 
     Attributes:

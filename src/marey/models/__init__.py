@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from marey.models import heads, networks, recurrent  # noqa: F401 - registers them
-from marey.models.checkpoint import ActionModel, ModelConfig, check_place, load_model, new_classifier, save_model
+from marey.models.checkpoint import ActionModel, ModelConfig, check_output_dir, load_model, new_classifier, save_model
 from marey.models.classifier import Classifier, HeadSpec, fuse
 from marey.models.head import FeatureHead, Head, Standardise, masked_mean
 from marey.models.registry import check_options, create_head, head_names, head_options, register_head
@@ -20,7 +20,7 @@ __all__ = [
     "ParameterCount",
     "Standardise",
     "check_options",
-    "check_place",
+    "check_output_dir",
     "count_parameters",
     "create_head",
     "fuse",

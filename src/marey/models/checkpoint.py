@@ -14,7 +14,7 @@ from safetensors import SafetensorError
 from safetensors.torch import load_file, save
 from torch import Tensor
 
-from marey.atomic import whole_folder
+from marey.atomic import atomic_folder
 from marey.encoders import (
     ENCODER_FILES,
     Contract,
@@ -107,7 +107,7 @@ class ActionModel:
 
         Args:
             features: stream name to features of the frame, (D,) or (C, H, W).
-            states: of the frames before, from `Classifier.begin`; it is updated.
+            states: of the frames before, from `Classifier.initial_state`; it is updated.
         """
         return self._calibrated(
             self.classifier.step({name: values[None] for name, values in features.items()}, states)
@@ -132,8 +132,8 @@ def save_model(model: ActionModel, folder: str | Path) -> None:
         UsageError: the folder holds something else, which would be lost.
     """
     folder = Path(folder)
-    check_place(folder)
-    with whole_folder(folder, replacing=True) as part:
+    check_output_dir(folder)
+    with atomic_folder(folder, overwrite=True) as part:
         state = {name: tensor.contiguous() for name, tensor in model.classifier.state_dict().items()}
         (part / _WEIGHTS).write_bytes(save(state))  # `save_file` has an error of its own for a full disk
         if model.network is not None:
@@ -184,7 +184,7 @@ def load_model(folder: str | Path) -> ActionModel:
     return ActionModel(config, classifier.eval(), QuantisedNetwork.read(folder) if in_int8 else None)
 
 
-def check_place(folder: Path) -> None:
+def check_output_dir(folder: Path) -> None:
     """Refuse a folder that holds anything but a model.
 
     Raises:

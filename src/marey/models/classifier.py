@@ -73,12 +73,12 @@ class Classifier(nn.Module):
 
     def prepare(self, features: Mapping[str, Tensor]) -> None:
         """Fit the fixed parts to the training clips, stream name to (N, T, D)."""
-        self.prepare_condensed(self.condense(features))
+        self.fit_normalizer(self.pool(features))
 
-    def prepare_condensed(self, condensed: Mapping[str, Tensor]) -> None:
+    def fit_normalizer(self, condensed: Mapping[str, Tensor]) -> None:
         """Fit the fixed parts to condensed training clips."""
         for name, head in self._named_heads():
-            head.prepare_condensed(condensed[name])
+            head.fit_normalizer(condensed[name])
 
     def load_pretrained(self, weights: str) -> None:
         """Load initial weights, see `Head.load_pretrained`."""
@@ -90,20 +90,20 @@ class Classifier(nn.Module):
         found = [penalty for _, head in self._named_heads() if (penalty := head.penalty()) is not None]
         return torch.stack(found).sum() if found else None
 
-    def summarise(self, features: Mapping[str, Tensor], mask: Tensor) -> dict[str, Tensor]:
+    def forward_features(self, features: Mapping[str, Tensor], mask: Tensor) -> dict[str, Tensor]:
         """Return the input of the trained layers by the head's name: (B, ...)."""
-        return self.finish(self.condense(features, mask), mask)
+        return self.normalize(self.pool(features, mask), mask)
 
-    def condense(self, features: Mapping[str, Tensor], mask: Tensor | None = None) -> dict[str, Tensor]:
+    def pool(self, features: Mapping[str, Tensor], mask: Tensor | None = None) -> dict[str, Tensor]:
         """Return the fixed part of clips by the head's name: (B, ...)."""
-        return {name: head.condense(values, mask) for name, head, values in self._inputs(features)}
+        return {name: head.pool(values, mask) for name, head, values in self._inputs(features)}
 
-    def finish(self, condensed: Mapping[str, Tensor], mask: Tensor) -> dict[str, Tensor]:
+    def normalize(self, condensed: Mapping[str, Tensor], mask: Tensor) -> dict[str, Tensor]:
         """Return the input of the trained layers from condensed clips."""
-        return {name: head.finish(condensed[name], mask) for name, head in self._named_heads()}
+        return {name: head.normalize(condensed[name], mask) for name, head in self._named_heads()}
 
     def head_logits(self, summaries: Mapping[str, Tensor], mask: Tensor) -> Tensor:
-        """Return the logits of each head from the output of `summarise`: (heads, B, classes)."""
+        """Return the logits of each head from the output of `forward_features`: (heads, B, classes)."""
         return torch.stack([head.forward_head(summaries[name], mask) for name, head in self._named_heads()])
 
     @property
@@ -111,7 +111,7 @@ class Classifier(nn.Module):
         """True if a source can be read frame by frame, each frame once."""
         return all(head.causal for _, head in self._named_heads())
 
-    def begin(self, memory: int) -> States:
+    def initial_state(self, memory: int) -> States:
         """Return the state before the first frame of a source.
 
         Args:
@@ -145,7 +145,7 @@ class Classifier(nn.Module):
         if mask is None:
             first = next(iter(features.values()))
             mask = torch.ones(first.shape[:2], dtype=torch.bool, device=first.device)
-        return fuse(self.head_logits(self.summarise(features, mask), mask))
+        return fuse(self.head_logits(self.forward_features(features, mask), mask))
 
     def _named_heads(self) -> Iterator[tuple[str, Head]]:
         for name, head in zip(self._names, self.heads, strict=True):

@@ -101,7 +101,7 @@ class StepState:
 class Head(nn.Module):
     """A trained network from one stream of a clip to logits: (B, T, ...) and a mask (B, T) to (B, classes).
 
-    It has three steps: `condense` is fixed, and computed once for all trainings; `finish` depends on the training
+    It has three steps: `pool` is fixed, and computed once for all trainings; `normalize` depends on the training
     clips (`prepare`), and is computed once a training; `forward_head` is trained.
 
     For features, (B, T, D), T may differ from call to call. The mask is true where there is a frame, and at least once
@@ -122,9 +122,9 @@ class Head(nn.Module):
 
     def prepare(self, features: Tensor) -> None:
         """Fit the fixed parts to the training clips, (N, T, ...), before training."""
-        self.prepare_condensed(self.condense(features, None))
+        self.fit_normalizer(self.pool(features, None))
 
-    def prepare_condensed(self, condensed: Tensor) -> None:
+    def fit_normalizer(self, condensed: Tensor) -> None:
         """Fit the fixed parts to condensed training clips, (N, ...); by default there are none."""
 
     def load_pretrained(self, weights: str) -> None:
@@ -138,23 +138,23 @@ class Head(nn.Module):
 
     def forward(self, features: Tensor, mask: Tensor) -> Tensor:
         """Return logits, (B, classes)."""
-        logits: Tensor = self.forward_head(self.summarise(features, mask), mask)
+        logits: Tensor = self.forward_head(self.forward_features(features, mask), mask)
         return logits
 
-    def summarise(self, features: Tensor, mask: Tensor) -> Tensor:
+    def forward_features(self, features: Tensor, mask: Tensor) -> Tensor:
         """Return the input of the trained layers, (B, ...); nothing here is trained, so training computes it once."""
-        return self.finish(self.condense(features, mask), mask)
+        return self.normalize(self.pool(features, mask), mask)
 
-    def condense(self, features: Tensor, mask: Tensor | None) -> Tensor:
+    def pool(self, features: Tensor, mask: Tensor | None) -> Tensor:
         """Return the fixed part of each clip, (B, ...); without a mask every frame is there."""
         return features if mask is None else mask_fill(features, mask)
 
-    def finish(self, condensed: Tensor, mask: Tensor) -> Tensor:
+    def normalize(self, condensed: Tensor, mask: Tensor) -> Tensor:
         """Return the input of the trained layers from condensed clips, (B, ...)."""
         return condensed
 
     def forward_head(self, summary: Tensor, mask: Tensor) -> Tensor:
-        """Return logits of the output of `summarise`, (B, classes)."""
+        """Return logits of the output of `forward_features`, (B, classes)."""
         raise NotImplementedError  # pragma: no cover
 
     def step(self, frame: Tensor, state: StepState) -> Tensor:
@@ -178,11 +178,11 @@ class FeatureHead(Head):
         self.dim = dim
         self.standardise = Standardise(dim)
 
-    def prepare_condensed(self, condensed: Tensor) -> None:
+    def fit_normalizer(self, condensed: Tensor) -> None:
         """Fit the scale of the features to the training clips, (N, T, D)."""
         self.standardise.fit(condensed.flatten(0, 1))
 
-    def finish(self, condensed: Tensor, mask: Tensor) -> Tensor:
+    def normalize(self, condensed: Tensor, mask: Tensor) -> Tensor:
         """Return the standardised features, (B, T, D), zero where the mask is false."""
         standard: Tensor = self.standardise(condensed)
         return standard * mask.unsqueeze(-1).to(standard.dtype)

@@ -28,15 +28,15 @@ class MeanHead(FeatureHead):
         self.dropout = Dropout(dropout)
         self.linear = nn.Linear(dim, classes)
 
-    def condense(self, features: Tensor, mask: Tensor | None) -> Tensor:
+    def pool(self, features: Tensor, mask: Tensor | None) -> Tensor:
         """Return mean and variance over time, (B, 2, D)."""
-        return torch.stack(masked_moments(super().condense(features, mask), mask), dim=1)
+        return torch.stack(masked_moments(super().pool(features, mask), mask), dim=1)
 
-    def prepare_condensed(self, condensed: Tensor) -> None:
+    def fit_normalizer(self, condensed: Tensor) -> None:
         """Fit the scale of the features to mean and variance of each training clip, (N, 2, D)."""
         self.standardise.fit_moments(*_together(condensed[:, 0], condensed[:, 1]))
 
-    def finish(self, condensed: Tensor, mask: Tensor) -> Tensor:
+    def normalize(self, condensed: Tensor, mask: Tensor) -> Tensor:
         """Return the standardised mean, (B, D)."""
         standard: Tensor = self.standardise(condensed[:, 0])
         return standard
@@ -85,9 +85,9 @@ class PyramidHead(FeatureHead):
         nn.init.zeros_(self.linear.weight)  # starts from equal probabilities, whatever the seed
         nn.init.zeros_(self.linear.bias)
 
-    def condense(self, features: Tensor, mask: Tensor | None) -> Tensor:
+    def pool(self, features: Tensor, mask: Tensor | None) -> Tensor:
         """Return mean and variance over the clip and the means of its parts: (B, T, D) to (B, 2 + parts, D)."""
-        features = super().condense(features, mask)
+        features = super().pool(features, mask)
         mean, variance = masked_moments(features, mask)
         there = mask if mask is not None else torch.ones(features.shape[:2], dtype=torch.bool, device=features.device)
         # A frame belongs to the part that its rank among the frames of the mask falls into.
@@ -101,12 +101,12 @@ class PyramidHead(FeatureHead):
             parts.append(torch.where(some, masked_mean(features, inside), mean))
         return torch.stack([mean, variance, *parts], dim=1)
 
-    def prepare_condensed(self, condensed: Tensor) -> None:
+    def fit_normalizer(self, condensed: Tensor) -> None:
         """Fit the scale of the features and of their statistics over time."""
         self.standardise.fit_moments(*_together(condensed[:, 0], condensed[:, 1]))
         self.pooled.fit(self._standard(condensed))
 
-    def finish(self, condensed: Tensor, mask: Tensor) -> Tensor:
+    def normalize(self, condensed: Tensor, mask: Tensor) -> Tensor:
         """Return standardised statistics over time, with deviation for variance: (B, (2 + parts) D)."""
         standard: Tensor = self.pooled(self._standard(condensed))
         return standard

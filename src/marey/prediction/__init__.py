@@ -9,7 +9,7 @@ from marey.prediction.pipeline import (
     Source,
     find_clips,
     mean_of_views,
-    ranked,
+    sort_by_probability,
 )
 from marey.prediction.predictor import Prediction, Predictor, prediction_of
 from marey.prediction.segmentation import Segmentation, SegmentBuilder
@@ -31,5 +31,5 @@ __all__ = [
     "find_clips",
     "mean_of_views",
     "prediction_of",
-    "ranked",
+    "sort_by_probability",
 ]

@@ -5,18 +5,16 @@ from __future__ import annotations
 from collections.abc import Iterable, Iterator, Mapping
 from concurrent.futures import ThreadPoolExecutor
 from dataclasses import dataclass
-from typing import Final, TypeVar, cast
+from typing import TypeVar, cast
 
 import torch
 from torch import Tensor
 
 from marey.encoders import Contract, Stream
 from marey.errors import VideoError
-from marey.video import Playback, PlayedFrame
+from marey.video import TIME_TOLERANCE, Playback, StreamFrame
 
 T = TypeVar("T")
-
-_TOLERANCE: Final = 1e-6  # s: as in decoding, a timestamp that was computed from a frame's time means that frame
 
 
 @dataclass(frozen=True, slots=True)
@@ -35,10 +33,10 @@ class Sample:
     time: float
     images: Mapping[str, Tensor]
     seen: Mapping[str, tuple[int, ...]]
-    frame: PlayedFrame
+    frame: StreamFrame
 
 
-FrameSamples = tuple[PlayedFrame, tuple[Sample, ...]]
+FrameSamples = tuple[StreamFrame, tuple[Sample, ...]]
 """A frame, and the samples that are complete once it is there."""
 
 
@@ -65,7 +63,7 @@ class FrameSampler:
 
     def __iter__(self) -> Iterator[FrameSamples]:
         """Yield each frame of the source, with the samples that are complete now that it is there."""
-        frame: PlayedFrame | None = None
+        frame: StreamFrame | None = None
         for following in self._playback:
             if frame is not None:
                 yield frame, tuple(self._complete(frame, following.time))
@@ -73,21 +71,21 @@ class FrameSampler:
         if frame is not None:
             yield frame, tuple(self._complete(frame, frame.end, over=True))
 
-    def _complete(self, frame: PlayedFrame, until: float, *, over: bool = False) -> Iterable[Sample]:
+    def _complete(self, frame: StreamFrame, until: float, *, over: bool = False) -> Iterable[Sample]:
         """Note for which timestamps `frame` is on screen: until the next one comes."""
         for offset in self._offsets:
             while True:
                 index = self._next[offset]
                 timestamp = (index + 0.5) * self._period
                 moment = max(0.0, timestamp + offset)
-                if until <= moment + _TOLERANCE and not (over and timestamp + _TOLERANCE < until):
+                if until <= moment + TIME_TOLERANCE and not (over and timestamp + TIME_TOLERANCE < until):
                     break
                 self._known[offset, index] = (frame.number, self._image(frame))
                 self._next[offset] += 1
         while all((offset, self._index) in self._known for offset in self._offsets):
             yield self._take(frame)
 
-    def _take(self, frame: PlayedFrame) -> Sample:
+    def _take(self, frame: StreamFrame) -> Sample:
         known = {offset: self._known.pop((offset, self._index)) for offset in self._offsets}
         images, seen = {}, {}
         for name, stream in self._streams.items():
@@ -98,19 +96,19 @@ class FrameSampler:
         self._index += 1
         return sample
 
-    def _image(self, frame: PlayedFrame) -> Tensor:
+    def _image(self, frame: StreamFrame) -> Tensor:
         if self._latest is None or self._latest[0] != frame.number:
-            image = self._playback.picture(
+            image = self._playback.to_rgb(
                 frame, size=self._contract.size, fit=self._contract.fit, interpolation=self._contract.interpolation
             )
             self._latest = (frame.number, image)
         return self._latest[1]
 
 
-def batch_samples(played: Iterable[FrameSamples], size: int) -> Iterator[tuple[PlayedFrame, list[Sample]]]:
+def batch_samples(played: Iterable[FrameSamples], size: int) -> Iterator[tuple[StreamFrame, list[Sample]]]:
     """Yield samples in batches of at least `size`, then the rest, each with the latest frame."""
     batch: list[Sample] = []
-    last: PlayedFrame | None = None
+    last: StreamFrame | None = None
     for frame, samples in played:
         last = frame
         batch += samples

@@ -122,7 +122,7 @@ def mean_of_views(probabilities: Sequence[Probabilities]) -> Probabilities:
     return tuple(np.mean(probabilities, axis=0).tolist())
 
 
-def ranked(labels: Sequence[str], probabilities: Iterable[float]) -> tuple[tuple[str, float], ...]:
+def sort_by_probability(labels: Sequence[str], probabilities: Iterable[float]) -> tuple[tuple[str, float], ...]:
     """Return the classes with their probabilities, most probable first; equal ones keep the order of the labels.
 
     Args:

@@ -15,11 +15,11 @@ from marey.data import Clip
 from marey.encoders import Encoder, FeatureCache, Features, FrameOrder, Progress, clip_span, iterate_views
 from marey.errors import ModelFormatError, Reason, UsageError, VideoError
 from marey.models import ActionModel, load_model
-from marey.prediction.pipeline import ClipPipeline, Probabilities, Source, expand, mean_of_views, ranked
+from marey.prediction.pipeline import ClipPipeline, Probabilities, Source, expand, mean_of_views, sort_by_probability
 from marey.prediction.segmentation import Segmentation
 from marey.prediction.stream import Inference, OnFrame, StreamPrediction, stream_predict
 from marey.prediction.timeline import Timeline, read_timeline, timeline_of_clip
-from marey.video import Limits, Playback, PlayedFrame, is_live, open_live, play, probe, require_decoder
+from marey.video import Limits, Playback, StreamFrame, is_live, open_live, play, probe, require_decoder
 
 
 @dataclass(frozen=True, slots=True)
@@ -81,7 +81,7 @@ def prediction_of(
     source: str, labels: Sequence[str], probabilities: Sequence[float], *, threshold: float = 0.0
 ) -> Prediction:
     """Return the prediction of a clip whose probabilities are known, in the order of the model's labels."""
-    order = ranked(labels, probabilities)
+    order = sort_by_probability(labels, probabilities)
     return Prediction(
         source, tuple(label for label, _ in order), tuple(share for _, share in order), threshold=threshold
     )
@@ -316,7 +316,7 @@ class Predictor:
         *,
         segmentation: Segmentation = Segmentation(),  # noqa: B008 - frozen
         inference: Inference = "auto",
-    ) -> Iterator[tuple[PlayedFrame, list[StreamPrediction]]]:
+    ) -> Iterator[tuple[StreamFrame, list[StreamPrediction]]]:
         """Predict while a source is played, and yield each frame with the predictions that are new at it.
 
         The encoder sees no frame twice. A causal head takes one step a timestamp and keeps a state; other heads read a

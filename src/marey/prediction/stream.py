@@ -14,10 +14,10 @@ import numpy.typing as npt
 from marey.encoders import Encoder
 from marey.models import ActionModel
 from marey.prediction.frame_sampler import FrameSampler, batch_frames, prefetch
-from marey.prediction.pipeline import ranked
+from marey.prediction.pipeline import sort_by_probability
 from marey.prediction.segmentation import Hysteresis, Segmentation
 from marey.prediction.windows import Grid, RecurrentInference, WindowInference, is_streamable, plan_grid
-from marey.video import Playback, PlayedFrame
+from marey.video import Playback, StreamFrame
 
 Inference = Literal["auto", "recurrent", "window"]
 
@@ -70,7 +70,7 @@ class StreamPrediction:
         }
 
 
-OnFrame = Callable[[PlayedFrame, StreamPrediction | None], None]
+OnFrame = Callable[[StreamFrame, StreamPrediction | None], None]
 """Called with each frame, and the latest prediction, None before the first."""
 
 
@@ -81,7 +81,7 @@ def stream_predict(
     *,
     rule: Segmentation,
     inference: Inference = "auto",
-) -> Iterator[tuple[PlayedFrame, list[StreamPrediction]]]:
+) -> Iterator[tuple[StreamFrame, list[StreamPrediction]]]:
     """Yield each frame of a source with the predictions that are new at it.
 
     Args:
@@ -106,7 +106,7 @@ def stream_predict(
             while outputs and samples and outputs[0].last <= samples[-1].index:
                 output = outputs.popleft()
                 probabilities, label = smoothed(output.probabilities.numpy())
-                order = ranked(model.labels, probabilities)
+                order = sort_by_probability(model.labels, probabilities)
                 now = time.monotonic()
                 predictions.append(
                     StreamPrediction(
@@ -137,7 +137,7 @@ def make_inference(
         window=rule.window,
         typical=model.config.clip_seconds,
         stride=None if recurrent else rule.stride,  # a state takes the steps that it was trained with
-        whole=not recurrent and (not encoder.per_picture or model.config.contract.gives_pictures),
+        whole=not recurrent and (not encoder.per_image or model.config.contract.gives_images),
     )
     return (RecurrentInference(model, encoder) if recurrent else WindowInference(model, encoder, grid)), grid
 

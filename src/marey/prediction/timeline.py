@@ -14,11 +14,11 @@ from marey.data import Segment
 from marey.encoders import Encoder
 from marey.models import ActionModel
 from marey.prediction.frame_sampler import FrameSampler, batch_samples, prefetch
-from marey.prediction.pipeline import ranked
+from marey.prediction.pipeline import sort_by_probability
 from marey.prediction.segmentation import Segmentation, find_segments, smooth
 from marey.prediction.stream import Inference, make_inference
 from marey.prediction.windows import Grid, RecurrentInference, WindowOutput
-from marey.video import Playback, PlayedFrame
+from marey.video import Playback, StreamFrame
 
 _BATCH: Final = 16  # samples that are encoded as one batch
 
@@ -56,7 +56,7 @@ class Timeline:
         place = int(np.searchsorted(self.times, time))
         if place == len(self.times) or (place > 0 and time - self.times[place - 1] <= self.times[place] - time):
             place -= 1
-        return ranked(self.labels, self.probabilities[place])
+        return sort_by_probability(self.labels, self.probabilities[place])
 
     def segment_at(self, time: float) -> Segment | None:
         """Return the segment at a time; None where it is none of the classes."""
@@ -102,7 +102,7 @@ def read_timeline(
     infer, grid = make_inference(model, encoder, rule, inference=inference)
     before = encoder.pictures
     averager = OverlapAverager(len(model.labels), spread=None if isinstance(infer, RecurrentInference) else grid)
-    last: PlayedFrame | None = None
+    last: StreamFrame | None = None
     count = 0
     for frame, samples in prefetch(batch_samples(FrameSampler(playback, model.config.contract, grid.period), _BATCH)):
         last = frame

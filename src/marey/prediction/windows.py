@@ -142,7 +142,7 @@ class FeatureBuffer:
         }
         if missing:
             images = torch.stack(list(missing.values()))
-            values = self._encoder.encode_clips(images.unsqueeze(0))[0] if self._encoder.per_picture else images
+            values = self._encoder.encode_clips(images.unsqueeze(0))[0] if self._encoder.per_image else images
             encoded.update(zip(missing, values, strict=True))
         found = [{stream: encoded[stream, seen] for stream, seen in sample.seen.items()} for sample in samples]
         if samples:
@@ -187,7 +187,7 @@ class WindowInference:
 
     def _stacked(self, chosen: Sequence[Features]) -> Features:
         stacked = {stream: torch.stack([features[stream] for features in chosen]) for stream in chosen[0]}
-        if self._encoder.per_picture:
+        if self._encoder.per_image:
             return stacked
         return {stream: self._encoder.encode_clips(images.unsqueeze(0))[0] for stream, images in stacked.items()}
 
@@ -211,7 +211,7 @@ class RecurrentInference:
             )
         self._model = model
         self._features = FeatureBuffer(encoder)
-        self._states = model.classifier.begin(model.config.contract.sampling.count)
+        self._states = model.classifier.initial_state(model.config.contract.sampling.count)
         self._next = 0
 
     def add(self, samples: Sequence[Sample]) -> list[WindowOutput]:
@@ -225,4 +225,4 @@ class RecurrentInference:
 
 def is_streamable(model: ActionModel, encoder: Encoder) -> bool:
     """Return whether the model can read a source sample by sample, with a state."""
-    return model.classifier.causal and encoder.per_picture
+    return model.classifier.causal and encoder.per_image

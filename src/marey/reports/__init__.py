@@ -8,13 +8,13 @@ from marey.reports.annotation import (
     annotate_video,
     caption_of_clip,
     caption_of_timeline,
-    plate_of,
-    write_labelled_frames,
+    chronophotograph_of,
+    write_annotated_frames,
 )
 from marey.reports.caption import NONE, Caption, draw_caption
 from marey.reports.chronophotograph import chronophotograph
-from marey.reports.comparison import SURE, Entry, TrainingTime, answer_of, write_comparison
-from marey.reports.image_io import save_picture
+from marey.reports.comparison import SURE, Entry, TrainingTime, comparison_summary, write_comparison
+from marey.reports.image_io import save_image
 from marey.reports.page import Plate, write_report
 from marey.reports.phrases import answer, confidence_text, frame_order, percent_text
 from marey.reports.plots import History, plot_confusion, plot_curves, plot_per_class, plot_reliability
@@ -23,7 +23,7 @@ from marey.reports.style import save_png
 from marey.reports.timeline_plot import plot_timeline
 from marey.reports.tuning import plot_history, plot_importances, write_tuning
 from marey.reports.untrimmed_page import (
-    untrimmed_answer,
+    untrimmed_summary,
     write_untrimmed,
 )
 
@@ -42,16 +42,16 @@ __all__ = [
     "UntrimmedEvaluation",
     "annotate_video",
     "answer",
-    "answer_of",
     "caption_of_clip",
     "caption_of_timeline",
     "check_table_path",
     "chronophotograph",
+    "chronophotograph_of",
+    "comparison_summary",
     "confidence_text",
     "draw_caption",
     "frame_order",
     "percent_text",
-    "plate_of",
     "plot_confusion",
     "plot_curves",
     "plot_history",
@@ -59,11 +59,11 @@ __all__ = [
     "plot_per_class",
     "plot_reliability",
     "plot_timeline",
-    "save_picture",
+    "save_image",
     "save_png",
-    "untrimmed_answer",
+    "untrimmed_summary",
+    "write_annotated_frames",
     "write_comparison",
-    "write_labelled_frames",
     "write_report",
     "write_segments",
     "write_thumbnails",

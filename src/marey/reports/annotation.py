@@ -10,15 +10,14 @@ from typing import Final, Literal
 import numpy as np
 import numpy.typing as npt
 
-from marey.atomic import whole_folder
+from marey.atomic import atomic_folder
 from marey.errors import UsageError
 from marey.prediction import Timeline
 from marey.reports.caption import Caption, draw_caption
 from marey.reports.chronophotograph import EXPOSURES, chronophotograph
-from marey.reports.image_io import reduced_size, save_picture, time_name
-from marey.video import Limits, Playback, PlayedFrame, Sampling, VideoWriter, decode, play, probe
+from marey.reports.image_io import reduced_size, save_image, time_name
+from marey.video import TIME_TOLERANCE, Limits, Playback, Sampling, StreamFrame, VideoWriter, decode, play, probe
 
-_TOLERANCE: Final = 1e-6  # s: a computed timestamp within it means the same frame
 _LONGEST_SIDE: Final = 720  # pixels of a chronophotograph
 _FRAMES: Final = 24  # for the background of a chronophotograph, in memory at once
 
@@ -101,7 +100,7 @@ def annotate_video(
                     on_progress(frame.end)
 
 
-def write_labelled_frames(
+def write_annotated_frames(
     source: str | Path,
     folder: str | Path,
     caption_at: CaptionAt,
@@ -132,19 +131,19 @@ def write_labelled_frames(
     if every is not None and not (math.isfinite(every) and every > 0):
         raise UsageError(f"every has to be more than 0 seconds, not {every}")
     due, written = 0.0, 0
-    with whole_folder(Path(folder)) as unfinished, play(source, limits=limits) as playback:
+    with atomic_folder(Path(folder)) as unfinished, play(source, limits=limits) as playback:
         for frame, until in _with_ends(playback):
-            if every is None or due < until - _TOLERANCE:
+            if every is None or due < until - TIME_TOLERANCE:
                 name = f"{frame.number:06d}_{time_name(frame.time, digits=3)}{suffix}"
-                save_picture(_labelled(playback, frame, caption_at, playback.size), unfinished / name)
+                save_image(_labelled(playback, frame, caption_at, playback.size), unfinished / name)
                 written += 1
-                due = due if every is None else every * math.ceil((until - _TOLERANCE) / every)
+                due = due if every is None else every * math.ceil((until - TIME_TOLERANCE) / every)
             if on_progress is not None:
                 on_progress(until)
     return written
 
 
-def plate_of(
+def chronophotograph_of(
     source: str | Path,
     *,
     instants: int = EXPOSURES,
@@ -158,7 +157,7 @@ def plate_of(
         limits: of reading.
 
     Returns:
-        uint8 RGB `(H, W, 3)`, upright, at most 720 pixels to a side; `save_picture` writes it.
+        uint8 RGB `(H, W, 3)`, upright, at most 720 pixels to a side; `save_image` writes it.
 
     Raises:
         VideoError: the source cannot be used.
@@ -166,21 +165,21 @@ def plate_of(
     """
     size = reduced_size(source, _LONGEST_SIDE, limits=limits)
     sampling = Sampling(count=max(_FRAMES, instants))
-    times = sampling.instants(0.0, probe(source, limits=limits).duration, path=source)
+    times = sampling.timestamps(0.0, probe(source, limits=limits).duration, path=source)
     frames = decode(source, times, size=size, interpolation="area", limits=limits)
     return chronophotograph(frames.data, instants=instants)
 
 
 def _labelled(
-    playback: Playback, frame: PlayedFrame, caption_at: CaptionAt, size: tuple[int, int]
+    playback: Playback, frame: StreamFrame, caption_at: CaptionAt, size: tuple[int, int]
 ) -> npt.NDArray[np.uint8]:
-    image = playback.picture(frame, size=size).permute(1, 2, 0).numpy()
+    image = playback.to_rgb(frame, size=size).permute(1, 2, 0).numpy()
     return draw_caption(image, caption_at(frame.time))
 
 
-def _with_ends(playback: Playback) -> Iterator[tuple[PlayedFrame, float]]:
+def _with_ends(playback: Playback) -> Iterator[tuple[StreamFrame, float]]:
     """Yield each frame with the time when the next one replaces it."""
-    shown: PlayedFrame | None = None
+    shown: StreamFrame | None = None
     for frame in playback:
         if shown is not None:
             yield shown, frame.time

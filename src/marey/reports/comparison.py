@@ -9,8 +9,8 @@ from dataclasses import asdict, dataclass, field
 from pathlib import Path
 from typing import Any, Final
 
-from marey.atomic import whole_file, write_whole
-from marey.evaluation import Cost, Difference, Pooled
+from marey.atomic import atomic_file, write_atomic
+from marey.evaluation import Cost, Difference, PooledScores
 from marey.reports import phrases
 from marey.reports.comparison_plot import Mark, plot_comparison
 from marey.reports.page import embed, write_page
@@ -65,7 +65,7 @@ class Entry:
     recipe: str
     description: str
     failure: str | None = None
-    pooled: Pooled | None = None
+    pooled: PooledScores | None = None
     seeds: Mapping[int, tuple[float, float]] = field(default_factory=dict)
     cost: Cost | None = None
     time: TrainingTime | None = None
@@ -112,12 +112,12 @@ def write_comparison(
     write_page(
         path,
         "comparison",
-        alone=True,
+        single_writer=True,
         title=title,
         protocol=protocol,
         ran=ran,
         failed=[entry for entry in entries if entry.failure is not None],
-        answer=answer_of(ran),
+        answer=comparison_summary(ran),
         notes=notes,
         facts=facts or {},
         image=image,
@@ -134,11 +134,11 @@ def write_comparison(
         "facts": dict(facts or {}),
         "recipes": [entry.as_dict() for entry in entries],
     }
-    write_whole(out / "compare.json", json.dumps(values, indent=2, ensure_ascii=False) + "\n", alone=True)
+    write_atomic(out / "compare.json", json.dumps(values, indent=2, ensure_ascii=False) + "\n", single_writer=True)
     return path
 
 
-def answer_of(ran: Sequence[Entry]) -> str:
+def comparison_summary(ran: Sequence[Entry]) -> str:
     """Return the result in a sentence: the best recipe, and which others are significantly worse."""
     if not ran:
         return "No recipe could be run."
@@ -205,7 +205,7 @@ def _describe(ran: Sequence[Entry]) -> str:
 def _write(path: Path, entries: Sequence[Entry]) -> None:
     rows = [_flat(entry) for entry in entries]
     with (
-        whole_file(path, alone=True) as part,
+        atomic_file(path, single_writer=True) as part,
         part.open("w", newline="", encoding="utf-8", errors="surrogateescape") as file,
     ):
         table = csv.DictWriter(file, list(rows[0]), lineterminator="\n")

@@ -10,7 +10,7 @@ import numpy as np
 import numpy.typing as npt
 from PIL import Image
 
-from marey.atomic import whole_file
+from marey.atomic import atomic_file
 from marey.errors import UsageError
 from marey.video import Limits, play
 
@@ -19,7 +19,7 @@ JPEG_QUALITY: Final = 90
 _LONGEST_LABEL: Final = 40  # letters of up to four bytes; a file name has at most 255 bytes
 
 
-def save_picture(image: npt.NDArray[np.uint8], path: str | Path) -> None:
+def save_image(image: npt.NDArray[np.uint8], path: str | Path) -> None:
     """Write an image atomically, as JPEG or PNG by the suffix.
 
     Args:
@@ -37,7 +37,7 @@ def save_picture(image: npt.NDArray[np.uint8], path: str | Path) -> None:
         raise UsageError(f"a JPEG has at most 65,500 pixels to a side, not {max(image.shape[:2]):,}: write a PNG")
     path.parent.mkdir(parents=True, exist_ok=True)
     pil = Image.fromarray(np.ascontiguousarray(image))
-    with whole_file(path) as part:
+    with atomic_file(path) as part:
         if is_png:
             pil.save(part, format="PNG")
         else:

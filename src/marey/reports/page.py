@@ -16,10 +16,10 @@ import numpy.typing as npt
 from matplotlib.figure import Figure
 from PIL import Image
 
-from marey.atomic import write_whole
-from marey.evaluation import Evaluation, Metrics, OrderEffect, Row, reliability
+from marey.atomic import write_atomic
+from marey.evaluation import ClipResult, Evaluation, Metrics, OrderEffect, reliability
 from marey.reports import phrases
-from marey.reports.image_io import save_picture
+from marey.reports.image_io import save_image
 from marey.reports.plots import History, plot_confusion, plot_curves, plot_per_class, plot_reliability
 from marey.reports.style import save_png
 
@@ -27,7 +27,7 @@ MISTAKES = 12
 PLOTS = ("confusion", "per_class", "reliability", "curves")
 MISTAKE_SIDE = 640  # pixels; the longer side of the image of a mistake
 
-Plate = Callable[[Row], npt.NDArray[np.uint8] | None]
+Plate = Callable[[ClipResult], npt.NDArray[np.uint8] | None]
 """Function that returns an image of a clip, uint8 RGB `(H, W, 3)`, or None if there is none."""
 
 
@@ -45,7 +45,7 @@ class EmbeddedImage:
 class Mistake:
     """A wrong clip with its image, if there is one."""
 
-    row: Row
+    row: ClipResult
     predicted: str
     image: EmbeddedImage | None
 
@@ -59,7 +59,7 @@ def write_report(
     histories: Sequence[History] | None = None,
     facts: Mapping[str, str] | None = None,
     frame_order: OrderEffect | None = None,
-    mistake_plates: Plate | None = None,
+    mistake_image: Plate | None = None,
     mistakes: int = MISTAKES,
 ) -> Path:
     """Write `report.html`, which contains its images, and the same images as PNG in `plots/`.
@@ -72,7 +72,7 @@ def write_report(
         histories: training curves, one a fold.
         facts: name -> value of what else is needed to reproduce the numbers (versions, machine, command).
         frame_order: effect of another order of the frames, if it was tested.
-        mistake_plates: function that makes the image of a wrong clip.
+        mistake_image: function that makes the image of a wrong clip.
         mistakes: number of mistakes to show, the most confident first.
 
     Returns:
@@ -94,7 +94,7 @@ def write_report(
         remarks=phrases.remarks(evaluation),
         classes=[(row, phrases.mistaken_for(metrics, index)) for index, row in enumerate(metrics.classes)],
         images=_plots(evaluation, histories or (), plots),
-        mistakes=_mistakes(evaluation, mistakes, mistake_plates, plots),
+        mistakes=_mistakes(evaluation, mistakes, mistake_image, plots),
         mistake_count=len(evaluation.most_confident_mistakes(metrics.clips)),
         recipe=recipe_text,
         facts={name: value for name, value in own.items() if value} | dict(facts or {}),
@@ -115,7 +115,7 @@ def _plots(evaluation: Evaluation, histories: Sequence[History], folder: Path) -
     scored = ~np.isnan(evaluation.probabilities[:, 0])
     if scored.any():
         probabilities = evaluation.probabilities[scored]
-        bins = reliability(probabilities.max(axis=1), probabilities.argmax(axis=1) == evaluation.true[scored])
+        bins = reliability(probabilities.max(axis=1), probabilities.argmax(axis=1) == evaluation.target[scored])
         alt = f"Accuracy against confidence in 15 bins; expected calibration error {bins.error:.3f}."
         figures["reliability"] = plot_reliability(bins), alt
     if any(history.get("train_loss") for history in histories):
@@ -147,7 +147,7 @@ def _mistakes(evaluation: Evaluation, k: int, image_of: Plate | None, folder: Pa
         if pixels is not None:
             image = Image.fromarray(pixels)
             image.thumbnail((MISTAKE_SIDE, MISTAKE_SIDE))
-            save_picture(np.asarray(image), folder / f"mistake_{number:02d}.png")
+            save_image(np.asarray(image), folder / f"mistake_{number:02d}.png")
             buffer = io.BytesIO()
             image.save(buffer, "JPEG", quality=85)  # a tenth of the PNG: the page has to fit into an e-mail
             alt = f"Chronophotograph of {row.clip}: {row.label}, predicted as {predicted}."
@@ -175,9 +175,9 @@ def _data_url(data: bytes, kind: str) -> str:
     return f"data:image/{kind};base64,{base64.b64encode(data).decode('ascii')}"
 
 
-def write_page(path: Path, template: str, *, alone: bool = False, **values: Any) -> None:
-    """Render the template `TEMPLATE.html.j2`, and write the page atomically; `alone` as in `write_whole`."""
-    write_whole(path, _environment().get_template(f"{template}.html.j2").render(values), alone=alone)
+def write_page(path: Path, template: str, *, single_writer: bool = False, **values: Any) -> None:
+    """Render the template `TEMPLATE.html.j2`, and write the page atomically; `single_writer` as in `write_atomic`."""
+    write_atomic(path, _environment().get_template(f"{template}.html.j2").render(values), single_writer=single_writer)
 
 
 @cache

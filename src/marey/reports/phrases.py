@@ -6,7 +6,7 @@ from collections.abc import Mapping
 
 import numpy as np
 
-from marey.evaluation import Evaluation, Metrics, OrderEffect, Resampling
+from marey.evaluation import Bootstrap, Evaluation, Metrics, OrderEffect
 
 CLEAR_GAP = 0.05  # of mean confidence from accuracy, that is worth a remark
 
@@ -100,7 +100,7 @@ def settings(values: Mapping[str, float | None]) -> str:
     return ", ".join(f"{name} {value:g}" for name, value in values.items() if value is not None)
 
 
-def about_intervals(drawn: Resampling, *, there: bool) -> list[str]:
+def about_intervals(drawn: Bootstrap, *, there: bool) -> list[str]:
     """Return sentences on how the intervals were made, and their note."""
     remarks = []
     if there and drawn.method == "bootstrap":

@@ -13,14 +13,14 @@ import numpy as np
 import numpy.typing as npt
 from PIL import Image
 
-from marey.atomic import whole_folder, write_whole
+from marey.atomic import atomic_folder, write_atomic
 from marey.data import Segment
 from marey.data.manifest import portable_path
 from marey.errors import UsageError
 from marey.prediction import Timeline
 from marey.reports import style
 from marey.reports.chronophotograph import image_grid
-from marey.reports.image_io import label_name, reduced_size, save_picture, time_name
+from marey.reports.image_io import label_name, reduced_size, save_image, time_name
 from marey.reports.phrases import confidence_text
 from marey.video import Limits, decode
 
@@ -67,7 +67,7 @@ def write_segments(timelines: Sequence[Timeline], path: str | Path) -> None:
         raise UsageError(f"subtitles belong to one video, not to {len(timelines)}: write .json or .csv")
     path.parent.mkdir(parents=True, exist_ok=True)
     # A file name may contain bytes that are not UTF-8: JSON has their escapes.
-    write_whole(path, text.encode("utf-8", "backslashreplace"))
+    write_atomic(path, text.encode("utf-8", "backslashreplace"))
 
 
 def check_table_path(video: Path, table: Path) -> str:
@@ -113,7 +113,7 @@ def write_thumbnails(
         UsageError: the folder is not empty.
     """
     folder = Path(folder)
-    with whole_folder(folder) as unfinished:
+    with atomic_folder(folder) as unfinished:
         if not segments:
             return []
         size = reduced_size(source, THUMBNAIL, limits=limits)
@@ -124,7 +124,7 @@ def write_thumbnails(
             frames = decode(source, middles, size=size, interpolation="area", limits=limits).data
             for number, (segment, time, frame) in enumerate(zip(some, middles, frames, strict=True), start=first + 1):
                 names.append(f"{number:04d}_{time_name(time, digits=1)}_{label_name(segment.label)}.jpg")
-                save_picture(frame.permute(1, 2, 0).numpy(), unfinished / names[-1])
+                save_image(frame.permute(1, 2, 0).numpy(), unfinished / names[-1])
         if len(segments) > 1:
             _write_sheets(unfinished, names, segments)
     return [folder / name for name in names]
@@ -171,7 +171,7 @@ def _write_sheets(folder: Path, names: Sequence[str], segments: Sequence[Segment
         captions = [f"{style.clock_text(segment.start)}  {segment.label}" for _, segment in chosen]
         columns = 4 if images[0].shape[1] >= images[0].shape[0] else 6
         sheet_image = image_grid(list(zip(captions, images, strict=True)), columns=columns)
-        save_picture(sheet_image, folder / f"sheet_{sheet:03d}.jpg")
+        save_image(sheet_image, folder / f"sheet_{sheet:03d}.jpg")
 
 
 def _small(path: Path) -> npt.NDArray[np.uint8]:

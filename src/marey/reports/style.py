@@ -13,7 +13,7 @@ from matplotlib.backends.backend_agg import FigureCanvasAgg
 from matplotlib.colors import to_hex, to_rgb
 from matplotlib.figure import Figure
 
-from marey.atomic import whole_file
+from marey.atomic import atomic_file
 
 # Okabe & Ito, Color Universal Design, 2008
 BLUE, ORANGE, GREEN, SKY = "#0072B2", "#D55E00", "#009E73", "#9CCBE8"
@@ -141,5 +141,5 @@ def save_png(figure: Figure, path: str | Path) -> None:
     with matplotlib.rc_context({"font.sans-serif": families}), warnings.catch_warnings():
         # scripts that no installed font has become boxes; the tables of the page show the label
         warnings.filterwarnings("ignore", message="Glyph .* missing from font", category=UserWarning)
-        with whole_file(Path(path)) as part:
+        with atomic_file(Path(path)) as part:
             figure.savefig(part, format="png", dpi=DPI, metadata={"Software": None})

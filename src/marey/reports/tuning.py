@@ -12,7 +12,7 @@ import numpy as np
 from matplotlib import ticker
 from matplotlib.figure import Figure
 
-from marey.atomic import write_whole
+from marey.atomic import write_atomic
 from marey.evaluation import Metrics
 from marey.reports import phrases, style
 from marey.reports.page import embed, write_page
@@ -84,7 +84,7 @@ def write_tuning(
         "facts": dict(facts or {}),
         "trials": [asdict(trial) for trial in trials],
     }
-    write_whole(out / "tune.json", json.dumps(values, indent=2, ensure_ascii=False) + "\n")
+    write_atomic(out / "tune.json", json.dumps(values, indent=2, ensure_ascii=False) + "\n")
     return path
 
 

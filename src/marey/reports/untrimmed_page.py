@@ -9,7 +9,7 @@ from functools import partial
 from pathlib import Path
 from typing import Any, Final
 
-from marey.atomic import write_whole
+from marey.atomic import write_atomic
 from marey.evaluation import F1_AT, TIOU, PlayedVideo, UntrimmedEvaluation
 from marey.prediction import Timeline
 from marey.reports import phrases
@@ -59,7 +59,7 @@ def write_untrimmed(
     write_page(
         out / "report.html",
         "untrimmed",
-        alone=True,
+        single_writer=True,
         title=title,
         evaluation=evaluation,
         scores=scores,
@@ -79,12 +79,12 @@ def write_untrimmed(
         clock=partial(clock_text, digits=0),
         facts=own | dict(facts or {}),
     )
-    write_whole(out / "metrics.json", _json(evaluation.as_dict()), alone=True)
-    write_whole(out / "segments.json", _json([video.as_dict() for video in evaluation.videos]), alone=True)
+    write_atomic(out / "metrics.json", _json(evaluation.as_dict()), single_writer=True)
+    write_atomic(out / "segments.json", _json([video.as_dict() for video in evaluation.videos]), single_writer=True)
     return out / "report.html"
 
 
-def untrimmed_answer(evaluation: UntrimmedEvaluation) -> str:
+def untrimmed_summary(evaluation: UntrimmedEvaluation) -> str:
     """Return the result in one sentence: "F1@50 0.91 [0.85, 0.96] over 64 segments in 9 videos, ..."."""
     scores = evaluation.scores
     value = f"F1@50 {phrases.share(scores.f1[50])} {phrases.span(scores.interval.f1)}".strip()
@@ -96,7 +96,9 @@ def remarks(evaluation: UntrimmedEvaluation) -> list[str]:
     """Return sentences that a reader should know before trusting the result."""
     scores = evaluation.scores
     span = scores.interval
-    text = [f"Always predicting the most frequent label has a frame accuracy of {phrases.share(scores.majority)}."]
+    text = [
+        f"Always predicting the most frequent label has a frame accuracy of {phrases.share(scores.majority_baseline)}."
+    ]
     if scores.unlabelled:
         text.append(f"A share of {phrases.share(scores.unlabelled)} of the time has no label.")
     text += phrases.about_intervals(span, there=span.f1 is not None)

@@ -196,7 +196,7 @@ class Engine:
 
     def _linger(self) -> None:
         """Wait a moment for clips that are about to be decoded."""
-        until = time.monotonic() + self._layout.linger
+        until = time.monotonic() + self._layout.batch_wait
         while (self._decoding or self._waiting) and len(self._decoded) < self._layout.batch:
             left = until - time.monotonic()
             if left <= 0:

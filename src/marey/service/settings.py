@@ -29,7 +29,7 @@ class Layout:
         encoders: threads that encode.
         threads: PyTorch threads per encoding thread.
         batch: largest number of units encoded together.
-        linger: seconds that a batch waits for clips that are being decoded.
+        batch_wait: seconds that a batch waits for clips that are being decoded.
         share: the unit of a thread: a whole "clip", or one "stream" of it, which gives a single caller several cores.
     """
 
@@ -37,7 +37,7 @@ class Layout:
     encoders: int
     threads: int
     batch: int
-    linger: float
+    batch_wait: float
     share: Share = "clip"
 
     def __post_init__(self) -> None:
@@ -57,8 +57,8 @@ def default_layout(device: str) -> Layout:
     """
     cores = usable_cores()
     if device == "cpu":
-        return Layout(decoders=cores, encoders=cores, threads=1, batch=2, linger=0.0, share="stream")
-    return Layout(decoders=cores, encoders=1, threads=1, batch=_GPU_BATCH, linger=_GPU_LINGER)
+        return Layout(decoders=cores, encoders=cores, threads=1, batch=2, batch_wait=0.0, share="stream")
+    return Layout(decoders=cores, encoders=1, threads=1, batch=_GPU_BATCH, batch_wait=_GPU_LINGER)
 
 
 @dataclass(frozen=True, slots=True)

@@ -11,7 +11,7 @@ from typing import TypeVar
 
 import torch
 
-from marey.atomic import write_whole
+from marey.atomic import write_atomic
 from marey.errors import UsageError
 
 NOTE = "figures.json"
@@ -44,7 +44,7 @@ def claim(out: Path, mine: Mapping[str, object], files: Iterable[Path]) -> None:
         raise UsageError(f"{out} holds clips with these names but no {NOTE}: choose another folder, or empty it")
     for folder in {out, *(file.parent for file in files)}:
         folder.mkdir(parents=True, exist_ok=True)
-    write_whole(note, json.dumps(mine) + "\n")
+    write_atomic(note, json.dumps(mine) + "\n")
 
 
 def work_through(jobs: Sequence[Job], work: Callable[[Job], int], *, workers: int) -> Iterator[int]:

@@ -5,9 +5,9 @@ from __future__ import annotations
 from marey.training.augmentation import Augmentation, augment
 from marey.training.batches import Batch, ClipSet, FeatureSet, FrameSet, TrainingBatches
 from marey.training.checkpoint import History
-from marey.training.experiment import Experiment, Trained, run_protocol
+from marey.training.experiment import Experiment, FoldResult, run_protocol
 from marey.training.loop import FitResult, Task, fit
-from marey.training.protocol import Protocol, inner_splits, plan
+from marey.training.protocol import Protocol, inner_splits, make_splits
 from marey.training.recipe import Recipe, Training, Views
 from marey.training.recipe_file import DEFAULT_RECIPE, load_recipe, recipe_names
 
@@ -19,12 +19,12 @@ __all__ = [
     "Experiment",
     "FeatureSet",
     "FitResult",
+    "FoldResult",
     "FrameSet",
     "History",
     "Protocol",
     "Recipe",
     "Task",
-    "Trained",
     "Training",
     "TrainingBatches",
     "Views",
@@ -32,7 +32,7 @@ __all__ = [
     "fit",
     "inner_splits",
     "load_recipe",
-    "plan",
+    "make_splits",
     "recipe_names",
     "run_protocol",
 ]

@@ -143,14 +143,14 @@ class FeatureSet(ClipSet):
         """Apply what the heads compute of each clip by itself; computed once for all trainings."""
         if self.stage != "features":
             return self
-        return self._in_views("pooled", classifier.condense)
+        return self._in_views("pooled", classifier.pool)
 
     def normalized(self, classifier: Classifier) -> FeatureSet:
         """Apply all that is not trained; computed once for all epochs."""
         if self.stage == "normalized":
             return self
         mask = torch.ones(len(self), self.length, dtype=torch.bool)
-        return self.pooled(classifier)._in_views("normalized", lambda values: classifier.finish(values, mask))
+        return self.pooled(classifier)._in_views("normalized", lambda values: classifier.normalize(values, mask))
 
     @torch.no_grad()
     def _in_views(self, stage: Stage, work: Callable[[dict[str, Tensor]], dict[str, Tensor]]) -> FeatureSet:

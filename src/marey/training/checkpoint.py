@@ -11,7 +11,7 @@ from typing import Any, Final
 
 import torch
 
-from marey.atomic import whole_file, write_whole
+from marey.atomic import atomic_file, write_atomic
 
 CHECKPOINT: Final = "last.ckpt"
 CHECKPOINT_EVERY: Final = 30.0  # s
@@ -41,7 +41,7 @@ def write_checkpoint(state: dict[str, Any], path: Path) -> None:
     path.parent.mkdir(parents=True, exist_ok=True)
     buffer = io.BytesIO()
     torch.save(state, buffer)  # to a file, it would not say that the disk is full
-    write_whole(path, buffer.getvalue(), alone=True)
+    write_atomic(path, buffer.getvalue(), single_writer=True)
 
 
 def read_checkpoint(path: Path, *, of: object) -> dict[str, Any] | None:
@@ -73,12 +73,12 @@ def write_logs(history: History, folder: Path, *, steps: int) -> None:
         old.unlink()
     known = {name: values for name, values in history.items() if values}
     last_steps = [steps * (epoch + 1) - 1 for epoch in range(len(history["train_loss"]))]
-    with whole_file(folder / "metrics.csv") as part, part.open("w", newline="", encoding="utf-8") as file:
+    with atomic_file(folder / "metrics.csv") as part, part.open("w", newline="", encoding="utf-8") as file:
         table = csv.writer(file)
         table.writerow(["epoch", "step", *known])
         for epoch, step in enumerate(last_steps):
             table.writerow([epoch, step, *(values[epoch] for values in known.values())])
-    with SummaryWriter(folder) as writer:  # type: ignore[no-untyped-call]
+    with SummaryWriter(folder) as writer:
         for name, values in known.items():
             for step, value in zip(last_steps, values, strict=True):
-                writer.add_scalar(name, value, step)  # type: ignore[no-untyped-call]
+                writer.add_scalar(name, value, step)

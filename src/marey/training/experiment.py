@@ -14,9 +14,9 @@ import numpy as np
 import torch
 from torch import Tensor
 
-from marey.atomic import write_whole
+from marey.atomic import write_atomic
 from marey.data import Clip, Split, content_hash
-from marey.encoders import GIVEN, Contract, Features, typical_duration
+from marey.encoders import PRECOMPUTED, Contract, Features, typical_duration
 from marey.errors import DatasetError, VideoError
 from marey.evaluation import fit_temperature
 from marey.models import ActionModel, Classifier, ModelConfig, load_model, new_classifier, save_model
@@ -31,7 +31,7 @@ _NORMALIZERS_KEPT: Final = 64  # each of a megabyte or less
 
 
 @dataclass(frozen=True)
-class Trained:
+class FoldResult:
     """The trained model of a fold.
 
     Attributes:
@@ -95,7 +95,9 @@ class Experiment:
         ]
         if not usable:
             raise DatasetError(f"none of the {len(clips)} clips can be used; `marey data scan` says why")
-        self._clip_seconds = None if contract.encoder.name == GIVEN else typical_duration([clips[i] for i in usable])
+        self._clip_seconds = (
+            None if contract.encoder.name == PRECOMPUTED else typical_duration([clips[i] for i in usable])
+        )
         self._row = {index: row for row, index in enumerate(usable)}
         self._normalizers: dict[tuple[tuple[int, ...], str], dict[str, Tensor]] = {}
         self._pooled: dict[str, FeatureSet] = {}
@@ -109,7 +111,7 @@ class Experiment:
         other._recipe = recipe
         return other
 
-    def train(self, indices: Sequence[int], *, validation: Sequence[int] = (), seed: int, out: Path) -> Trained:
+    def train(self, indices: Sequence[int], *, validation: Sequence[int] = (), seed: int, out: Path) -> FoldResult:
         """Choose the epoch and the temperature on validation clips, then train on all clips.
 
         A result that is already in `out` is read from there.
@@ -142,7 +144,7 @@ class Experiment:
         _write(trained, out)
         return trained
 
-    def train_on_all(self, folds: Sequence[Trained], *, seed: int, out: Path) -> Trained:
+    def train_on_all(self, folds: Sequence[FoldResult], *, seed: int, out: Path) -> FoldResult:
         """Train the final model of a cross-validation on all clips.
 
         Epochs and temperature are the medians over the folds, so nothing is left to choose.
@@ -203,7 +205,7 @@ class Experiment:
             raise DatasetError("fewer than two classes are left to train on, once unusable clips are taken out")
 
     def _make_set(self, read: Sequence[Sequence[Features]], labels: Sequence[int]) -> ClipSet:
-        if not self._contract.gives_pictures:
+        if not self._contract.gives_images:
             return FeatureSet.stack(read, labels, len(self._labels))
         return FrameSet(
             tuple(tuple(view) for view in read),
@@ -260,7 +262,7 @@ class Experiment:
             for name, buffer in classifier.named_buffers():
                 buffer.copy_(self._normalizers[key][name])
             return
-        classifier.prepare_condensed(pooled.take(self._rows(train)).all_views())
+        classifier.fit_normalizer(pooled.take(self._rows(train)).all_views())
         if len(self._normalizers) == _NORMALIZERS_KEPT:
             del self._normalizers[next(iter(self._normalizers))]
         self._normalizers[key] = {name: buffer.clone() for name, buffer in classifier.named_buffers()}
@@ -284,7 +286,7 @@ class Experiment:
         temperature: float,
         trained_on: Sequence[int],
         notes: tuple[str, ...] = (),
-    ) -> Trained:
+    ) -> FoldResult:
         contents = sorted({content_hash(self._clips[index].path) for index in trained_on})
         groups = sorted({group for index in trained_on if (group := self._clips[index].group) is not None})
         config = ModelConfig(
@@ -295,12 +297,12 @@ class Experiment:
             clip_seconds=self._clip_seconds,
             made_with={**self._made_with, "trained_on": contents, "groups": groups},
         )
-        return Trained(ActionModel(config, final.classifier), histories, final.epochs, notes)
+        return FoldResult(ActionModel(config, final.classifier), histories, final.epochs, notes)
 
 
 def run_protocol(
     experiment: Experiment, protocol: Protocol, *, seed: int, out: Path, on_fold: Callable[[int, int], None]
-) -> tuple[list[Trained], Trained]:
+) -> tuple[list[FoldResult], FoldResult]:
     """Train every split of a protocol.
 
     Args:
@@ -340,14 +342,14 @@ def _fit_temperature(outputs: Sequence[ValidationOutputs]) -> float:
     return fit_temperature(logits.numpy(), labels.numpy())
 
 
-def _write(trained: Trained, out: Path) -> None:
+def _write(trained: FoldResult, out: Path) -> None:
     save_model(trained.model, out / "model")
     values = {"epochs": trained.epochs, "notes": trained.notes, "histories": trained.histories}
-    write_whole(out / "training.json", json.dumps(values, indent=1) + "\n", alone=True)
+    write_atomic(out / "training.json", json.dumps(values, indent=1) + "\n", single_writer=True)
     for checkpoint in out.rglob(CHECKPOINT):
         checkpoint.unlink()  # until here an interrupted run goes on from them
 
 
-def _read(out: Path) -> Trained:
+def _read(out: Path) -> FoldResult:
     values = json.loads((out / "training.json").read_text(encoding="utf-8"))
-    return Trained(load_model(out / "model"), tuple(values["histories"]), values["epochs"], tuple(values["notes"]))
+    return FoldResult(load_model(out / "model"), tuple(values["histories"]), values["epochs"], tuple(values["notes"]))

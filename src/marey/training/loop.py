@@ -161,7 +161,7 @@ class _Loss(nn.Module):
 
     def logits(self, batch: Batch) -> Tensor:
         """Return the logits of each head, (heads, B, classes)."""
-        features = batch.features if batch.normalized else self.classifier.summarise(batch.features, batch.mask)
+        features = batch.features if batch.normalized else self.classifier.forward_features(batch.features, batch.mask)
         return self.classifier.head_logits(features, batch.mask)
 
 

@@ -10,7 +10,7 @@ from dataclasses import asdict, dataclass
 from pathlib import Path
 from typing import Any, Final, Self
 
-from marey.atomic import write_whole
+from marey.atomic import write_atomic
 from marey.data import CATALOG
 
 EVALUATION: Final = "evaluation.json"
@@ -68,7 +68,7 @@ class Mark:
     def write(self, folder: Path) -> None:
         """Write it, before the results."""
         folder.mkdir(parents=True, exist_ok=True)
-        write_whole(folder / EVALUATION, json.dumps(asdict(self), indent=1) + "\n", alone=True)
+        write_atomic(folder / EVALUATION, json.dumps(asdict(self), indent=1) + "\n", single_writer=True)
 
 
 def located(data: str) -> str:

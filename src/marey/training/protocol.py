@@ -24,7 +24,7 @@ class Protocol:
     pooled: bool
 
 
-def plan(manifest: Manifest, *, folds: str | int | None, test: float, seed: int) -> Protocol:
+def make_splits(manifest: Manifest, *, folds: str | int | None, test: float, seed: int) -> Protocol:
     """Choose the splits of a run.
 
     Args:

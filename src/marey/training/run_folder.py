@@ -11,7 +11,7 @@ from typing import Any, Final, Literal
 
 import yaml
 
-from marey.atomic import check_writable, part_of, write_whole
+from marey.atomic import check_writable, temp_path, write_atomic
 from marey.data.hashing import values_hash
 from marey.errors import RecipeError, UsageError
 from marey.progress import Reporter
@@ -101,7 +101,7 @@ def claim_run(
     kept["began"] = time.time()
     # First: without it, whatever else is in the folder is not a run's.
     _write(out, {**identity, "origin": origin.as_dict(), **kept})
-    write_whole(out / _RECIPE, recipe.to_yaml(), alone=True)
+    write_atomic(out / _RECIPE, recipe.to_yaml(), single_writer=True)
 
 
 def run_state(
@@ -221,11 +221,11 @@ def _is_the_same(path: Path, written: object, recipe: Recipe) -> bool:
 
 def _is_new(out: Path) -> bool:
     """Return true if a folder is empty, or holds only the first file of a run that was stopped at its start."""
-    return not out.is_dir() or all(path == part_of(out / _RUN) for path in out.iterdir())
+    return not out.is_dir() or all(path == temp_path(out / _RUN) for path in out.iterdir())
 
 
 def _write(out: Path, values: dict[str, Any]) -> None:
-    write_whole(out / _RUN, json.dumps(values, indent=1) + "\n", alone=True)
+    write_atomic(out / _RUN, json.dumps(values, indent=1) + "\n", single_writer=True)
 
 
 def _read(out: Path) -> dict[str, Any]:

@@ -1,12 +1,15 @@
 """Video files and streams: probe, choose timestamps, decode, play, write."""
 
-from marey.video.array_source import show
+import warnings
+from typing import Any
+
+from marey.video.array_source import frames_at
 from marey.video.decode import decode
 from marey.video.encode import write_video
 from marey.video.frames import TIME_TOLERANCE, Frames
 from marey.video.limits import Limits
 from marey.video.live import open_live
-from marey.video.playback import Playback, PlayedFrame, play
+from marey.video.playback import Playback, StreamFrame, play
 from marey.video.probe import VideoInfo, probe
 from marey.video.sampling import SHORT_POLICIES, Decoder, Sampling
 from marey.video.torchcodec_reader import require_decoder
@@ -24,16 +27,26 @@ __all__ = [
     "Interpolation",
     "Limits",
     "Playback",
-    "PlayedFrame",
     "Sampling",
+    "StreamFrame",
     "VideoInfo",
     "VideoWriter",
     "decode",
+    "frames_at",
     "is_live",
     "open_live",
     "play",
     "probe",
     "require_decoder",
-    "show",
     "write_video",
 ]
+
+_RENAMED = {"PlayedFrame": StreamFrame, "SHORT": SHORT_POLICIES, "show": frames_at}
+
+
+def __getattr__(name: str) -> Any:
+    """Return what has an older name; it goes with the next release."""
+    if name not in _RENAMED:
+        raise AttributeError(f"module 'marey.video' has no attribute '{name}'")
+    warnings.warn(f"marey.video.{name} has another name now; see marey.video.__all__", DeprecationWarning, stacklevel=2)
+    return _RENAMED[name]

@@ -14,7 +14,7 @@ from marey.video.frames import TIME_TOLERANCE, Frames
 from marey.video.transform import Anchor, Fit, Interpolation, ResizeCrop
 
 
-def show(
+def frames_at(
     images: npt.NDArray[Any] | torch.Tensor,
     timestamps: npt.NDArray[np.float64],
     *,

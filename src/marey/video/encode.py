@@ -15,7 +15,7 @@ from av.container import OutputContainer
 from av.video.frame import VideoFrame
 from av.video.stream import VideoStream
 
-from marey.atomic import whole_file
+from marey.atomic import atomic_file
 from marey.errors import UsageError
 from marey.video.source import MAX_FRAME_RATE
 
@@ -82,7 +82,7 @@ def mp4_file(path: Path) -> Iterator[OutputContainer]:
     """
     options = {"movflags": "+faststart"}
     try:
-        with whole_file(path) as part, av.open(str(part), "w", format="mp4", container_options=options) as container:
+        with atomic_file(path) as part, av.open(str(part), "w", format="mp4", container_options=options) as container:
             container.flags |= _BIT_EXACT
             yield container
     except OSError as error:

@@ -17,7 +17,7 @@ from av.video.stream import VideoStream
 from marey.errors import UnknownNameError, UsageError, VideoError
 from marey.video.frames import TimedFrame
 from marey.video.limits import Limits
-from marey.video.playback import Playback, PlayedFrame, SourceInfo, recorded_frames
+from marey.video.playback import Playback, SourceInfo, StreamFrame, recorded_frames
 from marey.video.reader import Reader
 from marey.video.source import Source, demux
 from marey.video.urls import LiveSource, open_url, parse_source
@@ -94,7 +94,7 @@ class _Receiver:
         self._capacity = buffer
         self._drop = drop
         self._limits = limits
-        self._waiting: deque[PlayedFrame] = deque()
+        self._waiting: deque[StreamFrame] = deque()
         self._changed = Condition()
         self._info: SourceInfo | None = None
         self._error: Exception | None = None
@@ -114,7 +114,7 @@ class _Receiver:
             raise
         return self._info
 
-    def frames(self) -> Generator[PlayedFrame, None, None]:
+    def frames(self) -> Generator[StreamFrame, None, None]:
         """Yield the frames that have not been dropped, as they come."""
         while True:
             with self._changed:
@@ -164,10 +164,10 @@ class _Receiver:
                 self.damaged += 1
                 continue
             self._info = self._info or SourceInfo.of(source, frame.image, duration)
-            self._enqueue(PlayedFrame(number, frame.time, frame.end, frame.image, time.monotonic()), drop)
+            self._enqueue(StreamFrame(number, frame.time, frame.end, frame.image, time.monotonic()), drop)
             number += 1
 
-    def _enqueue(self, frame: PlayedFrame, drop: Drop) -> None:
+    def _enqueue(self, frame: StreamFrame, drop: Drop) -> None:
         with self._changed:
             if drop == "never":
                 self._changed.wait_for(lambda: len(self._waiting) < self._capacity or self._closed)

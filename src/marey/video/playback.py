@@ -3,12 +3,13 @@
 from __future__ import annotations
 
 import time
+import warnings
 from collections.abc import Callable, Generator, Iterator
 from contextlib import ExitStack
 from dataclasses import dataclass
 from pathlib import Path
 from types import TracebackType
-from typing import Self
+from typing import Any, Self
 
 import torch
 from av.video.frame import VideoFrame
@@ -26,7 +27,7 @@ _MAX_PIXEL_ASPECT = 4.0  # width / height: a higher one is wrong or malicious, a
 
 
 @dataclass(frozen=True, slots=True, eq=False)
-class PlayedFrame:
+class StreamFrame:
     """One frame of a source that is played.
 
     Attributes:
@@ -75,7 +76,7 @@ class Playback:
     live = False
 
     def __init__(
-        self, frames: Generator[PlayedFrame, None, None], info: SourceInfo, *, close: Callable[[], None]
+        self, frames: Generator[StreamFrame, None, None], info: SourceInfo, *, close: Callable[[], None]
     ) -> None:
         self.size = _display_size(info)
         self.frame_rate = info.frame_rate
@@ -98,7 +99,7 @@ class Playback:
     def __iter__(self) -> Self:
         return self
 
-    def __next__(self) -> PlayedFrame:
+    def __next__(self) -> StreamFrame:
         return next(self._frames)
 
     def __enter__(self) -> Self:
@@ -114,9 +115,9 @@ class Playback:
         self._frames.close()
         self._close()
 
-    def picture(
+    def to_rgb(
         self,
-        frame: PlayedFrame,
+        frame: StreamFrame,
         *,
         size: tuple[int, int] | None = None,
         fit: Fit = "stretch",
@@ -148,6 +149,11 @@ class Playback:
         convert(frame.image, pixels.numpy())
         return pixels
 
+    def picture(self, frame: StreamFrame, **options: Any) -> torch.Tensor:
+        """Return `to_rgb`, whose older name this is; it goes with the next release."""
+        warnings.warn("Playback.picture is called to_rgb now", DeprecationWarning, stacklevel=2)
+        return self.to_rgb(frame, **options)
+
 
 def play(path: str | Path, *, limits: Limits = Limits()) -> Playback:  # noqa: B008 - frozen
     """Open a local file for reading every frame, from the first to the last.
@@ -170,10 +176,10 @@ def play(path: str | Path, *, limits: Limits = Limits()) -> Playback:  # noqa: B
         return Playback(_play(source, reader), info, close=opened.pop_all().close)
 
 
-def _play(source: Source, reader: Reader) -> Generator[PlayedFrame, None, None]:
+def _play(source: Source, reader: Reader) -> Generator[StreamFrame, None, None]:
     with translate_errors(source.path, source.deadline):
         for number, frame in enumerate(recorded_frames(source, reader)):
-            yield PlayedFrame(number, frame.time, frame.end, frame.image, time.monotonic())
+            yield StreamFrame(number, frame.time, frame.end, frame.image, time.monotonic())
             end = frame.end
         if reader.stated_duration is None and find_truncation(source.path) is not None:
             raise damage_error(source.path, f"it ends after {end:.3f} s")

@@ -3,9 +3,10 @@
 from __future__ import annotations
 
 import math
+import warnings
 from collections.abc import Callable
 from pathlib import Path
-from typing import Annotated, Literal, get_args
+from typing import Annotated, Any, Literal, get_args
 
 import numpy as np
 import numpy.typing as npt
@@ -77,7 +78,7 @@ class Sampling(BaseModel):
         check_decoder(self.frames, self.decoder)
         return self
 
-    def instants(
+    def timestamps(
         self,
         start: float,
         end: float,
@@ -118,6 +119,11 @@ class Sampling(BaseModel):
         else:
             timestamps = self._dense(start, end, self.rate, within, path)
         return np.clip(timestamps, start, np.nextafter(end, start))
+
+    def instants(self, *span: float, **options: Any) -> Timestamps:
+        """Return `timestamps`, whose older name this is; it goes with the next release."""
+        warnings.warn("Sampling.instants is called timestamps now", DeprecationWarning, stacklevel=2)
+        return self.timestamps(*span, **options)
 
     def _dense(
         self, start: float, end: float, rate: float, within: float | np.random.Generator, path: str | Path

@@ -10,7 +10,7 @@ from dataclasses import asdict
 from pathlib import Path
 from typing import Final
 
-from marey.atomic import write_whole
+from marey.atomic import write_atomic
 from marey.commands.models import count_recipe
 from marey.data import Clip, content_hash
 from marey.encoders import FeatureCache
@@ -43,7 +43,7 @@ def kept_cost(run: Path, clips: Sequence[Clip], *, kept: Path, device: str, engi
     counts = count_recipe(load_recipe(str(run / "recipe.yaml")), classes=len(model.labels))
     rate = clips_per_second(model, clips, device=device, engine=engine) if clips else None
     cost = Cost(counts.trained, counts.frozen, counts.flops, rate, min(len(clips), _MEASURED), device)
-    write_whole(kept, json.dumps({"model": weights, **asdict(cost)}, indent=1) + "\n", alone=True)
+    write_atomic(kept, json.dumps({"model": weights, **asdict(cost)}, indent=1) + "\n", single_writer=True)
     return cost
 
 

@@ -10,7 +10,7 @@ from pydantic import ValidationError
 
 from marey.data import Clip, FeatureTable, Manifest, read_feature_folder
 from marey.data.hashing import values_hash
-from marey.encoders import GIVEN, Contract, EncoderSpec, Features, MultiView, Stream
+from marey.encoders import PRECOMPUTED, Contract, EncoderSpec, Features, MultiView, Stream
 from marey.errors import DatasetError, VideoError, inner_sentence
 from marey.models import ActionModel
 from marey.prediction import ClipPipeline, Probabilities
@@ -115,7 +115,7 @@ def _contract(table: FeatureTable, length: int, dims: Mapping[str, int]) -> Cont
         sampling=Sampling(count=length),
         streams={stream: Stream(kind="appearance") for stream in table.streams},
         fit="stretch",
-        encoder=EncoderSpec(name=GIVEN, weights="given"),
+        encoder=EncoderSpec(name=PRECOMPUTED, weights="given"),
         encoder_hash=values_hash([length, dims]),
         size=(1, 1),
         interpolation="bilinear",
@@ -131,7 +131,7 @@ def _stated(table: FeatureTable, dims: Mapping[str, int]) -> Contract:
     except ValidationError as error:
         raise DatasetError(f"{table.source} has a contract that cannot be read: {inner_sentence(error)}") from error
     stated = dict.fromkeys(contract.streams, contract.dim)
-    if contract.gives_pictures or stated != dims:
+    if contract.gives_images or stated != dims:
         raise DatasetError(
             f"{table.source} has a contract of other features than those that are there: {stated} numbers a frame, "
             f"and there are {dict(dims)}"
@@ -154,5 +154,5 @@ def _require_same(path: Path, made: Contract, wanted: Contract) -> None:
 
 
 def _words(contract: Contract) -> str:
-    maker = "an unknown encoder" if contract.encoder.name == GIVEN else contract.encoder.name
+    maker = "an unknown encoder" if contract.encoder.name == PRECOMPUTED else contract.encoder.name
     return f"{', '.join(contract.streams)} by {maker}, {contract.sampling.count} x {contract.dim}"

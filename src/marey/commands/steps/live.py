@@ -15,7 +15,7 @@ if TYPE_CHECKING:
     from marey.commands.steps.outputs import Outputs
     from marey.commands.steps.written import Unwritten, Written
     from marey.prediction import Predictor, Segmentation, SegmentBuilder, StreamPrediction, Timeline
-    from marey.video import Playback, PlayedFrame, VideoWriter
+    from marey.video import Playback, StreamFrame, VideoWriter
 
 
 @dataclass
@@ -145,14 +145,14 @@ class _Recording:
         except (MareyError, OSError) as failure:
             self._failure = self._failure or failure  # what came first is the cause
 
-    def add(self, frame: PlayedFrame, prediction: StreamPrediction | None) -> None:
+    def add(self, frame: StreamFrame, prediction: StreamPrediction | None) -> None:
         """Write a frame with the latest answer."""
         from marey.commands.steps.outputs import live_caption
         from marey.reports import draw_caption
 
         if self._writer is None:
             return
-        image = self._playback.picture(frame, size=self._playback.size).permute(1, 2, 0).numpy()
+        image = self._playback.to_rgb(frame, size=self._playback.size).permute(1, 2, 0).numpy()
         try:
             caption = live_caption(prediction, self._top, frame.time)
             self._writer.write(draw_caption(image, caption), time=frame.time, end=frame.end)

@@ -25,11 +25,11 @@ from marey.reports import (
     caption_of_clip,
     caption_of_timeline,
     check_table_path,
-    plate_of,
+    chronophotograph_of,
     plot_timeline,
-    save_picture,
+    save_image,
     save_png,
-    write_labelled_frames,
+    write_annotated_frames,
     write_thumbnails,
 )
 from marey.video import probe
@@ -222,11 +222,11 @@ def _write_annotated(source: Path, out: Path, track: CaptionTrack, reporter: Rep
 
 def _write_frames(source: Path, out: Path, track: CaptionTrack, reporter: Reporter) -> None:
     with _seconds(reporter, f"drawing {out.name}", track.duration) as on_progress:
-        write_labelled_frames(source, out, track.caption_at, on_progress=on_progress)
+        write_annotated_frames(source, out, track.caption_at, on_progress=on_progress)
 
 
 def _write_chronophotograph(source: Path, out: Path, track: CaptionTrack, reporter: Reporter) -> None:
-    save_picture(plate_of(source), out)
+    save_image(chronophotograph_of(source), out)
 
 
 def _write_timeline(source: Path, out: Path, track: CaptionTrack, reporter: Reporter) -> None:

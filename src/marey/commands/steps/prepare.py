@@ -126,7 +126,7 @@ def read_views(
 
 def _warn_of_space(readings: int, contract: Contract, cache: FeatureCache, reporter: Reporter) -> None:
     """Warn before the work if the disk of the cache may be too small; a part may be cached already."""
-    numbers = math.prod(contract.shape) * (1 if contract.gives_pictures else 4 * contract.sampling.count)
+    numbers = math.prod(contract.shape) * (1 if contract.gives_images else 4 * contract.sampling.count)
     needed = readings * len(contract.streams) * numbers
     free = cache.free
     if needed > free:

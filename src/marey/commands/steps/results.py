@@ -16,14 +16,14 @@ import torch
 from marey.data import Clip, Leak, content_hash, find_leaks
 from marey.encoders import Features, clip_span
 from marey.errors import VideoError
-from marey.evaluation import Evaluation, Metrics, OrderEffect, Row, write_metrics, write_predictions
+from marey.evaluation import ClipResult, Evaluation, Metrics, OrderEffect, write_metrics, write_predictions
 from marey.models import ModelConfig
 from marey.prediction import ClipPipeline, Probabilities, mean_of_views
 from marey.reports import History, chronophotograph, write_report
 from marey.video import Sampling, decode
 
 if TYPE_CHECKING:
-    from marey.training import Protocol, Trained
+    from marey.training import FoldResult, Protocol
 
 _PLATE_HEIGHT = 240
 _PLATE = Sampling(count=10)
@@ -68,12 +68,12 @@ class EvaluationResult:
 
 def to_row(
     clip: Clip, result: Sequence[Probabilities] | VideoError, labels: Sequence[str], *, fold: int | None = None
-) -> Row:
+) -> ClipResult:
     """Return the row of a labelled clip: the mean probabilities of its views, or why there are none."""
     path, label = clip.path.as_posix(), clip.label or ""
     if isinstance(result, VideoError):
-        return Row(clip.id, path, label, clip.group, fold, reason=result.reason, detail=result.detail)
-    row = Row(clip.id, path, label, clip.group, fold, probabilities=mean_of_views(result))
+        return ClipResult(clip.id, path, label, clip.group, fold, reason=result.reason, detail=result.detail)
+    row = ClipResult(clip.id, path, label, clip.group, fold, probabilities=mean_of_views(result))
     if len(result) == 1:
         return row
     right = [labels[int(np.argmax(one))] == label for one in result]
@@ -84,8 +84,8 @@ def tested(
     clips: Sequence[Clip],
     readings: Sequence[Sequence[Features] | VideoError],
     protocol: Protocol,
-    trained: Sequence[Trained],
-) -> tuple[tuple[Row, ...], tuple[Leak, ...]]:
+    trained: Sequence[FoldResult],
+) -> tuple[tuple[ClipResult, ...], tuple[Leak, ...]]:
     """Return the rows of the test clips of each split, by the model of that split, and the leaks of all splits.
 
     Args:
@@ -94,7 +94,7 @@ def tested(
         protocol: the splits.
         trained: the model of each split.
     """
-    rows: list[Row] = []
+    rows: list[ClipResult] = []
     leaks: list[Leak] = []
     for number, (split, fold) in enumerate(zip(protocol.splits, trained, strict=True), start=1):
         leaks += find_leaks(clips, (*split.train, *split.val), split.test)
@@ -147,7 +147,7 @@ def write_results(
         histories=histories,
         facts={**versions(), **(facts or {})},
         frame_order=frame_order,
-        mistake_plates=lambda row: _plate(by_id[row.clip]),
+        mistake_image=lambda row: _plate(by_id[row.clip]),
     )
 
 
@@ -162,8 +162,8 @@ def versions() -> dict[str, str]:
 
 def _plate(clip: Clip) -> npt.NDArray[np.uint8] | None:
     try:
-        instants = _PLATE.instants(*clip_span(clip))
-        frames = decode(clip.path, instants)
+        timestamps = _PLATE.timestamps(*clip_span(clip))
+        frames = decode(clip.path, timestamps)
     except VideoError:
         return None  # the file is gone by now: the report has no image of it
     return chronophotograph(frames.data)

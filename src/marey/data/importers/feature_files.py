@@ -11,7 +11,7 @@ from typing import Final
 
 import numpy as np
 
-from marey.atomic import check_writable, whole_file, whole_folder
+from marey.atomic import atomic_file, atomic_folder, check_writable
 from marey.data.clip import Clip, Manifest
 from marey.data.groups import assign_groups
 from marey.data.importers.features import DESCRIPTION, FORMAT, PREFIX, TABLE, FeatureClip, Features, FeatureTable
@@ -106,7 +106,7 @@ def write_features(
     sizes = _Sizes()
     usable: list[FeatureClip] = []
     faults: list[VideoError] = []
-    with whole_file(out) if packed else whole_folder(out) as unfinished:
+    with atomic_file(out) if packed else atomic_folder(out) as unfinished:
         for number, clip in enumerate(table.clips, start=1):
             try:
                 features = {stream: clip.read(stream) for stream in table.streams}

@@ -15,14 +15,14 @@ import numpy.typing as npt
 from av.video.frame import VideoFrame
 from av.video.reformatter import ColorRange
 
-from marey.atomic import PART, write_whole
+from marey.atomic import TEMP_SUFFIX, write_atomic
 from marey.data.clip import Clip, Manifest, Part
 from marey.data.groups import assign_groups
 from marey.data.manifest import write_manifest
 from marey.data.scan import ScanRow, write_quarantine
 from marey.data.text import join_first, pluralize
 from marey.errors import DatasetError, UsageError, VideoError
-from marey.video.encode import add_h264, mp4_file
+from marey.video.encode import MAX_RATE_DENOMINATOR, add_h264, mp4_file
 
 Image = npt.NDArray[np.uint8]
 """(H, W) grey or (H, W, 3) RGB."""
@@ -32,7 +32,6 @@ Unusable = Literal["stop", "leave-out"]
 
 LEFT_OUT: Final = "left_out.csv"
 _UNFINISHED: Final = ".import.json"
-_MAX_RATE_DENOMINATOR: Final = 1001
 
 
 @dataclass(frozen=True, slots=True)
@@ -146,13 +145,13 @@ def _claim_folder(out: Path, made_from: Mapping[str, str]) -> None:
                 f"{out} holds an unfinished import of something else, or with other options; remove it, or choose "
                 "another --out"
             )
-        for left in out.rglob(f".*{PART}"):
+        for left in out.rglob(f".*{TEMP_SUFFIX}"):
             left.unlink(missing_ok=True)
         return
     if out.exists() and not out.is_dir():
         raise UsageError(f"{out} is a file; choose a folder for --out")
     out.mkdir(parents=True, exist_ok=True)
-    write_whole(mark, text)
+    write_atomic(mark, text)
 
 
 def write_lossless(path: str | Path, frames: Iterable[Image], *, frame_rate: float) -> None:
@@ -177,7 +176,7 @@ def write_lossless(path: str | Path, frames: Iterable[Image], *, frame_rate: flo
     first = next(waiting, None)
     if first is None:
         raise UsageError("there are no frames to write")
-    rate = Fraction(frame_rate).limit_denominator(_MAX_RATE_DENOMINATOR)
+    rate = Fraction(frame_rate).limit_denominator(MAX_RATE_DENOMINATOR)
     height, width = first.shape[:2]
     pixels: Literal["gray", "rgb24"] = "gray" if first.ndim == 2 else "rgb24"
     with mp4_file(path) as container:

@@ -20,7 +20,7 @@ from typing import Final
 
 import rarfile
 
-from marey.atomic import whole_folder
+from marey.atomic import atomic_folder
 from marey.data.text import format_bytes
 from marey.data.zoo.download import OnProgress, require_space
 from marey.errors import DatasetError
@@ -75,7 +75,7 @@ def unpack(archive: str | Path, folder: str | Path, *, on_progress: OnProgress) 
     """
     archive, folder = Path(archive), Path(folder)
     try:
-        with whole_folder(folder, alone=True) as unfinished:
+        with atomic_folder(folder, single_writer=True) as unfinished:
             _unpack_into(archive, unfinished, on_progress)
             for inner in sorted(unfinished.rglob("*.rar")):
                 inside = inner.with_suffix("")

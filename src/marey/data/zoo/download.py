@@ -16,7 +16,7 @@ from importlib.metadata import version
 from pathlib import Path
 from typing import Final
 
-from marey.atomic import write_whole
+from marey.atomic import write_atomic
 from marey.data.text import format_bytes
 from marey.errors import DatasetError
 
@@ -169,7 +169,7 @@ def remember(record: Path, name: str, digest: str | None) -> None:
     if digest is not None:
         known[name] = digest
     record.parent.mkdir(parents=True, exist_ok=True)
-    write_whole(record, json.dumps(known, indent=2, sort_keys=True) + "\n")
+    write_atomic(record, json.dumps(known, indent=2, sort_keys=True) + "\n")
 
 
 def require_space(folder: Path, needed: int, purpose: str) -> None:

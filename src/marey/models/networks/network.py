@@ -34,7 +34,7 @@ class EndToEndModel(Head):
         self.register_buffer("pixel_mean", torch.tensor(mean).view(-1, 1, 1) * 255)
         self.register_buffer("pixel_scale", 1 / (torch.tensor(std).view(-1, 1, 1) * 255))
 
-    def condense(self, features: Tensor, mask: Tensor | None) -> Tensor:
+    def pool(self, features: Tensor, mask: Tensor | None) -> Tensor:
         """Return the frames as they are, (B, T, C, H, W)."""
         return features
 
