@@ -198,7 +198,7 @@ def test_precomputed_features_and_int8_cannot_be_loaded_by_name() -> None:
     for call in (load_encoder, architecture):
         with pytest.raises(UsageError, match="trained on features that came as files"):
             call(EncoderSpec(name=PRECOMPUTED), frames=4)
-    with pytest.raises(UsageError, match="int8 is made of a trained run: `marey quantise RUN DATA`"):
+    with pytest.raises(UsageError, match="int8 is made of a trained run: `marey quantize RUN DATA`"):
         load_encoder(EncoderSpec(precision="int8"))
     assert PRECOMPUTED not in encoder_names()
 
