@@ -117,7 +117,7 @@ def main() -> None:
 
 
 def figures(lines: Sequence[Line], left_out: Mapping[str, str]) -> dict[str, Any]:
-    """What the file of results says of some lines.
+    """Return the results of some lines as the file keeps them.
 
     Args:
         lines: what was measured.

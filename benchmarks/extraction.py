@@ -139,7 +139,7 @@ def _extract_at_once(count: int, setting: Setting, engine: str) -> tuple[float, 
     for process, (_, complaint) in zip(processes, answers, strict=True):
         if process.returncode:
             raise SystemExit(f"{' '.join(command)} ended with {process.returncode}:\n{complaint}")
-    return took, [int(json.loads(answer)["pictures"]) for answer, _ in answers]
+    return took, [int(json.loads(answer)["images"]) for answer, _ in answers]
 
 
 def main() -> None:
@@ -154,12 +154,12 @@ def main() -> None:
     for manifest in sys.argv[1:]:
         began = time.perf_counter()
         readings = [(clip, views) for clip in load_data(manifest).clips]
-        encoded = encoder.pictures
+        encoded = encoder.images
         for _ in iterate_views(readings, encoder, contract, cache=FeatureCache()):
             pass
         seconds.append(time.perf_counter() - began)
-        if encoder.pictures - encoded != len(readings):
-            sys.exit(f"{encoder.pictures - encoded} pictures were encoded for {len(readings)} clips")
+        if encoder.images - encoded != len(readings):
+            sys.exit(f"{encoder.images - encoded} pictures were encoded for {len(readings)} clips")
     sys.stdout.write(json.dumps({"seconds": seconds, "peak": peak_memory()}) + "\n")
 
 

@@ -68,7 +68,7 @@ def _encoding(name: str, repeat: int) -> list[Line]:
 
 
 def _training_of_a_head(clips: Path, work: Path) -> list[Line]:
-    """A cold training by four folds on each device, and how far their probabilities differ."""
+    """Time a cold training by four folds on each device, and compare their probabilities."""
     lines, times, said = [], {}, {}
     for device in ("cpu", "cuda"):
         with cache_in(work / f"cache-{device}"):

@@ -59,7 +59,7 @@ def measure(setting: Setting) -> list[Line]:
 
 
 def make_predictor(encoder: Encoder, contract: Contract, head: HeadSpec) -> Callable[[FeatureCache], Predictor]:
-    """A function from a cache to a predictor with an untrained head, which costs what a trained one does."""
+    """Return a function from a cache to a predictor with an untrained head, at the cost of a trained one."""
     labels = tuple(f"class {number}" for number in range(_CLASSES))
     config = ModelConfig(contract=contract, head=head, labels=labels)
     model = ActionModel(config, new_classifier(contract, head, _CLASSES).eval())
@@ -95,12 +95,12 @@ def _measure(
     pictures = [read_clip(clip, contract)["appearance"] for clip in clips]
 
     def label() -> None:
-        before = encoder.pictures
+        before = encoder.images
         found = predictor(FeatureCache(mkdtemp(dir=setting.work))).predict(paths)
         if any(prediction.label is None for prediction in found):
             raise SystemExit(f"not labelled: {[prediction.detail for prediction in found if prediction.reason]}")
-        if encoder.pictures - before != _PICTURES * len(paths):
-            raise SystemExit(f"{encoder.pictures - before} pictures were encoded for {len(paths)} clips")
+        if encoder.images - before != _PICTURES * len(paths):
+            raise SystemExit(f"{encoder.images - before} pictures were encoded for {len(paths)} clips")
 
     label()
     times: dict[str, list[float]] = defaultdict(list)

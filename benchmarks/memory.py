@@ -26,7 +26,7 @@ def measure_clips(setting: Setting) -> list[Line]:
 
 
 def measure_length(setting: Setting) -> list[Line]:
-    """A file of 40 s beside one of 10 s, 320x240."""
+    """Measure a file of 40 s beside one of 10 s, 320x240."""
     short, long = (
         Clip(film(setting.work / f"length-{duration}.mp4", width=320, height=240, duration=duration), "pan")
         for duration in (10, 40)

@@ -80,7 +80,7 @@ def _measure(protocol: Protocol, setting: Setting) -> list[Line]:
 
 
 def _measure_int8(run: Path, protocol: Protocol, setting: Setting) -> list[Line]:
-    """The run in float32 with its encoder in int8, each fold calibrated on its own training clips."""
+    """Measure the run in float32 with its encoder in int8, each fold calibrated on its own training clips."""
     name = f"accuracy, {protocol.name}, int8"
     try:
         found = quantize(run, str(protocol.data), out=run.with_name("int8"))

@@ -25,6 +25,6 @@ def peak_memory() -> int:
 
 if __name__ == "__main__":
     extraction = extract(sys.argv[1])
-    if extraction.failed or not extraction.pictures:
-        sys.exit(f"nothing was measured: {extraction.pictures} pictures encoded, failed: {extraction.failed}")
+    if extraction.failed or not extraction.images:
+        sys.exit(f"nothing was measured: {extraction.images} pictures encoded, failed: {extraction.failed}")
     sys.stdout.write(f"{peak_memory()}\n")

@@ -24,7 +24,7 @@ _DRAWN_ACTORS: Final = 10  # by six actions: 60 clips in 10 groups, as many as o
 
 
 def find_clips(data: Path | None, work: Path) -> tuple[Path, str]:
-    """The folder of clips to measure with, and what it is in words.
+    """Return the folder of clips to measure with, and its description.
 
     Args:
         data: the folder that was asked for; None takes the real clips, or draws some where those are not here.
@@ -76,7 +76,7 @@ def film_mpeg4(path: Path, *, width: int, height: int, duration: float) -> Path:
 
 
 def made_files(work: Path) -> dict[str, Path]:
-    """The two files that decoding is measured on, by name; made once a folder.
+    """Return the two files that decoding is measured on, by name; they are made once a folder.
 
     Returns:
         "mpeg4": 320x240, 7 s. "1080p": 1920x1080, H.264, 20 s, a keyframe every 250 frames.
@@ -90,7 +90,7 @@ def made_files(work: Path) -> dict[str, Path]:
 
 
 def copies(path: Path, count: int, work: Path) -> list[Path]:
-    """Copies of a file that each have a content of their own, so that features of one are not those of another.
+    """Make copies of a file, each with a content of its own, so that no features are shared.
 
     Args:
         path: an .mp4 or .avi file.

@@ -62,7 +62,7 @@ class Load:
         return len(self.latencies) / self.seconds
 
     def latency(self, percent: int) -> float:
-        """The latency in seconds that so many percent of answers stay below."""
+        """Return the latency in seconds that so many percent of answers stay below."""
         return statistics.quantiles(self.latencies, n=100, method="inclusive")[percent - 1]
 
     @property
@@ -119,7 +119,7 @@ def choose_clips(data: Path) -> list[Path]:
 
 
 def make_model(work: Path) -> Path:
-    """The default recipe's encoder at full size under a head that has learned nothing: what it costs is the same."""
+    """Write a model of the default recipe's encoder under an untrained head: its cost is the same."""
     from marey.encoders import load_encoder
     from marey.models import ActionModel, ModelConfig, new_classifier, save_model
     from marey.training import load_recipe
@@ -149,7 +149,7 @@ def measure_predictor(model: Path, clips: Sequence[Path], work: Path) -> float:
 
 @contextmanager
 def serve(model: Path, jobs: Path, layout: str | None = None) -> Iterator[Server]:
-    """A server in a process of its own: `marey serve`, or with a layout in JSON this file."""
+    """Start a server in a process of its own: `marey serve`, or with a layout in JSON this file."""
     options = ["--port", "0", "--jobs", str(jobs)]
     command = ["-m", "marey", "serve", str(model), *options] if layout is None else [__file__, "--serve", layout]
     environment = {**os.environ, "MODEL": str(model), "JOBS": str(jobs)}

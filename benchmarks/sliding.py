@@ -56,7 +56,7 @@ def measure(setting: Setting) -> list[Line]:
 
 
 def slide(predictor: Predictor, video: Path) -> Answers:
-    """What a stream says to each window, (windows, classes)."""
+    """Return the probabilities of a stream for each window, (windows, classes)."""
     answers = []
     for answer in predictor.stream(video, segmentation=_RAW, inference="window"):
         said = dict(zip(answer.labels, answer.probabilities, strict=True))
@@ -65,7 +65,7 @@ def slide(predictor: Predictor, video: Path) -> Answers:
 
 
 def run_again(predictor: Predictor, encoder: Encoder, contract: Contract, video: Path) -> Answers:
-    """The same, each window through the encoder and the head by itself; the frames are decoded once."""
+    """Return the same with each window through the encoder and the head by itself; the frames are decoded once."""
     instants = np.asarray((np.arange(round(_SECONDS * FRAME_RATE)) + 0.5) / FRAME_RATE, dtype=np.float64)
     pictures = decode(video, instants, size=contract.size, fit=contract.fit, interpolation=contract.interpolation).data
     answers = []

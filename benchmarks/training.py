@@ -109,10 +109,10 @@ def _time_limits(data: Path, cache: Path, times: dict[str, list[float]]) -> dict
 
 def _time_cache(data: Path, cache: Path, recipe: Recipe, encoder: Encoder, contract: Contract) -> float:
     readings = [(clip, recipe.views.readings) for clip in load_data(str(data)).clips]
-    encoded = encoder.pictures
+    encoded = encoder.images
     began = time.perf_counter()
     list(iterate_views(readings, encoder, contract, cache=FeatureCache(cache)))
     took = time.perf_counter() - began
-    if encoder.pictures != encoded:
-        raise SystemExit(f"the cache in {cache} should be full, and {encoder.pictures - encoded} pictures were missing")
+    if encoder.images != encoded:
+        raise SystemExit(f"the cache in {cache} should be full, and {encoder.images - encoded} pictures were missing")
     return took

@@ -21,7 +21,7 @@ Way = Callable[[Path, Sequence[int], tuple[int, int], int], Pictures]
 
 
 def decord(path: Path, numbers: Sequence[int], size: tuple[int, int], threads: int) -> Pictures:
-    """The reader resizes."""
+    """Decode with decord, whose reader resizes."""
     import decord as library
 
     reader = library.VideoReader(str(path), height=size[0], width=size[1], num_threads=threads)
@@ -29,7 +29,7 @@ def decord(path: Path, numbers: Sequence[int], size: tuple[int, int], threads: i
 
 
 def torchcodec(path: Path, numbers: Sequence[int], size: tuple[int, int], threads: int) -> Pictures:
-    """The decoder resizes; it looks at all packets first, which is its default."""
+    """Decode with TorchCodec, which resizes and looks at all packets first, by default."""
     from torchcodec import decoders, transforms
 
     resize = transforms.Resize(size)  # type: ignore[attr-defined]

@@ -41,7 +41,7 @@ class Clock(keras.callbacks.Callback):  # type: ignore[misc] # Keras has no type
         self._began = time.perf_counter()
 
     def on_train_batch_end(self, batch: int, logs: object = None) -> None:
-        """It is done."""
+        """Ignore the end of the work."""
         self.epochs[-1].append(time.perf_counter() - self._began)
 
 
@@ -63,7 +63,7 @@ def load(path: str, frames: int, size: int) -> npt.NDArray[np.float32]:
 
 
 def build(frames: int, size: int, classes: int) -> keras.Model:
-    """The network of the recipe vgg16-bilstm."""
+    """Build the network of the recipe vgg16-bilstm."""
     backbone = VGG16(include_top=False, weights=None, pooling="avg", input_shape=(size, size, 3))
     backbone.trainable = False
     model = keras.Sequential(

@@ -33,7 +33,7 @@ def read_all(path: Path) -> list[Tensor]:
 
 
 def labeller(classes: int, *, frames: int = 16, size: int = 224) -> Callable[[Path], Tensor]:
-    """A function from a file to the probabilities of its classes, by a ResNet50.
+    """Return a function from a file to the probabilities of its classes, by a ResNet50.
 
     Args:
         classes: number of them.

@@ -114,7 +114,7 @@ def _train(data: Path, work: Path) -> float:
 
 
 def train_usually(setting: Setting) -> Usual | None:
-    """What Keras takes; None where it cannot be had, and `setting` then says why."""
+    """Measure Keras; None where it is not available, and `setting` then has the reason."""
     try:
         return _train_usually(_environment(), setting.data)
     except (subprocess.SubprocessError, OSError) as error:
@@ -155,7 +155,7 @@ def _train_usually(python: Path, data: Path) -> Usual:
 
 
 def _environment() -> Path:
-    """The Python of an environment that has Keras, which is made when there is none.
+    """Return the Python of an environment that has Keras, and make the environment if there is none.
 
     Raises:
         subprocess.CalledProcessError: it cannot be made, or Keras cannot be fetched.

@@ -101,7 +101,7 @@ def _public(module: str) -> list[ast.ClassDef | ast.FunctionDef]:
 
 
 def _recipes() -> str:
-    """The table of all recipes."""
+    """Return the table of all recipes."""
     rows = ["| recipe | architecture |", "|---|---|"]
     for path in sorted((SOURCE / "recipes").glob("*.yaml"), key=lambda path: (path.stem != "default", path.stem)):
         rows.append(f"| `{path.stem}` | {yaml.safe_load(path.read_text(encoding='utf-8'))['description']} |")

@@ -21,10 +21,10 @@ PAPER, INK = (250, 248, 243), (38, 36, 34)
 
 
 def main(folder: Path) -> None:
-    """Write plate.jpg and contact_sheet.jpg."""
+    """Write chronophotographs.jpg and contact_sheet.jpg."""
     folder.mkdir(parents=True, exist_ok=True)
     images = [(caption(action), photograph(draw(action, actor=ACTOR, scale=3), action)) for action in ACTIONS]
-    Image.fromarray(image_grid(images, columns=3)).save(folder / "plate.jpg", quality=90)
+    Image.fromarray(image_grid(images, columns=3)).save(folder / "chronophotographs.jpg", quality=90)
     rows = []
     for number, action in enumerate(ACTIONS):
         scenario = SCENARIOS[number % len(SCENARIOS)]
@@ -41,12 +41,12 @@ def caption(action: str) -> str:
 def photograph(frames: Tensor, action: str) -> np.ndarray:
     """Return a chronophotograph of one pass of a walker, or of less than a second of a gesture."""
     if action not in PASSES:
-        return chronophotograph(frames[:22], instants=8)
+        return chronophotograph(frames[:22], exposures=8)
     background = frames.float().median(0).values.to(torch.uint8)
     first, end = longest_pass(frames, background)
     exposed = frames[np.rint(np.arange(first, end, EVERY * FRAME_RATE)).astype(int)]
     # As many empty frames as exposures: the median over time is then the background.
-    return chronophotograph(torch.cat([background.expand(len(exposed) + 1, -1, -1, -1), exposed]), instants=None)
+    return chronophotograph(torch.cat([background.expand(len(exposed) + 1, -1, -1, -1), exposed]), exposures=None)
 
 
 def longest_pass(frames: Tensor, background: Tensor) -> tuple[int, int]:

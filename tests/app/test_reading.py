@@ -4,7 +4,7 @@ from pathlib import Path
 
 import pytest
 
-from marey.app.reading import Reader, plate
+from marey.app.reading import Reader, clip_chronophotograph
 from marey.app.video_cache import annotated_clip, annotated_timeline
 from marey.data import Clip
 from marey.errors import VideoError
@@ -57,7 +57,7 @@ def test_a_text_that_is_called_a_video_gives_its_reason(reader: Reader, tmp_path
 
 
 def test_the_plate_shows_the_whole_picture(clip: Path) -> None:
-    assert plate(Clip(clip)).shape == (120, 160, 3)
+    assert clip_chronophotograph(Clip(clip)).shape == (120, 160, 3)
 
 
 def test_a_film_is_made_once_in_a_form_that_browsers_play(clip: Path, tmp_path: Path) -> None:

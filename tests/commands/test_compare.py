@@ -123,7 +123,7 @@ def test_costs_are_those_of_the_model_and_of_this_machine(compared: Comparison) 
 def test_times_stand_in_run_json_and_in_no_file_that_has_to_be_the_same_again(compared: Comparison) -> None:
     run = compared.folder / "default" / "seed-0"
     times = json.loads((run / "run.json").read_text(encoding="utf-8"))["times"]
-    assert set(times) == {"reading", "training", "pictures", "device"}
+    assert set(times) == {"reading", "training", "images", "device"}
     assert "reading" not in (run / "metrics.json").read_text(encoding="utf-8")
 
 

@@ -69,7 +69,7 @@ def test_the_answer_says_what_int8_costs_and_brings(answer: Quantized, small_run
     assert answer.int8.clips_per_second > 0
     assert answer.int8.megabytes < 0.6 * answer.float32.megabytes
     assert (answer.float32.engine, answer.int8.engine) == ("pytorch", "openvino")
-    assert 0 < answer.pictures <= 300
+    assert 0 < answer.images <= 300
     json.dumps(answer.as_dict())
 
 

@@ -43,7 +43,7 @@ def test_the_seconds_of_starts_that_were_killed_are_counted_up_to_what_they_wrot
         claim(tmp_path)
         leave(tmp_path, name, clock=clock, after=seconds)
     claim(tmp_path)
-    keep_times(tmp_path, Times(reading=1.0, training=50.0, pictures=9, device="cpu"))
+    keep_times(tmp_path, Times(reading=1.0, training=50.0, images=9, device="cpu"))
     times = read_times(tmp_path)
     assert times is not None
     assert times.training == pytest.approx(350)
@@ -55,7 +55,7 @@ def test_a_start_that_wrote_nothing_counts_nothing(tmp_path: Path, monkeypatch: 
     claim(tmp_path)
     leave(tmp_path, "a", clock=clock, after=-1000.0)
     claim(tmp_path)
-    keep_times(tmp_path, Times(reading=1.0, training=50.0, pictures=9, device="cpu"))
+    keep_times(tmp_path, Times(reading=1.0, training=50.0, images=9, device="cpu"))
     times = read_times(tmp_path)
     assert times is not None
     assert times.training == 50.0
@@ -63,7 +63,7 @@ def test_a_start_that_wrote_nothing_counts_nothing(tmp_path: Path, monkeypatch: 
 
 def test_a_finished_run_that_is_started_again_keeps_its_times(tmp_path: Path) -> None:
     claim(tmp_path)
-    keep_times(tmp_path, Times(reading=1.0, training=50.0, pictures=9, device="cpu"))
+    keep_times(tmp_path, Times(reading=1.0, training=50.0, images=9, device="cpu"))
     claim(tmp_path)
-    keep_times(tmp_path, Times(reading=0.0, training=0.1, pictures=0, device="cpu"))
-    assert read_times(tmp_path) == Times(reading=1.0, training=50.0, pictures=9, device="cpu")
+    keep_times(tmp_path, Times(reading=0.0, training=0.1, images=0, device="cpu"))
+    assert read_times(tmp_path) == Times(reading=1.0, training=50.0, images=9, device="cpu")

@@ -16,10 +16,10 @@ def test_extraction_encodes_each_clip_once(
     monkeypatch.setenv("MAREY_CACHE", str(tmp_path))
     first = commands.extract(str(small_set), set=small_changes)
     assert (first.clips, first.failed, first.cache) == (12, {}, tmp_path)
-    assert first.pictures == 12 * 4 * 2 * 2  # clips, instants, streams, sides
+    assert first.images == 12 * 4 * 2 * 2  # clips, instants, streams, sides
     assert len(list(tmp_path.rglob("*.safetensors"))) == 12 * 2 * 2
     again = commands.extract(str(small_set), set=small_changes)
-    assert (again.clips, again.pictures, again.dim) == (12, 0, first.dim)
+    assert (again.clips, again.images, again.dim) == (12, 0, first.dim)
 
 
 def test_training_finds_what_was_extracted(

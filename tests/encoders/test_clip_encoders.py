@@ -38,7 +38,7 @@ def test_pixels_are_handed_out_as_they_are() -> None:
     clips = noise(2, 3, (24, 32))
     assert encoder.encode_clips(clips) is clips
     assert encoder.dim == 3 * 24 * 32
-    assert encoder.pictures == 6
+    assert encoder.images == 6
 
 
 def test_gray_pixels_are_the_luma() -> None:
@@ -68,11 +68,11 @@ def test_a_decoded_clip_is_kept_and_not_decoded_again(tmp_path: Path, make_video
     timestamps = contract.sampling.timestamps(0.0, 1.0)
     seen = decode(path, timestamps, size=(30, 40), interpolation="area").data
     assert torch.equal(first["seen"], seen)
-    assert encoder.pictures == 4
+    assert encoder.images == 4
     (again,) = extract([clip], encoder, contract, cache=cache)
     assert isinstance(again, dict)
     assert torch.equal(again["seen"], seen)
-    assert encoder.pictures == 4
+    assert encoder.images == 4
     (mirrored,) = extract([clip], encoder, contract, cache=cache, view=View(mirrored=True))
     assert isinstance(mirrored, dict)
     assert torch.equal(mirrored["seen"], seen.flip(-1))

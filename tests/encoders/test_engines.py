@@ -145,7 +145,7 @@ def test_threads_that_call_at_once_get_what_each_would_get_alone(engine: str) ->
 
     with ThreadPoolExecutor(4, initializer=together.wait) as pool:
         found = list(pool.map(work, images.split(3)))
-    assert encoder.pictures == 48
+    assert encoder.images == 48
     for one, other in zip(found, alone, strict=True):
         assert torch.equal(one, other)
 
@@ -200,7 +200,7 @@ def work():
 threads = [threading.Thread(target=work) for _ in range(4)]
 [thread.start() for thread in threads]
 [thread.join() for thread in threads]
-print(encoder.pictures)
+print(encoder.images)
 """
     environment = {**os.environ, "MAREY_CACHE": str(tmp_path)}
     done = subprocess.run(  # noqa: S603

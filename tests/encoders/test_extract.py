@@ -73,10 +73,10 @@ def test_each_clip_has_its_features_in_its_place(clips: list[Clip], encoder: Fra
 def test_cached_clips_are_not_encoded_again(clips: list[Clip], encoder: FrameEncoder, tmp_path: Path) -> None:
     cache, how = FeatureCache(tmp_path), contract(encoder)
     first = extract(clips, encoder, how, cache=cache)
-    assert encoder.pictures == len(clips) * T
+    assert encoder.images == len(clips) * T
     seen: list[Progress] = []
     second = extract(clips, encoder, how, cache=cache, on_progress=seen.append)
-    assert encoder.pictures == len(clips) * T
+    assert encoder.images == len(clips) * T
     assert seen[-1] == Progress(done=len(clips), total=len(clips), cached=len(clips), failed=0)
     for left, right in zip(first, second, strict=True):
         assert torch.equal(features_of(left)["change"], features_of(right)["change"])
@@ -87,7 +87,7 @@ def test_a_file_that_was_moved_is_still_in_the_cache(clips: list[Clip], encoder:
     extract(clips[:1], encoder, how, cache=cache)
     moved = Path(shutil.copy(clips[0].path, tmp_path / "moved.mp4"))
     extract([Clip(moved, label="other")], encoder, how, cache=cache)
-    assert encoder.pictures == T
+    assert encoder.images == T
 
 
 def test_a_file_that_was_changed_is_encoded_again(make_video: MakeVideo, encoder: FrameEncoder, tmp_path: Path) -> None:
@@ -96,7 +96,7 @@ def test_a_file_that_was_changed_is_encoded_again(make_video: MakeVideo, encoder
     (before,) = extract([Clip(path)], encoder, how, cache=cache)
     make_video(path, seconds=1.4, size=(64, 80))
     (after,) = extract([Clip(path)], encoder, how, cache=cache)
-    assert encoder.pictures == 2 * T
+    assert encoder.images == 2 * T
     assert not torch.equal(features_of(before)["change"], features_of(after)["change"])
 
 
@@ -104,7 +104,7 @@ def test_spans_of_one_file_have_features_of_their_own(clips: list[Clip], encoder
     path = clips[-1].path
     spans = [Clip(path, start=0.0, end=0.8), Clip(path, start=0.8, end=1.6)]
     left, right = extract(spans, encoder, contract(encoder, frame=FRAME), cache=FeatureCache(tmp_path))
-    assert encoder.pictures == 2 * T
+    assert encoder.images == 2 * T
     assert not torch.equal(features_of(left)["frame"], features_of(right)["frame"])
 
 
@@ -146,11 +146,11 @@ def test_an_interrupted_extraction_goes_on_where_it_was(
 
     with pytest.raises(interruption):
         extract(clips, encoder, how, cache=cache, on_progress=interrupt)
-    before = encoder.pictures // T
+    before = encoder.images // T
     assert 3 <= before < len(clips)  # with those that were in hand
     seen: list[Progress] = []
     found = extract(clips, encoder, how, cache=cache, on_progress=seen.append)
-    assert encoder.pictures == len(clips) * T  # none of them twice
+    assert encoder.images == len(clips) * T  # none of them twice
     assert seen[-1].cached == before
     assert not any(isinstance(result, VideoError) for result in found)
     assert not list(tmp_path.rglob("*.part"))
@@ -161,15 +161,15 @@ def test_recipes_that_share_a_stream_share_its_features(
 ) -> None:
     cache = FeatureCache(tmp_path)
     extract(clips, encoder, contract(encoder, motion=CHANGE), cache=cache)
-    assert encoder.pictures == len(clips) * T
+    assert encoder.images == len(clips) * T
     seen: list[Progress] = []
     both = contract(encoder, frame=FRAME, change=CHANGE)
     found = extract(clips, encoder, both, cache=cache, on_progress=seen.append)
-    assert encoder.pictures == 2 * len(clips) * T
+    assert encoder.images == 2 * len(clips) * T
     assert seen[-1].cached == 0  # something of each had to be made
     assert [list(features_of(result)) for result in found] == [["frame", "change"]] * len(clips)
     extract(clips, encoder, contract(encoder, frame=FRAME), cache=cache)
-    assert encoder.pictures == 2 * len(clips) * T
+    assert encoder.images == 2 * len(clips) * T
 
 
 @pytest.mark.parametrize("order", ["reversed", "shuffled"])
@@ -203,7 +203,7 @@ def test_views_and_orders_have_features_of_their_own(clips: list[Clip], encoder:
     found = [
         features_of(extract(clips[-1:], encoder, how, cache=cache, **how_read)[0])["frame"] for how_read in readings
     ]
-    assert encoder.pictures == len(readings) * T
+    assert encoder.images == len(readings) * T
     assert len({tuple(features.flatten().tolist()) for features in found}) == len(readings)
 
 
@@ -218,7 +218,7 @@ def test_a_damaged_entry_of_the_cache_is_made_again(clips: list[Clip], encoder: 
     damaged = sorted(tmp_path.rglob("*.safetensors"))[0]
     damaged.write_bytes(damaged.read_bytes()[:-7])
     second = extract(clips[:2], encoder, how, cache=cache)
-    assert encoder.pictures == 3 * T
+    assert encoder.images == 3 * T
     for left, right in zip(first, second, strict=True):
         assert torch.equal(features_of(left)["change"], features_of(right)["change"])
 
@@ -270,9 +270,9 @@ def test_a_clip_and_its_mirror_image_are_what_each_alone_is(
             assert not isinstance(both, VideoError)
             assert not isinstance(one, VideoError)
             assert all(torch.allclose(both[view][stream], one[stream], atol=1e-5) for stream in one)
-    encoded = encoder.pictures
+    encoded = encoder.images
     again = list(
         iterate_views([(clips[0], views), (clips[1], views[:1])], encoder, how, cache=FeatureCache(tmp_path / "a"))
     )
-    assert encoder.pictures == encoded
+    assert encoder.images == encoded
     assert [len(found) for found in again if not isinstance(found, VideoError)] == [3, 1]

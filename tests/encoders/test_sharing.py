@@ -57,7 +57,7 @@ def test_two_that_extract_one_data_set_into_one_cache_encode_each_clip_once(
     encode = FrameEncoder.encode_clips
 
     def encode_beside_the_other(self: FrameEncoder, clips: torch.Tensor) -> torch.Tensor:
-        if self.pictures == 0:
+        if self.images == 0:
             both.wait(PATIENCE)
         return encode(self, clips)
 
@@ -67,8 +67,8 @@ def test_two_that_extract_one_data_set_into_one_cache_encode_each_clip_once(
     with ThreadPoolExecutor(2) as pool:
         first, second = pool.map(lambda encoder: extract(clips, encoder, how, cache=FeatureCache(tmp_path)), encoders)
     if cores == 1:
-        assert [encoder.pictures > 0 for encoder in encoders] == [True, True]  # both took part
-    assert sum(encoder.pictures for encoder in encoders) == len(clips) * T
+        assert [encoder.images > 0 for encoder in encoders] == [True, True]  # both took part
+    assert sum(encoder.images for encoder in encoders) == len(clips) * T
     for left, right in zip(first, second, strict=True):
         assert not isinstance(left, VideoError)
         assert not isinstance(right, VideoError)
@@ -95,11 +95,11 @@ def test_a_clip_in_another_process_hands_is_left_to_it_and_taken_over_when_that_
 
         def watch(progress: Progress) -> None:
             if progress.done == 1:
-                wait_until(lambda: encoder.pictures >= 2 * T)  # it goes on with others
+                wait_until(lambda: encoder.images >= 2 * T)  # it goes on with others
                 other.kill()
 
         found = extract(clips, encoder, how, cache=FeatureCache(tmp_path), on_progress=watch)
-    assert encoder.pictures == len(clips) * T
+    assert encoder.images == len(clips) * T
     assert not any(isinstance(result, VideoError) for result in found)
 
 
@@ -114,7 +114,7 @@ def test_a_process_that_holds_a_clip_for_ever_is_not_waited_for_for_ever(
     found = extract(clips[:2], encoder, how, cache=cache, limits=Limits(timeout=0.2))
     held.release()
     assert not any(isinstance(result, VideoError) for result in found)
-    assert encoder.pictures == 2 * T
+    assert encoder.images == 2 * T
 
 
 def test_a_clip_that_cannot_be_used_is_not_held(tmp_path: Path) -> None:

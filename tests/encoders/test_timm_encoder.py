@@ -76,12 +76,12 @@ def test_the_network_is_frozen_and_answers_the_same_each_time() -> None:
 
 def test_encoded_images_are_counted() -> None:
     encoder = load_frame_encoder(EncoderSpec(name="test_vit", weights="random"))
-    assert encoder.pictures == 0
+    assert encoder.images == 0
     encoder.encode(noise(3, encoder.size))
     encoder.encode(noise(2, encoder.size))
-    assert encoder.pictures == 5
+    assert encoder.images == 5
     assert encoder.encode(noise(0, encoder.size)).shape == (0, encoder.dim)
-    assert encoder.pictures == 5
+    assert encoder.images == 5
 
 
 @pytest.mark.parametrize(

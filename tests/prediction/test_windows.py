@@ -72,21 +72,21 @@ def test_a_window_of_sixteen_frames_that_slides_by_one_frame_has_each_frame_enco
     make_model: MakeModel, video: Path
 ) -> None:
     predictor, encoder = make_model("pyramid", sampling=Sampling(kind="dense", count=16, rate=RATE))
-    before = encoder.pictures
+    before = encoder.images
     timeline = predictor.timeline(video)
     assert len(timeline.times) == 125
-    assert encoder.pictures - before == timeline.images == 125
+    assert encoder.images - before == timeline.images == 125
     predictions = list(predictor.stream(video))
     assert len(predictions) == 125 - 15
-    assert encoder.pictures - before == 2 * 125
+    assert encoder.images - before == 2 * 125
 
 
 def test_a_stride_finer_than_the_spacing_of_a_window_shares_frames_too(make_model: MakeModel, video: Path) -> None:
     predictor, encoder = make_model("pyramid")
-    before = encoder.pictures
+    before = encoder.images
     rule = Segmentation(window=1.6, stride=0.04, smooth=0.0)
     predictions = list(predictor.stream(video, segmentation=rule))
-    assert encoder.pictures - before == 125
+    assert encoder.images - before == 125
     (clip,) = predictor.probabilities([Clip(video, start=11 * 0.04 - 0.08, end=11 * 0.04 + 1.52)])
     predicted = dict(zip(predictions[11].labels, predictions[11].probabilities, strict=True))
     assert [predicted[label] for label in predictor.labels] == pytest.approx(clip, abs=1e-5)
@@ -97,10 +97,10 @@ def test_timestamps_with_the_same_frames_are_not_encoded_again(
 ) -> None:
     slow = make_video(tmp_path / "slow.mp4", seconds=4.0, frame_rate=5.0)
     predictor, encoder = make_model("pyramid")
-    before = encoder.pictures
+    before = encoder.images
     timeline = predictor.timeline(slow, segmentation=Segmentation(window=0.4))
     assert len(timeline.times) == 80
-    assert encoder.pictures - before == 20
+    assert encoder.images - before == 20
 
 
 def test_streams_that_compare_frames_read_beyond_the_window(make_model: MakeModel, video: Path) -> None:
@@ -120,9 +120,9 @@ def test_a_stream_with_a_causal_head_and_the_file_read_offline_agree(
     make_model: MakeModel, video: Path, head: str
 ) -> None:
     predictor, encoder = make_model(head)
-    before = encoder.pictures
+    before = encoder.images
     live = list(predictor.stream(video, segmentation=Segmentation(window=1.6, smooth=0.0)))
-    assert encoder.pictures - before == len(live) == 25
+    assert encoder.images - before == len(live) == 25
     offline = predictor.timeline(video, segmentation=Segmentation(window=1.6, smooth=0.0), inference="recurrent")
     assert offline.times == pytest.approx([prediction.time for prediction in live])
     for prediction, row in zip(live, offline.probabilities, strict=True):

@@ -150,7 +150,7 @@ def test_an_impossible_interval_is_refused(every: float, tmp_path: Path, make_vi
 
 def test_a_chronophotograph_shows_the_whole_clip(tmp_path: Path, make_video: MakeVideo) -> None:
     source = make_video(tmp_path / "source.mp4", seconds=1, size=(120, 320))
-    plate = chronophotograph_of(source, instants=4)
+    plate = chronophotograph_of(source, exposures=4)
     single = decode(source, [0.5]).data[0].permute(1, 2, 0).numpy()
 
     def yellow(picture: Any) -> int:
@@ -164,7 +164,7 @@ def test_a_chronophotograph_shows_the_whole_clip(tmp_path: Path, make_video: Mak
 @pytest.mark.long
 def test_the_chronophotograph_of_a_large_video_is_reduced(tmp_path: Path, make_video: MakeVideo) -> None:
     source = make_video(tmp_path / "source.mp4", seconds=0.2, size=(1280, 720), rotation=270)
-    assert chronophotograph_of(source, instants=1).shape == (720, 405, 3)
+    assert chronophotograph_of(source, exposures=1).shape == (720, 405, 3)
 
 
 @pytest.mark.parametrize("suffix", [".jpg", ".JPEG", ".png"])

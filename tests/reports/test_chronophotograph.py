@@ -33,7 +33,7 @@ def red(image: npt.NDArray[np.uint8]) -> npt.NDArray[np.bool_]:
 @pytest.mark.parametrize("order", ["strongest", "latest"])
 @pytest.mark.parametrize("shake", [0, 2])
 def test_a_chronophotograph_shows_every_place_of_a_moving_object(order: Order, shake: int) -> None:
-    image = chronophotograph(crossing(shake=shake), instants=None, order=order)
+    image = chronophotograph(crossing(shake=shake), exposures=None, order=order)
 
     assert image.shape == (120, 160, 3)
     assert image.dtype == np.uint8
@@ -60,8 +60,8 @@ def test_a_still_clip_gives_its_frame() -> None:
 
 def test_fewer_exposures_leave_gaps() -> None:
     frames = crossing()
-    all_of_them = red(chronophotograph(frames, instants=None)).sum()
-    two = red(chronophotograph(frames, instants=2)).sum()
+    all_of_them = red(chronophotograph(frames, exposures=None)).sum()
+    two = red(chronophotograph(frames, exposures=2)).sum()
 
     assert 0 < two < 0.4 * all_of_them
 
@@ -70,8 +70,8 @@ def test_the_later_exposure_is_on_top() -> None:
     frames = torch.full((21, 3, 60, 60), 128, dtype=torch.uint8)
     frames[0, :, 20:40, 10:40] = 0
     frames[20, :, 20:40, 20:50] = 200
-    latest = chronophotograph(frames, instants=None, order="latest")
-    strongest = chronophotograph(frames, instants=None, order="strongest")
+    latest = chronophotograph(frames, exposures=None, order="latest")
+    strongest = chronophotograph(frames, exposures=None, order="strongest")
 
     assert latest[30, 30, 0] == 200
     assert strongest[30, 30, 0] == 0
@@ -92,7 +92,7 @@ def test_real_people_stay_visible(shared_data: object) -> None:
 
     path = sorted((Path(str(shared_data)) / "samples" / "kth").glob("*walking*"))[0]
     frames = decode(path, np.arange(0.4, 3.2, 0.08)).data
-    image = chronophotograph(frames, instants=8)
+    image = chronophotograph(frames, exposures=8)
     empty = frames.float().median(dim=0).values.permute(1, 2, 0).numpy()
 
     changed = (np.abs(image - empty).max(axis=2) > 40).mean()

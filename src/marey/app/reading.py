@@ -17,11 +17,11 @@ from marey.prediction import Predictor, Timeline, mean_of_views, sort_by_probabi
 from marey.reports import chronophotograph
 from marey.video import Sampling, decode, probe
 
-Pictures = npt.NDArray[np.uint8]
+Images = npt.NDArray[np.uint8]
 """RGB `(T, H, W, 3)`."""
 
 _HEIGHT = 240  # pixels of the frames that are shown
-_PLATE = Sampling(count=14)
+_SAMPLING = Sampling(count=14)
 
 
 @dataclass(frozen=True, slots=True)
@@ -35,7 +35,7 @@ class Seconds:
 
 @dataclass(frozen=True)
 class Reading:
-    """What a model got of a clip, and its prediction.
+    """Input of a model from a clip, and its prediction.
 
     Attributes:
         top: all classes with their probabilities, most probable first.
@@ -52,8 +52,8 @@ class Reading:
     start: float
     end: float
     timestamps: npt.NDArray[np.float64]
-    frames: Pictures
-    streams: dict[str, Pictures]
+    frames: Images
+    streams: dict[str, Images]
 
 
 class Reader:
@@ -111,13 +111,13 @@ class Reader:
         return self._predictor.timeline(path, on_progress=on_progress)
 
 
-def plate(clip: Clip) -> npt.NDArray[np.uint8]:
+def clip_chronophotograph(clip: Clip) -> npt.NDArray[np.uint8]:
     """Draw all that moves in a clip on one image `(H, W, 3)`.
 
     Raises:
         VideoError: the file cannot be used.
     """
-    timestamps = _PLATE.timestamps(*clip_span(clip), path=clip.path)
+    timestamps = _SAMPLING.timestamps(*clip_span(clip), path=clip.path)
     return chronophotograph(decode(clip.path, timestamps, size=_shown_size(clip.path, 2 * _HEIGHT)).data)
 
 
@@ -127,6 +127,6 @@ def _shown_size(path: Path, height: int = _HEIGHT) -> tuple[int, int]:
     return rows, max(1, round(info.width * rows / info.height))
 
 
-def _last_channel(frames: Tensor) -> Pictures:
-    found: Pictures = frames.permute(0, 2, 3, 1).contiguous().numpy()
+def _last_channel(frames: Tensor) -> Images:
+    found: Images = frames.permute(0, 2, 3, 1).contiguous().numpy()
     return found if found.shape[-1] == 3 else np.repeat(found, 3, axis=-1)

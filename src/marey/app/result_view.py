@@ -14,7 +14,7 @@ import streamlit as st
 
 from marey.app import charts, text
 from marey.app.clip_sets import Corrections
-from marey.app.reading import Reader, Reading, plate
+from marey.app.reading import Reader, Reading, clip_chronophotograph
 from marey.app.runs_index import Entry
 from marey.app.settings import Settings
 from marey.app.video_cache import annotated_clip, annotated_timeline
@@ -148,7 +148,7 @@ def _show_inside(clip: Clip, reading: Reading) -> None:
         return
     with tabs[-1]:
         text.lead("all phases of the movement in one image, as Étienne-Jules Marey photographed them")
-        st.image(plate(clip), width="stretch", alt="chronophotograph of the clip")
+        st.image(clip_chronophotograph(clip), width="stretch", alt="chronophotograph of the clip")
 
 
 _STREAMS: Final = {

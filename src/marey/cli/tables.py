@@ -56,7 +56,7 @@ def _table_of(rows: Sequence[MetricRow], title: str, level: float, *, warned: st
 
 def comparison_table(entries: Sequence[Entry]) -> Table:
     """Return the main numbers of each recipe."""
-    from marey.reports.comparison import SURE, seconds, short, signed
+    from marey.reports.comparison import SIGNIFICANCE, seconds, short, signed
     from marey.reports.phrases import share, span
 
     table = Table()
@@ -74,7 +74,7 @@ def comparison_table(entries: Sequence[Entry]) -> Table:
             Text(f"{share(pooled.accuracy, 3)} {span(pooled.interval.accuracy)}"),
             Text(f"{share(pooled.macro_f1, 3)} {span(pooled.interval.macro_f1)}"),
             signed(-behind.accuracy, 3) if behind is not None and behind.accuracy is not None else "",
-            Text(f"{entry.p:.2g}", style="bold" if entry.p < SURE else "") if entry.p is not None else "",
+            Text(f"{entry.p:.2g}", style="bold" if entry.p < SIGNIFICANCE else "") if entry.p is not None else "",
             short(cost.trained if cost is not None else None),
             short(cost.flops if cost is not None else None),
             f"{rate:.3g}" if rate is not None else "–",

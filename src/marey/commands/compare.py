@@ -278,7 +278,7 @@ def _entry(
         ),
         time=TrainingTime(
             reading=sum(time.reading for time in known),
-            pictures=sum(time.pictures for time in known),
+            images=sum(time.images for time in known),
             training=statistics.median(time.training for time in known),
             whole=all(time.starts == 1 for time in known),
         )
@@ -307,7 +307,7 @@ def _protocol(protocols: Sequence[Protocol]) -> str:
 
 def _notes(entries: Sequence[Entry], seeds: int, protocols: dict[str, list[Protocol]]) -> list[str]:
     """Return caveats about the numbers, a sentence each."""
-    from marey.reports import SURE
+    from marey.reports import SIGNIFICANCE
     from marey.reports.phrases import sentence
 
     ran = [entry for entry in entries if entry.pooled is not None]
@@ -319,10 +319,10 @@ def _notes(entries: Sequence[Entry], seeds: int, protocols: dict[str, list[Proto
         compared = len(ran) - 1
         units = min((entry.behind.units for entry in ran if entry.behind is not None), default=0)
         least = compared * 2.0 ** (1 - units) if units else 0.0
-        if least > SURE:
+        if least > SIGNIFICANCE:
             notes.append(
-                f"{units} {first.interval.unit} are too few to call any difference sure: with {compared} to compare, "
-                f"the smallest p there can be is {min(1.0, least):.2g}."
+                f"{units} {first.interval.unit} are too few for any significant difference: with {compared} to "
+                f"compare, the smallest p there can be is {min(1.0, least):.2g}."
             )
         if first.interval.unit == "clips":
             notes.append(

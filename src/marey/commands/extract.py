@@ -39,14 +39,14 @@ class Extraction:
         clips: number of clips.
         failed: path -> reason and detail of the clips that cannot be used.
         dim: length of a feature vector.
-        pictures: number of images that were encoded now.
+        images: number of images that were encoded now.
         cache: the folder of the features.
     """
 
     clips: int
     failed: dict[str, str]
     dim: int
-    pictures: int
+    images: int
     cache: Path
 
     def as_dict(self) -> dict[str, Any]:
@@ -80,7 +80,7 @@ def _show(answer: Extraction | Exported) -> Iterator[Any]:
     if isinstance(answer, Extraction):
         for clip, why in answer.failed.items():
             yield Line(f"{clip}: {why}", "fault")
-        yield f"{answer.clips} clips, {len(answer.failed)} unusable, {answer.pictures} images encoded now"
+        yield f"{answer.clips} clips, {len(answer.failed)} unusable, {answer.images} images encoded now"
         yield f"cache   {answer.cache}"
         return
     table = Table(("stream", "clips", "frames", "features"))
@@ -190,7 +190,7 @@ def extract(
             for clip, result in zip(manifest.clips, results, strict=True)
             if isinstance(result, VideoError)
         }
-    return Extraction(len(readings), failed, encoder.dim, encoder.pictures, cache.root)
+    return Extraction(len(readings), failed, encoder.dim, encoder.images, cache.root)
 
 
 def write_table(table: FeatureTable, out: Path, on_error: str, reporter: Reporter) -> FeatureFiles:

@@ -20,7 +20,7 @@ if TYPE_CHECKING:
     from marey.encoders import Encoder, FrozenBackbone
     from marey.models import ActionModel
 
-_PICTURES: Final = 300  # that the ranges come from, at most
+_IMAGES: Final = 300  # that the ranges come from, at most
 _CLIPS: Final = 100  # that those are of, at most
 _HARDLY: Final = 1.2  # times as fast
 
@@ -50,7 +50,7 @@ class Quantized:
         model: the folder of the model in int8.
         clips: how many were held out, and tested.
         folds: over how many trainings; 1 where there was one split.
-        pictures: of training clips, that the ranges of the model in `model` come from.
+        images: of training clips, that the ranges of the model in `model` come from.
         float32: the model as it was trained.
         int8: the same with its encoder in int8.
         changed: clips that got another label.
@@ -60,7 +60,7 @@ class Quantized:
     model: Path
     clips: int
     folds: int
-    pictures: int
+    images: int
     float32: Figures
     int8: Figures
     changed: int
@@ -154,11 +154,11 @@ def quantize(
     with reporter.stage("calibrating and testing", len(folds) + 1) as stage:
         for number, fold in enumerate(folds):
             stage.advance(number)
-            small, pictures = _in_int8(fold.model, network, _learnt_from(run, fold, manifest.clips))
+            small, images = _in_int8(fold.model, network, _learnt_from(run, fold, manifest.clips))
             answers += _ask(fold, encoder, small)
         stage.advance(len(folds))
         if len(folds) > 1:
-            small, pictures = _in_int8(model, network, manifest.clips)
+            small, images = _in_int8(model, network, manifest.clips)
         readable = [answer.clip for answer in answers if answer.float32 is not None]
         if not readable:
             raise DatasetError(f"none of the {len(answers)} clips that {run} was tested on can be read")
@@ -170,7 +170,7 @@ def quantize(
         model=place,
         clips=len(answers),
         folds=len(folds),
-        pictures=pictures,
+        images=images,
         float32=Figures(_share(a.float32 == a.label for a in answers), fast, megabytes, encoder.engine),
         int8=Figures(_share(a.int8 == a.label for a in answers), faster, len(small.network.weights) / 1e6, "openvino"),
         changed=sum(a.float32 != a.int8 for a in answers),
@@ -201,7 +201,7 @@ def _check_kind(run: Path, model: ActionModel) -> None:
         raise UsageError(f"{run} is in {spec.precision}, and int8 is made of a run in float32")
     if not family_of(spec).quantizable:
         raise UsageError(
-            f"the encoder of {run} is '{spec.name}', and what is put into int8 here are encoders of single pictures: "
+            f"the encoder of {run} is '{spec.name}', and what is put into int8 here are encoders of single images: "
             "efficientnet-lite0, or any network of timm"
         )
 
@@ -221,15 +221,15 @@ def _in_int8(model: ActionModel, network: FrozenBackbone, clips: Sequence[Clip])
 
     contract = model.config.contract
     chosen = clips[:: -(-len(clips) // _CLIPS)]
-    each = max(1, _PICTURES // (len(chosen) * len(contract.streams)))
-    pictures = []
+    each = max(1, _IMAGES // (len(chosen) * len(contract.streams)))
+    images = []
     for clip in chosen:
         with suppress(VideoError):
             for stream in read_clip(clip, contract).values():
-                pictures.append(stream[:: -(-len(stream) // each)])
-    if not pictures:
+                images.append(stream[:: -(-len(stream) // each)])
+    if not images:
         raise DatasetError(f"none of {len(chosen)} training clips can be read: the ranges cannot be measured")
-    seen = torch.cat(pictures)
+    seen = torch.cat(images)
     found = quantise_network(network, seen)
     spec = contract.encoder.model_copy(update={"precision": "int8"})
     changed = contract.model_copy(update={"encoder": spec, "encoder_hash": found.hash})

@@ -125,12 +125,12 @@ def train(
         reporter=reporter,
     )
 
-    asked, pictures = time.monotonic(), 0
+    asked, images = time.monotonic(), 0
     if given is None:
         encoder = load_encoder(chosen.encoder, frames=chosen.sampling.count, device=where, engine=engine)
         contract = Contract.from_recipe(chosen, encoder)
         views = read_views(manifest, encoder, contract, recipe=chosen, protocol=protocol, reporter=reporter)
-        pictures = encoder.pictures
+        images = encoder.images
     read = time.monotonic()
     name_unusable(views, out / "quarantine.csv", reporter)
     experiment = Experiment(
@@ -152,7 +152,7 @@ def train(
             experiment, protocol, seed=chosen.seed, out=out, on_fold=lambda done, _: stage.advance(done)
         )
     save_model(final.model, out / "model")
-    keep_times(out, Times(read - asked, time.monotonic() - read, pictures, where))
+    keep_times(out, Times(read - asked, time.monotonic() - read, images, where))
 
     if given is None:
         tests = read_tests(manifest, encoder, contract, plain=views[0], protocol=protocol, reporter=reporter)

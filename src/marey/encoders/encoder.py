@@ -33,7 +33,7 @@ class Encoder:
         std: likewise.
         dim: D, numbers a feature vector.
         device: where it runs.
-        pictures: number of images that it has encoded so far.
+        images: number of images that it has encoded so far.
         engine: name of the engine; empty where there is no network.
         cache_tag: part of the cache key of its features beside the contract: empty where they agree with PyTorch's
             in float32 to `TOLERANCE`, else the engine's name.
@@ -49,7 +49,7 @@ class Encoder:
     std: Colour
     dim: int
     device: torch.device
-    pictures: int = 0
+    images: int = 0
     engine: str = ""
     cache_tag: str = ""
     trial: Benchmarks
@@ -148,7 +148,7 @@ class Encoder:
     def count(self, images: int) -> None:
         """Add to the number of encoded images."""
         with self._counting:
-            self.pictures += images
+            self.images += images
 
     def check(self, images: Tensor, *, axes: str) -> None:
         """Refuse images that are not uint8, or of another size.

@@ -115,16 +115,6 @@ class Metrics:
         return {1: self.accuracy, **{k: self._number(f"top_{k}") for k in TOP_K if f"top_{k}" in self.values}}
 
     @property
-    def chance(self) -> float:
-        """Deprecated: `chance_level`."""
-        return self.chance_level
-
-    @property
-    def majority(self) -> float:
-        """Deprecated: `majority_baseline`."""
-        return self.majority_baseline
-
-    @property
     def rows(self) -> list[MetricRow]:
         """The rows of a table of these metrics."""
         return metric_rows(self.as_dict())

@@ -100,7 +100,7 @@ def read_timeline(
         The timeline; None where the source is shorter than one window.
     """
     infer, grid = make_inference(model, encoder, rule, inference=inference)
-    before = encoder.pictures
+    before = encoder.images
     averager = OverlapAverager(len(model.labels), spread=None if isinstance(infer, RecurrentInference) else grid)
     last: StreamFrame | None = None
     count = 0
@@ -123,7 +123,7 @@ def read_timeline(
         probabilities=probabilities.astype(np.float32),
         segments=find_segments(probabilities, times, model.labels, duration=last.end, rule=rule),
         window=grid.window,
-        images=encoder.pictures - before,
+        images=encoder.images - before,
     )
 
 

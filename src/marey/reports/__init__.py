@@ -13,9 +13,9 @@ from marey.reports.annotation import (
 )
 from marey.reports.caption import NONE, Caption, draw_caption
 from marey.reports.chronophotograph import chronophotograph
-from marey.reports.comparison import SURE, Entry, TrainingTime, comparison_summary, write_comparison
+from marey.reports.comparison import SIGNIFICANCE, Entry, TrainingTime, comparison_summary, write_comparison
 from marey.reports.image_io import save_image
-from marey.reports.page import Plate, write_report
+from marey.reports.page import ImageOf, write_report
 from marey.reports.phrases import answer, confidence_text, frame_order, percent_text
 from marey.reports.plots import History, plot_confusion, plot_curves, plot_per_class, plot_reliability
 from marey.reports.segment_files import SEGMENT_SUFFIXES, check_table_path, write_segments, write_thumbnails
@@ -30,13 +30,13 @@ from marey.reports.untrimmed_page import (
 __all__ = [
     "NONE",
     "SEGMENT_SUFFIXES",
-    "SURE",
+    "SIGNIFICANCE",
     "Caption",
     "CaptionAt",
     "Cost",
     "Entry",
     "History",
-    "Plate",
+    "ImageOf",
     "PlayedVideo",
     "TrainingTime",
     "UntrimmedEvaluation",

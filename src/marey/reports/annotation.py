@@ -146,14 +146,14 @@ def write_annotated_frames(
 def chronophotograph_of(
     source: str | Path,
     *,
-    instants: int = EXPOSURES,
+    exposures: int = EXPOSURES,
     limits: Limits = Limits(),  # noqa: B008 - frozen
 ) -> npt.NDArray[np.uint8]:
     """Return the chronophotograph of a clip: all phases of its movement in one image.
 
     Args:
         source: a local video.
-        instants: number of frames to expose, evenly spaced.
+        exposures: number of frames to expose, evenly spaced.
         limits: of reading.
 
     Returns:
@@ -161,13 +161,13 @@ def chronophotograph_of(
 
     Raises:
         VideoError: the source cannot be used.
-        UsageError: `instants` is less than 1.
+        UsageError: `exposures` is less than 1.
     """
     size = reduced_size(source, _LONGEST_SIDE, limits=limits)
-    sampling = Sampling(count=max(_FRAMES, instants))
+    sampling = Sampling(count=max(_FRAMES, exposures))
     times = sampling.timestamps(0.0, probe(source, limits=limits).duration, path=source)
     frames = decode(source, times, size=size, interpolation="area", limits=limits)
-    return chronophotograph(frames.data, instants=instants)
+    return chronophotograph(frames.data, exposures=exposures)
 
 
 def _labelled(

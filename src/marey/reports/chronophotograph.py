@@ -32,7 +32,7 @@ _PAPER = (250, 248, 243)
 _INK = (38, 36, 34)
 
 
-def chronophotograph(frames: torch.Tensor, *, instants: int | None = EXPOSURES, order: Order = "latest") -> Pixels:
+def chronophotograph(frames: torch.Tensor, *, exposures: int | None = EXPOSURES, order: Order = "latest") -> Pixels:
     """Return all that moves in a clip in one image.
 
     The background is the median of the frames in time, after small shifts of the camera are corrected. A frame shows
@@ -40,23 +40,23 @@ def chronophotograph(frames: torch.Tensor, *, instants: int | None = EXPOSURES, 
 
     Args:
         frames: uint8 RGB `(T, 3, H, W)`.
-        instants: number of frames to expose, evenly spaced; None for all. The background uses the whole clip.
+        exposures: number of frames to expose, evenly spaced; None for all. The background uses the whole clip.
         order: which frame is on top where exposures overlap.
 
     Returns:
         uint8 `(H, W, 3)`.
 
     Raises:
-        UsageError: frames of another shape or type, or `instants` less than 1.
+        UsageError: frames of another shape or type, or `exposures` less than 1.
     """
     if frames.dtype != torch.uint8 or frames.ndim != 4 or frames.shape[1] != 3 or len(frames) == 0:
         raise UsageError(f"frames must be uint8 (T, 3, H, W), not {frames.dtype} {tuple(frames.shape)}")
-    if instants is not None and instants < 1:
-        raise UsageError(f"instants must be 1 or more, not {instants}")
+    if exposures is not None and exposures < 1:
+        raise UsageError(f"exposures must be 1 or more, not {exposures}")
     if order not in ("strongest", "latest"):
         raise UsageError(f"order must be 'strongest' or 'latest', not '{order}'")
     clip = frames.permute(0, 2, 3, 1).cpu().numpy()
-    chosen = clip[_spread(len(clip), instants or len(clip))]
+    chosen = clip[_spread(len(clip), exposures or len(clip))]
     sample = clip[_spread(len(clip), BACKGROUND_FRAMES)]
     background = np.median(sample, axis=0).astype(np.float32)
     sample, chosen = _steady(sample, background), _steady(chosen, background)

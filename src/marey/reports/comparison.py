@@ -15,7 +15,7 @@ from marey.reports import phrases
 from marey.reports.comparison_plot import Mark, plot_comparison
 from marey.reports.page import embed, write_page
 
-SURE: Final = 0.05
+SIGNIFICANCE: Final = 0.05
 """Significance level of corrected p-values."""
 
 _STEPS: Final = ((1e12, "T"), (1e9, "G"), (1e6, "M"), (1e3, "k"))
@@ -27,21 +27,21 @@ class TrainingTime:
 
     Attributes:
         reading: seconds for the features of all clips, over all seeds.
-        pictures: number of encoded frames; 0 if all came from the cache.
+        images: number of encoded frames; 0 if all came from the cache.
         training: seconds for all folds of a run, the median over the seeds; an interrupted run counts until the
             last file that it wrote.
         whole: no run was interrupted.
     """
 
     reading: float
-    pictures: int
+    images: int
     training: float
     whole: bool
 
     @property
     def cache(self) -> str:
         """State of the feature cache before: "cold" or "warm"."""
-        return "cold" if self.pictures else "warm"
+        return "cold" if self.images else "warm"
 
 
 @dataclass(frozen=True)
@@ -124,7 +124,7 @@ def write_comparison(
         short=short,
         seconds=seconds,
         signed=signed,
-        alpha=SURE,
+        alpha=SIGNIFICANCE,
         level=ran[0].pooled.interval.level if ran and ran[0].pooled is not None else None,
     )
     _write(out / "compare.csv", entries)
@@ -145,7 +145,7 @@ def comparison_summary(ran: Sequence[Entry]) -> str:
     best, *others = ran
     if not others:
         return f"{best.recipe} is the only recipe that was run."
-    worse = [entry.recipe for entry in others if entry.p is not None and entry.p < SURE]
+    worse = [entry.recipe for entry in others if entry.p is not None and entry.p < SIGNIFICANCE]
     equal = [entry.recipe for entry in others if _scores(entry) == _scores(best)]
     level = [entry.recipe for entry in others if entry.recipe not in (*worse, *equal)]
     text = f"{_names([best.recipe, *equal])} are equally good, and best." if equal else f"{best.recipe} is best."

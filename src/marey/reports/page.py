@@ -27,7 +27,7 @@ MISTAKES = 12
 PLOTS = ("confusion", "per_class", "reliability", "curves")
 MISTAKE_SIDE = 640  # pixels; the longer side of the image of a mistake
 
-Plate = Callable[[ClipResult], npt.NDArray[np.uint8] | None]
+ImageOf = Callable[[ClipResult], npt.NDArray[np.uint8] | None]
 """Function that returns an image of a clip, uint8 RGB `(H, W, 3)`, or None if there is none."""
 
 
@@ -59,7 +59,7 @@ def write_report(
     histories: Sequence[History] | None = None,
     facts: Mapping[str, str] | None = None,
     frame_order: OrderEffect | None = None,
-    mistake_image: Plate | None = None,
+    mistake_image: ImageOf | None = None,
     mistakes: int = MISTAKES,
 ) -> Path:
     """Write `report.html`, which contains its images, and the same images as PNG in `plots/`.
@@ -138,7 +138,7 @@ def embed(figure: Figure, path: Path, alt: str) -> EmbeddedImage:
     return EmbeddedImage(_data_url(path.read_bytes(), "png"), width, height, alt)
 
 
-def _mistakes(evaluation: Evaluation, k: int, image_of: Plate | None, folder: Path) -> list[Mistake]:
+def _mistakes(evaluation: Evaluation, k: int, image_of: ImageOf | None, folder: Path) -> list[Mistake]:
     shown = []
     for number, row in enumerate(evaluation.most_confident_mistakes(k), start=1):
         predicted = evaluation.predicted(row) or ""

@@ -71,7 +71,7 @@ def write_untrimmed(
             (
                 video,
                 scores.videos[video.name],
-                _picture(video, timelines[video.name], plots / f"timeline_{number:02d}.png"),
+                _timeline_image(video, timelines[video.name], plots / f"timeline_{number:02d}.png"),
             )
             for number, video in enumerate(played[:shown], start=1)
         ],
@@ -112,7 +112,7 @@ def remarks(evaluation: UntrimmedEvaluation) -> list[str]:
     return [*text, *evaluation.notes]
 
 
-def _picture(video: PlayedVideo, timeline: Timeline, path: Path) -> EmbeddedImage:
+def _timeline_image(video: PlayedVideo, timeline: Timeline, path: Path) -> EmbeddedImage:
     found = (
         ", ".join(f"{one.label} {clock_text(one.start)} to {clock_text(one.end)}" for one in video.found[:6])
         or "nothing"

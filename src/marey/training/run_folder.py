@@ -40,14 +40,14 @@ class Times:
     Attributes:
         reading: seconds for the features of all clips.
         training: seconds for all folds; with those that earlier starts took until the last file they wrote.
-        pictures: number of images encoded; 0 if all features were cached.
+        images: number of images encoded; 0 if all features were cached.
         device: its device.
         starts: number of starts.
     """
 
     reading: float
     training: float
-    pictures: int
+    images: int
     device: str
     starts: int = 1
 
@@ -169,8 +169,9 @@ def read_times(out: Path) -> Times | None:
     """Return the duration of a run; None if it is unknown."""
     before = _read(out)
     try:
-        return Times(**before["times"], starts=before.get("starts", 1))
-    except (KeyError, TypeError):
+        times = {"images" if name == "pictures" else name: value for name, value in before["times"].items()}
+        return Times(**times, starts=before.get("starts", 1))  # before 0.2: "pictures"
+    except (AttributeError, KeyError, TypeError):
         return None
 
 

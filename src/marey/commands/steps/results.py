@@ -25,8 +25,8 @@ from marey.video import Sampling, decode
 if TYPE_CHECKING:
     from marey.training import FoldResult, Protocol
 
-_PLATE_HEIGHT = 240
-_PLATE = Sampling(count=10)
+_IMAGE_HEIGHT = 240
+_SAMPLING = Sampling(count=10)
 
 
 @dataclass(frozen=True)
@@ -147,7 +147,7 @@ def write_results(
         histories=histories,
         facts={**versions(), **(facts or {})},
         frame_order=frame_order,
-        mistake_image=lambda row: _plate(by_id[row.clip]),
+        mistake_image=lambda row: _chronophotograph(by_id[row.clip]),
     )
 
 
@@ -160,9 +160,9 @@ def versions() -> dict[str, str]:
     }
 
 
-def _plate(clip: Clip) -> npt.NDArray[np.uint8] | None:
+def _chronophotograph(clip: Clip) -> npt.NDArray[np.uint8] | None:
     try:
-        timestamps = _PLATE.timestamps(*clip_span(clip))
+        timestamps = _SAMPLING.timestamps(*clip_span(clip))
         frames = decode(clip.path, timestamps)
     except VideoError:
         return None  # the file is gone by now: the report has no image of it
