@@ -37,11 +37,11 @@ class Clock(keras.callbacks.Callback):  # type: ignore[misc] # Keras has no type
         self.epochs.append([])
 
     def on_train_batch_begin(self, batch: int, logs: object = None) -> None:
-        """Another batch."""
+        """Take the time at the start of a batch."""
         self._began = time.perf_counter()
 
     def on_train_batch_end(self, batch: int, logs: object = None) -> None:
-        """Ignore the end of the work."""
+        """Record the seconds of a batch."""
         self.epochs[-1].append(time.perf_counter() - self._began)
 
 
