@@ -244,7 +244,7 @@ def test_ctrl_c_says_that_the_same_command_goes_on_and_it_does(
     pressed = interrupted(tmp_path / "pressed", at="choose/02/metrics.csv")
     ended = subprocess.run(command, env=pressed, capture_output=True, text=True, check=False)  # noqa: S603
     assert ended.returncode == 130
-    assert "the same command goes on from there" in ended.stderr
+    assert "the same command continues from there" in ended.stderr
     assert ended.stdout == ""
     assert "Traceback" not in ended.stderr
     again = subprocess.run(command, capture_output=True, text=True, check=False)  # noqa: S603

@@ -1,5 +1,6 @@
 from __future__ import annotations
 
+import inspect
 import json
 import os
 import shutil
@@ -208,13 +209,14 @@ def test_after_cross_validation_every_fold_is_calibrated_on_its_own_training_cli
     run = tmp_path / "run"
     commands.train(str(small_set), out=run, set=small_changes, folds="2")
     seen: list[set[str]] = []
-    inner = commands.quantize.__globals__["_in_int8"]
+    module = inspect.unwrap(commands.quantize).__globals__
+    inner = module["_in_int8"]
 
     def watched(model: Any, network: Any, clips: Any) -> Any:
         seen.append({clip.id for clip in clips})
         return inner(model, network, clips)
 
-    monkeypatch.setitem(commands.quantize.__globals__, "_in_int8", watched)
+    monkeypatch.setitem(module, "_in_int8", watched)
     answer = commands.quantize(run, str(small_set))
     assert answer.model == tmp_path / "run-int8"
     assert (answer.clips, answer.folds, len(seen)) == (12, 2, 3)

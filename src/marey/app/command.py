@@ -31,7 +31,7 @@ class Served:
     "app",
     panel="Predict",
     examples=("app", "app runs/ --port 8600 --browser none"),
-    show=lambda answer: [f"the page at {answer.address} is closed"],
+    show=lambda answer: [f"the page at {answer.url} is closed"],
 )
 def app(
     models: Path = Path("runs"),
