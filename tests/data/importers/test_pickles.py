@@ -9,6 +9,7 @@ import struct
 import subprocess
 import sys
 import tempfile
+from collections.abc import Iterable
 from pathlib import Path
 from typing import Any
 
@@ -54,12 +55,17 @@ def same(a: Any, b: Any) -> bool:
     return bool(type(a) is type(b) and a == b)
 
 
-@pytest.mark.parametrize("protocol", range(6))
+def protocols(numbers: Iterable[int]) -> list[Any]:
+    """Return protocols of pickles as parameters: Python's default, and the others for the long tests."""
+    return [each if each == 4 else pytest.param(each, marks=pytest.mark.long) for each in numbers]
+
+
+@pytest.mark.parametrize("protocol", protocols(range(6)))
 def test_arrays_and_plain_containers_of_every_protocol_come_back(tmp_path: Path, protocol: int) -> None:
     assert same(read(tmp_path, pickle.dumps(HELD, protocol)), HELD)
 
 
-@pytest.mark.parametrize("protocol", range(6))
+@pytest.mark.parametrize("protocol", protocols(range(6)))
 def test_an_array_that_is_held_twice_is_one_array(tmp_path: Path, protocol: int) -> None:
     found = read(tmp_path, pickle.dumps([FRAMES, FRAMES, {"again": FRAMES}], protocol))
     assert found[0] is found[1] is found[2]["again"]
@@ -95,7 +101,7 @@ class Runs:
         return self.call
 
 
-@pytest.mark.parametrize("protocol", range(6))
+@pytest.mark.parametrize("protocol", protocols(range(6)))
 def test_a_pickle_that_calls_the_system_is_refused_by_name_and_not_run(tmp_path: Path, protocol: int) -> None:
     bait = tmp_path / "bait"
     data = pickle.dumps([FRAMES, Runs(os.system, f"touch '{bait}'")], protocol)
@@ -120,7 +126,7 @@ def test_a_pickle_that_calls_the_system_is_refused_by_name_and_not_run(tmp_path:
         (complex(1, 2), "complex"),
     ],
 )
-@pytest.mark.parametrize("protocol", [0, 2, 4, 5])
+@pytest.mark.parametrize("protocol", protocols([0, 2, 4, 5]))
 def test_every_other_class_is_refused_by_name(tmp_path: Path, value: Any, name: str, protocol: int) -> None:
     with pytest.raises(DatasetError, match=name):
         read(tmp_path, pickle.dumps(value, protocol))
@@ -135,7 +141,7 @@ def test_every_other_class_is_refused_by_name(tmp_path: Path, value: Any, name: 
         np.zeros(2, complex),
     ],
 )
-@pytest.mark.parametrize("protocol", [0, 2, 4, 5])
+@pytest.mark.parametrize("protocol", protocols([0, 2, 4, 5]))
 def test_arrays_of_anything_but_numbers_and_text_are_refused(tmp_path: Path, array: Any, protocol: int) -> None:
     with pytest.raises(DatasetError, match="holds an array of"):
         read(tmp_path, pickle.dumps(array, protocol))
@@ -271,7 +277,7 @@ for number in range({len(variants)}):
     return done.stdout.split()
 
 
-@pytest.mark.parametrize("protocol", range(6))
+@pytest.mark.parametrize("protocol", protocols(range(6)))
 def test_a_pickle_that_is_cut_off_anywhere_ends_in_an_error(tmp_path: Path, protocol: int) -> None:
     data = pickle.dumps((FRAMES[0, 0, 0], np.array(["a"]), {"b": np.float32(1)}), protocol)
     found = outcomes(tmp_path, [data[:length] for length in range(len(data))])
@@ -279,7 +285,7 @@ def test_a_pickle_that_is_cut_off_anywhere_ends_in_an_error(tmp_path: Path, prot
     assert "value" not in found
 
 
-@pytest.mark.parametrize("protocol", [0, 2, 4, 5])
+@pytest.mark.parametrize("protocol", protocols([0, 2, 4, 5]))
 def test_damage_anywhere_ends_in_an_error_or_in_data(tmp_path: Path, protocol: int) -> None:
     data = pickle.dumps(HELD, protocol)
     rng = random.Random(protocol)  # noqa: S311
