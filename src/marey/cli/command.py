@@ -14,10 +14,10 @@ import typer
 from rich.markup import escape
 
 from marey.cli.screen import Screen
-from marey.commands.registry import Command, help_of
+from marey.commands.registry import EARLIER_NAME, Command, help_of
 from marey.errors import did_you_mean
 
-_SHORT: Final = {"out": "-o"}
+_SHORT: Final = {"out": ("-o",)}
 _NO_OPTIONS: Final = ("on_answer", "reporter")  # the program gives these to a command
 _STOPPED: Final = "\nmarey: stopped; what was finished is kept, and the same command continues from there\n"
 _JSON: Final = inspect.Parameter(
@@ -121,7 +121,7 @@ def _parameter(command: Command, parameter: inspect.Parameter) -> inspect.Parame
     text = escape(command.helps.get(parameter.name, ""))
     hint, more = _cli_type(command, parameter)
     if parameter.kind is inspect.Parameter.KEYWORD_ONLY:
-        flags = [_flag(parameter.name)] + [_SHORT[name] for name in _SHORT if name == parameter.name]
+        flags = [_flag(parameter.name), *_SHORT.get(parameter.name, ())]
         info: Any = typer.Option(*flags, help=text, **more)
     else:
         info = typer.Argument(help=text, **{"metavar": parameter.name.upper(), **more})
@@ -168,4 +168,4 @@ def _flag(name: str) -> str:
 
 
 def _warn(text: str) -> None:
-    sys.stderr.write(f"marey: {text}; the earlier name goes with the next release\n")
+    sys.stderr.write(f"marey: {text}; {EARLIER_NAME}\n")

@@ -114,6 +114,9 @@ class Command:
 COMMANDS: Final[dict[str, Command]] = {}
 """All commands, by their names on the command line."""
 
+EARLIER_NAME: Final = "the earlier name goes with the next release"
+"""The end of each warning about a renamed option, in Python and on the command line."""
+
 _NONE: Final[Mapping[str, Any]] = MappingProxyType({})
 
 
@@ -242,7 +245,7 @@ def _sentence(text: str) -> str:
 
 
 def _warn(text: str) -> None:
-    warnings.warn(f"{text}; the earlier name goes with the next release", FutureWarning, stacklevel=3)
+    warnings.warn(f"{text}; {EARLIER_NAME}", FutureWarning, stacklevel=3)
 
 
 def _as_lines(answer: Any) -> Iterable[str]:

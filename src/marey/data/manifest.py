@@ -26,7 +26,7 @@ COLUMNS = ("path", "label", "group", "start", "end", "split")
 MANIFEST_SUFFIXES = (".csv", ".parquet")
 
 Missing = Literal["error", "keep"]
-"""What to do with a row whose file does not exist."""
+"""Treatment of a row whose file does not exist."""
 
 # Lists of other tools use these names too.
 SPLIT_NAMES: dict[str, Part] = {

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from collections import deque
-from collections.abc import Callable, Iterable, Iterator, Sequence
+from collections.abc import Callable, Iterator, Sequence
 from concurrent.futures import FIRST_COMPLETED, Future, ThreadPoolExecutor, wait
 from dataclasses import dataclass, field
 from typing import Final, Protocol
@@ -307,10 +307,6 @@ def _prefetch(step: _Step, readings: Sequence[Reading]) -> Iterator[_Job | Video
             for _, each in waiting:
                 each.cancel()
             torch.set_num_threads(threads)  # new threads inherit the number that was set last, by the workers
-
-
-def _running(waiting: Iterable[tuple[Reading, Future[_Job]]]) -> int:
-    return sum(not _locked_by_other(future) for _, future in waiting)
 
 
 def _locked_by_other(future: Future[_Job]) -> bool:

@@ -142,10 +142,21 @@ def find_clips(sources: Iterable[str | Path]) -> list[Clip]:
     Raises:
         DatasetError: a folder without videos, or a pattern that matches nothing.
     """
-    found: dict[Path, None] = {}
+    return [found for found in expand(sources) if isinstance(found, Clip)]
+
+
+def expand(sources: Iterable[Source]) -> list[Clip | Frames]:
+    """Return clips and arrays in the order of the sources; paths stand for clips as in `find_clips`."""
+    expanded: list[Clip | Frames] = []
+    named: set[Path] = set()
     for source in sources:
-        found.update(dict.fromkeys(_files_of(Path(source))))
-    return [Clip(path) for path in found]
+        if isinstance(source, str | Path):
+            new = [path for path in dict.fromkeys(_files_of(Path(source))) if path not in named]
+            named.update(new)
+            expanded += map(Clip, new)
+        else:
+            expanded.append(source)
+    return expanded
 
 
 def _files_of(source: Path) -> list[Path]:
@@ -167,17 +178,3 @@ def _files_of(source: Path) -> list[Path]:
             raise DatasetError(f"no file matches '{source}'")
         return files
     return [source]
-
-
-def expand(sources: Iterable[Source]) -> list[Clip | Frames]:
-    """Return clips and arrays in the order of the sources; paths stand for clips, each file once."""
-    expanded: list[Clip | Frames] = []
-    named: set[Path] = set()
-    for source in sources:
-        if isinstance(source, str | Path):
-            new = [clip for clip in find_clips([source]) if clip.path not in named]
-            named.update(clip.path for clip in new)
-            expanded += new
-        else:
-            expanded.append(source)
-    return expanded

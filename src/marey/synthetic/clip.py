@@ -18,7 +18,7 @@ from marey.synthetic.render import render
 from marey.synthetic.scene import HEIGHT, WIDTH, Clothes, Scene, paint_place
 
 PASSES: dict[str, int] = {"walking": 1, "jogging": 2, "running": 3}
-"""How often the actor crosses the view in `FRAMES` frames: the only difference between the three."""
+"""Number of times that the actor crosses the view in `FRAMES` frames: the only difference between the three."""
 ACTIONS: tuple[str, ...] = ("walking", "jogging", "running", "boxing", "handwaving", "handclapping")
 RESTS: tuple[str, ...] = ("standing", "empty")
 """States between actions: the actor stands still, or is absent."""

@@ -99,11 +99,11 @@ def fit(
         step, backward = _with_fabric(loss, training.precision, device) if on_frames else (loss, Tensor.backward)
         optimizer = _AdamW(loss, weight_decay=training.weight_decay)
         path = task.log_dir / CHECKPOINT if task.log_dir is not None else None
-        kept = read_checkpoint(path, of=of) if path is not None else None
-        if kept is not None:
-            classifier.load_state_dict(kept["classifier"])
-            optimizer.load_state_dict(kept["optimizer"])
-            state = TrainingState.from_dict(kept["training"])
+        saved = read_checkpoint(path, of=of) if path is not None else None
+        if saved is not None:
+            classifier.load_state_dict(saved["classifier"])
+            optimizer.load_state_dict(saved["optimizer"])
+            state = TrainingState.from_dict(saved["training"])
         throttle = Throttle()
         factor = schedule(training, len(batches) * training.epochs)
         while not state.is_over:
@@ -122,8 +122,8 @@ def fit(
             if state.update(values, patience=training.patience):
                 state.best_weights = deepcopy(classifier.state_dict())
             if task.log_dir is not None and path is not None and throttle.due():
-                kept = {"classifier": classifier.state_dict(), "optimizer": optimizer.state_dict()}
-                write_checkpoint({"of": of, **kept, "training": asdict(state)}, path)
+                weights = {"classifier": classifier.state_dict(), "optimizer": optimizer.state_dict()}
+                write_checkpoint({"of": of, **weights, "training": asdict(state)}, path)
                 write_logs(state.history, task.log_dir, steps=len(batches))
     if state.best_weights is not None:
         classifier.load_state_dict(state.best_weights)

@@ -28,7 +28,7 @@ Image = npt.NDArray[np.uint8]
 """(H, W) grey or (H, W, 3) RGB."""
 
 Unusable = Literal["stop", "leave-out"]
-"""What to do with clips that cannot be used: raise an error that names them, or leave them out and list them."""
+"""Treatment of clips that cannot be used: raise an error that names them, or leave them out and list them."""
 
 LEFT_OUT: Final = "left_out.csv"
 _UNFINISHED: Final = ".import.json"
