@@ -1,5 +1,5 @@
 # make demo    everything once, from nothing: install, draw clips, train, test, predict
-# make test    all that proves marey, within 4 minutes on two cores; make test-all adds what takes longer
+# make test    all that proves marey, about 4 minutes on two cores; make test-all adds what takes longer
 # make check   ruff, ruff format, mypy --strict
 # make coverage   the tests of make test, with the lines that they run; fails below the floor in pyproject.toml
 # make docs    the documentation as a site, in site/; make docs-serve shows it and follows changes
