@@ -33,7 +33,7 @@ _LOWEST: Final = """\
 # Tools that only check the code are not among them. Written by scripts/constraints.py --lowest.
 """
 _TOOLS: Final = {"mypy", "ruff", "types-PyYAML"}  # of which only the newest is used
-_CONTEMPORARIES: Final = {"click": "8.1.8"}  # newer ones warn of what the lowest Typer does, and warnings are errors
+_CONTEMPORARIES: Final = {"click": "8.2.1"}  # newer ones warn of what the lowest Typer does, and warnings are errors
 
 
 def main() -> None:
