@@ -102,7 +102,7 @@ NEEDS = {
     "from marey.training import tune; tune._optuna()": "tune",
     "from marey.encoders import onnxruntime_engine as e; e._open(b'', 1)": "fast",
     "from marey.encoders import openvino_engine as e; e.core()": "fast",
-    "from marey.encoders import quantized as q; q._nncf()": "fast",
+    "from marey.encoders import quantised as q; q._nncf()": "fast",
     "from marey.encoders import *; load_encoder(EncoderSpec(name='vjepa2'))": "transformers",
 }
 

@@ -1,5 +1,7 @@
 from __future__ import annotations
 
+import subprocess
+import sys
 from pathlib import Path
 
 import numpy as np
@@ -48,6 +50,21 @@ def test_the_same_seed_gives_the_same_bytes_whatever_the_number_of_processes(
     make(tmp_path, actors=2, scenarios=("d1",), workers=2)
 
     assert contents(tmp_path) == contents(figures.root)
+
+
+@pytest.mark.long
+def test_a_script_that_draws_in_several_processes_needs_no_guard(figures: Manifest, tmp_path: Path) -> None:
+    script = tmp_path / "script.py"
+    script.write_text(
+        "from marey.synthetic import dataset\n"
+        "dataset.FEW = 0\n"
+        f"dataset.make({str(tmp_path / 'drawn')!r}, actors=2, scenarios=('d1',), workers=2)\n"
+        "print('drawn')\n"
+    )
+    done = subprocess.run([sys.executable, script], capture_output=True, text=True, check=False)  # noqa: S603
+
+    assert (done.returncode, done.stdout) == (0, "drawn\n"), done.stderr
+    assert contents(tmp_path / "drawn") == contents(figures.root)
 
 
 @pytest.mark.long

@@ -3,13 +3,11 @@
 from __future__ import annotations
 
 import json
-import multiprocessing
 from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
-from concurrent.futures import ProcessPoolExecutor, as_completed
 from pathlib import Path
 from typing import TypeVar
 
-import torch
+import joblib
 
 from marey.atomic import write_atomic
 from marey.errors import UsageError
@@ -53,20 +51,12 @@ def work_through(jobs: Sequence[Job], work: Callable[[Job], int], *, workers: in
     Args:
         jobs: the jobs.
         work: a function of a module that runs one job.
-        workers: number of processes, which are started by `spawn`.
+        workers: number of processes.
     """
     if workers == 1:
         yield from map(work, jobs)
         return
-    spawn = multiprocessing.get_context("spawn")
-    with ProcessPoolExecutor(min(workers, len(jobs)), spawn, initializer=_start_worker) as pool:
-        try:
-            for done in as_completed([pool.submit(work, job) for job in jobs]):
-                yield done.result()
-        except BaseException:
-            pool.shutdown(wait=False, cancel_futures=True)
-            raise
-
-
-def _start_worker() -> None:
-    torch.set_num_threads(1)  # one thread per process
+    # joblib's processes never run the caller's script again: a notebook, a page and a script without a guard may call
+    with joblib.parallel_config("loky", inner_max_num_threads=1):
+        drawn = joblib.Parallel(min(workers, len(jobs)), return_as="generator_unordered")
+        yield from drawn(joblib.delayed(work)(job) for job in jobs)
