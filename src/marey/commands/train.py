@@ -5,6 +5,7 @@ from __future__ import annotations
 import shlex
 import time
 from collections.abc import Iterator
+from functools import partial
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
@@ -126,27 +127,31 @@ def train(
     )
 
     asked, images = time.monotonic(), 0
+    made_with = {
+        "recipe": chosen.model_dump(mode="json"),
+        "data_hash": hashed,
+        "protocol": protocol.name,
+        **versions(),
+    }
+    experiment_on = partial(
+        Experiment, manifest.clips, labels=manifest.labels, recipe=chosen, made_with=made_with, device=where
+    )
     if given is None:
         encoder = load_encoder(chosen.encoder, frames=chosen.sampling.count, device=where, engine=engine)
-        contract = Contract.from_recipe(chosen, encoder)
-        views = read_views(manifest, encoder, contract, recipe=chosen, protocol=protocol, reporter=reporter)
+        contract = Contract.from_recipe(chosen.with_streams(chosen.selection.first), encoder)
+        read_streams = partial(read_views, manifest, encoder, recipe=chosen, protocol=protocol, reporter=reporter)
+        views = read_streams(contract)
+        experiment = experiment_on(views, contract=contract)
+        if experiment.needs_more_streams(protocol, seed=chosen.seed):
+            reporter.say(f"{' and '.join(contract.streams)} leave too many clips wrong: the other streams are read too")
+            contract = Contract.from_recipe(chosen, encoder)
+            views = read_streams(contract)
+            experiment = experiment_on(views, contract=contract)
         images = encoder.images
+    else:
+        experiment = experiment_on(views, contract=contract)
     read = time.monotonic()
     name_unusable(views, out / "quarantine.csv", reporter)
-    experiment = Experiment(
-        manifest.clips,
-        views,
-        labels=manifest.labels,
-        contract=contract,
-        recipe=chosen,
-        made_with={
-            "recipe": chosen.model_dump(mode="json"),
-            "data_hash": hashed,
-            "protocol": protocol.name,
-            **versions(),
-        },
-        device=where,
-    )
     with reporter.stage("training", len(protocol.splits) + protocol.pooled) as stage:
         trained, final = run_protocol(
             experiment, protocol, seed=chosen.seed, out=out, on_fold=lambda done, _: stage.advance(done)

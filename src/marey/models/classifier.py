@@ -32,7 +32,8 @@ class HeadSpec(BaseModel):
     Attributes:
         name: a registered name.
         fusion: "late" trains one head a stream and averages their log-probabilities, as two-stream networks do
-            (Simonyan and Zisserman 2014); "early" trains one head on the features of all streams side by side.
+            (Simonyan and Zisserman 2014); "early" trains one head on the features of all streams side by side;
+            "stacked" is late, with a weight a stream that the inner folds of the training decide (Wolpert 1992).
         weights: initial weights of a network that is fine-tuned: "random", "pretrained", or the path of a file.
         options: of the head; the others have their defaults.
     """
@@ -40,7 +41,7 @@ class HeadSpec(BaseModel):
     model_config = ConfigDict(frozen=True, extra="forbid")
 
     name: str
-    fusion: Literal["late", "early"] = "late"
+    fusion: Literal["late", "early", "stacked"] = "late"
     weights: str = "random"
     options: Annotated[dict[str, Annotated[Option, BeforeValidator(_as_number)]], Field(default_factory=dict)]
 
@@ -67,9 +68,12 @@ class Classifier(nn.Module):
         self.streams = tuple(shapes)
         self.fusion = spec.fusion
         options: Mapping[str, Any] = spec.options
-        each = list(shapes.values()) if spec.fusion == "late" else [_together(list(shapes.values()))]
+        each = [_together(list(shapes.values()))] if spec.fusion == "early" else list(shapes.values())
         self.heads: nn.ModuleList = nn.ModuleList(create_head(spec.name, shape, classes, options) for shape in each)
-        self._names = self.streams if spec.fusion == "late" else ("together",)
+        self.names = ("together",) if spec.fusion == "early" else self.streams
+        self.stream_weights: Tensor | None
+        equal = torch.full((len(each),), 1 / len(each)) if spec.fusion == "stacked" else None
+        self.register_buffer("stream_weights", equal)
 
     def prepare(self, features: Mapping[str, Tensor]) -> None:
         """Fit the fixed parts to the training clips, stream name to (N, T, D)."""
@@ -130,7 +134,8 @@ class Classifier(nn.Module):
             UsageError: a head is not causal.
         """
         given = {stream: values.unsqueeze(1) for stream, values in features.items()}
-        return fuse(torch.stack([head.step(value[:, 0], states[name]) for name, head, value in self._inputs(given)]))
+        logits = [head.step(value[:, 0], states[name]) for name, head, value in self._inputs(given)]
+        return fuse(torch.stack(logits), self.stream_weights)
 
     def forward(self, features: Mapping[str, Tensor], mask: Tensor | None = None) -> Tensor:
         """Return log-probabilities before calibration.
@@ -145,10 +150,10 @@ class Classifier(nn.Module):
         if mask is None:
             first = next(iter(features.values()))
             mask = torch.ones(first.shape[:2], dtype=torch.bool, device=first.device)
-        return fuse(self.head_logits(self.forward_features(features, mask), mask))
+        return fuse(self.head_logits(self.forward_features(features, mask), mask), self.stream_weights)
 
     def _named_heads(self) -> Iterator[tuple[str, Head]]:
-        for name, head in zip(self._names, self.heads, strict=True):
+        for name, head in zip(self.names, self.heads, strict=True):
             assert isinstance(head, Head)  # noqa: S101 - ModuleList has lost the type
             yield name, head
 
@@ -168,6 +173,13 @@ def _together(shapes: Sequence[tuple[int, ...]]) -> tuple[int, ...]:
     return (frames, sum(shape[1] for shape in shapes), *size)
 
 
-def fuse(head_logits: Tensor) -> Tensor:
-    """Average the heads' log-probabilities and normalise: (heads, B, classes) to (B, classes)."""
-    return head_logits.log_softmax(-1).mean(0).log_softmax(-1)
+def fuse(head_logits: Tensor, weights: Tensor | None = None) -> Tensor:
+    """Average the heads' log-probabilities and normalise: (heads, B, classes) to (B, classes).
+
+    Args:
+        head_logits: of each head.
+        weights: of the heads, (heads,), which sum to 1; equal by default.
+    """
+    found = head_logits.log_softmax(-1)
+    fused = found.mean(0) if weights is None else (found * weights[:, None, None]).sum(0)
+    return fused.log_softmax(-1)

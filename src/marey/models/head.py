@@ -110,11 +110,13 @@ class Head(nn.Module):
     Attributes:
         takes: "features" of an encoder, or raw frames ("frames").
         causal: True if it can read a source frame by frame with `step`.
+        linear_only: True if all that is trained is one layer, `linear`, on what `normalize` returns.
         classes: number of labels.
     """
 
     takes: ClassVar[InputKind] = "features"
     causal: ClassVar[bool] = False
+    linear_only: ClassVar[bool] = False
 
     def __init__(self, classes: int) -> None:
         super().__init__()

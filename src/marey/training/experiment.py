@@ -22,6 +22,7 @@ from marey.evaluation import fit_temperature
 from marey.models import ActionModel, Classifier, ModelConfig, load_model, new_classifier, save_model
 from marey.training.batches import ClipSet, FeatureSet, FrameSet
 from marey.training.checkpoint import CHECKPOINT, History
+from marey.training.linear import LinearTraining, StreamSelection
 from marey.training.loop import FitResult, Task, fit
 from marey.training.protocol import Protocol, inner_splits
 from marey.training.recipe import Recipe
@@ -39,12 +40,14 @@ class FoldResult:
         histories: of the trainings that chose the epoch, one an inner fold, or of the only one.
         epochs: number of epochs it was trained for.
         notes: differences from the recipe, a sentence each.
+        selection: strengths and streams that the inner folds chose, where the heads are linear.
     """
 
     model: ActionModel
     histories: tuple[History, ...]
     epochs: int
     notes: tuple[str, ...] = ()
+    selection: StreamSelection | None = None
 
 
 @dataclass(frozen=True, slots=True)
@@ -126,6 +129,10 @@ class Experiment:
             return _read(out)
         splits, notes = self._inner_splits(indices, validation, seed=seed)
         trained_on = self._usable((*indices, *validation))
+        if self._recipe.training.solver == "logistic":
+            trained = self._train_linear(splits, trained_on, notes)
+            _write(trained, out)
+            return trained
         if not splits:
             final = self._fit(trained_on, seed=seed, log_dir=out / "fit")
             trained = self._finish(final, (final.history,), 1.0, trained_on, notes)
@@ -147,8 +154,11 @@ class Experiment:
     def train_on_all(self, folds: Sequence[FoldResult], *, seed: int, out: Path) -> FoldResult:
         """Train the final model of a cross-validation on all clips.
 
-        Epochs and temperature are the medians over the folds, so nothing is left to choose.
+        Epochs and temperature are the medians over the folds, so nothing is left to choose. Linear heads are trained
+        as in a fold, with inner folds of all clips.
         """
+        if self._recipe.training.solver == "logistic":
+            return self.train(tuple(self._row), seed=seed, out=out)  # the choice is cheap, and made on all clips
         if (out / "model").is_dir() and (out / "training.json").is_file():
             return _read(out)
         epochs = round(statistics.median(fold.epochs for fold in folds))
@@ -170,10 +180,77 @@ class Experiment:
         Raises:
             DatasetError: too few clips of a split can be used.
         """
+        if self._recipe.training.solver == "logistic":
+            yield from self._cross_validate_linear([self._usable_part(split) for split in splits])
+            return
         fits = self._fit_each((self._usable_part(split) for split in splits), seed=seed, out=out)
         for number, (split, result) in enumerate(zip(splits, fits, strict=True), start=1):
             (out / f"{number:02d}" / CHECKPOINT).unlink(missing_ok=True)
             yield self._outputs(result.classifier, self._usable(split.val))
+
+    def needs_more_streams(self, protocol: Protocol, *, seed: int) -> bool:
+        """Return whether a fold's inner folds ask for streams beyond those of this experiment's contract.
+
+        Each fold asks by its own training clips; whether it takes what was read for another is again its own choice.
+        """
+        if set(self._recipe.streams) <= set(self._contract.streams):
+            return False
+        for number, split in enumerate(protocol.splits):
+            splits, _ = self._inner_splits(split.train, split.val, seed=fold_seed(seed, number))
+            if not splits:
+                return True
+            linear = self._linear()
+            selection = linear.select(linear.outputs(self._in_rows(splits)))
+            if (selection.accuracy or 0.0) < self._recipe.selection.enough:
+                return True
+        return False
+
+    def _train_linear(self, splits: Sequence[Split], trained_on: Sequence[int], notes: tuple[str, ...]) -> FoldResult:
+        """Choose strengths, streams and temperature on the inner folds, and fit the heads to all training clips."""
+        linear = self._linear()
+        if splits:
+            selection = linear.select(linear.outputs(self._in_rows(splits)))
+        else:
+            selection = linear.select_untested(self._new_classifier(self._contract).names)
+        contract = self._contract
+        if selection.taken != tuple(contract.streams) and self._recipe.head.fusion == "stacked":
+            streams = {name: contract.streams[name] for name in selection.taken}
+            contract = contract.model_copy(update={"streams": streams})
+        rows = self._rows(trained_on)
+        classifier = linear.finish(self._prepared(rows, contract), rows, selection)
+        final = FitResult(classifier, {}, 0)
+        return self._finish(final, (), selection.temperature, trained_on, notes, contract=contract, selection=selection)
+
+    def _cross_validate_linear(self, splits: Sequence[Split]) -> Iterator[ValidationOutputs]:
+        linear = self._linear()
+        outputs = linear.outputs(self._in_rows(splits))
+        fused, first = linear.fused(outputs, linear.select(outputs)), 0
+        for split in splits:
+            last = first + len(split.val)
+            yield ValidationOutputs(
+                torch.from_numpy(fused[first:last]).float(), torch.from_numpy(outputs.labels[first:last])
+            )
+            first = last
+
+    def _linear(self) -> LinearTraining:
+        clips = self._clip_set
+        assert isinstance(clips, FeatureSet)  # noqa: S101 - a recipe for frames has another solver
+        pooled = self._pool(clips, self._new_classifier(self._contract))
+        return LinearTraining(pooled, self._recipe, lambda rows: self._prepared(rows, self._contract))
+
+    def _prepared(self, rows: Sequence[int], contract: Contract) -> Classifier:
+        """Return an untrained classifier, its fixed parts fitted to the clips of some rows."""
+        classifier = self._new_classifier(contract)
+        assert isinstance(self._clip_set, FeatureSet)  # noqa: S101 - as above
+        pooled = self._pool(self._clip_set, classifier)
+        classifier.fit_normalizer({name: pooled.take(rows).all_views()[name] for name in classifier.names})
+        return classifier
+
+    def _new_classifier(self, contract: Contract) -> Classifier:
+        return new_classifier(contract, self._recipe.head, len(self._labels))
+
+    def _in_rows(self, splits: Sequence[Split]) -> list[tuple[list[int], list[int]]]:
+        return [(self._rows(split.train), self._rows(split.val)) for split in splits]
 
     def _inner_splits(
         self, indices: Sequence[int], validation: Sequence[int], *, seed: int
@@ -286,18 +363,21 @@ class Experiment:
         temperature: float,
         trained_on: Sequence[int],
         notes: tuple[str, ...] = (),
+        *,
+        contract: Contract | None = None,
+        selection: StreamSelection | None = None,
     ) -> FoldResult:
         contents = sorted({content_hash(self._clips[index].path) for index in trained_on})
         groups = sorted({group for index in trained_on if (group := self._clips[index].group) is not None})
         config = ModelConfig(
-            contract=self._contract,
+            contract=contract or self._contract,
             head=self._recipe.head,
             labels=self._labels,
             temperature=temperature,
             clip_seconds=self._clip_seconds,
             made_with={**self._made_with, "trained_on": contents, "groups": groups},
         )
-        return FoldResult(ActionModel(config, final.classifier), histories, final.epochs, notes)
+        return FoldResult(ActionModel(config, final.classifier), histories, final.epochs, notes, selection)
 
 
 def run_protocol(
@@ -319,15 +399,19 @@ def run_protocol(
     steps = len(protocol.splits) + protocol.pooled
     for number, split in enumerate(protocol.splits):
         on_fold(number, steps)
-        fold_seed = int(np.random.SeedSequence([seed, number]).generate_state(1)[0]) % 2**31
         folder = out / "folds" / f"{number + 1:02d}"
-        folds.append(experiment.train(split.train, validation=split.val, seed=fold_seed, out=folder))
+        folds.append(experiment.train(split.train, validation=split.val, seed=fold_seed(seed, number), out=folder))
     final = folds[0]
     if protocol.pooled:
         on_fold(len(folds), steps)
         final = experiment.train_on_all(folds, seed=seed, out=out / "folds" / "all")
     on_fold(steps, steps)
     return folds, final
+
+
+def fold_seed(seed: int, number: int) -> int:
+    """Return the seed of a fold, drawn from the seed of the run."""
+    return int(np.random.SeedSequence([seed, number]).generate_state(1)[0]) % 2**31
 
 
 def _features(result: Features | VideoError) -> Features:
@@ -344,7 +428,9 @@ def _fit_temperature(outputs: Sequence[ValidationOutputs]) -> float:
 
 def _write(trained: FoldResult, out: Path) -> None:
     save_model(trained.model, out / "model")
-    values = {"epochs": trained.epochs, "notes": trained.notes, "histories": trained.histories}
+    values: dict[str, Any] = {"epochs": trained.epochs, "notes": trained.notes, "histories": trained.histories}
+    if trained.selection is not None:
+        values["selection"] = trained.selection.as_dict()
     write_atomic(out / "training.json", json.dumps(values, indent=1) + "\n", single_writer=True)
     for checkpoint in out.rglob(CHECKPOINT):
         checkpoint.unlink()  # until here an interrupted run goes on from them
@@ -352,4 +438,7 @@ def _write(trained: FoldResult, out: Path) -> None:
 
 def _read(out: Path) -> FoldResult:
     values = json.loads((out / "training.json").read_text(encoding="utf-8"))
-    return FoldResult(load_model(out / "model"), tuple(values["histories"]), values["epochs"], tuple(values["notes"]))
+    selection = StreamSelection.from_dict(values["selection"]) if "selection" in values else None
+    return FoldResult(
+        load_model(out / "model"), tuple(values["histories"]), values["epochs"], tuple(values["notes"]), selection
+    )

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import json
 import warnings
+from collections.abc import Sequence
 from typing import Annotated, Any, Final, Literal, Self
 
 import yaml
@@ -61,6 +62,22 @@ class Views(BaseModel):
         return tuple(View(index, mirrored) for mirrored in sides for index in range(self.random + 1))
 
 
+_OF_ADAMW: Final = (
+    "epochs",
+    "batch_size",
+    "learning_rate",
+    "weight_decay",
+    "schedule",
+    "warmup",
+    "patience",
+    "label_smoothing",
+    "mixup",
+    "temporal_jitter",
+    "frame_dropout",
+    "precision",
+)
+
+
 class Training(BaseModel):
     """Settings of the training.
 
@@ -86,6 +103,11 @@ class Training(BaseModel):
         precision: of the products while a network on frames is trained; its weights, its validation and the saved model
             are float32 (mixed precision, Micikevicius et al. 2018). "bfloat16" pays on GPUs and on CPUs that have it,
             and is many times slower on others: see `marey doctor`.
+        solver: "adamw" trains any head in epochs. "logistic" finds the optimum of a head that is one linear layer on
+            features, as multinomial logistic regression with an L2 penalty: it has no epochs and no learning rate,
+            and the seed only decides which clips the inner folds set aside.
+        C: inverse strength of the L2 penalty of "logistic"; "auto" chooses it for each stream by the log loss on the
+            inner folds.
     """
 
     model_config = ConfigDict(frozen=True, extra="forbid")
@@ -106,6 +128,8 @@ class Training(BaseModel):
     inner_folds: Annotated[int, Field(ge=1, le=20)] = 1
     retrain: Literal["all", "none"] = "all"
     precision: Literal["float32", "bfloat16"] = "float32"
+    solver: Literal["adamw", "logistic"] = "adamw"
+    C: Literal["auto"] | Positive = "auto"
 
     @model_validator(mode="before")
     @classmethod
@@ -125,10 +149,40 @@ class Training(BaseModel):
             raise ValueError("retrain 'none' keeps the one classifier that was validated, and needs inner_folds: 1")
         return self
 
+    @model_validator(mode="after")
+    def _solver_fits(self) -> Self:
+        if self.solver == "adamw":
+            if self.C != "auto":
+                raise ValueError(f"C={self.C:g} is the penalty of solver: logistic; adamw has weight_decay")
+            return self
+        fields = type(self).model_fields
+        unused = [name for name in _OF_ADAMW if getattr(self, name) != fields[name].default]
+        if unused:
+            raise ValueError(
+                f"{unused[0]}={getattr(self, unused[0])} is a setting of solver: adamw; a logistic regression has "
+                "no steps: leave it out, or choose solver: adamw"
+            )
+        return self
+
     @property
     def changes_frames(self) -> bool:
         """True when clips are augmented, so that features differ from epoch to epoch."""
         return self.mixup > 0 or self.temporal_jitter > 0 or self.frame_dropout > 0
+
+
+class StreamChoice(BaseModel):
+    """Rule by which `head.fusion: stacked` takes streams.
+
+    Attributes:
+        first: names of the streams that are read first; by default all are read.
+        enough: share of the inner folds' clips; where the first streams answer as many, no others are read. Below it
+            all are, and they are taken if they lower the log loss by more than its standard error.
+    """
+
+    model_config = ConfigDict(frozen=True, extra="forbid")
+
+    first: tuple[str, ...] = ()
+    enough: Annotated[float, Field(gt=0, le=1)] = 1.0
 
 
 class Domain(BaseModel):
@@ -199,6 +253,7 @@ class Recipe(BaseModel):
         encoder: the frozen network.
         views: further readings of the training clips.
         head: the network that is trained.
+        selection: rule by which streams are taken, where the fusion is stacked.
         augment: random changes to training clips, where the head is a network on frames.
         training: settings of the training.
         test: share of the clips, by group, that are tested on where the data names no split and there are no folds.
@@ -217,6 +272,7 @@ class Recipe(BaseModel):
     encoder: EncoderSpec = EncoderSpec()
     views: Views = Views()
     head: HeadSpec
+    selection: StreamChoice = StreamChoice()
     augment: Augmentation = Augmentation()
     training: Training = Training()
     test: Annotated[float, Field(gt=0, lt=1)] = 0.25
@@ -227,7 +283,16 @@ class Recipe(BaseModel):
     def _input_fits(self) -> Self:
         if self.testing.crops > 1 and self.fit != "crop":
             raise ValueError("testing.crops=3 looks at what a crop leaves out, and needs fit: crop")
+        unknown = [name for name in self.selection.first if name not in self.streams]
+        if unknown:
+            raise ValueError(f"selection.first names '{unknown[0]}', and the streams are {', '.join(self.streams)}")
+        if self.selection.first and self.head.fusion != "stacked":
+            raise ValueError("selection.first is for head.fusion: stacked, which weighs streams")
+        if self.head.fusion == "stacked" and self.training.solver != "logistic":
+            raise ValueError("head.fusion=stacked weighs streams by inner folds, and needs training.solver: logistic")
         on_frames = family_of(self.encoder).gives == "frames"
+        if on_frames and self.training.solver == "logistic":
+            raise ValueError("training.solver=logistic fits linear heads on features, and the encoder gives frames")
         if not on_frames and (self.augment.moves or self.augment.colours):
             raise ValueError(f"augment changes frames, and {self.encoder.name} gives features: see training.mixup")
         if on_frames and (self.training.temporal_jitter or self.training.frame_dropout):
@@ -243,7 +308,19 @@ class Recipe(BaseModel):
     def _rename_searched(cls, values: Any) -> Any:
         if not isinstance(values, dict) or not isinstance(values.get("search"), dict):
             return values
-        return {**values, "search": {current_key(str(key)): domain for key, domain in values["search"].items()}}
+        searched = {current_key(str(key)): domain for key, domain in values["search"].items()}
+        training = values.get("training")
+        if isinstance(training, dict) and training.get("solver") == "logistic":  # which has none of these
+            unused = {"head.options.dropout", *(f"training.{name}" for name in _OF_ADAMW)}
+            searched = {key: domain for key, domain in searched.items() if key not in unused}
+        return {**values, "search": searched}
+
+    def with_streams(self, names: Sequence[str]) -> Self:
+        """Return the recipe with some of its streams; with all where none are named."""
+        if not names:
+            return self
+        kept = {name: stream for name, stream in self.streams.items() if name in names}
+        return self.model_copy(update={"streams": kept})
 
     def to_yaml(self) -> str:
         """Return the recipe with every key, as a file that `load_recipe` reads."""
