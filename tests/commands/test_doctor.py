@@ -59,7 +59,7 @@ def ffmpeg_is_here() -> bool:
 
 
 def torchcodec_can_be_loaded() -> bool:
-    done = subprocess.run([sys.executable, "-c", "import torchcodec"], capture_output=True, check=False)  # noqa: S603
+    done = subprocess.run([sys.executable, "-c", "import torchcodec"], capture_output=True, check=False)
     return done.returncode == 0
 
 
