@@ -181,6 +181,8 @@ def train(
     )
     for note in notes:
         reporter.say(note)
+    if final.selection is not None:
+        reporter.say(f"streams of the model: {final.selection.reason}")
     page = write_results(
         evaluation,
         manifest.clips,
@@ -188,6 +190,7 @@ def train(
         title=f"{chosen.name} on {Path(data).name}",
         recipe_text=chosen.to_yaml(),
         histories=[history for fold in trained for history in fold.histories],
+        selections=[fold.selection for fold in trained if fold.selection is not None],
         facts={
             "command": written_as,
             "groups": manifest.grouping,

@@ -29,6 +29,7 @@ from marey.evaluation.segments import (
     VideoScores,
     score_segments,
 )
+from marey.evaluation.stream_selection import StreamRow, StreamScore, StreamSelection, reasons
 from marey.evaluation.untrimmed_evaluation import PlayedVideo, UntrimmedEvaluation
 
 __all__ = [
@@ -57,6 +58,9 @@ __all__ = [
     "SegmentClassScores",
     "SegmentInterval",
     "SegmentScores",
+    "StreamRow",
+    "StreamScore",
+    "StreamSelection",
     "UntrimmedEvaluation",
     "VideoScores",
     "bootstrap",
@@ -71,6 +75,7 @@ __all__ = [
     "pool",
     "rank_recipes",
     "read_predictions",
+    "reasons",
     "register_metric",
     "reliability",
     "score",

@@ -17,7 +17,16 @@ from matplotlib.figure import Figure
 from PIL import Image
 
 from marey.atomic import write_atomic
-from marey.evaluation import ClipResult, Evaluation, Metrics, OrderEffect, reliability
+from marey.evaluation import (
+    ClipResult,
+    Evaluation,
+    Metrics,
+    OrderEffect,
+    StreamRow,
+    StreamSelection,
+    reasons,
+    reliability,
+)
 from marey.reports import phrases
 from marey.reports.image_io import save_image
 from marey.reports.plots import History, plot_confusion, plot_curves, plot_per_class, plot_reliability
@@ -59,6 +68,7 @@ def write_report(
     histories: Sequence[History] | None = None,
     facts: Mapping[str, str] | None = None,
     frame_order: OrderEffect | None = None,
+    selections: Sequence[StreamSelection] = (),
     mistake_image: ImageOf | None = None,
     mistakes: int = MISTAKES,
 ) -> Path:
@@ -72,6 +82,7 @@ def write_report(
         histories: training curves, one a fold.
         facts: name -> value of what else is needed to reproduce the numbers (versions, machine, command).
         frame_order: effect of another order of the frames, if it was tested.
+        selections: the choice of streams of each training, where they were chosen.
         mistake_image: function that makes the image of a wrong clip.
         mistakes: number of mistakes to show, the most confident first.
 
@@ -99,6 +110,9 @@ def write_report(
         recipe=recipe_text,
         facts={name: value for name, value in own.items() if value} | dict(facts or {}),
         frame_order=frame_order,
+        streams=StreamRow.of(selections),
+        trainings=len(selections),
+        reasons=reasons(selections),
     )
     return out / "report.html"
 

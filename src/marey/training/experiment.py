@@ -18,11 +18,11 @@ from marey.atomic import write_atomic
 from marey.data import Clip, Split, content_hash
 from marey.encoders import PRECOMPUTED, Contract, Features, typical_duration
 from marey.errors import DatasetError, VideoError
-from marey.evaluation import fit_temperature
+from marey.evaluation import StreamSelection, fit_temperature
 from marey.models import ActionModel, Classifier, ModelConfig, load_model, new_classifier, save_model
 from marey.training.batches import ClipSet, FeatureSet, FrameSet
 from marey.training.checkpoint import CHECKPOINT, History
-from marey.training.linear import LinearTraining, StreamSelection
+from marey.training.linear import LinearTraining
 from marey.training.loop import FitResult, Task, fit
 from marey.training.protocol import Protocol, inner_splits
 from marey.training.recipe import Recipe

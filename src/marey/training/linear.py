@@ -3,8 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Callable, Sequence
-from dataclasses import asdict, dataclass
-from typing import Any, Self
+from dataclasses import dataclass, replace
 
 import numpy as np
 import numpy.typing as npt
@@ -12,7 +11,7 @@ import torch
 from torch import nn
 
 from marey.errors import UsageError
-from marey.evaluation import fit_temperature
+from marey.evaluation import StreamScore, StreamSelection, fit_temperature
 from marey.models import Classifier
 from marey.training.batches import FeatureSet
 from marey.training.logistic import DEFAULT_STRENGTH, STRENGTHS, LinearFit, fit_logistic
@@ -21,58 +20,6 @@ from marey.training.stacking import LEAST_GAIN, Floats, choose_streams, log_loss
 
 Rows = Sequence[int]
 Labels = npt.NDArray[np.int64]
-
-
-@dataclass(frozen=True, slots=True)
-class StreamScore:
-    """A stream by itself, on the inner folds.
-
-    Attributes:
-        strength: C of its head.
-        temperature: of its head's logits.
-        loss: log loss, after calibration; None where no clips could be set aside.
-        accuracy: share of the clips that are right; likewise.
-        weight: its share of the fused log-probabilities; 0 where it is left out.
-    """
-
-    strength: float
-    temperature: float
-    loss: float | None
-    accuracy: float | None
-    weight: float
-
-
-@dataclass(frozen=True)
-class StreamSelection:
-    """Which streams a model takes, and why.
-
-    Attributes:
-        streams: name to score.
-        loss: log loss of the streams that are taken together, on the inner folds.
-        accuracy: of them.
-        temperature: of their fused logits.
-        reason: a sentence.
-    """
-
-    streams: dict[str, StreamScore]
-    loss: float | None
-    accuracy: float | None
-    temperature: float
-    reason: str
-
-    @property
-    def taken(self) -> tuple[str, ...]:
-        """Return the streams with a weight, in the order of the recipe."""
-        return tuple(name for name, score in self.streams.items() if score.weight > 0)
-
-    def as_dict(self) -> dict[str, Any]:
-        """Return what JSON can hold."""
-        return asdict(self)
-
-    @classmethod
-    def from_dict(cls, values: dict[str, Any]) -> Self:
-        """Return what `as_dict` gave."""
-        return cls(**{**values, "streams": {name: StreamScore(**one) for name, one in values["streams"].items()}})
 
 
 @dataclass(frozen=True, slots=True)
@@ -135,10 +82,7 @@ class LinearTraining:
         fused = sum((weight * calibrated[name] for name, weight in weights.items()), start=np.zeros(1))
         temperature = fit_temperature(fused, outputs.labels)
         return StreamSelection(
-            {
-                name: StreamScore(**{**asdict(score), "weight": weights.get(name, 0.0)})
-                for name, score in scores.items()
-            },
+            {name: replace(score, weight=weights.get(name, 0.0)) for name, score in scores.items()},
             loss=float(log_losses(fused / temperature, outputs.labels).mean()),
             accuracy=_accuracy(fused, outputs.labels),
             temperature=temperature,
@@ -226,9 +170,9 @@ class LinearTraining:
         few_accuracy = _accuracy(_fuse(calibrated, few), labels)
         spoken = " and ".join(few)
         if few_accuracy >= chosen.enough:
-            return few, f"{spoken} alone answers {few_accuracy:.3f} of the inner folds' clips: enough"
+            return few, f"{spoken}: enough, with at least {chosen.enough:g} of the inner folds' clips right"
         if set(first) == set(calibrated):
-            return many, "all streams of the recipe were weighed by their log loss on the inner folds"
+            return many, f"{' and '.join(many)}: each lowers the log loss on the inner folds"
         losses = [
             log_losses(log_softmax(fused / fit_temperature(fused, labels)), labels)
             for fused in (_fuse(calibrated, few), _fuse(calibrated, many))
@@ -236,8 +180,8 @@ class LinearTraining:
         gain = losses[0] - losses[1]
         error = standard_error(gain)
         if gain.mean() > max(LEAST_GAIN, error):
-            return many, f"{' and '.join(many)} lower the log loss by {gain.mean():.3f} (standard error {error:.3f})"
-        return few, f"other streams lower the log loss by {gain.mean():.3f} only (standard error {error:.3f})"
+            return many, f"{' and '.join(many)}: a lower log loss than {spoken} alone, by more than its standard error"
+        return few, f"{spoken}: other streams do not lower the log loss by more than its standard error"
 
 
 def _fuse(calibrated: dict[str, Floats], weights: dict[str, float]) -> Floats:

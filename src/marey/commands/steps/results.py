@@ -16,7 +16,15 @@ import torch
 from marey.data import Clip, Leak, content_hash, find_leaks
 from marey.encoders import Features, clip_span
 from marey.errors import VideoError
-from marey.evaluation import ClipResult, Evaluation, Metrics, OrderEffect, write_metrics, write_predictions
+from marey.evaluation import (
+    ClipResult,
+    Evaluation,
+    Metrics,
+    OrderEffect,
+    StreamSelection,
+    write_metrics,
+    write_predictions,
+)
 from marey.models import ModelConfig
 from marey.prediction import ClipPipeline, Probabilities, mean_of_views
 from marey.reports import History, chronophotograph, write_report
@@ -133,6 +141,7 @@ def write_results(
     histories: Sequence[History] | None = None,
     facts: Mapping[str, str] | None = None,
     frame_order: OrderEffect | None = None,
+    selections: Sequence[StreamSelection] = (),
 ) -> Path:
     """Write metrics.json, predictions.csv and report.html with its images; return the path of the page."""
     folder.mkdir(parents=True, exist_ok=True)
@@ -147,6 +156,7 @@ def write_results(
         histories=histories,
         facts={**versions(), **(facts or {})},
         frame_order=frame_order,
+        selections=selections,
         mistake_image=lambda row: _chronophotograph(by_id[row.clip]),
     )
 
