@@ -328,5 +328,5 @@ def small_run(tmp_path_factory: pytest.TempPathFactory, small_set: Path, small_c
     from marey import commands
 
     out = tmp_path_factory.mktemp("runs") / "small"
-    commands.train(str(small_set), out=out, set=small_changes)
+    commands.train(str(small_set), recipe="default-0.1", out=out, set=small_changes)
     return out

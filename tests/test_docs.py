@@ -38,7 +38,7 @@ def test_the_recipe_that_the_page_of_recipes_writes_can_be_loaded(tmp_path: Path
 
 def test_the_page_of_recipes_names_every_section_of_a_recipe() -> None:
     named = set(re.findall(r"`(\w+)`", "".join(re.findall(r"^\| `.*?\|", (DOCS / "recipes.md").read_text(), re.M))))
-    assert set(type(load_recipe("default")).model_fields) - {"name", "description"} <= named
+    assert set(type(load_recipe("auto")).model_fields) - {"name", "description"} <= named
 
 
 @pytest.mark.long

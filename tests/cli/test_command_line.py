@@ -192,7 +192,7 @@ def test_a_folder_that_may_not_be_written_to_is_named(
     for arguments in (
         ("evaluate", small_run, small_set, "--out", tmp_path / "file" / "inside"),
         ("train", small_set, "--out", tmp_path / "file" / "inside"),
-        ("compare", small_set, "--recipes", "default", "--out", tmp_path / "file" / "inside"),
+        ("compare", small_set, "--recipes", "default-0.1", "--out", tmp_path / "file" / "inside"),
         ("extract", small_set, "--out", tmp_path / "file" / "inside"),
         ("data", "scan", small_set, "--quarantine", tmp_path / "file" / "inside.csv"),
         ("data", "split", small_set, "--out", tmp_path / "file" / "inside.csv"),

@@ -49,7 +49,7 @@ def compared(tmp_path_factory: pytest.TempPathFactory, small_set: Path, changes:
     """Two recipes with two seeds, and one that cannot be run; not to be changed."""
     folder = tmp_path_factory.mktemp("comparison")
     (folder / "long.yaml").write_text(LONG, encoding="utf-8")
-    recipes = f"default,order-blind,{folder / 'long.yaml'}"
+    recipes = f"default-0.1,order-blind,{folder / 'long.yaml'}"
     return commands.compare(str(small_set), recipes=recipes, out=folder / "out", seeds=2, set=changes)
 
 
@@ -75,8 +75,8 @@ def test_every_run_is_the_one_that_train_makes(
 
 def test_the_table_holds_what_the_runs_hold(compared: Comparison) -> None:
     by_name = {entry.recipe: entry for entry in compared.entries}
-    assert set(by_name) == {"default", "order-blind", "long"}
-    for name in ("default", "order-blind"):
+    assert set(by_name) == {"default-0.1", "order-blind", "long"}
+    for name in ("default-0.1", "order-blind"):
         entry = by_name[name]
         right = []
         for seed in (0, 1):
@@ -107,8 +107,8 @@ def test_a_recipe_that_cannot_be_run_is_a_row_with_its_reason(compared: Comparis
 
 
 def test_costs_are_those_of_the_model_and_of_this_machine(compared: Comparison) -> None:
-    (row,) = commands.list_models(str(compared.folder / "default" / "seed-0" / "recipe.yaml"), classes=2).rows
-    entry = next(entry for entry in compared.entries if entry.recipe == "default")
+    (row,) = commands.list_models(str(compared.folder / "default-0.1" / "seed-0" / "recipe.yaml"), classes=2).rows
+    entry = next(entry for entry in compared.entries if entry.recipe == "default-0.1")
     cost, time = entry.cost, entry.time
     assert cost is not None
     assert row.counts is not None
@@ -121,7 +121,7 @@ def test_costs_are_those_of_the_model_and_of_this_machine(compared: Comparison) 
 
 
 def test_times_stand_in_run_json_and_in_no_file_that_has_to_be_the_same_again(compared: Comparison) -> None:
-    run = compared.folder / "default" / "seed-0"
+    run = compared.folder / "default-0.1" / "seed-0"
     times = json.loads((run / "run.json").read_text(encoding="utf-8"))["times"]
     assert set(times) == {"reading", "training", "images", "device"}
     assert "reading" not in (run / "metrics.json").read_text(encoding="utf-8")
@@ -134,27 +134,27 @@ def test_started_again_it_takes_all_runs_and_adds_another_recipe(
     out = tmp_path / "out"
     first = commands.compare(str(small_set), recipes="order-blind", out=out, seeds=1, set=changes)
     before, cost = written(out), (out / "order-blind" / "cost.json").read_bytes()
-    again = commands.compare(str(small_set), recipes="order-blind,default", out=out, seeds=1, set=changes)
+    again = commands.compare(str(small_set), recipes="order-blind,default-0.1", out=out, seeds=1, set=changes)
     assert {path: time for path, time in written(out).items() if path in before} == before
     assert (out / "order-blind" / "cost.json").read_bytes() == cost
     found = {entry.recipe: entry for entry in again.entries}
     assert found["order-blind"].seeds == first.entries[0].seeds
-    assert found["default"].seeds[0] == next(e for e in compared.entries if e.recipe == "default").seeds[0]
+    assert found["default-0.1"].seeds[0] == next(e for e in compared.entries if e.recipe == "default-0.1").seeds[0]
 
 
 @pytest.mark.long
 def test_what_was_interrupted_goes_on_to_the_same_numbers(
     compared: Comparison, small_set: Path, changes: list[str], tmp_path: Path
 ) -> None:
-    options: dict[str, Any] = {"recipes": "default,order-blind", "out": tmp_path / "out", "seeds": 2, "set": changes}
+    options: dict[str, Any] = {"recipes": "default-0.1,order-blind", "out": tmp_path / "out", "seeds": 2, "set": changes}
     with pytest.raises(StoppedError):
-        commands.compare(str(small_set), reporter=StopAt("default, seed 1"), **options)
+        commands.compare(str(small_set), reporter=StopAt("default-0.1, seed 1"), **options)
     before = written(tmp_path / "out")
     assert len({path.parts[-3:-1] for path in before if path.name == "metrics.json"}) == 2
     commands.compare(str(small_set), **options)
     assert {path: time for path, time in written(tmp_path / "out").items() if path in before} == before
     whole = accuracies(compared.folder)
-    assert accuracies(tmp_path / "out") == {name: whole[name] for name in ("default", "order-blind")}
+    assert accuracies(tmp_path / "out") == {name: whole[name] for name in ("default-0.1", "order-blind")}
 
 
 @pytest.mark.long
@@ -186,7 +186,7 @@ def test_other_runs_in_its_place_are_not_mixed_with_it(
     before = written(compared.folder)
     with pytest.raises(UsageError, match="holds a run that differs in its recipe"):
         commands.compare(
-            str(small_set), recipes="default", out=compared.folder, seeds=2, set=[*changes, "training.epochs=6"]
+            str(small_set), recipes="default-0.1", out=compared.folder, seeds=2, set=[*changes, "training.epochs=6"]
         )
     assert written(compared.folder) == before
 
@@ -194,10 +194,10 @@ def test_other_runs_in_its_place_are_not_mixed_with_it(
 @pytest.mark.parametrize(
     ("recipes", "seeds", "error", "sentence"),
     [
-        ("default,order-blnd", 2, UnknownNameError, "no recipe is called 'order-blnd'; did you mean 'order-blind'"),
-        ("default,default", 2, UsageError, "two recipes are called 'default'"),
+        ("default-0.1,order-blnd", 2, UnknownNameError, "no recipe is called 'order-blnd'; did you mean 'order-blind'"),
+        ("default-0.1,default-0.1", 2, UsageError, "two recipes are called 'default-0.1'"),
         (" , ", 2, UsageError, "no recipe is named; write --recipes default,order-blind"),
-        ("default", 0, UsageError, "seeds=0: at least one run of each recipe is needed"),
+        ("default-0.1", 0, UsageError, "seeds=0: at least one run of each recipe is needed"),
     ],
 )
 def test_a_wrong_call_is_refused_before_anything_is_trained(
@@ -212,7 +212,7 @@ def test_the_program_prints_a_table_and_ends_with_3_where_nothing_could_be_run(
     call_marey: Callable[..., Any], small_set: Path, changes: list[str], tmp_path: Path, compared: Comparison
 ) -> None:
     words = [word for change in changes for word in ("--set", change)]
-    asked = ["--recipes", "default,order-blind", "--out", compared.folder, "--seeds", "2"]
+    asked = ["--recipes", "default-0.1,order-blind", "--out", compared.folder, "--seeds", "2"]
     ended = call_marey("compare", small_set, *asked, *words)
     assert ended.code == 0
     assert "order-blind" in ended.out

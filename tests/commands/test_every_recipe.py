@@ -13,7 +13,7 @@ from marey.encoders import FeatureCache
 from marey.training import load_recipe, recipe_names
 
 TRANSFORMERS = {"videomae", "vjepa2"}
-QUICK = {"default", "lrcn-small", "transformer", "videomae"}
+QUICK = {"auto", "default-0.1", "lrcn-small", "transformer", "videomae"}
 """One of each kind: of encoder, head and network that is trained from frames. The others are long."""
 
 SIZES = {"pixels": 32, "grey-pixels": 32, "r2plus1d-18": 32, "swin3d-t": 32, "vgg16": None}

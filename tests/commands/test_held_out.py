@@ -160,7 +160,7 @@ def test_results_are_never_mixed_with_a_run_or_with_other_things(folded: Path, s
     with pytest.raises(UsageError, match="holds a model"):
         commands.evaluate(run, out=run / "model")
     with pytest.raises(UsageError, match="holds a run; give a comparison a folder of its own"):
-        commands.compare(str(folded / "clips"), recipes="default", out=run)
+        commands.compare(str(folded / "clips"), recipes="default-0.1", out=run)
     (tmp_path / "mine").mkdir()
     (tmp_path / "mine" / "metrics.json").write_text("mine")
     with pytest.raises(UsageError, match="holds other things than an evaluation"):

@@ -17,7 +17,7 @@ Call = Callable[..., Any]
 def test_recipes_lists_every_built_in_recipe_with_its_description(call_marey: Call) -> None:
     listed = json.loads(call_marey("recipes", "--json").out)
     assert listed == {name: load_recipe(name).description for name in recipe_names()}
-    assert "default" in call_marey("recipes").out
+    assert "auto" in call_marey("recipes").out
 
 
 def test_recipes_show_prints_a_recipe_that_can_be_read_again(call_marey: Call) -> None:
@@ -40,7 +40,7 @@ def test_recipes_keys_are_those_of_the_default_recipe_with_their_explanations() 
     assert listed["training.epochs"].default == "60"
     assert "training.precision" in listed
     assert all("#" not in key.default for key in listed.values())
-    training = keys_of(load_recipe("default").model_dump(mode="json")["training"], "training.")
+    training = keys_of(load_recipe("auto").model_dump(mode="json")["training"], "training.")
     assert training <= listed.keys()
 
 

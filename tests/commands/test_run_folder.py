@@ -18,7 +18,7 @@ PROTOCOL = Protocol("one split", (Split(train=(0, 1), val=(), test=(2,)),), pool
 def claim(out: Path) -> None:
     claim_run(
         out,
-        recipe=load_recipe("default"),
+        recipe=load_recipe("default-0.1"),
         data_hash="0",
         protocol=PROTOCOL,
         origin=Origin("clips", None, None, "marey train clips"),

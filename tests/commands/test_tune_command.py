@@ -71,7 +71,7 @@ def test_clips_that_are_tested_on_have_no_say_in_the_search(
     clips = tmp_path / "clips"
     shutil.copytree(small_set, clips)
     manifest = load_data(str(clips))
-    recipe = load_recipe("default", changes=changes)
+    recipe = load_recipe("default-0.1", changes=changes)
     (part,) = make_splits(manifest, folds=None, test=recipe.test, seed=recipe.seed).splits
     assert part.test
     for index in part.test:

@@ -165,7 +165,7 @@ def toy(monkeypatch: pytest.MonkeyPatch) -> str:
 
 
 def test_a_family_of_ones_own_is_loaded_by_a_recipe(toy: str) -> None:
-    recipe = load_recipe("default", changes=[f"encoder.name={toy}", "encoder.grid=null", "sampling.count=4"])
+    recipe = load_recipe("default-0.1", changes=[f"encoder.name={toy}", "encoder.grid=null", "sampling.count=4"])
     encoder = load_encoder(recipe.encoder, frames=recipe.sampling.count)
     contract = Contract.from_recipe(recipe, encoder)
     assert (contract.size, contract.shape, contract.testing) == ((8, 8), (3,), recipe.testing)

@@ -100,7 +100,7 @@ def test_a_clip_is_read_at_the_part_and_the_anchor_of_its_view(make_video, tmp_p
 
 def test_testing_crops_need_fit_crop() -> None:
     with pytest.raises(RecipeError, match="needs fit: crop"):
-        load_recipe("default", changes=["testing.crops=3"])
+        load_recipe("default-0.1", changes=["testing.crops=3"])
 
 
 def test_mean_of_views_is_the_mean_of_their_probabilities() -> None:

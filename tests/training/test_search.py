@@ -16,7 +16,7 @@ from marey.training.search import applicable, changed, grid_of, is_whole
 
 
 def searching(space: str, *changes: str) -> Recipe:
-    return load_recipe("default", changes=[*changes, f"search={space}"])
+    return load_recipe("default-0.1", changes=[*changes, f"search={space}"])
 
 
 @pytest.mark.parametrize("name", recipe_names())
@@ -106,10 +106,10 @@ def test_what_cannot_be_searched_is_refused_with_the_reason(space: str, sentence
 
 
 def test_another_head_leaves_a_recipe_in_one_piece_and_its_options_out_of_the_search() -> None:
-    recipe = load_recipe("default", changes=["head.name=gru", "head.options={}"])
+    recipe = load_recipe("default-0.1", changes=["head.name=gru", "head.options={}"])
     assert "head.options.parts" not in applicable(recipe)
     assert "head.options.dropout" in applicable(recipe)
-    assert "head.options.parts" in applicable(load_recipe("default"))
+    assert "head.options.parts" in applicable(load_recipe("default-0.1"))
 
 
 def test_numbers_are_whole_where_the_key_is_and_not_where_the_ends_are() -> None:
@@ -136,7 +136,7 @@ def test_a_grid_takes_all_choices_all_steps_or_both_ends_and_the_middle() -> Non
 
 
 def test_a_recipe_with_other_values_keeps_all_the_rest() -> None:
-    recipe = load_recipe("default")
+    recipe = load_recipe("default-0.1")
     values = recipe.model_dump(mode="json")
     other = Recipe.model_validate(changed(values, {"training.epochs": 7, "encoder.grid": (1, 1)}))
     assert (other.training.epochs, other.encoder.grid) == (7, (1, 1))
@@ -145,6 +145,6 @@ def test_a_recipe_with_other_values_keeps_all_the_rest() -> None:
 
 
 def test_options_that_the_head_of_a_trial_does_not_have_are_left_out() -> None:
-    values = load_recipe("default").model_dump(mode="json")
+    values = load_recipe("default-0.1").model_dump(mode="json")
     other = Recipe.model_validate(changed(values, {"head.name": "gru", "head.options.dropout": 0.2}))
     assert (other.head.name, other.head.options) == ("gru", {"dropout": 0.2})

@@ -17,7 +17,7 @@ SPACE = "{training.mixup: {low: 0.0, high: 1.0}, training.epochs: {low: 1, high:
 
 
 def searched(space: str = SPACE) -> Recipe:
-    return load_recipe("default", changes=[f"search={space}"])
+    return load_recipe("default-0.1", changes=[f"search={space}"])
 
 
 def study(

@@ -18,6 +18,7 @@ import filelock
 from marey.app.storage import new_folder
 from marey.atomic import write_atomic
 from marey.errors import UsageError
+from marey.training import DEFAULT_RECIPE, load_recipe
 
 Kind = Literal["waiting", "running", "stopped", "failed", "done"]
 
@@ -44,7 +45,7 @@ class Order:
 
     data: Path
     out: Path
-    recipe: str = "default"
+    recipe: str = DEFAULT_RECIPE
     changes: tuple[str, ...] = ()
     folds: str | None = None
     exclude: Path | None = None
@@ -200,7 +201,12 @@ def find_jobs(jobs: Path) -> list[Job]:
 
 
 def trainings_done(order: Order) -> int:
-    """Return the number of finished trainings of a run: the inner rounds, and one for each final model."""
+    """Return the number of finished trainings of a run: the inner folds', and one for each final model.
+
+    Logistic regressions take no time worth a step: of them the final models are counted.
+    """
+    if load_recipe(order.recipe, changes=order.changes).training.solver == "logistic":
+        return len(list(order.out.glob("folds/*/training.json")))
     return len(list(order.out.glob("folds/**/metrics.csv")))
 
 

@@ -17,7 +17,7 @@ from marey.app.settings import Settings
 from marey.app.storage import new_folder, safe_name, typed_path
 from marey.errors import DatasetError, MareyError, UsageError
 from marey.reports import phrases
-from marey.training import load_recipe, recipe_names
+from marey.training import DEFAULT_RECIPE, load_recipe, recipe_names
 
 _TESTS: Final = {
     "a quarter of the groups": None,
@@ -157,7 +157,7 @@ def _order(found: Survey, folder: Path, settings: Settings) -> None:
         left, right = st.columns(2)
         name = left.text_input("Name of the model", value=safe_name(folder.name), max_chars=60)
         tested = right.selectbox("Test on", list(_TESTS), help="No group is in both the training and the test part.")
-        recipe = left.selectbox("Recipe", names, index=names.index("default"))
+        recipe = left.selectbox("Recipe", names, index=names.index(DEFAULT_RECIPE))
         added = bool(waiting) and right.checkbox(f"Add {phrases.count(len(waiting), 'corrected clip')}", value=True)
         with st.expander("Change the recipe"):
             typed = st.text_area(
@@ -214,6 +214,8 @@ def _show_running(job: Job, state: State, settings: Settings) -> None:
 
 def _trainings(order: Order, stages: int) -> int:
     training = load_recipe(order.recipe, changes=order.changes).training
+    if training.solver == "logistic":
+        return stages
     each = training.inner_folds + (training.retrain == "all")
     return each * stages if order.folds is None else each * (stages - 1) + 1
 

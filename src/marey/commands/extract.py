@@ -98,7 +98,7 @@ def extract(
     data: Data,
     *,
     out: None = None,
-    recipe: RecipeName = "default",
+    recipe: RecipeName = "auto",
     set: Changes = None,
     group_regex: GroupRegex = None,
     frame_order: FrameOrder = "original",
@@ -114,7 +114,7 @@ def extract(
     data: Data,
     *,
     out: StrPath,
-    recipe: RecipeName = "default",
+    recipe: RecipeName = "auto",
     set: Changes = None,
     group_regex: GroupRegex = None,
     frame_order: FrameOrder = "original",
@@ -138,7 +138,7 @@ def extract(
     data: Data,
     *,
     out: StrPath | None = None,
-    recipe: RecipeName = "default",
+    recipe: RecipeName = "auto",
     set: Changes = None,
     group_regex: GroupRegex = None,
     frame_order: FrameOrder = "original",
@@ -149,8 +149,8 @@ def extract(
 ) -> Extraction | Exported:
     """Extract the features of every clip of a data set, each clip once.
 
-    Without --out, the cache is filled with all that a training reads; the same command continues an interrupted
-    extraction. With --out, the features of each clip's plain reading, as in evaluation, are also written for other
+    Without --out, the cache is filled with all that a training reads (of a recipe with `selection.first`, with what it
+    reads first); the same command continues an interrupted extraction. With --out, the features of each clip's plain reading, as in evaluation, are also written for other
     programs, or for `marey data import` elsewhere: float32, frames x features, per stream. An .npz file holds
     `features.<stream>` (clips, frames, features) beside `labels`, `groups`, `splits`, `clips` and `contract`; a folder
     holds an .npy file per clip and stream, and features.csv.
@@ -175,6 +175,8 @@ def extract(
     where = pick_device(device)
     manifest = load_data(data, group_regex=group_regex)
     encoder = load_encoder(chosen.encoder, frames=chosen.sampling.count, device=where, engine=engine)
+    if out is None:
+        chosen = chosen.with_streams(chosen.selection.first)
     contract = Contract.from_recipe(chosen, encoder, multi_view=out is None)
     if out is not None:
         if contract.gives_images:

@@ -84,7 +84,7 @@ def _show_keys(answer: KeyList) -> Iterator[Any]:
     yield Line("change a key with --set KEY=VALUE, or in a YAML file of your own", "note")
 
 
-@command("recipes", examples=("recipes", "recipes show default", "recipes keys"), show=_show_list)
+@command("recipes", examples=("recipes", "recipes show auto", "recipes keys"), show=_show_list)
 def list_recipes() -> RecipeList:
     """List the built-in recipes; `recipes show` prints one, `recipes keys` explains all keys."""
     from marey.training import load_recipe, recipe_names
@@ -94,7 +94,7 @@ def list_recipes() -> RecipeList:
 
 @command(
     "recipes show",
-    examples=("recipes show default > mine.yaml", "recipes show lrcn --set training.epochs=10"),
+    examples=("recipes show auto > mine.yaml", "recipes show lrcn --set training.epochs=10"),
     show=lambda answer: [answer.text.rstrip("\n")],
 )
 def show_recipe(name: RecipeName, *, set: Changes = None) -> RecipeText:
@@ -113,8 +113,9 @@ def list_keys(key: str = "") -> KeyList:
         key: list only this key, or the keys below it.
     """
     from marey.errors import UnknownNameError
+    from marey.training import DEFAULT_RECIPE
 
-    text = resources.files("marey").joinpath("recipes", "default.yaml").read_text(encoding="utf-8")
+    text = resources.files("marey").joinpath("recipes", f"{DEFAULT_RECIPE}.yaml").read_text(encoding="utf-8")
     every = tuple(read_keys(text))
     chosen = tuple(each for each in every if not key or f"{each.name}.".startswith(f"{key}."))
     if not chosen:

@@ -58,7 +58,7 @@ def _show(answer: EvaluationResult) -> Iterator[Any]:
 def train(
     data: Data,
     *,
-    recipe: RecipeName = "default",
+    recipe: RecipeName = "auto",
     out: StrPath,
     folds: Folds = None,
     set: Changes = None,

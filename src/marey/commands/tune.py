@@ -95,7 +95,7 @@ def _show(answer: Tuning) -> Iterator[Any]:
 def tune(
     data: Data,
     *,
-    recipe: RecipeName = "default",
+    recipe: RecipeName = "auto",
     out: StrPath,
     trials: int = 30,
     sampler: Literal["tpe", "random", "grid"] = "tpe",

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import warnings
 from collections.abc import Iterable, Mapping
 from importlib import resources
 from pathlib import Path
@@ -14,7 +15,11 @@ from marey.errors import RecipeError, UnknownNameError, did_you_mean
 from marey.training.recipe import Recipe, current_key
 from marey.training.search import check_space
 
-DEFAULT_RECIPE: Final = "default"
+DEFAULT_RECIPE: Final = "auto"
+"""Name of the recipe that is taken where none is named."""
+
+_RENAMED: Final = {"default": DEFAULT_RECIPE}
+"""Names of earlier versions, which the next release will no longer know."""
 
 _NOT_YAML: Final = (yaml.YAMLError, ValueError, RecursionError)
 """Errors that PyYAML raises; also for an impossible date or number, and for too many brackets."""
@@ -66,10 +71,19 @@ def _read(recipe: str | Path) -> tuple[str, str]:
             return path.read_text(encoding="utf-8"), str(path)
         except (OSError, UnicodeDecodeError) as error:
             raise RecipeError(f"the recipe {path} cannot be read: {error}") from error
-    if str(recipe) not in recipe_names():
-        raise UnknownNameError("recipe", str(recipe), recipe_names())
-    file = resources.files("marey").joinpath("recipes", f"{recipe}.yaml")
-    return file.read_text(encoding="utf-8"), f"recipe '{recipe}'"
+    name = str(recipe)
+    if name in _RENAMED:
+        warnings.warn(
+            f"the recipe '{name}' is now called '{_RENAMED[name]}', and learns otherwise; that of marey 0.1 is "
+            "'default-0.1'. The next release will not know the old name",
+            FutureWarning,
+            stacklevel=3,
+        )
+        name = _RENAMED[name]
+    if name not in recipe_names():
+        raise UnknownNameError("recipe", name, recipe_names())
+    file = resources.files("marey").joinpath("recipes", f"{name}.yaml")
+    return file.read_text(encoding="utf-8"), f"recipe '{name}'"
 
 
 def _change(values: dict[str, Any], change: str) -> None:
