@@ -10,10 +10,11 @@ import pytest
 import torch
 
 from marey.data import Clip
-from marey.encoders import Contract, Encoder, EncoderSpec, FeatureCache, Stream, load_encoder, read_clip
+from marey.encoders import Contract, Encoder, EncoderSpec, FeatureCache, Stream, load_encoder, read_clip, stream_kinds
 from marey.errors import UsageError, VideoError
 from marey.models import ActionModel, HeadSpec, ModelConfig, new_classifier
 from marey.prediction import Predictor, Segmentation
+from marey.prediction.frame_sampler import FrameSampler
 from marey.prediction.windows import plan_grid
 from marey.video import Sampling, decode, play
 
@@ -113,6 +114,33 @@ def test_streams_that_compare_frames_read_beyond_the_window(make_model: MakeMode
     expected = predictor.of_features({"difference": encoder.encode_clips(images[None])[0]})
     predicted = dict(zip(prediction.labels, prediction.probabilities, strict=True))
     assert [predicted[label] for label in predictor.labels] == pytest.approx(expected, abs=1e-4)
+
+
+@pytest.mark.parametrize("period", [0.2, 0.15])
+def test_windows_and_clips_of_all_kinds_of_streams_are_made_of_the_same_images(video: Path, period: float) -> None:
+    kinds = {kind: Stream(kind=kind) for kind in stream_kinds()}
+    encoder = load_encoder(EncoderSpec(name="pixels", size=32))
+    count = int(5.0 / period)
+    contract = encoder.contract(sampling=Sampling(count=count), streams=kinds, fit="stretch")
+    read = read_clip(Clip(video, start=0.0, end=count * period), contract)
+    inner = range(4, count - 4)  # at its ends a clip sees less than a window
+    with play(video) as playback:
+        samples = [sample for _, found in FrameSampler(playback, contract, period) for sample in found]
+    assert [sample.index for sample in samples] == list(range(len(samples)))
+    for kind in kinds:
+        for place in inner:
+            assert torch.equal(samples[place].images[kind], read[kind][place])
+
+
+def test_a_source_holds_each_gray_frame_of_overlapping_spans_once(video: Path) -> None:
+    encoder = load_encoder(EncoderSpec(name="pixels", size=32))
+    streams = {"history": Stream(kind="chronophotograph", span=1.0)}
+    contract = encoder.contract(sampling=Sampling(count=8), streams=streams, fit="stretch")
+    with play(video) as playback:
+        sampler = FrameSampler(playback, contract, 0.05)
+        held = [len(sampler._moments) for _ in sampler]
+    assert max(held) <= 2 * 32 + 4  # grid points of a span before and one after
+    assert sampler._uses.total() <= 33 * 33
 
 
 @pytest.mark.parametrize("head", ["gru", "lrcn", "frame-average"])

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 from marey.encoders.backbone import FrozenBackbone
 from marey.encoders.cache import FeatureCache, cache_home
+from marey.encoders.chronophotograph import Chronophotograph
 from marey.encoders.clip_reader import clip_span, read_clip, read_clip_views, read_frames, typical_duration
 from marey.encoders.contract import (
     FRAME_ORDERS,
@@ -51,6 +52,7 @@ __all__ = [
     "VIDEO_TRANSFORMERS",
     "Architecture",
     "Benchmarks",
+    "Chronophotograph",
     "ClipEncoder",
     "ClipReading",
     "Contract",

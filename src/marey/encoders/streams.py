@@ -86,7 +86,8 @@ class Stream(BaseModel):
         Returns:
             (T, K), seconds, each row ascending; before the start of a clip its first frame is taken, and so on.
         """
-        return np.add.outer(timestamps, np.array(self.offsets))
+        times: npt.NDArray[np.float64] = np.add.outer(timestamps, np.array(self.offsets))
+        return times
 
     @property
     def compares(self) -> bool:
