@@ -196,7 +196,7 @@ def test_other_runs_in_its_place_are_not_mixed_with_it(
     [
         ("default-0.1,order-blnd", 2, UnknownNameError, "no recipe is called 'order-blnd'; did you mean 'order-blind'"),
         ("default-0.1,default-0.1", 2, UsageError, "two recipes are called 'default-0.1'"),
-        (" , ", 2, UsageError, "no recipe is named; write --recipes default,order-blind"),
+        (" , ", 2, UsageError, "no recipe is named; write --recipes auto,order-blind"),
         ("default-0.1", 0, UsageError, "seeds=0: at least one run of each recipe is needed"),
     ],
 )

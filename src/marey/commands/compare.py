@@ -82,7 +82,7 @@ def _show(answer: Comparison) -> Iterator[Any]:
 @command(
     "compare",
     panel="Train and test",
-    examples=("compare clips/ --recipes default,order-blind --out runs/comparison --folds group",),
+    examples=("compare clips/ --recipes auto,order-blind --out runs/comparison --folds group",),
     show=_show,
 )
 def compare(
@@ -225,7 +225,7 @@ def _named(recipes: str) -> dict[str, str]:
             raise UsageError(f"two recipes are called '{name}', and their runs would share a folder: rename one file")
         named[name] = file
     if not named:
-        raise UsageError("no recipe is named; write --recipes default,order-blind")
+        raise UsageError("no recipe is named; write --recipes auto,order-blind")
     return named
 
 
