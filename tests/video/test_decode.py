@@ -12,7 +12,7 @@ import torch
 
 from conftest import MakeVideo, draw
 from marey.errors import UnknownNameError, UsageError, VideoError
-from marey.video import Frames, Limits, Sampling, decode, probe
+from marey.video import Frames, Limits, Sampling, decode, decode_each, probe
 from marey.video.reader import Reader
 from marey.video.source import open_video
 
@@ -70,6 +70,20 @@ def test_a_frame_that_keeps_its_size_is_complete(make_video: MakeVideo, tmp_path
     difference = (decode(path, [0.12]).data[0].int() - drawn.int()).abs().float()
     assert difference.mean() < 4
     assert difference[:, 26:, -16:].max() < 12
+
+
+@pytest.mark.parametrize("timestamps", [[1.3, 0.0, 0.01, 0.9, 0.02], []])
+def test_frames_one_by_one_are_those_of_decode_and_one_tensor_while_one_is_shown(
+    make_video: MakeVideo, tmp_path: Path, timestamps: list[float]
+) -> None:
+    path = make_video(tmp_path / "a.mp4")
+    together = decode(path, timestamps, size=(30, 40)).data
+    each = list(decode_each(path, timestamps, size=(30, 40)))
+    assert [place for place, _ in each] == np.argsort(timestamps).tolist()
+    assert all(torch.equal(image, together[place]) for place, image in each)
+    assert len({id(image) for _, image in each}) == (3 if timestamps else 0)
+    with pytest.raises(UsageError, match="have to be finite"):
+        next(decode_each(path, [float("nan")]))
 
 
 def test_timestamps_may_be_unsorted_and_repeated(make_video: MakeVideo, read_index: ReadIndex, tmp_path: Path) -> None:
@@ -189,7 +203,7 @@ def test_memory_does_not_grow_with_the_length_of_the_video(make_video: MakeVideo
     long = make_video(tmp_path / "long.mp4", seconds=8.0, size=(480, 640), codec="mpeg4", gop=1000)
     program = (
         "import resource, sys\n"
-        "from marey.video import Sampling, decode, probe\n"
+        "from marey.video import Sampling, decode, decode_each, probe\n"
         "for path in sys.argv[1:]:\n"
         "    decode(path, Sampling(count=16).timestamps(0, probe(path).duration))\n"
         "    print(resource.getrusage(resource.RUSAGE_SELF).ru_maxrss)\n"
