@@ -3,8 +3,7 @@
 import warnings
 from typing import Any
 
-from marey.video.array_source import frames_at
-from marey.video.decode import decode
+from marey.video.decode import decode, frames_at
 from marey.video.encode import write_video
 from marey.video.frames import TIME_TOLERANCE, Frames
 from marey.video.limits import Limits
