@@ -23,7 +23,7 @@ $(BIN)/python:
 	$(PYTHON) -m venv $(VENV)
 
 $(VENV)/installed: pyproject.toml | $(BIN)/python
-	$(call INSTALLING,3.3,6.5,0.3,1.0)
+	$(call INSTALLING,3.2,6.2,0.2,0.7)
 	$(BIN)/python -m pip install --quiet --editable .
 	touch $@
 

@@ -9,10 +9,12 @@ import shutil
 import subprocess
 import sys
 import tomllib
+from importlib.metadata import packages_distributions
 from pathlib import Path
 
 import pytest
 from packaging.requirements import Requirement
+from packaging.utils import canonicalize_name
 
 import marey
 from marey.extras import EXTRAS, PURPOSE, install_command, missing_packages
@@ -25,12 +27,17 @@ STATED: dict[str, list[str]] = tomllib.loads((PROJECT / "pyproject.toml").read_t
 
 
 def test_every_extra_of_users_has_a_purpose() -> None:
-    assert set(EXTRAS) == set(PURPOSE) == STATED.keys() - {"bench", "dev", "docs"}
+    assert set(EXTRAS) == set(PURPOSE) == STATED.keys() - {"all", "bench", "dev", "docs"}
+
+
+def test_all_is_every_extra_and_the_developers_have_them() -> None:
+    assert STATED["all"] == [f"marey[{','.join(EXTRAS)}]"]
+    assert STATED["dev"][0] == "marey[all]"
 
 
 def test_the_readme_has_the_line_of_every_extra() -> None:
     readme = (PROJECT / "README.md").read_text(encoding="utf-8")
-    for extra in EXTRAS:
+    for extra in (*EXTRAS, "all"):
         assert f"`pip install -e '.[{extra}]'`" in readme
 
 
@@ -52,7 +59,7 @@ def test_beside_an_installed_wheel_the_line_names_the_packages_of_the_extra(tmp_
     (tmp_path / "marey-0.1.0.dist-info" / "METADATA").write_text(
         "\n".join(["Metadata-Version: 2.1", "Name: marey", "Version: 0.1.0", "Requires-Dist: av>=17.0", *lines, ""])
     )
-    code = "from marey.extras import EXTRAS, install_command\nfor each in EXTRAS: print(install_command(each))"
+    code = "from marey.extras import EXTRAS, install_command\nfor each in *EXTRAS, 'all': print(install_command(each))"
     done = subprocess.run(  # noqa: S603
         [sys.executable, "-c", code],
         capture_output=True,
@@ -61,9 +68,12 @@ def test_beside_an_installed_wheel_the_line_names_the_packages_of_the_extra(tmp_
         cwd=tmp_path,
         env={**os.environ, "PYTHONPATH": str(tmp_path)},
     )
-    for extra, line in zip(EXTRAS, done.stdout.splitlines(), strict=True):
+    *lines, line_for_all = done.stdout.splitlines()
+    for extra, line in zip(EXTRAS, lines, strict=True):
         _, packages = line.split(" install ")
         assert shlex.split(packages) == STATED[extra]
+    _, packages = line_for_all.split(" install ")
+    assert shlex.split(packages) == [each for extra in EXTRAS for each in STATED[extra]]
 
 
 def test_the_line_calls_the_pip_of_this_python(monkeypatch: pytest.MonkeyPatch, tmp_path: Path) -> None:
@@ -104,15 +114,68 @@ NEEDS = {
     "from marey.encoders import openvino_engine as e; e.core()": "fast",
     "from marey.encoders import quantised as q; q._nncf()": "fast",
     "from marey.encoders import *; load_encoder(EncoderSpec(name='vjepa2'))": "transformers",
+    "from marey import commands; commands.train('no clips', recipe='c3d-lstm-gru', out='run')": "networks",
+    "from marey import commands; commands.tune('no clips', recipe='lrcn-small', out='run')": "networks",
+    "from marey.data import read_manifest; read_manifest('clips.parquet')": "parquet",
+    "from marey.data import *; write_manifest(Manifest((), Path(), '', ''), 'clips.parquet')": "parquet",
+    "from marey.data.zoo.archives import require_rar_tool; require_rar_tool('UCF101.rar')": "rar",
+    "from marey.data.zoo.archives import unpack; unpack('clips.rar', 'clips', on_progress=print)": "rar",
 }
+
+
+HIDE = """
+from importlib.machinery import PathFinder
+found = PathFinder.find_spec
+PathFinder.find_spec = lambda name, *rest: None if name.partition(".")[0] in {} else found(name, *rest)
+"""
+
+
+def packages_of_extras() -> list[str]:
+    """The packages that a program can import because an extra is installed."""
+    stated = {canonicalize_name(Requirement(each).name) for extra in EXTRAS for each in STATED[extra]}
+    return sorted(
+        package
+        for package, names in packages_distributions().items()
+        if {canonicalize_name(name) for name in names} <= stated
+    )
+
+
+@pytest.mark.long
+def test_training_evaluation_and_prediction_need_no_extra(small_set: Path, tmp_path: Path) -> None:
+    assert {"lightning", "pyarrow", "rarfile", "tensorboard"} <= set(packages_of_extras())
+    video = str(next(small_set.rglob("*.mp4")))
+    calls = [
+        ["train", str(small_set), "--out", "run", "--epochs", "3"],
+        ["predict", "run", video, "--json"],
+        ["evaluate", "run", str(small_set), "--out", "tested"],
+    ]
+    program = f"""
+import sys
+{HIDE.format(packages_of_extras())}
+from marey.cli import main
+for call in {calls}:
+    sys.argv = ["marey", *call]
+    try:
+        main()
+    except SystemExit as end:
+        assert not end.code, call
+"""
+    done = subprocess.run(  # noqa: S603
+        [sys.executable, "-c", program], capture_output=True, text=True, check=False, cwd=tmp_path
+    )
+    assert done.returncode == 0, done.stderr
+    assert '"label"' in done.stdout
+    for name in ("run/report.html", "tested/report.html"):
+        assert (tmp_path / name).is_file()
+    assert not list(tmp_path.rglob("events.out.tfevents.*"))
+    assert list(tmp_path.rglob("metrics.csv"))
 
 
 @pytest.mark.long
 def test_what_needs_an_extra_says_the_line_that_installs_it(tmp_path: Path) -> None:
-    hidden = ("fastapi", "httpx", "nncf", "onnxruntime", "openvino", "optuna", "transformers")
     program = f"""
-import sys
-sys.modules |= dict.fromkeys({hidden})  # as if they were not installed
+{HIDE.format(packages_of_extras())}
+from pathlib import Path
 from marey.errors import UsageError
 for code in {list(NEEDS)}:
     try:

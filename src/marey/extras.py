@@ -13,13 +13,29 @@ from typing import Final, Literal, get_args
 
 from packaging.requirements import Requirement
 
-Extra = Literal["app", "fast", "live", "serve", "torchcodec", "transformers", "tune"]
+Extra = Literal[
+    "app",
+    "fast",
+    "live",
+    "networks",
+    "parquet",
+    "rar",
+    "serve",
+    "tensorboard",
+    "torchcodec",
+    "transformers",
+    "tune",
+]
 
 PURPOSE: Final[dict[Extra, str]] = {
     "app": "the page in the browser, `marey app`",
     "fast": "OpenVINO and ONNX Runtime, often twice as fast as PyTorch on a CPU; `marey quantize`",
     "live": "videos on web pages, by yt-dlp",
+    "networks": "training of networks on frames, such as c3d-lstm-gru and r2plus1d-18, on Lightning Fabric",
+    "parquet": "manifests as Parquet files, by PyArrow",
+    "rar": "data sets that come as RAR archives, such as UCF101 and HMDB51",
     "serve": "the HTTP service, `marey serve`, and its client",
+    "tensorboard": "the curves of a training for TensorBoard, beside metrics.csv",
     "torchcodec": "TorchCodec as a second decoder, `sampling.decoder: torchcodec`",
     "transformers": "the recipes videomae and vjepa2",
     "tune": "the search, `marey tune`",
@@ -29,8 +45,8 @@ EXTRAS: Final[tuple[Extra, ...]] = get_args(Extra)
 _SOURCE: Final = Path(__file__).resolve().parents[2]
 
 
-def install_command(extra: Extra) -> str:
-    """Return the line that installs an extra into this Python, from any folder.
+def install_command(extra: Extra | Literal["all"]) -> str:
+    """Return the line that installs an extra into this Python, from any folder; "all" is every extra.
 
     marey is not on PyPI, so `pip install 'marey[app]'` would look for a package that is not there, or is another one.
     A checkout is installed again with the extra; beside an installed wheel the packages of the extra are named.
@@ -54,8 +70,10 @@ def _is_met(requirement: Requirement) -> bool:
         return False
 
 
-def _requirements(extra: Extra) -> list[str]:
+def _requirements(extra: Extra | Literal["all"]) -> list[str]:
     """Return the requirements of an extra, as the checkout states them, or the installed package."""
+    if extra == "all":  # stated as marey[app,...], and pip would look for marey on PyPI
+        return [each for one in EXTRAS for each in _requirements(one)]
     checkout = _checkout()
     if checkout is not None:
         return list(checkout[extra])

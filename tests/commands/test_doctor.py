@@ -20,15 +20,15 @@ from packaging.utils import canonicalize_name
 import marey
 from marey import commands
 from marey.cli.screen import Screen
-from marey.commands.doctor import Finding, Health, _finding, _gpu
+from marey.commands.doctor import Finding, Health, _finding, _gpu, _rar
 from marey.cores import machine_cores, usable_cores
 from marey.data import rar_tools
 from marey.encoders import installed_engines
 from marey.extras import EXTRAS, install_command, missing_packages
 
 NEEDED = {"packages", "CPU", "video", "encoder", "cache"}
-OPTIONAL = {"GPU", "engines", "TorchCodec", "RAR archives", "app", "serve", "tune", "live", "transformers"}
-ROW = {extra: {"fast": "engines", "torchcodec": "TorchCodec"}.get(extra, extra) for extra in EXTRAS}
+ROW = {extra: extra for extra in EXTRAS} | {"fast": "engines", "rar": "RAR archives", "torchcodec": "TorchCodec"}
+OPTIONAL = {"GPU", *ROW.values()}
 
 
 def bare_folder(root: Path) -> Path:
@@ -99,9 +99,9 @@ def test_the_doctor_names_what_it_has_looked_at() -> None:
     for extra in EXTRAS:
         if missing_packages(extra):
             assert (found[ROW[extra]].state, found[ROW[extra]].install) == ("missing", install_command(extra))
-        elif extra != "torchcodec":
+        elif extra not in ("rar", "torchcodec"):  # which need programs and libraries too
             assert found[ROW[extra]].state == "ok"
-    assert (found["RAR archives"].state == "ok") == bool(rar_tools())
+    assert (found["RAR archives"].state == "ok") == bool(rar_tools() and not missing_packages("rar"))
     if not missing_packages("torchcodec"):  # whether it can be loaded is the libraries' doing
         expected = ("missing", "FFmpeg's shared libraries are not")
         if ffmpeg_is_here():  # TorchCodec is built for one version of PyTorch
@@ -128,7 +128,7 @@ def test_what_is_optional_is_no_fault_on_a_bare_machine(tmp_path: Path) -> None:
     assert {name for name in found if found[name]["state"] == "missing"} | {"GPU"} == OPTIONAL
     for extra in EXTRAS:
         assert found[ROW[extra]]["install"].endswith(f"[{extra}]'")
-    assert "unar" in found["RAR archives"]["install"]
+    assert "unar" in found["RAR archives"]["detail"]
     assert "FFmpeg's shared libraries" in found["TorchCodec"]["detail"]
 
 
@@ -142,6 +142,23 @@ def test_a_gpu_that_this_build_of_pytorch_cannot_use_is_named(monkeypatch: pytes
     found = _finding("GPU", _gpu)
     assert "without CUDA" in found.detail
     assert str(found.install).endswith("-m pip install --force-reinstall torch torchvision")
+
+
+def test_a_program_for_rar_archives_is_named_with_the_line_that_installs_it(
+    monkeypatch: pytest.MonkeyPatch, tmp_path: Path
+) -> None:
+    monkeypatch.setenv("PATH", str(tmp_path))
+    found = _finding("RAR archives", _rar)
+    assert found.state == "missing"
+    assert "unar" in str(found.install)
+
+
+def test_where_several_extras_are_missing_the_last_line_installs_all(capsys: pytest.CaptureFixture[str]) -> None:
+    findings = [Finding(extra, "missing", "not here", install_command(extra)) for extra in ("app", "serve")]
+    for missing in (findings[:1], findings):
+        Screen(quiet=True).show(commands.COMMANDS["doctor"].show(Health(tuple(missing))))
+        last = capsys.readouterr().out.splitlines()[-1]
+        assert last.endswith(install_command("all" if len(missing) > 1 else "app"))
 
 
 def test_lines_that_install_are_printed_in_one_piece(capsys: pytest.CaptureFixture[str]) -> None:

@@ -1,6 +1,7 @@
 from __future__ import annotations
 
 import csv
+import sys
 from pathlib import Path
 
 import pytest
@@ -23,6 +24,12 @@ def test_tensorboard_reads_every_quantity_of_every_epoch(tmp_path: Path) -> None
     for name in QUANTITIES:
         assert [event.value for event in events.Scalars(name)] == pytest.approx(history()[name])
         assert [event.step for event in events.Scalars(name)] == [3, 7, 11]
+
+
+def test_without_tensorboard_the_table_is_written_alone(monkeypatch: pytest.MonkeyPatch, tmp_path: Path) -> None:
+    monkeypatch.setitem(sys.modules, "tensorboard", None)
+    write_logs(history(), tmp_path, steps=4)
+    assert [path.name for path in tmp_path.iterdir()] == ["metrics.csv"]
 
 
 def test_the_table_has_a_row_an_epoch_and_no_column_without_values(tmp_path: Path) -> None:

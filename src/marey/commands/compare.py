@@ -5,6 +5,7 @@ from __future__ import annotations
 import json
 import statistics
 from collections.abc import Iterator, Sequence
+from contextlib import suppress
 from dataclasses import dataclass, replace
 from importlib import import_module
 from pathlib import Path
@@ -161,7 +162,8 @@ def compare(
     }
 
     if any(family_of(recipe.encoder).gives == "frames" for chosen in asked.values() for recipe in chosen):
-        import_module("lightning.pytorch")  # takes seconds, which are not the first recipe's
+        with suppress(ImportError):  # each recipe that needs it says so
+            import_module("lightning.fabric")  # takes seconds, which are not the first recipe's
     failures: dict[str, str] = {}
     for seed in range(seeds):
         for name, file in _named(call["recipes"]).items():

@@ -5,6 +5,7 @@ from __future__ import annotations
 import shutil
 import time
 from dataclasses import asdict, dataclass
+from functools import partial
 from pathlib import Path
 from tempfile import TemporaryDirectory
 from typing import TYPE_CHECKING, Any, Final, Literal
@@ -72,8 +73,15 @@ def _show(answer: Health) -> Iterator[Any]:
     lines = [(finding.name, finding.install) for finding in answer.findings if finding.install is not None]
     if lines:
         yield "What is missing is optional. To install it:"
-    for name, line in lines:
+    for name, line in [*lines, *_line_for_all({line for _, line in lines})]:
         yield f"  {name:<12}  {line}"
+
+
+def _line_for_all(lines: set[str]) -> list[tuple[str, str]]:
+    from marey.extras import EXTRAS, install_command
+
+    extras = lines & {install_command(extra) for extra in EXTRAS}
+    return [("all extras", install_command("all"))] if len(extras) > 1 else []
 
 
 @command("doctor", examples=("doctor", "doctor --json"), show=_show)
@@ -82,6 +90,9 @@ def doctor() -> Health:
 
     A missing optional part is not a fault: it is listed with the line that installs it.
     """
+    from marey.extras import EXTRAS
+
+    own_checks = {"fast", "rar", "torchcodec"}  # engines, RAR archives, TorchCodec
     looks: list[tuple[str, Callable[[], str]]] = [
         ("packages", _packages),
         ("CPU", _cpu),
@@ -92,11 +103,7 @@ def doctor() -> Health:
         ("cache", _cache),
         ("TorchCodec", _torchcodec),
         ("RAR archives", _rar),
-        ("app", lambda: _extra("app")),
-        ("serve", lambda: _extra("serve")),
-        ("tune", lambda: _extra("tune")),
-        ("live", lambda: _extra("live")),
-        ("transformers", lambda: _extra("transformers")),
+        *((extra, partial(_extra, extra)) for extra in EXTRAS if extra not in own_checks),
     ]
     return Health(tuple(_finding(name, look) for name, look in looks))
 
@@ -263,7 +270,11 @@ def _ffmpeg_can_be_loaded() -> bool:
 
 def _rar() -> str:
     from marey.data import RAR_TOOLS, rar_tools
+    from marey.extras import PURPOSE, install_command, missing_packages
 
+    if missing := missing_packages("rar"):
+        detail = f"{PURPOSE['rar']}; not installed: {', '.join(missing)}; one of {', '.join(RAR_TOOLS)} is needed too"
+        raise _MissingError(detail, install_command("rar"))
     found = rar_tools()
     if not found:
         detail = f"none of {', '.join(RAR_TOOLS)} is installed, to unpack data sets that come as RAR archives"

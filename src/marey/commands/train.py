@@ -89,7 +89,7 @@ def train(
     from marey.encoders import Contract, load_encoder
     from marey.evaluation import Evaluation
     from marey.models import save_model
-    from marey.training import Experiment, load_recipe, make_splits, run_protocol
+    from marey.training import Experiment, load_recipe, make_splits, require_fabric, run_protocol
     from marey.training.origin import Origin, command_line
     from marey.training.run_folder import Times, claim_run, keep_times
     from marey.video import require_decoder
@@ -100,6 +100,7 @@ def train(
     data, out = str(data), Path(out)
     chosen = load_recipe(recipe, changes=changes_of(set, training__epochs=epochs, seed=seed))
     require_decoder(chosen.sampling.decoder)
+    require_fabric(chosen)
     where = pick_device(device)
     manifest, excluded = load_labelled(
         data, group_regex=group_regex, exclude=exclude, features="take", reporter=reporter

@@ -131,7 +131,7 @@ def tune(
     from marey.commands.steps.results import versions
     from marey.data.hashing import data_hash, values_hash
     from marey.reports import write_tuning
-    from marey.training import load_recipe, make_splits
+    from marey.training import load_recipe, make_splits, require_fabric
     from marey.training.origin import command_line
     from marey.training.tune import Study, scores, sole_use, validation_folds
     from marey.video import require_decoder
@@ -144,6 +144,7 @@ def tune(
         raise UsageError(f"trials={trials}: at least one is needed")
     chosen = load_recipe(recipe, changes=changes)
     require_decoder(chosen.sampling.decoder)
+    require_fabric(chosen)
     where = pick_device(device)
     manifest, _ = load_labelled(data, group_regex=group_regex, exclude=exclude, reporter=reporter)
     (part,) = make_splits(manifest, folds=None, test=chosen.test, seed=chosen.seed).splits

@@ -11,16 +11,14 @@ from collections import Counter
 from collections.abc import Iterator, Sequence
 from dataclasses import dataclass
 from pathlib import Path
-from typing import Literal
-
-import pyarrow as pa
-import pyarrow.parquet as pq
+from typing import Any, Literal
 
 from marey.atomic import atomic_file
 from marey.data.clip import Clip, Manifest, Part
 from marey.data.groups import assign_groups
 from marey.data.text import check_labels, clean_label, join_first
-from marey.errors import DatasetError
+from marey.errors import DatasetError, UsageError
+from marey.extras import install_command
 
 COLUMNS = ("path", "label", "group", "start", "end", "split")
 MANIFEST_SUFFIXES = (".csv", ".parquet")
@@ -74,6 +72,7 @@ def read_manifest(path: str | Path, *, missing: Missing = "error") -> Manifest:
     Raises:
         DatasetError: the file cannot be read, or rows of it cannot be used; the message names each row (as a
             spreadsheet numbers it: the header is row 1), the value and the remedy.
+        UsageError: it is a Parquet file, and PyArrow is not installed.
     """
     path = Path(path)
     table = _read_parquet(path) if path.suffix.lower() == ".parquet" else _read_csv(path)
@@ -93,9 +92,12 @@ def write_manifest(manifest: Manifest, path: str | Path) -> None:
 
     Raises:
         DatasetError: the suffix is neither, or some clips have a label and others do not.
+        UsageError: it is to be a Parquet file, and PyArrow is not installed.
     """
     path = Path(path)
     _check_suffix(path)
+    if path.suffix.lower() == ".parquet":
+        _pyarrow(path)
     unlabelled = [clip.id for clip in manifest.clips if clip.label is None]
     if unlabelled and manifest.labels:
         raise DatasetError(
@@ -119,6 +121,18 @@ def portable_path(path: Path, folder: Path) -> str:
 def _check_suffix(path: Path) -> None:
     if path.suffix.lower() not in MANIFEST_SUFFIXES:
         raise DatasetError(f"{path} is not a manifest: its name has to end in {' or '.join(MANIFEST_SUFFIXES)}")
+
+
+def _pyarrow(path: Path) -> Any:
+    """Return PyArrow with its Parquet part; it is 0.2 GB, and most manifests are CSV files."""
+    try:
+        import pyarrow.parquet
+    except ImportError as error:
+        raise UsageError(
+            f"{path} is a Parquet file, for which PyArrow is not installed; take a CSV file, or install it: "
+            f"{install_command('parquet')}"
+        ) from error
+    return pyarrow
 
 
 # Reading
@@ -157,8 +171,9 @@ def _read_csv(path: Path) -> _Table:
 
 
 def _read_parquet(path: Path) -> _Table:
+    pa = _pyarrow(path)
     try:
-        table = pq.read_table(path)
+        table = pa.parquet.read_table(path)
     except (OSError, pa.ArrowException) as error:
         raise DatasetError(f"{path} cannot be read as Parquet: {error}") from error
 
@@ -291,9 +306,10 @@ def _write_csv(manifest: Manifest, path: Path, folder: Path) -> None:
 
 
 def _write_parquet(manifest: Manifest, path: Path, folder: Path) -> None:
+    pa = _pyarrow(path)
     schema = pa.schema([(name, pa.float64() if name in ("start", "end") else pa.string()) for name in COLUMNS])
     rows = [dict(zip(COLUMNS, _row(clip, folder), strict=True)) for clip in manifest.clips]
-    pq.write_table(pa.Table.from_pylist(rows, schema=schema), path)
+    pa.parquet.write_table(pa.Table.from_pylist(rows, schema=schema), path)
 
 
 def _row(clip: Clip, folder: Path) -> Sequence[str | float | None]:

@@ -1,4 +1,4 @@
-"""The server: the HTTP app of a service on a socket."""
+"""The server: the HTTP app of a service on a socket, with its documentation page, which works offline."""
 
 from __future__ import annotations
 
@@ -8,17 +8,18 @@ import time
 from collections.abc import AsyncIterator, Callable, Mapping
 from contextlib import asynccontextmanager, suppress
 from dataclasses import dataclass
+from importlib import resources
 from pathlib import Path
 from typing import Any, Final
 
 import uvicorn
-from fastapi import FastAPI
+from fastapi import APIRouter, FastAPI, HTTPException
+from fastapi.responses import FileResponse, RedirectResponse
 from uvicorn.protocols.http.h11_impl import H11Protocol
 
 from marey.errors import UsageError
 from marey.service.jobs import JobStore
 from marey.service.metrics import CountRequests
-from marey.service.pages import pages
 from marey.service.problems import add_handlers
 from marey.service.routes import open_routes, routes
 from marey.service.schema import ProblemAnswer
@@ -30,6 +31,22 @@ _CONNECTIONS: Final = 512  # open at a time: a process may have 1024 files by de
 _UNHEARD: Final = 10.0  # s in which a connection may send data without a request in progress
 _GRACE: Final = 30  # s to finish accepted requests when the server stops
 _ABOUT: Final = "Human action recognition in video. Upload a file to `/predict` for one label, to `/jobs` for segments."
+
+_PACKAGE: Final = Path(str(resources.files("marey")))
+_STATIC: Final = _PACKAGE / "service" / "static"
+_FILES: Final = {
+    "docs.js": (_STATIC / "docs.js", "text/javascript"),
+    "mark.svg": (_PACKAGE / "app" / "static" / "mark.svg", "image/svg+xml"),
+    "swagger-ui-bundle.js": (_STATIC / "swagger-ui-bundle.js", "text/javascript"),
+    "swagger-ui.css": (_STATIC / "swagger-ui.css", "text/css"),
+}
+_HEADERS: Final = {
+    # A script of the page can connect only to this server.
+    "Content-Security-Policy": "default-src 'none'; script-src 'self'; style-src 'self' 'unsafe-inline'; "
+    "img-src 'self' data:; connect-src 'self'; base-uri 'none'; form-action 'none'; frame-ancestors 'none'",
+    "Referrer-Policy": "no-referrer",
+    "X-Content-Type-Options": "nosniff",
+}
 
 
 @dataclass(frozen=True, slots=True)
@@ -47,6 +64,28 @@ class Served:
     seconds: float
 
 
+# The documentation page: Swagger UI from files of this package.
+_pages = APIRouter(include_in_schema=False)
+
+
+@_pages.get("/")
+async def _start() -> RedirectResponse:
+    return RedirectResponse("docs")
+
+
+@_pages.get("/docs")
+async def _docs() -> FileResponse:
+    return FileResponse(_STATIC / "docs.html", media_type="text/html", headers=_HEADERS)
+
+
+@_pages.get("/static/{name}")
+async def _static(name: str) -> FileResponse:
+    if name not in _FILES:
+        raise HTTPException(404)
+    path, media_type = _FILES[name]
+    return FileResponse(path, media_type=media_type, headers=_HEADERS)
+
+
 def create_app(service: Service) -> FastAPI:
     """Return the ASGI app of a service."""
 
@@ -62,7 +101,7 @@ def create_app(service: Service) -> FastAPI:
     app.state.service = service
     app.include_router(open_routes)
     app.include_router(routes)
-    app.include_router(pages)
+    app.include_router(_pages)
     app.openapi = lambda: _describe(app)  # type: ignore[method-assign]
     add_handlers(app)
     app.add_middleware(CountRequests, metrics=service.metrics)

@@ -6,7 +6,7 @@ from marey.training.augmentation import Augmentation, augment
 from marey.training.batches import Batch, ClipSet, FeatureSet, FrameSet, TrainingBatches
 from marey.training.checkpoint import History
 from marey.training.experiment import Experiment, FoldResult, run_protocol
-from marey.training.loop import FitResult, Task, fit
+from marey.training.loop import FitResult, Task, fit, require_fabric
 from marey.training.protocol import Protocol, inner_splits, make_splits
 from marey.training.recipe import Recipe, Training, Views
 from marey.training.recipe_file import DEFAULT_RECIPE, load_recipe, recipe_names
@@ -34,5 +34,6 @@ __all__ = [
     "load_recipe",
     "make_splits",
     "recipe_names",
+    "require_fabric",
     "run_protocol",
 ]

@@ -6,6 +6,7 @@ import csv
 import io
 import pickle
 import time
+from importlib.util import find_spec
 from pathlib import Path
 from typing import Any, Final
 
@@ -59,15 +60,13 @@ def read_checkpoint(path: Path, *, of: object) -> dict[str, Any] | None:
 
 
 def write_logs(history: History, folder: Path, *, steps: int) -> None:
-    """Write `metrics.csv` and a file for TensorBoard.
+    """Write `metrics.csv`, and a file for TensorBoard where it is installed: it shows the same values.
 
     Args:
         history: values of each epoch; quantities without values are left out.
         folder: the place; logs of an earlier attempt are replaced.
         steps: number of steps in an epoch.
     """
-    from torch.utils.tensorboard import SummaryWriter
-
     folder.mkdir(parents=True, exist_ok=True)
     for old in folder.glob("events.out.tfevents.*"):
         old.unlink()
@@ -78,6 +77,10 @@ def write_logs(history: History, folder: Path, *, steps: int) -> None:
         table.writerow(["epoch", "step", *known])
         for epoch, step in enumerate(last_steps):
             table.writerow([epoch, step, *(values[epoch] for values in known.values())])
+    if find_spec("tensorboard") is None:
+        return
+    from torch.utils.tensorboard import SummaryWriter
+
     with SummaryWriter(folder) as writer:
         for name, values in known.items():
             for step, value in zip(last_steps, values, strict=True):

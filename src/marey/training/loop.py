@@ -9,18 +9,22 @@ from contextlib import contextmanager, nullcontext
 from copy import deepcopy
 from dataclasses import asdict, dataclass
 from pathlib import Path
+from types import ModuleType
 
 import torch
 from torch import Tensor, nn
 from torch.nn.functional import nll_loss
 from torch.optim.adamw import adamw
 
+from marey.encoders import family_of
+from marey.errors import UsageError
 from marey.evaluation import macro_f1_of
+from marey.extras import install_command
 from marey.models import Classifier, fuse
 from marey.training.augmentation import Augmentation
 from marey.training.batches import Batch, ClipSet, FeatureSet, TrainingBatches, count_predictions
 from marey.training.checkpoint import CHECKPOINT, History, Throttle, read_checkpoint, write_checkpoint, write_logs
-from marey.training.recipe import Training
+from marey.training.recipe import Recipe, Training
 from marey.training.schedule import TrainingState, schedule
 
 
@@ -61,6 +65,16 @@ class FitResult:
     epochs: int
 
 
+def require_fabric(recipe: Recipe) -> None:
+    """Refuse a recipe that trains on frames where Lightning Fabric is not installed, before any clip is read.
+
+    Raises:
+        UsageError: it is not; the message has the line that installs it.
+    """
+    if family_of(recipe.encoder).gives == "frames":
+        _fabric()
+
+
 def fit(
     task: Task,
     training: Training,
@@ -82,6 +96,7 @@ def fit(
 
     Raises:
         TrainingError: the training diverged.
+        UsageError: the clips are frames, and Lightning Fabric is not installed.
     """
     if task.epochs is not None:
         training = training.model_copy(update={"epochs": task.epochs})
@@ -225,6 +240,16 @@ class _AdamW:
                 values.copy_(kept)
 
 
+def _fabric() -> ModuleType:
+    try:
+        import lightning.fabric
+    except ImportError as error:
+        raise UsageError(
+            f"networks on frames are trained on Lightning Fabric, which is not installed: {install_command('networks')}"
+        ) from error
+    return lightning.fabric
+
+
 def _with_fabric(loss: _Loss, precision: str, device: str) -> tuple[_Step, Callable[[Tensor], None]]:
     """Return the step and its backward pass under Lightning Fabric.
 
@@ -232,9 +257,7 @@ def _with_fabric(loss: _Loss, precision: str, device: str) -> tuple[_Step, Calla
     bfloat16 only products are computed, and neither targets nor frames are stored. For several devices, launch Fabric
     and set the module and the batches up here.
     """
-    from lightning.fabric import Fabric
-
-    fabric = Fabric(
+    fabric = _fabric().Fabric(
         accelerator="gpu" if device.startswith("cuda") else "cpu",
         devices=1,
         precision="bf16-mixed" if precision == "bfloat16" else "32-true",
@@ -270,8 +293,7 @@ def _precision(precision: str) -> Iterator[None]:
 @contextmanager
 def _silent_lightning() -> Iterator[None]:
     """Hide Lightning's advice on devices and precision."""
-    import lightning.fabric  # noqa: F401 - which sets the levels
-
+    _fabric()  # which sets the levels
     loggers = [logging.getLogger(name) for name in ("lightning.fabric", "lightning.pytorch")]
     levels = [logger.level for logger in loggers]
     with warnings.catch_warnings():

@@ -3,14 +3,16 @@
 from __future__ import annotations
 
 import math
-from collections.abc import Callable, Iterator, Sequence
+from collections import deque
+from collections.abc import Callable, Iterable, Iterator, Sequence
 from contextlib import suppress
+from dataclasses import dataclass
+from typing import Final
 
 import av
 from av.video.frame import VideoFrame
 
 from marey.errors import VideoError
-from marey.video.corruption import CorruptionTracker
 from marey.video.frames import TIME_TOLERANCE, TimedFrame
 from marey.video.packet_filter import PacketFilter
 from marey.video.source import BROADCAST_FORMATS, ZERO_BASED_FORMAT, Source, VideoPacket, check_frame_size, demux
@@ -19,6 +21,7 @@ _SEEK_GAIN = 2  # frames that a seek has to save to be worth its cost
 _SEEK_BACK = (0.0, 0.5, 5.0)  # s: an index may lead to a key frame that is shown after the timestamp
 _SEEK_UNKNOWN = 5.0  # s: distance of the last timestamp from which an unread index is read
 _MAX_PTS = 2**62
+_MAX_PENDING: Final = 64  # packets without a frame that are remembered
 _SEEKABLE = ("avi", "mov,", "matroska,")  # formats whose index leads exactly to key frames
 
 
@@ -159,7 +162,7 @@ class Reader:
     def _decode(self, *, after_seek: bool = False) -> Iterator[TimedFrame]:
         # The loop filter stays on: without it, decoding was 13 % faster, but frames drifted:
         # the cosine similarity of features fell to 0.93.
-        codec, tracker = self._source.stream.codec_context, CorruptionTracker(intact=not after_seek)
+        codec, tracker = self._source.stream.codec_context, _CorruptionTracker(intact=not after_seek)
         for packet, requested in self._filter.filter(self._packets()):
             codec.skip_frame = "DEFAULT" if requested else "NONREF"
             tracker.feed(packet, requested)
@@ -239,6 +242,69 @@ class Reader:
         self._frames = self._decode(after_seek=pts > self.start)
         self._last = None
         return self._next()
+
+
+@dataclass(slots=True)
+class _Held:
+    """A waiting frame, its place in decoding order, and the latest timestamp decoded before it."""
+
+    image: VideoFrame
+    place: int
+    latest: int
+    intact: bool
+
+
+class _CorruptionTracker:
+    """Finds the frames that refer to a corrupt frame, also those that are shown before it.
+
+    Requested frames are returned, each after all frames that were decoded before it.
+
+        decoded     I0  P4  B2  b1  b3
+        shown       I0  b1  B2  b3  P4      b1 waits for P4: if P4 is corrupt, so are B2, b1 and b3
+
+    Args:
+        intact: whether frames before the first key frame can be intact; after a seek they cannot.
+    """
+
+    def __init__(self, *, intact: bool) -> None:
+        self._place = 0
+        self._latest = -1 << 63
+        self._pending: dict[int, tuple[int, int, bool]] = {}
+        self._held: deque[_Held] = deque()
+        self._intact = intact
+
+    def feed(self, packet: VideoPacket, requested: bool) -> None:
+        """Note that a packet is decoded next, and whether its frame is requested."""
+        self._place += 1
+        if packet.pts is not None:
+            self._latest = max(self._latest, packet.pts)
+            self._pending[packet.pts] = self._place, self._latest, requested
+
+    def receive(self, image: VideoFrame) -> Iterable[tuple[VideoFrame, bool]]:
+        """Take a frame from the decoder; return those that are ready, and whether each is intact."""
+        pts = image.pts
+        if pts is None:  # then the order of decoding is not known
+            place, pts, latest, requested = self._place, -1, -1, True
+        else:
+            place, latest, requested = self._pending.pop(pts, (self._place, pts, True))
+        corrupt = image.is_corrupt
+        if corrupt:
+            for other in self._held:
+                other.intact = other.intact and other.place < place
+        self._intact = not corrupt and (self._intact or image.key_frame)
+        if requested:
+            self._held.append(_Held(image, place, latest, self._intact))
+        if len(self._pending) > _MAX_PENDING:
+            self._pending = {other: kept for other, kept in self._pending.items() if other > pts}
+        ready = []
+        while self._held and self._held[0].latest <= pts:
+            held = self._held.popleft()
+            ready.append((held.image, held.intact))
+        return ready
+
+    def flush(self) -> Sequence[tuple[VideoFrame, bool]]:
+        """Return the remaining frames, after the last packet."""
+        return [(held.image, held.intact) for held in self._held]
 
 
 def stated_from(source: Source, origin: int) -> float | None:

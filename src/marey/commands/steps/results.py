@@ -6,6 +6,7 @@ import platform
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, replace
 from importlib.metadata import version
+from importlib.util import find_spec
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
@@ -163,7 +164,9 @@ def write_results(
 
 def versions() -> dict[str, str]:
     """Return the versions and the machine that the results were made with."""
-    packages = ("marey", "torch", "timm", "av", "lightning")
+    packages = ["marey", "torch", "timm", "av"]
+    if find_spec("lightning") is not None:  # an extra
+        packages.append("lightning")
     return {
         "versions": ", ".join(f"{name} {version(name)}" for name in packages) + f", Python {platform.python_version()}",
         "machine": f"{platform.machine()}, {torch.get_num_threads()} threads",

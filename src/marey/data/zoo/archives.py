@@ -16,14 +16,16 @@ import zlib
 from collections.abc import Callable, Iterator, Sequence
 from dataclasses import dataclass
 from pathlib import Path
-from typing import Final
-
-import rarfile
+from typing import TYPE_CHECKING, Any, Final
 
 from marey.atomic import atomic_folder
 from marey.data.text import format_bytes
 from marey.data.zoo.download import OnProgress, require_space
-from marey.errors import DatasetError
+from marey.errors import DatasetError, UsageError
+from marey.extras import install_command
+
+if TYPE_CHECKING:
+    import rarfile
 
 ARCHIVE_SUFFIXES: Final = (".zip", ".rar")
 
@@ -71,7 +73,7 @@ def unpack(archive: str | Path, folder: str | Path, *, on_progress: OnProgress) 
     Raises:
         ArchiveError: the archive is damaged or refused.
         DatasetError: the disk is full, or no installed tool can unpack a RAR archive.
-        UsageError: `folder` is not empty.
+        UsageError: `folder` is not empty, or rarfile is not installed for a RAR archive.
     """
     archive, folder = Path(archive), Path(folder)
     try:
@@ -180,7 +182,9 @@ def require_rar_tool(name: str) -> list[str]:
 
     Raises:
         DatasetError: none is installed; the message names the archive `name`.
+        UsageError: the package that lists RAR archives is not installed.
     """
+    _rarfile(name)
     found = rar_tools()
     if not found:
         raise DatasetError(
@@ -190,7 +194,18 @@ def require_rar_tool(name: str) -> list[str]:
     return found
 
 
+def _rarfile(name: str) -> Any:
+    try:
+        import rarfile
+    except ImportError as error:
+        raise UsageError(
+            f"{name} is a RAR archive, and the package rarfile is not installed: {install_command('rar')}"
+        ) from error
+    return rarfile
+
+
 def _list_rar(archive: Path) -> list[_Entry]:
+    rarfile = _rarfile(archive.name)
     try:
         with rarfile.RarFile(archive, errors="strict") as opened:
             if opened.needs_password() and not opened.infolist():
