@@ -10,7 +10,7 @@ from typing import Any, Final
 from pydantic import BaseModel
 
 from marey.errors import did_you_mean
-from marey.models import check_options, head_names, head_options
+from marey.models import check_options, find_head, head_names, head_options
 from marey.training.recipe import Domain, Recipe
 
 _FIXED: Final = {
@@ -42,7 +42,7 @@ def changed(values: Mapping[str, Any], parameters: Mapping[str, Any]) -> dict[st
             here[folder] = here = inner if isinstance(inner, dict) else {}
         here[last] = list(value) if isinstance(value, tuple) else value
     head = result["head"]
-    if "head.name" in parameters and head["name"] in head_names():
+    if "head.name" in parameters and find_head(head["name"]) is not None:
         known = head_options(head["name"])
         head["options"] = {name: value for name, value in head["options"].items() if name in known}
     return result
@@ -112,7 +112,7 @@ def _heads(recipe: Recipe) -> tuple[str, ...]:
 
 
 def _options(head: str) -> dict[str, Any]:
-    return head_options(head) if head in head_names() else {}
+    return head_options(head) if find_head(head) is not None else {}
 
 
 def _check_option(recipe: Recipe, key: str, value: object) -> None:
