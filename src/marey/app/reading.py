@@ -45,6 +45,7 @@ class Reading:
         timestamps: (T,), the timestamps in seconds.
         frames: the frames at those timestamps, at most 240 pixels high.
         streams: name of a stream to the images that the encoder got, (T, H, W, 3).
+        meanings: name of a stream to what its images show.
     """
 
     top: tuple[tuple[str, float], ...]
@@ -54,6 +55,7 @@ class Reading:
     timestamps: npt.NDArray[np.float64]
     frames: Images
     streams: dict[str, Images]
+    meanings: dict[str, str]
 
 
 class Reader:
@@ -100,6 +102,7 @@ class Reader:
             timestamps,
             _last_channel(shown),
             {stream: _last_channel(frames) for (view, stream), frames in parts.items() if view == pipeline.views[0]},
+            {name: stream.meaning for name, stream in pipeline.model.config.contract.streams.items()},
         )
 
     def timeline(self, path: Path, *, on_progress: Callable[[float], None]) -> Timeline:

@@ -141,7 +141,7 @@ def _show_inside(clip: Clip, reading: Reading) -> None:
         charts.filmstrip(reading.frames, [f"{time:.2f} s" for time in reading.timestamps])
     for tab, (stream, images) in zip(tabs[1:-1], reading.streams.items(), strict=True):
         with tab:
-            text.lead(_STREAMS.get(stream, f"the stream '{stream}', as the encoder gets it"))
+            text.lead(reading.meanings[stream])
             chosen = np.unique(np.linspace(0, len(images) - 1, min(_FRAMES, len(images))).round().astype(int))
             charts.filmstrip(images[chosen], [f"{reading.timestamps[place]:.2f} s" for place in chosen])
     if not tabs[-1].open:
@@ -149,13 +149,6 @@ def _show_inside(clip: Clip, reading: Reading) -> None:
     with tabs[-1]:
         text.lead("all phases of the movement in one image, as Étienne-Jules Marey photographed them")
         st.image(clip_chronophotograph(clip), width="stretch", alt="chronophotograph of the clip")
-
-
-_STREAMS: Final = {
-    "difference": "difference of two frames: grey where nothing moved",
-    "triplet": "three grey frames as red, green and blue: still parts are grey, moving ones coloured",
-    "appearance": "RGB frames at the input size of the encoder",
-}
 
 
 def _show_timeline(clip: Clip, name: str, entry: Entry, settings: Settings) -> None:

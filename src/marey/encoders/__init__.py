@@ -38,7 +38,7 @@ from marey.encoders.registry import (
     register_encoder,
     weights_origin,
 )
-from marey.encoders.streams import STREAM_KINDS, Stream, StreamKind
+from marey.encoders.streams import Stream, Streams, luma, register_stream, stream_class, stream_kinds
 from marey.encoders.timm_encoder import FrameEncoder, load_timm_backbone
 from marey.encoders.video_networks import VIDEO_NETWORKS, ClipEncoder, VideoNetwork, build_video_network, load_kinetics
 from marey.encoders.video_transformers import VIDEO_TRANSFORMERS, TokenEncoder, VideoTransformer
@@ -53,7 +53,6 @@ __all__ = [
     "ENGINES",
     "FRAME_ORDERS",
     "PRECOMPUTED",
-    "STREAM_KINDS",
     "TOLERANCE",
     "VIDEO_NETWORKS",
     "VIDEO_TRANSFORMERS",
@@ -80,7 +79,7 @@ __all__ = [
     "RawFrames",
     "Reading",
     "Stream",
-    "StreamKind",
+    "Streams",
     "TokenEncoder",
     "VideoNetwork",
     "VideoTransformer",
@@ -104,11 +103,15 @@ __all__ = [
     "load_kinetics",
     "load_local",
     "load_timm_backbone",
+    "luma",
     "quantise_network",
     "read_clip",
     "read_clip_views",
     "read_frames",
     "register_encoder",
+    "register_stream",
+    "stream_class",
+    "stream_kinds",
     "typical_duration",
     "weights_hash",
     "weights_origin",

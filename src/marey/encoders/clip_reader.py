@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Mapping, Sequence
+from collections.abc import Iterable, Mapping, Sequence
 from contextlib import suppress
 from typing import Final
 
@@ -13,8 +13,9 @@ from torch import Tensor
 
 from marey.data import Clip, content_hash
 from marey.encoders.contract import FRAME_ORDERS, Contract, FrameOrder, View
+from marey.encoders.streams import luma
 from marey.errors import UnknownNameError, UsageError, VideoError
-from marey.video import Limits, Sampling, decode, frames_at, probe
+from marey.video import Limits, Sampling, decode_each, each_frame_at, probe
 
 _DEFAULT_LIMITS: Final = Limits()
 _PLAIN: Final = View()
@@ -83,7 +84,11 @@ def read_clip_views(
         # Frames are shuffled among those of all streams, so all streams are read.
         read = tuple(name for name in contract.streams if order != "given" or any(name in wanted[v] for v in views))
         plan = _Plan(contract, read, _timestamps(clip, contract.sampling, views[0], start, end), start, end)
-        frames = decode(
+        if order == "reversed":
+            plan.reorder(np.arange(len(plan.timestamps))[::-1])
+        elif order == "shuffled":
+            plan.reorder(_rng(clip, 0, start, end).permutation(len(plan.timestamps)))
+        frames = decode_each(
             clip.path,
             plan.timestamps,
             size=contract.size,
@@ -93,14 +98,10 @@ def read_clip_views(
             frames=contract.sampling.frames,
             decoder=contract.sampling.decoder,
             limits=limits,
-        ).data
-        if order == "reversed":
-            frames = frames.flip(0)
-        elif order == "shuffled":
-            frames = frames[torch.from_numpy(_rng(clip, 0, start, end).permutation(len(frames)))]
+        )
+        plan.keep(frames)
         for view in views:
-            images = plan.images(frames.flip(-1) if view.mirrored else frames)
-            found[view] = {stream: images[stream] for stream in wanted[view]}
+            found[view] = {stream: plan.images(stream, mirrored=view.mirrored) for stream in wanted[view]}
     return found
 
 
@@ -128,7 +129,7 @@ def read_frames(
         )
     end = max(len(frames), 1) / frame_rate if frame_rate > 0 else 1.0
     plan = _Plan(contract, tuple(contract.streams), contract.sampling.timestamps(0.0, end, part=view.part), 0.0, end)
-    shown = frames_at(
+    shown = each_frame_at(
         frames,
         plan.timestamps,
         frame_rate=frame_rate,
@@ -137,11 +138,15 @@ def read_frames(
         anchor=view.anchor,
         interpolation=contract.interpolation,
     )
-    return plan.images(shown.data)
+    plan.keep(shown)
+    return {stream: plan.images(stream) for stream in contract.streams}
 
 
 class _Plan:
-    """The timestamps of all streams together, each once, and their places in each stream."""
+    """The timestamps of all streams together, each once, their places in each stream, and the frames.
+
+    A frame is kept once, however many timestamps show it; in gray only, where no stream needs its colours.
+    """
 
     def __init__(
         self,
@@ -153,19 +158,41 @@ class _Plan:
     ) -> None:
         self._streams = {name: contract.streams[name] for name in streams}
         last = max(start, end - _INSIDE)
-        each = [
-            np.clip(timestamps[:, None] + np.array(stream.offsets), start, last) for stream in self._streams.values()
-        ]
-        self._shapes = [times.shape for times in each]
-        self.timestamps, where = np.unique(np.concatenate([times.ravel() for times in each]), return_inverse=True)
-        self._where = torch.from_numpy(where).split([times.size for times in each])
+        each = {name: np.clip(stream.times(timestamps), start, last) for name, stream in self._streams.items()}
+        self.timestamps = np.unique(np.concatenate([times.ravel() for times in each.values()]))
+        self._where = {name: np.searchsorted(self.timestamps, times) for name, times in each.items()}
+        self._frames: dict[bool, dict[int, Tensor]] = {}
 
-    def images(self, frames: Tensor) -> dict[str, Tensor]:
-        """Return stream name to uint8 (T, 3, H, W), from one frame a timestamp."""
-        return {
-            name: stream.combine(frames[where].unflatten(0, shape))
-            for (name, stream), where, shape in zip(self._streams.items(), self._where, self._shapes, strict=True)
-        }
+    def reorder(self, order: npt.NDArray[np.int64]) -> None:
+        """Give each timestamp the frame of another one; before `keep`."""
+        self._where = {name: order[where] for name, where in self._where.items()}
+
+    def keep(self, frames: Iterable[tuple[int, Tensor]]) -> None:
+        """Keep what the streams need of the frames, which come with the places of their timestamps."""
+        needed: dict[bool, set[int]] = {False: set(), True: set()}
+        for name, where in self._where.items():
+            needed[self._streams[name].gray].update(where.ravel().tolist())
+        self._frames = {False: {}, True: {}}
+        shown: Tensor | None = None
+        gray: Tensor | None = None
+        for place, image in frames:
+            if image is not shown:
+                shown, gray = image, None
+            if place in needed[False]:
+                self._frames[False][place] = image
+            if place in needed[True]:
+                gray = luma(image)[None] if gray is None else gray
+                self._frames[True][place] = gray
+
+    def images(self, name: str, *, mirrored: bool = False) -> Tensor:
+        """Return a stream, uint8 (T, 3, H, W)."""
+        stream = self._streams[name]
+        frames = self._frames[stream.gray]
+        images = []
+        for places in self._where[name].tolist():
+            near = torch.stack([frames[place] for place in places])
+            images.append(stream.combine((near.flip(-1) if mirrored else near)[None]))
+        return torch.cat(images)
 
 
 def clip_span(clip: Clip, limits: Limits = _DEFAULT_LIMITS) -> tuple[float, float]:

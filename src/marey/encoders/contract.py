@@ -9,7 +9,7 @@ from typing import TYPE_CHECKING, Annotated, Final, Literal, Protocol, Self, get
 from pydantic import BaseModel, ConfigDict, Field, model_validator
 
 from marey.encoders.registry import family_of
-from marey.encoders.streams import Stream
+from marey.encoders.streams import Stream, Streams
 from marey.video import Anchor, Fit, Interpolation, Sampling
 
 if TYPE_CHECKING:
@@ -134,7 +134,7 @@ class Contract(BaseModel):
 
     sampling: Sampling
     testing: MultiView = MultiView()
-    streams: Annotated[dict[str, Stream], Field(min_length=1)]
+    streams: Streams
     fit: Fit
     encoder: EncoderSpec
     encoder_hash: str
@@ -167,7 +167,7 @@ class Contract(BaseModel):
 
     @model_validator(mode="after")
     def _check_key_frames(self) -> Self:
-        comparing = " and ".join(f"'{name}'" for name, stream in self.streams.items() if len(stream.offsets) > 1)
+        comparing = " and ".join(f"'{name}'" for name, stream in self.streams.items() if stream.compares)
         if self.sampling.frames == "keyframes" and comparing:
             raise ValueError(
                 f"sampling.frames=keyframes takes key frames, which lie seconds apart, and the streams {comparing} "

@@ -1,82 +1,229 @@
-"""Input channels of the encoder: RGB, frame difference, or three gray frames as RGB."""
+"""Streams by kind: input channels of the encoder, each made of a few frames around a timestamp.
+
+A kind is one file, with `@register_stream` on a subclass of `Stream`; its fields are the options that recipes set:
+
+    @register_stream("brightest", meaning="the brightest gray of each pixel over the span")
+    class Brightest(Stream):
+        gray: ClassVar[bool] = True
+        span: Annotated[float, Field(gt=0, le=10)] = 0.2
+
+        @property
+        def offsets(self) -> tuple[float, ...]:
+            return (-self.span / 2, 0.0, self.span / 2)
+
+        def combine(self, frames: Tensor) -> Tensor:
+            return frames.amax(1).expand(-1, 3, -1, -1)
+"""
 
 from __future__ import annotations
 
-from collections.abc import Callable
-from typing import Annotated, Literal, get_args
+from collections.abc import Callable, Mapping
+from typing import TYPE_CHECKING, Annotated, Any, ClassVar, Final, Self, TypeAlias, TypeVar
 
+import numpy as np
+import numpy.typing as npt
 import torch
-from pydantic import BaseModel, ConfigDict, Field
+from pydantic import BaseModel, ConfigDict, Field, ModelWrapValidatorHandler, SerializeAsAny, model_validator
 from torch import Tensor
 
-StreamKind = Literal["appearance", "difference", "triplet"]
+from marey.errors import UnknownNameError
+
+StreamType = TypeVar("StreamType", bound="type[Stream]")
+
+_KINDS: Final[dict[str, type[Stream]]] = {}
 
 
 class Stream(BaseModel):
     """An input channel: a few frames around each timestamp, combined into one image.
 
+    `Stream(kind="difference", span=0.2)` makes one of a registered kind. Options and their defaults stand in the
+    contract of each model and in the keys of cached features: to an existing kind, none can be added.
+
     Attributes:
-        kind: "appearance" is the frame itself. "difference" is the change over `span`, gray where nothing moved: a
-            network that was trained on photographs sees the outline of the motion. "triplet" is three gray frames
-            over `span` as the colours of one image: still parts are gray, moving parts are coloured, and the order
-            of the colours is the order in time.
-        span: seconds between the first and the last frame that are combined; appearance takes one.
-        gain: factor of the difference before it is clipped to 0-255; difference only.
+        kind: registered name.
+        gray: True if `combine` gets gray frames, which take a third of the memory.
+        meaning: what its images show, in half a sentence.
     """
 
     model_config = ConfigDict(frozen=True, extra="forbid")
 
-    kind: StreamKind
-    span: Annotated[float, Field(gt=0, le=10)] = 0.2
-    gain: Annotated[float, Field(gt=0, le=16)] = 1.0
+    gray: ClassVar[bool] = False
+    meaning: ClassVar[str] = ""
+
+    kind: str
+
+    if TYPE_CHECKING:  # the options depend on the kind
+
+        def __init__(self, **options: Any) -> None: ...
+
+    def __new__(cls, *_: Any, **options: Any) -> Self:
+        """Make an object of the class of its kind."""
+        chosen: Any = stream_class(options["kind"]) if cls is Stream and isinstance(options.get("kind"), str) else cls
+        made: Self = super().__new__(chosen)
+        return made
+
+    @model_validator(mode="wrap")
+    @classmethod
+    def _choose(cls, values: Any, handler: ModelWrapValidatorHandler[Self]) -> Any:
+        if cls is Stream and isinstance(values, Mapping) and isinstance(values.get("kind"), str):
+            return stream_class(values["kind"]).model_validate(values)
+        stream = handler(values)
+        if _KINDS.get(stream.kind) is not type(stream):
+            raise UnknownNameError(f"{type(stream).__name__} stream", stream.kind, kinds_of(type(stream)))
+        return stream
 
     @property
     def offsets(self) -> tuple[float, ...]:
-        """Seconds from a timestamp to the K frames that are combined for it."""
-        half = self.span / 2
-        return {
-            "appearance": (0.0,),
-            "difference": (-half, half),
-            "triplet": (-half, 0.0, half),
-        }[self.kind]
+        """Seconds from a timestamp to the K frames that are combined for it, ascending."""
+        raise NotImplementedError(f"{type(self).__name__} defines neither offsets nor times")
+
+    def times(self, timestamps: npt.NDArray[np.float64]) -> npt.NDArray[np.float64]:
+        """Return the times of the frames that are combined for each timestamp.
+
+        Args:
+            timestamps: (T,), seconds.
+
+        Returns:
+            (T, K), seconds, each row ascending; before the start of a clip its first frame is taken, and so on.
+        """
+        return np.add.outer(timestamps, np.array(self.offsets))
+
+    @property
+    def compares(self) -> bool:
+        """True if an image is made of several frames."""
+        return self.times(np.zeros(1)).size > 1
 
     def combine(self, frames: Tensor) -> Tensor:
         """Combine frames into one image a timestamp.
 
         Args:
-            frames: uint8 (T, K, 3, H, W), K as many as `offsets`, in the order of time.
+            frames: uint8 (T, K, 3, H, W), RGB, or (T, K, 1, H, W) if `gray`; K as many as `times` gives, in the order
+                of time.
 
         Returns:
             uint8 (T, 3, H, W).
         """
-        if self.kind == "difference":
-            return difference(frames, self.gain)
-        return _COMBINE[self.kind](frames)
+        raise NotImplementedError(f"{type(self).__name__} does not define combine")
 
 
-def appearance(frames: Tensor) -> Tensor:
-    """Return the frame itself: (T, 1, 3, H, W) to (T, 3, H, W)."""
-    return frames[:, 0]
+Streams: TypeAlias = Annotated[dict[str, SerializeAsAny[Stream]], Field(min_length=1)]
+"""Name to stream, as recipes and contracts have it."""
 
 
-def difference(frames: Tensor, gain: float) -> Tensor:
-    """Return the later frame less the earlier one, around middle gray: (T, 2, 3, H, W) to (T, 3, H, W)."""
-    change = frames[:, 1].to(torch.int16) - frames[:, 0].to(torch.int16)
-    if gain != 1.0:
-        change = (change * gain).round_().to(torch.int16)
-    return change.add_(127).clamp_(0, 255).to(torch.uint8)
+def register_stream(kind: str, *, meaning: str) -> Callable[[StreamType], StreamType]:
+    """Make a kind of stream available to recipes.
+
+    Args:
+        kind: the name that recipes write.
+        meaning: what its images show, in half a sentence; the app shows it.
+
+    Raises:
+        ValueError: the name is taken.
+    """
+
+    def register(stream: StreamType) -> StreamType:
+        if kind in _KINDS:
+            raise ValueError(f"two kinds of streams are called '{kind}'")
+        stream.meaning = meaning
+        _KINDS[kind] = stream
+        return stream
+
+    return register
 
 
-def triplet(frames: Tensor) -> Tensor:
-    """Return the luma of three frames as red, green and blue: (T, 3, 3, H, W) to (T, 3, H, W)."""
-    return luma(frames)
+def stream_kinds() -> tuple[str, ...]:
+    """Return the registered kinds, sorted."""
+    return tuple(sorted(_KINDS))
+
+
+def stream_class(kind: str) -> type[Stream]:
+    """Return the class of a kind; its `model_fields` are the options.
+
+    Raises:
+        UnknownNameError: there is no such kind.
+    """
+    if kind not in _KINDS:
+        raise UnknownNameError("kind of stream", kind, _KINDS)
+    return _KINDS[kind]
+
+
+def kinds_of(stream: type[Stream]) -> tuple[str, ...]:
+    """Return the names under which a class is registered."""
+    return tuple(kind for kind, registered in _KINDS.items() if registered is stream)
+
+
+class _Basic(Stream):
+    """The options of the first three kinds; all three keep both, so that their models and features stay valid."""
+
+    span: Annotated[float, Field(gt=0, le=10)] = 0.2
+    gain: Annotated[float, Field(gt=0, le=16)] = 1.0
+
+
+@register_stream("appearance", meaning="RGB frames at the input size of the encoder")
+class Appearance(_Basic):
+    """The frame itself.
+
+    Attributes:
+        span: not used.
+        gain: not used.
+    """
+
+    @property
+    def offsets(self) -> tuple[float, ...]:
+        """The timestamp alone."""
+        return (0.0,)
+
+    def combine(self, frames: Tensor) -> Tensor:
+        """Return the frame: uint8 (T, 1, 3, H, W) to (T, 3, H, W)."""
+        return frames[:, 0]
+
+
+@register_stream("difference", meaning="difference of two frames: grey where nothing moved")
+class Difference(_Basic):
+    """The change over `span`, gray where nothing moved: a network of photographs sees the outline of the motion.
+
+    Attributes:
+        span: seconds between the two frames.
+        gain: factor of the difference before it is clipped to 0-255.
+    """
+
+    @property
+    def offsets(self) -> tuple[float, ...]:
+        """Half of the span before and after."""
+        return (-self.span / 2, self.span / 2)
+
+    def combine(self, frames: Tensor) -> Tensor:
+        """Return the later frame less the earlier one, around middle gray: (T, 2, 3, H, W) to (T, 3, H, W)."""
+        change = frames[:, 1].to(torch.int16) - frames[:, 0].to(torch.int16)
+        if self.gain != 1.0:
+            change = (change * self.gain).round_().to(torch.int16)
+        return change.add_(127).clamp_(0, 255).to(torch.uint8)
+
+
+@register_stream(
+    "triplet", meaning="three grey frames as red, green and blue: still parts are grey, moving ones coloured"
+)
+class Triplet(_Basic):
+    """Three gray frames as the colours of one image: moving parts are coloured, in the order of time.
+
+    Attributes:
+        span: seconds between the first and the last frame.
+        gain: not used.
+    """
+
+    gray: ClassVar[bool] = True
+
+    @property
+    def offsets(self) -> tuple[float, ...]:
+        """The timestamp, and half of the span before and after."""
+        return (-self.span / 2, 0.0, self.span / 2)
+
+    def combine(self, frames: Tensor) -> Tensor:
+        """Return the three frames as red, green and blue: (T, 3, 1, H, W) to (T, 3, H, W)."""
+        return frames[:, :, 0]
 
 
 def luma(images: Tensor) -> Tensor:
     """Return gray images (ITU-R BT.601): uint8 (..., 3, H, W) to (..., H, W)."""
     red, green, blue = images.to(torch.int32).unbind(-3)
     return ((299 * red + 587 * green + 114 * blue + 500) // 1000).to(torch.uint8)
-
-
-_COMBINE: dict[StreamKind, Callable[[Tensor], Tensor]] = {"appearance": appearance, "triplet": triplet}
-STREAM_KINDS: tuple[StreamKind, ...] = get_args(StreamKind)

@@ -2,15 +2,17 @@
 
 from __future__ import annotations
 
+from collections import Counter, deque
 from collections.abc import Iterable, Iterator, Mapping
 from concurrent.futures import ThreadPoolExecutor
 from dataclasses import dataclass
 from typing import TypeVar, cast
 
+import numpy as np
 import torch
 from torch import Tensor
 
-from marey.encoders import Contract, Stream
+from marey.encoders import Contract, Stream, luma
 from marey.errors import VideoError
 from marey.video import TIME_TOLERANCE, Playback, StreamFrame
 
@@ -36,6 +38,37 @@ class Sample:
     frame: StreamFrame
 
 
+_Moment = tuple[bool, float]
+"""Whether a gray frame is needed, and when: seconds from the first frame."""
+
+
+@dataclass(frozen=True, slots=True)
+class _Known:
+    """The number of a frame, and its pixels, uint8 (C, H, W)."""
+
+    number: int
+    image: Tensor
+
+
+@dataclass(frozen=True, slots=True)
+class _Planned:
+    """A sample whose frames are still to come.
+
+    Attributes:
+        index: counted from 0.
+        time: its timestamp.
+        moments: stream name to the moments of its frames.
+        first: the earliest of all moments.
+        last: the latest.
+    """
+
+    index: int
+    time: float
+    moments: Mapping[str, tuple[_Moment, ...]]
+    first: float
+    last: float
+
+
 FrameSamples = tuple[StreamFrame, tuple[Sample, ...]]
 """A frame, and the samples that are complete once it is there."""
 
@@ -43,8 +76,8 @@ FrameSamples = tuple[StreamFrame, tuple[Sample, ...]]
 class FrameSampler:
     """The streams of a contract at the timestamps (index + 1/2) x period of a source.
 
-    Streams that compare frames look `offset` seconds before and after a timestamp, past the ends of any window, up to
-    the ends of the source. Memory holds the small images of incomplete samples, and one frame.
+    Streams that compare frames look before and after a timestamp, past the ends of any window, up to the ends of the
+    source. Memory holds the small images of incomplete samples, each once, and one frame.
 
         frames      |0    |1    |2    |3    |4
         timestamps     ^     ^     ^     ^       each is known once the next frame has come
@@ -55,11 +88,12 @@ class FrameSampler:
         self._contract = contract
         self._period = period
         self._streams: dict[str, Stream] = dict(contract.streams)
-        self._offsets = sorted({offset for stream in self._streams.values() for offset in stream.offsets})
-        self._next = dict.fromkeys(self._offsets, 0)
-        self._known: dict[tuple[float, int], tuple[int, Tensor]] = {}
-        self._index = 0
+        self._planned: deque[_Planned] = deque()
+        self._next = self._plan(0)
+        self._moments: dict[_Moment, _Known | None] = {}
+        self._uses: Counter[_Moment] = Counter()
         self._latest: tuple[int, Tensor] | None = None
+        self._latest_gray: tuple[int, Tensor] | None = None
 
     def __iter__(self) -> Iterator[FrameSamples]:
         """Yield each frame of the source, with the samples that are complete now that it is there."""
@@ -73,30 +107,51 @@ class FrameSampler:
 
     def _complete(self, frame: StreamFrame, until: float, *, over: bool = False) -> Iterable[Sample]:
         """Note for which timestamps `frame` is on screen: until the next one comes."""
-        for offset in self._offsets:
-            while True:
-                index = self._next[offset]
-                timestamp = (index + 0.5) * self._period
-                moment = max(0.0, timestamp + offset)
-                if until <= moment + TIME_TOLERANCE and not (over and timestamp + TIME_TOLERANCE < until):
-                    break
-                self._known[offset, index] = (frame.number, self._image(frame))
-                self._next[offset] += 1
-        while all((offset, self._index) in self._known for offset in self._offsets):
-            yield self._take(frame)
+        while self._next.first + TIME_TOLERANCE < until or (over and self._next.time + TIME_TOLERANCE < until):
+            self._planned.append(self._next)
+            for moments in self._next.moments.values():
+                self._uses.update(moments)
+                for moment in moments:
+                    self._moments.setdefault(moment, None)
+            self._next = self._plan(self._next.index + 1)
+        last = max((sample.last for sample in self._planned if sample.time + TIME_TOLERANCE < until), default=until)
+        end = max(until, last + 2 * TIME_TOLERANCE) if over else until
+        for moment, known in self._moments.items():
+            if known is None and moment[1] + TIME_TOLERANCE < end:
+                self._moments[moment] = _Known(frame.number, self._image(frame, gray=moment[0]))
+        while self._planned and self._planned[0].time + TIME_TOLERANCE < until and self._is_known(self._planned[0]):
+            yield self._take(self._planned.popleft(), frame)
 
-    def _take(self, frame: StreamFrame) -> Sample:
-        known = {offset: self._known.pop((offset, self._index)) for offset in self._offsets}
+    def _plan(self, index: int) -> _Planned:
+        time = (index + 0.5) * self._period
+        moments = {
+            name: tuple((stream.gray, max(0.0, moment)) for moment in stream.times(np.array([time]))[0].tolist())
+            for name, stream in self._streams.items()
+        }
+        every = [moment for each in moments.values() for _, moment in each]
+        return _Planned(index, time, moments, min(every), max(every))
+
+    def _is_known(self, sample: _Planned) -> bool:
+        return all(self._moments[moment] is not None for each in sample.moments.values() for moment in each)
+
+    def _take(self, sample: _Planned, frame: StreamFrame) -> Sample:
         images, seen = {}, {}
-        for name, stream in self._streams.items():
-            seen[name] = tuple(known[offset][0] for offset in stream.offsets)
-            frames = torch.stack([known[offset][1] for offset in stream.offsets])
-            images[name] = stream.combine(frames.unsqueeze(0))[0]
-        sample = Sample(self._index, (self._index + 0.5) * self._period, images, seen, frame)
-        self._index += 1
-        return sample
+        for name, moments in sample.moments.items():
+            known = [found for moment in moments if (found := self._moments[moment]) is not None]
+            seen[name] = tuple(each.number for each in known)
+            images[name] = self._streams[name].combine(torch.stack([each.image for each in known])[None])[0]
+        for moments in sample.moments.values():
+            self._uses.subtract(moments)
+            for moment in set(moments):
+                if not self._uses[moment]:
+                    del self._uses[moment], self._moments[moment]
+        return Sample(sample.index, sample.time, images, seen, frame)
 
-    def _image(self, frame: StreamFrame) -> Tensor:
+    def _image(self, frame: StreamFrame, *, gray: bool) -> Tensor:
+        if gray:
+            if self._latest_gray is None or self._latest_gray[0] != frame.number:
+                self._latest_gray = (frame.number, luma(self._image(frame, gray=False))[None])
+            return self._latest_gray[1]
         if self._latest is None or self._latest[0] != frame.number:
             image = self._playback.to_rgb(
                 frame, size=self._contract.size, fit=self._contract.fit, interpolation=self._contract.interpolation

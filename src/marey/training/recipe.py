@@ -9,7 +9,7 @@ from typing import Annotated, Any, Final, Literal, Self
 import yaml
 from pydantic import BaseModel, ConfigDict, Field, model_validator
 
-from marey.encoders import EncoderSpec, MultiView, Stream, View, family_of
+from marey.encoders import EncoderSpec, MultiView, Streams, View, family_of
 from marey.models import HeadSpec
 from marey.training.augmentation import Augmentation
 from marey.video import Fit, Sampling
@@ -211,7 +211,7 @@ class Recipe(BaseModel):
     name: str
     description: str
     sampling: Sampling
-    streams: Annotated[dict[str, Stream], Field(min_length=1)]
+    streams: Streams
     fit: Fit = "stretch"
     testing: MultiView = MultiView()
     encoder: EncoderSpec = EncoderSpec()

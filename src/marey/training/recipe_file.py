@@ -10,6 +10,7 @@ from typing import Annotated, Any, Final, Union, get_args, get_origin
 import yaml
 from pydantic import BaseModel, ValidationError
 
+from marey.encoders import Stream, stream_class
 from marey.errors import RecipeError, UnknownNameError, did_you_mean
 from marey.training.recipe import Recipe, current_key
 from marey.training.search import check_space
@@ -49,11 +50,11 @@ def load_recipe(recipe: str | Path, *, changes: Iterable[str] = ()) -> Recipe:
     try:
         loaded = Recipe.model_validate(values)
     except ValidationError as error:
-        raise RecipeError(f"{source}: {_explain(error)}") from error
+        raise RecipeError(f"{source}: {_explain(error, values)}") from error
     try:
         check_space(loaded)
     except ValidationError as error:
-        raise RecipeError(f"{source}: search: {_explain(error)}") from error
+        raise RecipeError(f"{source}: search: {_explain(error, values)}") from error
     except ValueError as error:
         raise RecipeError(f"{source}: search: {error}") from error
     return loaded
@@ -101,13 +102,15 @@ def _number(text: str) -> str | float:
         return text
 
 
-def _explain(error: ValidationError) -> str:
+def _explain(error: ValidationError, values: Mapping[str, Any]) -> str:
     sentences = []
     for fault in error.errors():
         keys = [str(key) for key in fault["loc"]]
         place = ".".join(keys)
         if fault["type"] == "extra_forbidden":
-            sentences.append(f"no key is called '{place}'; {did_you_mean(keys[-1], _keys_beside(fault['loc']))}")
+            sentences.append(
+                f"no key is called '{place}'; {did_you_mean(keys[-1], _keys_beside(fault['loc'], values))}"
+            )
         elif fault["type"] == "missing":
             sentences.append(f"'{place}' is missing")
         else:
@@ -117,12 +120,15 @@ def _explain(error: ValidationError) -> str:
     return "; ".join(sentences)
 
 
-def _keys_beside(place: tuple[int | str, ...]) -> list[str]:
+def _keys_beside(place: tuple[int | str, ...], values: Any) -> list[str]:
     model: type[BaseModel] = Recipe
     for key in place[:-1]:
         field = model.model_fields.get(str(key))
         inner = _model_of(field.annotation) if field is not None else None
         model = inner or model  # a name in a dictionary of models leaves the model as it is
+        values = values.get(key) if isinstance(values, Mapping) else None
+    if model is Stream and isinstance(values, Mapping):
+        model = stream_class(values["kind"])
     return list(model.model_fields)
 
 

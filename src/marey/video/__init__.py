@@ -3,8 +3,8 @@
 import warnings
 from typing import Any
 
-from marey.video.array_source import frames_at
-from marey.video.decode import decode
+from marey.video.array_source import each_frame_at, frames_at
+from marey.video.decode import decode, decode_each
 from marey.video.encode import write_video
 from marey.video.frames import TIME_TOLERANCE, Frames
 from marey.video.limits import Limits
@@ -32,6 +32,8 @@ __all__ = [
     "VideoInfo",
     "VideoWriter",
     "decode",
+    "decode_each",
+    "each_frame_at",
     "frames_at",
     "is_live",
     "open_live",

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from collections.abc import Iterator
 from typing import Any
 
 import numpy as np
@@ -41,16 +42,61 @@ def frames_at(
     Raises:
         UsageError: an array of another type or shape, or a rate that is not positive.
     """
+    stored, index = _index(images, timestamps, frame_rate)
+    convert = ResizeCrop(_frame(stored[0]), 1.0, size, fit, anchor, interpolation)
+    data = torch.empty((len(index), 3, *convert.size), dtype=torch.uint8)
+    for place, number in enumerate(index):
+        convert(_frame(stored[number]), data[place].numpy())
+    return Frames(data, index / frame_rate)
+
+
+def each_frame_at(
+    images: npt.NDArray[Any] | torch.Tensor,
+    timestamps: npt.NDArray[np.float64],
+    *,
+    frame_rate: float,
+    size: tuple[int, int] | None = None,
+    fit: Fit = "stretch",
+    anchor: Anchor = "middle",
+    interpolation: Interpolation = "bicubic",
+) -> Iterator[tuple[int, torch.Tensor]]:
+    """Yield the frames that `frames_at` returns one by one, as `decode_each` does for a file.
+
+    Args:
+        images: as for `frames_at`, and so are all others.
+        timestamps: seconds from the first frame, ascending.
+
+    Yields:
+        The place of a timestamp, and the frame shown then, uint8 (3, H, W): the same tensor for all timestamps that
+        show the same frame.
+
+    Raises:
+        UsageError: as `frames_at`.
+    """
+    stored, index = _index(images, timestamps, frame_rate)
+    convert = ResizeCrop(_frame(stored[0]), 1.0, size, fit, anchor, interpolation)
+    shown = -1
+    for place, number in enumerate(index.tolist()):
+        if number != shown:
+            image = torch.empty((3, *convert.size), dtype=torch.uint8)
+            convert(_frame(stored[number]), image.numpy())
+            shown = number
+        yield place, image
+
+
+def _index(
+    images: npt.NDArray[Any] | torch.Tensor, timestamps: npt.NDArray[np.float64], frame_rate: float
+) -> tuple[npt.NDArray[np.uint8], npt.NDArray[np.int64]]:
+    """Return the frames, (T, H, W, 3), and the index of the one at each timestamp."""
     stored = _channels_last(images)
     if not (np.isfinite(frame_rate) and frame_rate > 0):
         raise UsageError(f"the frame rate has to be more than 0 frames per second, not {frame_rate}")
     index = np.floor(np.asarray(timestamps) * frame_rate + TIME_TOLERANCE).clip(0, len(stored) - 1).astype(np.int64)
-    first = VideoFrame.from_ndarray(stored[0], format="rgb24")
-    convert = ResizeCrop(first, 1.0, size, fit, anchor, interpolation)
-    data = torch.empty((len(index), 3, *convert.size), dtype=torch.uint8)
-    for place, number in enumerate(index):
-        convert(VideoFrame.from_ndarray(stored[number], format="rgb24"), data[place].numpy())
-    return Frames(data, index / frame_rate)
+    return stored, index
+
+
+def _frame(pixels: npt.NDArray[np.uint8]) -> VideoFrame:
+    return VideoFrame.from_ndarray(pixels, format="rgb24")
 
 
 def _channels_last(images: npt.NDArray[Any] | torch.Tensor) -> npt.NDArray[np.uint8]:

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Callable, Iterator, Sequence
+from contextlib import contextmanager
 from pathlib import Path
 
 import numpy as np
@@ -64,19 +65,10 @@ def decode(
         VideoError: a requested frame cannot be decoded; it is not replaced by another.
         UsageError: an argument that is not valid.
     """
-    requested = np.asarray(timestamps, dtype=np.float64)
-    if requested.ndim != 1:
-        raise UsageError(f"timestamps have to be a list of seconds, not an array of shape {requested.shape}")
-    if not np.isfinite(requested).all():
-        raise UsageError(f"timestamps have to be finite, not {requested[~np.isfinite(requested)][0]}")
-    check_transform(size, fit, anchor, interpolation)
-    check_decoder(frames, decoder)
-    if threads < 1:
-        raise UsageError(f"threads has to be at least 1, not {threads}")
+    requested = _check_timestamps(timestamps)
     order = np.argsort(requested, kind="stable")
-    with open_video(path, limits, threads=threads, headers_only=frames == "keyframes") as source:
-        first, pixel_aspect, frames_at = _open(source, frames, decoder, threads)
-        convert = ResizeCrop(first, pixel_aspect, size, fit, anchor, interpolation)
+    transform = (size, fit, anchor, interpolation)
+    with _opened(path, transform, frames, decoder, threads, limits) as (convert, frames_at):
         data = torch.empty((len(requested), 3, *convert.size), dtype=torch.uint8)
         pixels = data.numpy()
         starts = np.empty(len(requested))
@@ -89,6 +81,73 @@ def decode(
                 convert(frame.image, pixels[place])
             previous = frame, place
     return Frames(data, starts)
+
+
+def decode_each(
+    path: str | Path,
+    timestamps: Sequence[float] | npt.NDArray[np.float64],
+    *,
+    size: tuple[int, int] | None = None,
+    fit: Fit = "stretch",
+    anchor: Anchor = "middle",
+    interpolation: Interpolation = "bicubic",
+    frames: FrameChoice = "exact",
+    decoder: Decoder = "pyav",
+    threads: int = 1,
+    limits: Limits = Limits(),  # noqa: B008 - frozen
+) -> Iterator[tuple[int, torch.Tensor]]:
+    """Yield the frames that `decode` returns one by one, in the order of time; none is held in memory.
+
+    Args:
+        path: as for `decode`, and so are all others.
+
+    Yields:
+        The place of a timestamp, and the frame shown then, uint8 (3, H, W): the same tensor for all timestamps that
+        show the same frame.
+
+    Raises:
+        VideoError: as `decode`.
+        UsageError: likewise.
+    """
+    requested = _check_timestamps(timestamps)
+    order = np.argsort(requested, kind="stable")
+    transform = (size, fit, anchor, interpolation)
+    with _opened(path, transform, frames, decoder, threads, limits) as (convert, frames_at):
+        shown: TimedFrame | None = None
+        for place, frame in zip(order.tolist(), frames_at(requested[order].tolist()), strict=True):
+            if frame is not shown:
+                image = torch.empty((3, *convert.size), dtype=torch.uint8)
+                convert(frame.image, image.numpy())
+                shown = frame
+            yield place, image
+
+
+def _check_timestamps(timestamps: Sequence[float] | npt.NDArray[np.float64]) -> npt.NDArray[np.float64]:
+    requested = np.asarray(timestamps, dtype=np.float64)
+    if requested.ndim != 1:
+        raise UsageError(f"timestamps have to be a list of seconds, not an array of shape {requested.shape}")
+    if not np.isfinite(requested).all():
+        raise UsageError(f"timestamps have to be finite, not {requested[~np.isfinite(requested)][0]}")
+    return requested
+
+
+@contextmanager
+def _opened(
+    path: str | Path,
+    transform: tuple[tuple[int, int] | None, Fit, Anchor, Interpolation],
+    frames: FrameChoice,
+    decoder: Decoder,
+    threads: int,
+    limits: Limits,
+) -> Iterator[tuple[ResizeCrop, Callable[[list[float]], Iterator[TimedFrame]]]]:
+    """Open a file; give the transform of its frames, and the function that reads them."""
+    check_transform(*transform)
+    check_decoder(frames, decoder)
+    if threads < 1:
+        raise UsageError(f"threads has to be at least 1, not {threads}")
+    with open_video(path, limits, threads=threads, headers_only=frames == "keyframes") as source:
+        first, pixel_aspect, frames_at = _open(source, frames, decoder, threads)
+        yield ResizeCrop(first, pixel_aspect, *transform), frames_at
 
 
 def _open(
