@@ -256,5 +256,7 @@ def _warn(text: str) -> None:
 
 
 def _as_lines(answer: Any) -> Iterable[str]:
+    if answer is None:
+        return ()
     found = answer.as_dict()
     return [f"{key}   {value}" for key, value in found.items()] if isinstance(found, dict) else map(str, found)

@@ -38,7 +38,7 @@ from marey.encoders.registry import (
     register_encoder,
     weights_origin,
 )
-from marey.encoders.streams import Stream, Streams, luma, register_stream, stream_class, stream_kinds
+from marey.encoders.streams import Stream, Streams, find_stream, luma, register_stream, stream_class, stream_kinds
 from marey.encoders.timm_encoder import FrameEncoder, load_timm_backbone
 from marey.encoders.video_networks import VIDEO_NETWORKS, ClipEncoder, VideoNetwork, build_video_network, load_kinetics
 from marey.encoders.video_transformers import VIDEO_TRANSFORMERS, TokenEncoder, VideoTransformer
@@ -97,6 +97,7 @@ __all__ = [
     "extract",
     "family_of",
     "find_family",
+    "find_stream",
     "installed_engines",
     "iterate_views",
     "load_encoder",

@@ -23,6 +23,7 @@ from marey.encoders import (
     QuantisedEncoder,
     QuantisedNetwork,
     find_family,
+    find_stream,
     load_encoder,
 )
 from marey.errors import ModelFormatError, UsageError
@@ -202,6 +203,7 @@ def _registered(values: Any) -> dict[str, object | None]:
     return {
         f"head {head}": find_head(head),
         f"encoder {contract['encoder']['name']}": None if family is None else type(family),
+        **{f"stream {each['kind']}": find_stream(each["kind"]) for each in contract["streams"].values()},
     }
 
 

@@ -130,8 +130,10 @@ def _require_key(recipe: Recipe, key: str) -> None:
         if folder not in known:
             raise ValueError(f"no key is called '{key}'; {_meant(folder, known)}")
         here = here[folder] if isinstance(here, dict) else getattr(here, folder)
-    # An option of another head may stand there: `--set head.name=gru` is to leave a recipe in one piece.
-    known = sorted({name for head in head_names() for name in _options(head)}) if _is_option(key) else _keys(here)
+    known = sorted({name for head in _heads(recipe) for name in _options(head)}) if _is_option(key) else _keys(here)
+    if last not in known and _is_option(key):
+        # An option of another head may stand there: `--set head.name=gru` is to leave a recipe in one piece.
+        known = sorted({name for head in head_names() for name in _options(head)})
     if last not in known:
         raise ValueError(f"no key is called '{key}'; {_meant(last, known)}")
     below = None if _is_option(key) else here[last] if isinstance(here, dict) else getattr(here, last)
