@@ -70,7 +70,9 @@ def model(head: str) -> ActionModel:
     recipe = load_recipe("default", changes=["encoder.name=pixels", "encoder.grid=null", "encoder.size=2"])
     contract = Contract.from_recipe(recipe, load_encoder(recipe.encoder))
     stored = {**contract.model_dump(), "encoder": EncoderSpec(), "encoder_hash": "0"}
-    config = ModelConfig(contract=Contract.model_validate(stored), head=HeadSpec(name=head, options={}), labels=("a", "b"))
+    config = ModelConfig(
+        contract=Contract.model_validate(stored), head=HeadSpec(name=head, options={}), labels=("a", "b")
+    )
     return ActionModel(config, new_classifier(config.contract, config.head, 2))
 
 
@@ -201,7 +203,7 @@ def test_the_program_has_the_command_of_an_extension_and_names_it_where_it_fails
 def test_a_command_that_cannot_be_read_costs_no_other(
     folder: Path, name: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]
 ) -> None:
-    parameter = "given: dict[str, int]"
+    parameter = "given: list[list[int]]"
     name.setenv("MAREY_PLUGINS", write(folder / "odd_command.py", COMMAND.format(name="odd", parameter=parameter)))
     load_extensions()
     with pytest.warns(ExtensionWarning, match="the command 'odd' of the extension odd_command.py cannot be used"):
