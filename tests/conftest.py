@@ -12,6 +12,7 @@ import os
 os.environ["OMP_NUM_THREADS"] = "1"  # before torch is imported: the suite shares its machine
 if os.environ.get("MAREY_TEST_GPU") != "1":
     os.environ["CUDA_VISIBLE_DEVICES"] = ""  # answers are compared to 1e-5, and a GPU adds up in another order
+os.environ.pop("MAREY_PLUGINS", None)  # what is tested is marey alone
 os.environ.setdefault("MAREY_ENGINE", "pytorch")  # a trial for each small network would take longer than its tests
 
 import shutil

@@ -15,7 +15,7 @@ import marey
 SOURCE = Path(marey.__file__).parent
 LAYERS = (
     ("errors", "version"),
-    ("cores", "extras", "progress", "atomic"),
+    ("cores", "extras", "extensions", "progress", "atomic"),
     ("video",),
     ("data",),
     ("encoders", "synthetic"),

@@ -18,6 +18,8 @@ PAGES = [DOCS / "index.md", DOCS / "recipes.md", *sorted((DOCS / "guides").glob(
 
 @pytest.mark.parametrize("page", PAGES, ids=lambda page: page.stem)
 def test_commands_of_the_pages_have_the_options_that_the_program_knows(page: Path) -> None:
+    if page.stem == "extend":
+        return  # its commands need what the page adds: test_extend runs them
     for line in lines(page.read_text(encoding="utf-8")):
         for arguments in calls(line):
             parse(arguments)

@@ -58,10 +58,13 @@ def _interactive() -> Reporter:
 use_interactive(_interactive)
 
 
-def _functions() -> dict[str, Any]:
-    """Return the commands of no group: name -> function."""
+def _functions(*, extensions: bool = False) -> dict[str, Any]:
+    """Return the commands of no group: name -> function; those of extensions too, if that is asked for."""
     from marey.commands import COMMANDS
+    from marey.extensions import load_extensions
 
+    if extensions:
+        load_extensions(listing=True)
     return {each.function.__name__: each.function for each in COMMANDS.values() if not each.group}
 
 
@@ -73,13 +76,15 @@ def __getattr__(name: str) -> Any:
     if (folder / name).is_dir() or (folder / f"{name}.py").is_file():
         raise AttributeError(name)  # a package, which Python then imports
     if name == "__all__":
-        return sorted(["Predictor", "__version__", *_functions()])
+        return sorted(["Predictor", "__version__", *_functions(extensions=True)])
     if name.startswith("__"):
         raise AttributeError(f"module 'marey' has no attribute '{name}'")
     functions = _functions()
     if name == "quantise":
         warnings.warn("marey.quantise is now called marey.quantize", FutureWarning, stacklevel=2)
         name = "quantize"
+    if name not in functions:
+        functions = _functions(extensions=True)
     if name in functions:
         return functions[name]
     raise AttributeError(f"module 'marey' has no attribute '{name}'; {did_you_mean(name, ['Predictor', *functions])}")

@@ -52,13 +52,14 @@ class UsageError(MareyError, ValueError):
 
 
 class UnknownNameError(UsageError):
-    """An unknown name; the message suggests similar ones."""
+    """An unknown name; the message suggests similar ones, and ends with a note if there is one."""
 
-    def __init__(self, kind: str, name: str, known: Iterable[str]) -> None:
+    def __init__(self, kind: str, name: str, known: Iterable[str], *, note: str = "") -> None:
         self.kind = kind
         self.name = name
         self.known = sorted(known)
-        super().__init__(f"no {kind} is called '{name}'; {did_you_mean(name, self.known)}")
+        end = f"; {note}" if note else ""
+        super().__init__(f"no {kind} is called '{name}'; {did_you_mean(name, self.known)}{end}")
 
 
 class RecipeError(UsageError):

@@ -68,7 +68,7 @@ def small(name: str, folder: Path) -> tuple[EncoderSpec, int]:
     """Return a small configuration of an encoder, and T."""
     if name in ("videomae", "vjepa2"):
         return transformer(name, folder), 4
-    changes, frames = SMALL[name]
+    changes, frames = SMALL.get(name, ({}, 4))  # a new family needs no entry if it is small
     return EncoderSpec(name=name, weights="random", **changes), frames
 
 

@@ -5,7 +5,10 @@ from __future__ import annotations
 import signal
 import sys
 import traceback
+import warnings
+from collections.abc import Sequence
 from contextlib import suppress
+from inspect import unwrap
 from typing import Any, Final, get_args
 
 import typer
@@ -17,11 +20,13 @@ from marey.cli.command import typer_command
 from marey.commands import COMMANDS
 from marey.commands.registry import Command, Panel
 from marey.errors import MareyError
+from marey.extensions import ExtensionWarning, blamed_extension, extension_of, load_extensions
 
 _GROUPS: Final = {
     "data": "List, get, make, import, scan and split data sets.",
     "recipes": "List the built-in recipes, print one, or explain the keys of a recipe.",
 }
+_FORMAT: Final = warnings.formatwarning
 _PANELS: Final = get_args(Panel)
 _SETTINGS: Final[dict[str, Any]] = {"context_settings": {"help_option_names": ["-h", "--help"]}}
 
@@ -37,8 +42,9 @@ def build() -> typer.Typer:
     )
     program.callback()(_options)
     groups: dict[str, typer.Typer] = {}
-    for command in sorted(COMMANDS.values(), key=lambda command: (_PANELS.index(command.panel), command.name)):
-        if any(other.group == command.name for other in COMMANDS.values()):
+    commands = [command for command in COMMANDS.values() if _usable(command)]
+    for command in sorted(commands, key=lambda command: (_PANELS.index(command.panel), command.name)):
+        if any(other.group == command.name for other in commands):
             continue  # `recipes` is also a group, and is run by it
         group = program
         if command.group:
@@ -48,7 +54,7 @@ def build() -> typer.Typer:
         group.command(
             command.name.rpartition(" ")[2], rich_help_panel=None if command.group else command.panel, **_SETTINGS
         )(typer_command(command))
-    for command in COMMANDS.values():
+    for command in commands:
         for alias in command.aliases:
             name, _, last = alias.rpartition(" ")
             (groups[name] if name else program).command(last, hidden=True, **_SETTINGS)(typer_command(command))
@@ -56,8 +62,36 @@ def build() -> typer.Typer:
 
 
 def app() -> None:
-    """Build the program, and run it."""
+    """Build the program, with the commands of extensions where it lacks the one that is asked for, and run it."""
+    if _is_unknown(sys.argv[1:]):
+        load_extensions(listing=True)
     build()()
+
+
+def _is_unknown(arguments: Sequence[str]) -> bool:
+    """Return True if no command of marey's own is asked for, as for the list of all."""
+    words = [each for each in arguments if not each.startswith("-")]
+    if not words:
+        return "--version" not in arguments
+    groups = {command.group for command in COMMANDS.values()}
+    name = " ".join(words[: 2 if words[0] in groups else 1])
+    return not any(name in (command.name, *command.aliases) for command in COMMANDS.values())
+
+
+def _usable(command: Command) -> bool:
+    """Return False, with a warning, for a command of an extension that has a parameter which Typer cannot read."""
+    extension = extension_of(unwrap(command.function))
+    if extension is None:
+        return True
+    trial = typer.Typer()
+    try:
+        trial.command()(typer_command(command))
+        typer.main.get_command(trial)
+    except Exception as error:
+        text = f"the command '{command.name}' of the extension {extension} cannot be used: {error}"
+        warnings.warn(text, ExtensionWarning, stacklevel=2)
+        return False
+    return True
 
 
 def _group(program: typer.Typer, name: str, own: Command | None) -> typer.Typer:
@@ -90,6 +124,15 @@ def _options(
     """Define the options of the program itself."""
 
 
+def _line_of_warning(
+    message: Warning | str, category: type[Warning], filename: str, lineno: int, line: str | None = None
+) -> str:
+    """Write warnings about extensions as other messages of the program are written."""
+    if issubclass(category, ExtensionWarning):
+        return f"marey: {message}\n"
+    return _FORMAT(message, category, filename, lineno, line)
+
+
 def main() -> None:
     """Run the command line.
 
@@ -97,6 +140,7 @@ def main() -> None:
     """
     with suppress(ValueError):  # not in the main thread
         signal.signal(signal.SIGTERM, signal.default_int_handler)  # SIGTERM ends it as Ctrl-C does
+    warnings.formatwarning = _line_of_warning
     try:
         app()
     except MareyError as error:
@@ -112,7 +156,11 @@ def main() -> None:
             "and the same command continues from there\n"
         )
         sys.exit(3)
-    except Exception:
+    except Exception as error:
         traceback.print_exc()
+        extension = blamed_extension(error)
+        if extension is not None:
+            sys.stderr.write(f"marey: this is a fault of the extension {extension}; report it to its author\n")
+            sys.exit(1)
         sys.stderr.write("marey: this is a fault of marey, not of your input; please report it with the lines above\n")
         sys.exit(1)

@@ -62,7 +62,8 @@ def _run(command: Command, given: dict[str, Any], screen: Screen, *, as_json: bo
         nonlocal printed
         printed = True
         if as_json:
-            sys.stdout.write(json.dumps(answer.as_dict(), indent=2, ensure_ascii=False) + "\n")
+            values = None if answer is None else answer.as_dict()
+            sys.stdout.write(json.dumps(values, indent=2, ensure_ascii=False) + "\n")
             sys.stdout.flush()  # files are written next, which may take a while
         else:
             screen.show(command.show(answer))

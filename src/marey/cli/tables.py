@@ -56,12 +56,25 @@ def _table_of(rows: Sequence[MetricRow], title: str, level: float, *, warned: st
 
 def comparison_table(entries: Sequence[Entry]) -> Table:
     """Return the main numbers of each recipe."""
-    from marey.reports.comparison import SIGNIFICANCE, seconds, short, signed
+    from marey.reports.comparison import SIGNIFICANCE, other_metrics, seconds, short, signed
     from marey.reports.phrases import share, span
 
     table = Table()
     table.add_column("recipe", overflow="fold")
-    for column in ("accuracy", "macro F1", "to the best", "p", "trained", "FLOPs a clip", "clips/s", "training"):
+    others = other_metrics([entry for entry in entries if entry.pooled is not None], headline=True)
+    further = iter(zip(*(values for _, values in others), strict=True))
+    titles = [metric.title for metric, _ in others]
+    for column in (
+        "accuracy",
+        "macro F1",
+        *titles,
+        "to the best",
+        "p",
+        "trained",
+        "FLOPs a clip",
+        "clips/s",
+        "training",
+    ):
         table.add_column(column, justify="right")
     for entry in entries:
         pooled, behind, cost = entry.pooled, entry.behind, entry.cost
@@ -73,6 +86,7 @@ def comparison_table(entries: Sequence[Entry]) -> Table:
             Text(entry.recipe),
             Text(f"{share(pooled.accuracy, 3)} {span(pooled.interval.accuracy)}"),
             Text(f"{share(pooled.macro_f1, 3)} {span(pooled.interval.macro_f1)}"),
+            *(share(value, 3) for value in next(further, ())),
             signed(-behind.accuracy, 3) if behind is not None and behind.accuracy is not None else "",
             Text(f"{entry.p:.2g}", style="bold" if entry.p < SIGNIFICANCE else "") if entry.p is not None else "",
             short(cost.trained if cost is not None else None),

@@ -13,7 +13,7 @@ from functools import wraps
 from types import MappingProxyType
 from typing import Annotated, Any, Final, Literal, TypeVar, get_args, get_origin
 
-from marey.errors import UsageError
+from marey.errors import UsageError, did_you_mean
 from marey.progress import AUTO, resolve
 
 Function = TypeVar("Function", bound=Callable[..., Any])
@@ -143,9 +143,16 @@ def command(
         aliases: earlier names on the command line, which still work and are not listed.
         renamed: earlier name of a parameter -> today's; it still works, with a warning.
         values: parameter -> earlier value -> today's; likewise.
+
+    Raises:
+        ValueError: the name is taken, or there is no such panel.
     """
+    if panel not in get_args(Panel):
+        raise ValueError(f"no panel is called '{panel}'; {did_you_mean(panel, get_args(Panel))}")
 
     def register(function: Function) -> Function:
+        if name in COMMANDS:
+            raise ValueError(f"two commands are called '{name}'")
         parameters = inspect.signature(function, eval_str=True, locals=_Names(function)).parameters
         summary, helps = read_docstring(inspect.getdoc(function) or "")
         for key, parameter in parameters.items():
@@ -249,5 +256,7 @@ def _warn(text: str) -> None:
 
 
 def _as_lines(answer: Any) -> Iterable[str]:
+    if answer is None:
+        return ()
     found = answer.as_dict()
     return [f"{key}   {value}" for key, value in found.items()] if isinstance(found, dict) else map(str, found)

@@ -2,6 +2,9 @@
 
 from __future__ import annotations
 
+from importlib import import_module
+from pkgutil import iter_modules
+
 from marey.encoders.backbone import FrozenBackbone
 from marey.encoders.cache import FeatureCache, cache_home
 from marey.encoders.chronophotograph import Chronophotograph
@@ -31,15 +34,19 @@ from marey.encoders.registry import (
     architecture,
     encoder_names,
     family_of,
+    find_family,
     load_encoder,
     register_encoder,
     weights_origin,
 )
-from marey.encoders.streams import Stream, Streams, luma, register_stream, stream_class, stream_kinds
+from marey.encoders.streams import Stream, Streams, find_stream, luma, register_stream, stream_class, stream_kinds
 from marey.encoders.timm_encoder import FrameEncoder, load_timm_backbone
 from marey.encoders.video_networks import VIDEO_NETWORKS, ClipEncoder, VideoNetwork, build_video_network, load_kinetics
 from marey.encoders.video_transformers import VIDEO_TRANSFORMERS, TokenEncoder, VideoTransformer
 from marey.encoders.weights import EMBEDDED, embedded_path, load_local, weights_hash
+
+for _module in iter_modules(__path__):  # a new file registers its family by being there
+    import_module(f"{__name__}.{_module.name}")
 
 __all__ = [
     "EMBEDDED",
@@ -91,6 +98,8 @@ __all__ = [
     "engine_name",
     "extract",
     "family_of",
+    "find_family",
+    "find_stream",
     "installed_engines",
     "iterate_views",
     "load_encoder",

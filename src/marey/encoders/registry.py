@@ -12,6 +12,7 @@ from torch import Tensor, nn
 
 from marey.encoders.engine import engine_name
 from marey.errors import UsageError
+from marey.extensions import find_registered, load_extensions
 from marey.extras import Extra
 
 if TYPE_CHECKING:
@@ -146,11 +147,21 @@ def register_encoder(*names: str, precision: str | None = None, default: bool = 
 
 def family_of(spec: EncoderSpec) -> EncoderFamily:
     """Return the family that loads an encoder; the default one for names that no family has."""
-    return _BY_PRECISION.get(spec.precision) or _BY_NAME.get(spec.name) or _DEFAULT[0]
+    return _BY_PRECISION.get(spec.precision) or find_family(spec.name) or _DEFAULT[0]
 
 
-def encoder_names() -> tuple[str, ...]:
-    """Return the sorted names that recipes can choose, beside those of the default family."""
+def find_family(name: str) -> EncoderFamily | None:
+    """Return the family that has registered a name, of marey or of an extension; None where none has."""
+    return find_registered(_BY_NAME, name)
+
+
+def encoder_names(*, warn: bool = True) -> tuple[str, ...]:
+    """Return the sorted names that recipes can choose, beside those of the default family.
+
+    Args:
+        warn: of extensions that failed, whose names are missing.
+    """
+    load_extensions(listing=warn)
     return tuple(sorted(name for name, family in _BY_NAME.items() if family.gives != "nothing"))
 
 
@@ -207,8 +218,9 @@ def weights_origin(encoder: EncoderSpec, *, head: str, weights: str) -> WeightsO
     family = family_of(encoder)
     if family.gives != "frames":
         return family.origin(encoder.name, encoder.weights)
-    if head in _BY_NAME:  # a network that is an encoder as well
-        return _BY_NAME[head].origin(head, weights)
+    known = find_family(head)
+    if known is not None:  # a network that is an encoder as well
+        return known.origin(head, weights)
     return WeightsOrigin("none") if weights == "random" else WeightsOrigin("file", weights)
 
 

@@ -27,6 +27,7 @@ from pydantic import BaseModel, ConfigDict, Field, ModelWrapValidatorHandler, Se
 from torch import Tensor
 
 from marey.errors import UnknownNameError
+from marey.extensions import find_registered, load_extensions, unknown_name
 
 StreamType = TypeVar("StreamType", bound="type[Stream]")
 
@@ -134,7 +135,13 @@ def register_stream(kind: str, *, meaning: str) -> Callable[[StreamType], Stream
 
 def stream_kinds() -> tuple[str, ...]:
     """Return the registered kinds, sorted."""
+    load_extensions(listing=True)
     return tuple(sorted(_KINDS))
+
+
+def find_stream(kind: str) -> type[Stream] | None:
+    """Return the class of a kind, of marey or of an extension; None where there is no such kind."""
+    return find_registered(_KINDS, kind)
 
 
 def stream_class(kind: str) -> type[Stream]:
@@ -143,9 +150,10 @@ def stream_class(kind: str) -> type[Stream]:
     Raises:
         UnknownNameError: there is no such kind.
     """
-    if kind not in _KINDS:
-        raise UnknownNameError("kind of stream", kind, _KINDS)
-    return _KINDS[kind]
+    found = find_stream(kind)
+    if found is None:
+        raise unknown_name("kind of stream", kind, _KINDS)
+    return found
 
 
 def kinds_of(stream: type[Stream]) -> tuple[str, ...]:

@@ -23,6 +23,7 @@ from marey.encoders.weights import (
     weights_hash,
 )
 from marey.errors import UnknownNameError, WeightsError, first_line
+from marey.extensions import unknown_name
 from marey.video import Interpolation
 
 _TIMM_NAME: Final = {EMBEDDED: "tf_efficientnet_lite0"}
@@ -177,7 +178,7 @@ def _timm_name(name: str) -> str:
 
     inner = _TIMM_NAME.get(name, name)
     if not timm.is_model(inner):
-        raise UnknownNameError("encoder", name, [*encoder_names(), *timm.list_models()])
+        raise unknown_name("encoder", name, [*encoder_names(warn=False), *timm.list_models()])
     architecture, dot, _ = inner.partition(".")
     trainings = timm.list_models(f"{architecture}.*", include_tags=True) if dot else []
     if dot and inner not in trainings:

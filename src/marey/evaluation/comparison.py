@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Iterable, Iterator, Mapping, Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, field
 from typing import Any, Literal, Self
 
 import numpy as np
@@ -21,7 +21,7 @@ from marey.evaluation.intervals import (
     percentiles,
     single_note,
 )
-from marey.evaluation.metrics import MetricRow, metric_rows
+from marey.evaluation.metrics import MetricRow, ScoredClips, compute_metrics, metric_rows
 from marey.evaluation.scoring import Metrics
 
 Counts = npt.NDArray[np.float64]
@@ -49,18 +49,21 @@ class PooledScores:
         accuracy: share of them that are right.
         macro_f1: mean F1 of the classes, of all predictions together.
         interval: of both.
+        others: name -> number of the other registered metrics, of all predictions together.
     """
 
     clips: int
     accuracy: float
     macro_f1: float
     interval: Interval
+    others: Mapping[str, float | None] = field(default_factory=dict)
 
     @property
     def rows(self) -> list[MetricRow]:
         """The rows of a table of these metrics."""
         values = {"accuracy": self.accuracy, "macro_f1": self.macro_f1}
-        return metric_rows(values | {f"{name}_interval": getattr(self.interval, name) for name in values})
+        intervals = {f"{name}_interval": getattr(self.interval, name) for name in values}
+        return metric_rows({**self.others, **values, **intervals})
 
 
 @dataclass(frozen=True, slots=True)
@@ -120,7 +123,7 @@ class OrderEffect:
 
 
 def pool(results: RunResults, *, seed: int, resamples: int = RESAMPLES, level: float = LEVEL) -> PooledScores:
-    """Return accuracy and macro F1 of a recipe, with intervals over groups and seeds.
+    """Return accuracy and macro F1 of a recipe, with intervals over groups and seeds, and its other metrics.
 
     Groups are drawn with replacement, then for each group, with replacement, as many seeds as tested it: the two-stage
     bootstrap of Davison & Hinkley, Bootstrap Methods and their Application, 1997, 3.8.
@@ -145,7 +148,8 @@ def pool(results: RunResults, *, seed: int, resamples: int = RESAMPLES, level: f
         ends = [percentiles(np.concatenate(values), level) for values in zip(*found, strict=True)]
         note = few_note(unit, units)
         interval = Interval(unit, units, note, level, resamples, accuracy=ends[0], macro_f1=ends[1])
-    return PooledScores(sum(len(rows) for rows in results.runs.values()), float(accuracy), float(macro_f1), interval)
+    clips = sum(len(rows) for rows in results.runs.values())
+    return PooledScores(clips, float(accuracy), float(macro_f1), interval, _other_metrics(results))
 
 
 def difference(
@@ -244,6 +248,17 @@ def holm(p_values: Sequence[float]) -> tuple[float, ...]:
         least = max(least, min(1.0, (len(order) - place) * p_values[index]))
         corrected[index] = least
     return tuple(corrected.tolist())
+
+
+def _other_metrics(results: RunResults) -> dict[str, float | None]:
+    rows = [row for each in results.runs.values() for row in each]
+    missing = (np.nan,) * len(results.labels)
+    clips = ScoredClips.of(
+        np.array([results.labels.index(row.label) for row in rows], dtype=np.int64),
+        np.array([row.probabilities or missing for row in rows], dtype=np.float64),
+    )
+    found = compute_metrics(clips)
+    return {name: value for name, value in found.items() if name not in ("accuracy", "macro_f1")}
 
 
 class _Cells:

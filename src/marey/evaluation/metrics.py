@@ -11,16 +11,39 @@ A new metric is one registered function; metrics.json, the tables, the report an
 
 from __future__ import annotations
 
+import warnings
 from collections.abc import Callable, Mapping
 from dataclasses import dataclass
+from math import isfinite
 from typing import Any, Final
 
 import numpy as np
 import numpy.typing as npt
 
 from marey.evaluation.calibration import expected_calibration_error
+from marey.extensions import ExtensionWarning, extension_of, load_extensions
 
 TOP_K = (1, 2, 3, 5)
+_RESERVED: Final = frozenset(
+    [
+        "protocol",
+        "clips",
+        "failed",
+        "failed_reasons",
+        "excluded",
+        "top_k",
+        "chance",
+        "majority_baseline",
+        "leaks",
+        "interval",
+        "per_class",
+        "labels",
+        "confusion_matrix",
+        "data_hash",
+        "seed",
+    ]
+)
+"""Other keys of metrics.json."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -99,7 +122,7 @@ class Metric:
         meaning: what the number means, in half a sentence.
         compute: the function; None where the number cannot be computed.
         optional: left out of tables and metrics.json where it is None.
-        headline: shown large in the app.
+        headline: shown large in the app, and in the table of `marey compare`.
     """
 
     name: str
@@ -149,10 +172,34 @@ def register_metric(
     def register(compute: _Compute) -> _Compute:
         if name in METRICS:
             raise ValueError(f"there are two metrics named '{name}'")
+        if name in _RESERVED or name.endswith("_interval"):
+            raise ValueError(f"metrics.json has a key '{name}' already; give the metric another name")
         METRICS[name] = Metric(name, title, meaning, compute, optional, headline)
         return compute
 
     return register
+
+
+def compute_metrics(clips: ScoredClips) -> dict[str, float | None]:
+    """Return name -> number of all registered metrics, None where one cannot be computed; optional ones are left out.
+
+    A metric of an extension that fails is None, with a warning: it shall not cost the others.
+    """
+    load_extensions(listing=True)
+    found: dict[str, float | None] = {}
+    for name, metric in METRICS.items():
+        try:
+            value = metric.compute(clips)
+        except Exception as error:
+            extension = extension_of(metric.compute)
+            if extension is None:
+                raise
+            text = f"the metric '{name}' of the extension {extension} failed: {type(error).__name__}: {error}"
+            warnings.warn(text, ExtensionWarning, stacklevel=2)
+            value = None
+        if value is not None or not metric.optional:
+            found[name] = float(value) if value is not None and isfinite(value) else None
+    return found
 
 
 def metric_rows(values: Mapping[str, Any]) -> list[MetricRow]:
@@ -161,6 +208,7 @@ def metric_rows(values: Mapping[str, Any]) -> list[MetricRow]:
     Args:
         values: with keys as in metrics.json. A metric that is not there is left out.
     """
+    load_extensions(listing=True)
     values = {**values, **{f"top_{k}": value for k, value in values.get("top_k", {}).items()}}
     rows = []
     for metric in METRICS.values():

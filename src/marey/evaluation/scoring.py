@@ -10,7 +10,7 @@ import numpy as np
 import numpy.typing as npt
 
 from marey.evaluation.intervals import Interval, as_list, bootstrap
-from marey.evaluation.metrics import METRICS, TOP_K, MetricRow, ScoredClips, metric_rows
+from marey.evaluation.metrics import TOP_K, MetricRow, ScoredClips, compute_metrics, metric_rows
 
 FAILED = "(failed)"
 """The column of the confusion matrix for clips that could not be used."""
@@ -134,10 +134,10 @@ class Metrics:
         span = self.interval
         values: dict[str, Any] = {}
         for name, value in self.values.items():
-            if name.startswith("top_"):
+            if name in {f"top_{k}" for k in TOP_K}:
                 continue
             values[name] = value
-            if hasattr(span, name):
+            if name in ("accuracy", "macro_f1"):
                 values[f"{name}_interval"] = as_list(getattr(span, name))
         return {
             "protocol": self.protocol,
@@ -200,7 +200,6 @@ def score(
 
     size = len(labels)
     clips = ScoredClips.of(target, probabilities, view_accuracy=view_accuracy)
-    values = {name: metric.compute(clips) for name, metric in METRICS.items()}
     per_class = zip(labels, clips.precision, clips.recall, clips.f1, clips.support, strict=True)
     return Metrics(
         protocol=protocol,
@@ -209,7 +208,7 @@ def score(
         failed=int((~clips.usable).sum()),
         failed_reasons=failed_reasons or {},
         excluded=tuple(excluded),
-        values={name: value for name, value in values.items() if value is not None or not METRICS[name].optional},
+        values=compute_metrics(clips),
         chance_level=1 / size,
         majority_baseline=float(clips.support.max() / len(target)),
         interval=bootstrap(target, clips.predicted, groups, classes=size, seed=seed),

@@ -2,12 +2,17 @@
 
 from __future__ import annotations
 
-from marey.models import heads, networks, recurrent  # noqa: F401 - registers them
+from importlib import import_module
+from pkgutil import iter_modules
+
 from marey.models.checkpoint import ActionModel, ModelConfig, check_output_dir, load_model, new_classifier, save_model
 from marey.models.classifier import Classifier, HeadSpec, fuse
 from marey.models.head import FeatureHead, Head, Standardise, masked_mean
-from marey.models.registry import check_options, create_head, head_names, head_options, register_head
+from marey.models.registry import check_options, create_head, find_head, head_names, head_options, register_head
 from marey.models.summary import Layer, ParameterCount, count_parameters, list_layers
+
+for _module in iter_modules(__path__):  # a new file registers its heads by being there
+    import_module(f"{__name__}.{_module.name}")
 
 __all__ = [
     "ActionModel",
@@ -23,6 +28,7 @@ __all__ = [
     "check_output_dir",
     "count_parameters",
     "create_head",
+    "find_head",
     "fuse",
     "head_names",
     "head_options",

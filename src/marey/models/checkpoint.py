@@ -22,13 +22,18 @@ from marey.encoders import (
     Features,
     QuantisedEncoder,
     QuantisedNetwork,
+    find_family,
+    find_stream,
     load_encoder,
 )
 from marey.errors import ModelFormatError, UsageError
+from marey.extensions import VARIABLE, extension_of, load_extensions
 from marey.models.classifier import Classifier, HeadSpec, States
+from marey.models.registry import find_head
 
 _CONFIG: Final = "config.json"
 _WEIGHTS: Final = "model.safetensors"
+_EXTENSIONS: Final = "extensions"  # the key of `made_with` that says which extensions a model needs
 
 
 class ModelConfig(BaseModel):
@@ -138,7 +143,11 @@ def save_model(model: ActionModel, folder: str | Path) -> None:
         (part / _WEIGHTS).write_bytes(save(state))  # `save_file` has an error of its own for a full disk
         if model.network is not None:
             model.network.write(part)
-        text = json.dumps(model.config.model_dump(mode="json"), indent=2, ensure_ascii=False)
+        values = model.config.model_dump(mode="json")
+        needed = {key: extension_of(each) for key, each in _registered(values).items() if each is not None}
+        if any(needed.values()):
+            values["made_with"][_EXTENSIONS] = {key: name for key, name in needed.items() if name is not None}
+        text = json.dumps(values, indent=2, ensure_ascii=False)
         (part / _CONFIG).write_text(text + "\n", encoding="utf-8")
 
 
@@ -146,7 +155,8 @@ def load_model(folder: str | Path) -> ActionModel:
     """Read a model folder; a run folder with a `model` in it will do.
 
     Raises:
-        ModelFormatError: the folder is missing, incomplete, damaged, or of another version.
+        ModelFormatError: the folder is missing, incomplete, damaged, of another version, or needs an extension that is
+            not here.
     """
     folder = Path(folder)
     if not (folder / _CONFIG).is_file() and (folder / "model" / _CONFIG).is_file():
@@ -157,7 +167,9 @@ def load_model(folder: str | Path) -> ActionModel:
                 f"{folder} is not a model: it has no {name}; give RUN/model as `marey train` leaves it"
             )
     try:
-        config = ModelConfig.model_validate_json((folder / _CONFIG).read_text(encoding="utf-8"))
+        text = (folder / _CONFIG).read_text(encoding="utf-8")
+        _check_extensions(text, folder)
+        config = ModelConfig.model_validate_json(text)
     except (ValidationError, UnicodeDecodeError, OSError) as error:
         detail = _first(error)
         raise ModelFormatError(
@@ -182,6 +194,38 @@ def load_model(folder: str | Path) -> ActionModel:
         )
     in_int8 = config.contract.encoder.precision == "int8"
     return ActionModel(config, classifier.eval(), QuantisedNetwork.read(folder) if in_int8 else None)
+
+
+def _registered(values: Any) -> dict[str, object | None]:
+    """Return what a config takes from registries: "head mean" -> its class or function; None for an unknown name."""
+    contract, head = values["contract"], values["head"]["name"]
+    family = find_family(contract["encoder"]["name"])
+    return {
+        f"head {head}": find_head(head),
+        f"encoder {contract['encoder']['name']}": None if family is None else type(family),
+        **{f"stream {each['kind']}": find_stream(each["kind"]) for each in contract["streams"].values()},
+    }
+
+
+def _check_extensions(text: str, folder: Path) -> None:
+    """Refuse a model with a part of an extension that is not here; nothing is imported because a model names it.
+
+    Raises:
+        ModelFormatError: it says which one.
+    """
+    try:
+        values = json.loads(text)
+        needed = {str(key): str(name)[:200] for key, name in values["made_with"][_EXTENSIONS].items()}
+        missing = [key for key, each in _registered(values).items() if each is None and key in needed]
+    except (ValueError, KeyError, TypeError, AttributeError, RecursionError):
+        return  # of an earlier version; or it is damaged, which is found next
+    if missing:
+        kind, _, name = missing[0].partition(" ")
+        failed = "".join(f"; {each} failed: {each.failure}" for each in load_extensions() if each.failure is not None)
+        raise ModelFormatError(
+            f"{folder} needs the {kind} '{name}' of the extension {needed[missing[0]]}, which is not here: install its "
+            f"package, or name its module or file in {VARIABLE}{failed}"
+        )
 
 
 def check_output_dir(folder: Path) -> None:

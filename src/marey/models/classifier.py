@@ -11,7 +11,7 @@ from pydantic import BaseModel, BeforeValidator, ConfigDict, Field, model_valida
 from torch import Tensor, nn
 
 from marey.models.head import Head, StepState
-from marey.models.registry import Option, check_options, create_head, head_names
+from marey.models.registry import Option, check_options, create_head, find_head
 
 States = dict[str, StepState]
 """State of each head while a source is read frame by frame, by the head's name."""
@@ -49,7 +49,7 @@ class HeadSpec(BaseModel):
     def _check_text(self) -> Self:
         """Refuse text and booleans for numbers at once; numbers are checked when the head is built."""
         texts = {name: value for name, value in self.options.items() if isinstance(value, str | bool)}
-        if texts and self.name in head_names():
+        if texts and find_head(self.name) is not None:
             check_options(self.name, texts)
         return self
 

@@ -9,6 +9,7 @@ from typing import Annotated, Any, Final, Literal, TypeVar, get_args, get_origin
 from pydantic import ConfigDict, Field, TypeAdapter, ValidationError
 
 from marey.errors import UnknownNameError, UsageError
+from marey.extensions import find_registered, load_extensions, unknown_name
 from marey.models.head import Head, InputKind
 
 HeadType = TypeVar("HeadType", bound=type[Head])
@@ -45,7 +46,13 @@ def register_head(name: str) -> Callable[[HeadType], HeadType]:
 
 def head_names(takes: InputKind | None = None) -> tuple[str, ...]:
     """Return the registered names, sorted; of all heads, or of those with one kind of input."""
+    load_extensions(listing=True)
     return tuple(sorted(name for name, head in _HEADS.items() if takes in (None, head.takes)))
+
+
+def find_head(name: str) -> type[Head] | None:
+    """Return the class of a head, of marey or of an extension; None where there is no such head."""
+    return find_registered(_HEADS, name)
 
 
 def head_options(name: str) -> dict[str, Any]:
@@ -112,7 +119,8 @@ def create_head(name: str, shape: tuple[int, ...], classes: int, options: Mappin
 
 
 def _parameters(name: str) -> dict[str, Parameter]:
-    if name not in _HEADS:
-        raise UnknownNameError("head", name, _HEADS)
-    parameters = signature(_HEADS[name], eval_str=True).parameters.values()
+    head = find_head(name)
+    if head is None:
+        raise unknown_name("head", name, _HEADS)
+    parameters = signature(head, eval_str=True).parameters.values()
     return {each.name: each for each in parameters if each.kind is Parameter.KEYWORD_ONLY}

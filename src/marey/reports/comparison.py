@@ -10,7 +10,7 @@ from pathlib import Path
 from typing import Any, Final
 
 from marey.atomic import atomic_file, write_atomic
-from marey.evaluation import Cost, Difference, PooledScores
+from marey.evaluation import Cost, Difference, MetricRow, PooledScores
 from marey.reports import phrases
 from marey.reports.comparison_plot import Mark, plot_comparison
 from marey.reports.page import embed, write_page
@@ -118,6 +118,7 @@ def write_comparison(
         ran=ran,
         failed=[entry for entry in entries if entry.failure is not None],
         answer=comparison_summary(ran),
+        others=other_metrics(ran),
         notes=notes,
         facts=facts or {},
         image=image,
@@ -154,6 +155,22 @@ def comparison_summary(ran: Sequence[Entry]) -> str:
     if level:
         text += f" {_names(level)} may be as good: the difference is not significant."
     return text
+
+
+def other_metrics(ran: Sequence[Entry], *, headline: bool = False) -> list[tuple[MetricRow, list[float | None]]]:
+    """Return the metrics beside accuracy and macro F1, each with its number for every recipe, in their order.
+
+    Args:
+        ran: recipes with scores.
+        headline: only those that are shown large.
+    """
+    each = [{row.name: row for row in entry.pooled.rows} for entry in ran if entry.pooled is not None]
+    metrics = {name: row for rows in each for name, row in rows.items() if name not in ("accuracy", "macro_f1")}
+    return [
+        (metric, [rows[name].value if name in rows else None for rows in each])
+        for name, metric in metrics.items()
+        if metric.headline or not headline
+    ]
 
 
 def _scores(entry: Entry) -> tuple[float, float] | None:
@@ -208,7 +225,8 @@ def _write(path: Path, entries: Sequence[Entry]) -> None:
         atomic_file(path, single_writer=True) as part,
         part.open("w", newline="", encoding="utf-8", errors="surrogateescape") as file,
     ):
-        table = csv.DictWriter(file, list(rows[0]), lineterminator="\n")
+        columns = list(dict.fromkeys(name for row in rows for name in row))
+        table = csv.DictWriter(file, columns, lineterminator="\n")
         table.writeheader()
         table.writerows(rows)
 
@@ -243,4 +261,5 @@ def _flat(entry: Entry) -> dict[str, Any]:
         "training_seconds": time.training if time is not None else None,
         "leak": entry.leak,
         "failure": entry.failure,
+        **(pooled.others if pooled is not None else {}),
     }

@@ -10,7 +10,7 @@ from typing import Any, Final
 from pydantic import BaseModel
 
 from marey.errors import did_you_mean
-from marey.models import check_options, head_names, head_options
+from marey.models import check_options, find_head, head_names, head_options
 from marey.training.recipe import Domain, Recipe
 
 _FIXED: Final = {
@@ -42,7 +42,7 @@ def changed(values: Mapping[str, Any], parameters: Mapping[str, Any]) -> dict[st
             here[folder] = here = inner if isinstance(inner, dict) else {}
         here[last] = list(value) if isinstance(value, tuple) else value
     head = result["head"]
-    if "head.name" in parameters and head["name"] in head_names():
+    if "head.name" in parameters and find_head(head["name"]) is not None:
         known = head_options(head["name"])
         head["options"] = {name: value for name, value in head["options"].items() if name in known}
     return result
@@ -112,7 +112,7 @@ def _heads(recipe: Recipe) -> tuple[str, ...]:
 
 
 def _options(head: str) -> dict[str, Any]:
-    return head_options(head) if head in head_names() else {}
+    return head_options(head) if find_head(head) is not None else {}
 
 
 def _check_option(recipe: Recipe, key: str, value: object) -> None:
@@ -130,8 +130,10 @@ def _require_key(recipe: Recipe, key: str) -> None:
         if folder not in known:
             raise ValueError(f"no key is called '{key}'; {_meant(folder, known)}")
         here = here[folder] if isinstance(here, dict) else getattr(here, folder)
-    # An option of another head may stand there: `--set head.name=gru` is to leave a recipe in one piece.
-    known = sorted({name for head in head_names() for name in _options(head)}) if _is_option(key) else _keys(here)
+    known = sorted({name for head in _heads(recipe) for name in _options(head)}) if _is_option(key) else _keys(here)
+    if last not in known and _is_option(key):
+        # An option of another head may stand there: `--set head.name=gru` is to leave a recipe in one piece.
+        known = sorted({name for head in head_names() for name in _options(head)})
     if last not in known:
         raise ValueError(f"no key is called '{key}'; {_meant(last, known)}")
     below = None if _is_option(key) else here[last] if isinstance(here, dict) else getattr(here, last)
