@@ -21,7 +21,7 @@ PURPOSE: Final[dict[Extra, str]] = {
     "live": "videos on web pages, by yt-dlp",
     "serve": "the HTTP service, `marey serve`, and its client",
     "torchcodec": "TorchCodec as a second decoder, `sampling.decoder: torchcodec`",
-    "transformers": "the recipes videomae and vjepa2",
+    "transformers": "the recipes videomae, vjepa2, videoprism and timesformer",
     "tune": "the search, `marey tune`",
 }
 EXTRAS: Final[tuple[Extra, ...]] = get_args(Extra)

@@ -21,6 +21,7 @@ from marey.encoders.engine import ENGINES, Engine, engine_name
 from marey.encoders.engine_benchmark import TOLERANCE, Benchmarks, EngineBenchmark, agrees, cpu_model
 from marey.encoders.engines import installed_engines
 from marey.encoders.extract import Features, Progress, Reading, extract, iterate_views
+from marey.encoders.hugging_face import VIDEO_TRANSFORMERS, VideoTransformer
 from marey.encoders.quantised import ENCODER_FILES, QuantisedEncoder, QuantisedNetwork, quantise_network
 from marey.encoders.raw_frames import RawFrames
 from marey.encoders.registry import (
@@ -37,7 +38,7 @@ from marey.encoders.registry import (
 from marey.encoders.streams import STREAM_KINDS, Stream, StreamKind
 from marey.encoders.timm_encoder import FrameEncoder, load_timm_backbone
 from marey.encoders.video_networks import VIDEO_NETWORKS, ClipEncoder, VideoNetwork, build_video_network, load_kinetics
-from marey.encoders.video_transformers import VIDEO_TRANSFORMERS, TokenEncoder, VideoTransformer
+from marey.encoders.video_transformers import TokenEncoder
 from marey.encoders.weights import EMBEDDED, embedded_path, load_local, weights_hash
 
 __all__ = [
