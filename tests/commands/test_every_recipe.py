@@ -41,6 +41,8 @@ def smaller(name: str, transformers: Path) -> list[str]:
     """What makes a recipe quick without making it another one."""
     recipe = load_recipe(name)
     changes = ["encoder.weights=random", "head.weights=random", "training.epochs=1", "training.batch_size=4"]
+    if recipe.head.name == "finetune":
+        changes += ["head.options.backbone=test_vit"]
     if recipe.training.inner_folds > 1:
         changes += ["training.inner_folds=1"]
     if recipe.encoder.name in VIDEO_TRANSFORMERS:

@@ -96,11 +96,18 @@ def test_the_one_that_is_asked_for_says_what_it_needs(monkeypatch: pytest.Monkey
         ("vgg16-lstm", "download", 553.4),
         ("resnet50-lstm", "download", 102.4),
         ("vjepa2", "download", 1304.0),
+        ("finetune", "download", 88.2),
     ],
 )
 def test_where_weights_come_from_is_told_without_a_network(name: str, origin: str, megabytes: float | None) -> None:
     recipe = load_recipe(name)
-    weights = weights_origin(recipe.encoder, head=recipe.head.name, weights=recipe.head.weights)
+    backbone = recipe.head.options.get("backbone")
+    weights = weights_origin(
+        recipe.encoder,
+        head=recipe.head.name,
+        weights=recipe.head.weights,
+        backbone=str(backbone) if backbone else None,
+    )
     assert weights.origin == origin
     assert weights.size == (None if megabytes is None else pytest.approx(megabytes * 1e6, rel=0.01))
     assert ("download" in str(weights)) == (origin == "download")

@@ -36,7 +36,7 @@ from marey.encoders.registry import (
     weights_origin,
 )
 from marey.encoders.streams import STREAM_KINDS, Stream, StreamKind
-from marey.encoders.timm_encoder import FrameEncoder, load_timm_backbone
+from marey.encoders.timm_encoder import FrameEncoder, load_timm_backbone, new_timm_network
 from marey.encoders.video_networks import VIDEO_NETWORKS, ClipEncoder, VideoNetwork, build_video_network, load_kinetics
 from marey.encoders.video_transformers import TokenEncoder
 from marey.encoders.weights import EMBEDDED, embedded_path, load_local, weights_hash
@@ -97,6 +97,7 @@ __all__ = [
     "load_kinetics",
     "load_local",
     "load_timm_backbone",
+    "new_timm_network",
     "quantise_network",
     "read_clip",
     "read_clip_views",
