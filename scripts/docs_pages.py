@@ -1,7 +1,7 @@
 """Pages of the documentation that are made from the sources: a hook of MkDocs (`hooks` in mkdocs.yml).
 
 The API reference has a page for each package of `marey`, with what its `__init__.py` exports; the page of recipes gets
-their table and `default.yaml`. Only files are read: nothing of marey is imported.
+their table and `auto.yaml`. Only files are read: nothing of marey is imported.
 """
 
 from __future__ import annotations
@@ -36,11 +36,11 @@ def on_files(files: Files, config: MkDocsConfig) -> Files:
 
 
 def on_page_markdown(markdown: str, **_: Any) -> str:
-    """Fill in `{{ recipes }}` and `{{ default.yaml }}`."""
+    """Fill in `{{ recipes }}` and `{{ auto.yaml }}`."""
     if "{{ recipes }}" in markdown:
         markdown = markdown.replace("{{ recipes }}", _recipes())
-        default = (SOURCE / "recipes" / "default.yaml").read_text(encoding="utf-8")
-        markdown = markdown.replace("{{ default.yaml }}", f"```yaml\n{default}```")
+        default = (SOURCE / "recipes" / "auto.yaml").read_text(encoding="utf-8")
+        markdown = markdown.replace("{{ auto.yaml }}", f"```yaml\n{default}```")
     return re.sub(r"\]\((?:\.\./)+(src|tests|benchmarks|scripts|examples|[A-Z]+\.md)", _to_repository, markdown)
 
 

@@ -37,7 +37,7 @@ PURPOSE: Final[dict[Extra, str]] = {
     "serve": "the HTTP service, `marey serve`, and its client",
     "tensorboard": "the curves of a training for TensorBoard, beside metrics.csv",
     "torchcodec": "TorchCodec as a second decoder, `sampling.decoder: torchcodec`",
-    "transformers": "the recipes videomae and vjepa2",
+    "transformers": "the recipes videomae, vjepa2, videoprism and timesformer",
     "tune": "the search, `marey tune`",
 }
 EXTRAS: Final[tuple[Extra, ...]] = get_args(Extra)

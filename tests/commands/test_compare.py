@@ -146,7 +146,12 @@ def test_started_again_it_takes_all_runs_and_adds_another_recipe(
 def test_what_was_interrupted_goes_on_to_the_same_numbers(
     compared: Comparison, small_set: Path, changes: list[str], tmp_path: Path
 ) -> None:
-    options: dict[str, Any] = {"recipes": "default-0.1,order-blind", "out": tmp_path / "out", "seeds": 2, "set": changes}
+    options: dict[str, Any] = {
+        "recipes": "default-0.1,order-blind",
+        "out": tmp_path / "out",
+        "seeds": 2,
+        "set": changes,
+    }
     with pytest.raises(StoppedError):
         commands.compare(str(small_set), reporter=StopAt("default-0.1, seed 1"), **options)
     before = written(tmp_path / "out")

@@ -13,12 +13,12 @@ from rich.console import Console
 from marey import commands
 from marey.cli.screen import Screen
 from marey.commands.models import Counts, ModelRow, ModelTable
-from marey.encoders import EncoderSpec, embedded_path, weights_origin
+from marey.encoders import VIDEO_TRANSFORMERS, EncoderSpec, embedded_path, weights_origin
 from marey.encoders.timm_encoder import pretrained_size
-from marey.encoders.video_transformers import VIDEO_TRANSFORMERS
 from marey.errors import UnknownNameError, UsageError
 from marey.extras import install_command
 from marey.training import load_recipe, recipe_names
+from small_transformers import small_network
 
 
 @pytest.fixture(scope="module")
@@ -38,7 +38,7 @@ def counts_of(row: ModelRow) -> Counts:
 def test_every_recipe_is_listed_and_counted_unless_its_extra_is_missing(table: ModelTable) -> None:
     rows = json.loads(json.dumps(table.as_dict()))
     assert [row["name"] for row in rows] == list(recipe_names())
-    assert {row["name"] for row in rows if row["weights"]["extra"] == "transformers"} == {"videomae", "vjepa2"}
+    assert {row["name"] for row in rows if row["weights"]["extra"] == "transformers"} == set(VIDEO_TRANSFORMERS)
     for row in rows:
         assert row["description"]
         assert row["weights"]["origin"] in ("marey", "download", "none")
@@ -67,13 +67,13 @@ def test_the_tables_are_read_in_80_columns_and_in_120(table: ModelTable) -> None
         for row in table.rows:
             assert sum(line.startswith(f"│ {row.name} ") for line in lines) == 2  # in one piece, in both tables
         assert "needs the extra" in captured.get()
-        assert sum(line.endswith(install_command("transformers")) for line in lines) == 2
+        assert sum(line.endswith(install_command("transformers")) for line in lines) == len(VIDEO_TRANSFORMERS)
 
 
 @pytest.mark.long
-@pytest.mark.parametrize("name", ["vjepa2", "videomae"])
+@pytest.mark.parametrize("name", sorted(VIDEO_TRANSFORMERS))
 def test_a_recipe_whose_extra_is_there_is_counted(name: str) -> None:
-    pytest.importorskip("transformers", reason="the extra 'transformers' is not installed")
+    small_network(name)  # skips where the library does not have it
     (row,) = commands.list_models(name).rows
     assert counts_of(row).frozen > 8e7 > counts_of(row).trained > 0
     assert row.fault is None
@@ -96,11 +96,18 @@ def test_the_one_that_is_asked_for_says_what_it_needs(monkeypatch: pytest.Monkey
         ("vgg16-lstm", "download", 553.4),
         ("resnet50-lstm", "download", 102.4),
         ("vjepa2", "download", 1304.0),
+        ("finetune", "download", 88.2),
     ],
 )
 def test_where_weights_come_from_is_told_without_a_network(name: str, origin: str, megabytes: float | None) -> None:
     recipe = load_recipe(name)
-    weights = weights_origin(recipe.encoder, head=recipe.head.name, weights=recipe.head.weights)
+    backbone = recipe.head.options.get("backbone")
+    weights = weights_origin(
+        recipe.encoder,
+        head=recipe.head.name,
+        weights=recipe.head.weights,
+        backbone=str(backbone) if backbone else None,
+    )
     assert weights.origin == origin
     assert weights.size == (None if megabytes is None else pytest.approx(megabytes * 1e6, rel=0.01))
     assert ("download" in str(weights)) == (origin == "download")
@@ -121,9 +128,12 @@ def test_sizes_of_downloads_are_those_of_the_networks_numbers() -> None:
     assert pretrained_size("efficientnet-lite0") == pytest.approx(embedded_path().stat().st_size, rel=0.01)
     library = pytest.importorskip("transformers", reason="the extra 'transformers' is not installed")
     with torch.device("meta"):
-        for name, whole in (("videomae", "VideoMAEForPreTraining"), ("vjepa2", "VJEPA2Model")):
-            about = VIDEO_TRANSFORMERS[name]
-            network = getattr(library, whole)(getattr(library, about.config)())
+        for name, about in VIDEO_TRANSFORMERS.items():
+            published = {"videomae": "VideoMAEForPreTraining", "timesformer": "TimesformerForVideoClassification"}
+            kind = getattr(library, published.get(name, about.model), None)
+            if kind is None:  # an older version
+                continue
+            network = kind(getattr(library, about.config)())
             size = sum(tensor.numel() * tensor.element_size() for tensor in network.state_dict().values())
             assert about.download == pytest.approx(size, rel=0.01)
 

@@ -11,6 +11,7 @@ from torch import Tensor, nn
 
 from marey.encoders import (
     PRECOMPUTED,
+    VIDEO_TRANSFORMERS,
     Architecture,
     Contract,
     Encoder,
@@ -28,6 +29,7 @@ from marey.encoders import (
 )
 from marey.errors import UnknownNameError, UsageError
 from marey.training import load_recipe
+from small_transformers import FRAMES, write_transformer
 
 SMALL: dict[str, tuple[dict[str, Any], int]] = {
     "test_resnet": ({"size": 32}, 3),  # of the default family: any name of timm
@@ -49,25 +51,10 @@ every_encoder = pytest.mark.parametrize(
 )
 
 
-def transformer(name: str, folder: Path) -> EncoderSpec:
-    """Write the weights of a video transformer of two small layers."""
-    transformers = pytest.importorskip("transformers", reason="the extra 'transformers' is not installed")
-    layers = {"patch_size": 8, "hidden_size": 24, "num_hidden_layers": 2, "num_attention_heads": 2}
-    torch.manual_seed(0)
-    if name == "videomae":
-        config = transformers.VideoMAEConfig(image_size=32, num_frames=4, intermediate_size=32, **layers)
-        network = transformers.VideoMAEModel(config)
-    else:
-        predictor = {"pred_hidden_size": 24, "pred_num_hidden_layers": 1, "pred_num_attention_heads": 2}
-        network = transformers.VJEPA2Model(transformers.VJEPA2Config(crop_size=32, **layers, **predictor))
-    network.save_pretrained(folder)
-    return EncoderSpec(name=name, weights=str(folder))
-
-
 def small(name: str, folder: Path) -> tuple[EncoderSpec, int]:
     """Return a small configuration of an encoder, and T."""
-    if name in ("videomae", "vjepa2"):
-        return transformer(name, folder), 4
+    if name in VIDEO_TRANSFORMERS:
+        return write_transformer(name, folder), FRAMES
     changes, frames = SMALL.get(name, ({}, 4))  # a new family needs no entry if it is small
     return EncoderSpec(name=name, weights="random", **changes), frames
 

@@ -46,7 +46,7 @@ def some(count: int, length: int) -> Tensor:
 
 
 def test_the_heads_that_were_promised_are_there() -> None:
-    promised = {"mean", "lstm", "bilstm", "gru", "tcn", "attention", "transformer"}
+    promised = {"mean", "lstm", "bilstm", "gru", "tcn", "attention", "step", "transformer"}
     assert promised <= set(head_names("features"))
 
 
@@ -79,7 +79,7 @@ def test_one_frame_is_enough(name: str) -> None:
     assert head(clips(7, 7), mask).isfinite().all()
 
 
-@pytest.mark.parametrize("name", sorted(set(head_names("features")) - {"attention", "transformer", "tcn"}))
+@pytest.mark.parametrize("name", sorted(set(head_names("features")) - {"attention", "step", "transformer", "tcn"}))
 def test_a_masked_frame_is_as_if_it_had_never_been(name: str) -> None:
     head = trained(name).double()  # a layer of 1,200 units adds up to 3e-5 of rounding in float32
     features, mask = clips(6, 10).double(), some(6, 10)
@@ -190,6 +190,54 @@ def test_all_heads_but_the_averages_see_the_order_of_time(name: str) -> None:
         torch.testing.assert_close(forwards, backwards, rtol=1e-4, atol=1e-5)
     else:
         assert (forwards - backwards).abs().max() > 0.01 * forwards.abs().max()
+
+
+@every_head
+@pytest.mark.parametrize("places", [1, 4])
+def test_a_permutation_of_the_frames_changes_the_logits_of_all_heads_but_the_averages(name: str, places: int) -> None:
+    """With several tokens a timestamp too, as video transformers give them: timestamps are exchanged as a whole."""
+    head = trained(name)
+    features = clips(4, 12 * places)
+    order = torch.randperm(12, generator=torch.Generator().manual_seed(2))
+    shuffled = features.unflatten(1, (12, places))[:, order].flatten(1, 2)
+    given, other = head(features, everywhere(features)), head(shuffled, everywhere(features))
+    if name in ("mean", "frame-average"):
+        torch.testing.assert_close(given, other, rtol=1e-4, atol=1e-5)
+    else:
+        assert ((given - other).abs().amax(1) > 0.005 * given.abs().amax(1)).all()
+
+
+@pytest.mark.parametrize("name", ["attention", "step", "transformer"])
+def test_a_new_probe_sees_the_order_before_it_has_learned(name: str) -> None:
+    torch.manual_seed(0)
+    head = create_head(name, (DIM,), CLASSES).eval()
+    features = clips(2, 9).sort(1).values
+    mask = everywhere(features)
+    assert not torch.allclose(head(features, mask), head(features.flip(1), mask), atol=1e-5)
+
+
+@pytest.mark.parametrize(
+    "name", ["attention", "step", "transformer", "tcn", "pyramid", "lstm", "bilstm", "gru", "lrcn"]
+)
+def test_a_head_learns_actions_that_differ_in_their_order_alone(name: str) -> None:
+    """Nearly symmetric actions: the same frames, in one order and in the other."""
+    steps = clips(20, 6).cumsum(1) * 0.1 + torch.linspace(-1, 1, 6)[:, None]
+    features = torch.cat([steps, steps.flip(1)])
+    targets = torch.arange(2).repeat_interleave(20)
+    torch.manual_seed(0)
+    head = create_head(name, (DIM,), 2)
+    head.prepare(features)
+    optimiser = torch.optim.Adam(head.parameters(), lr=0.003)
+    mask = everywhere(features)
+    for _ in range(60):
+        loss = nn.functional.cross_entropy(head(features, mask), targets)
+        optimiser.zero_grad()
+        loss.backward()
+        optimiser.step()
+    predicted = head.eval()(features, mask).argmax(1)
+    assert (predicted == targets).float().mean() > 0.9
+    backwards = head(features.flip(1), mask).argmax(1)
+    assert (backwards == targets).float().mean() < 0.1
 
 
 @pytest.mark.parametrize("name", sorted(set(head_names("features")) - {"bilstm-dense", "lstm-dense"}))

@@ -64,7 +64,10 @@ def test_a_stream_that_is_noise_is_not_part_of_the_model(tmp_path: Path) -> None
     assert list(trained.model.config.contract.streams) == ["motion"]
     assert trained.selection is not None
     assert trained.selection.streams["noise"].weight == 0
-    assert trained.selection.streams["noise"].accuracy < 0.6 < 0.9 < trained.selection.streams["motion"].accuracy
+    noise, motion = trained.selection.streams["noise"].accuracy, trained.selection.streams["motion"].accuracy
+    assert noise is not None
+    assert motion is not None
+    assert noise < 0.6 < 0.9 < motion
 
 
 def test_a_model_with_weighed_streams_is_saved_and_read_with_its_weights(tmp_path: Path) -> None:

@@ -149,11 +149,11 @@ def extract(
 ) -> Extraction | Exported:
     """Extract the features of every clip of a data set, each clip once.
 
-    Without --out, the cache is filled with all that a training reads (of a recipe with `selection.first`, with what it
-    reads first); the same command continues an interrupted extraction. With --out, the features of each clip's plain reading, as in evaluation, are also written for other
-    programs, or for `marey data import` elsewhere: float32, frames x features, per stream. An .npz file holds
-    `features.<stream>` (clips, frames, features) beside `labels`, `groups`, `splits`, `clips` and `contract`; a folder
-    holds an .npy file per clip and stream, and features.csv.
+    Without --out, the cache is filled with all that a training reads (of a recipe with `selection.first`, what it reads
+    first); the same command continues an interrupted extraction. With --out, the features of each clip's plain
+    reading, as in evaluation, are also written for other programs, or for `marey data import` elsewhere: float32,
+    frames x features, per stream. An .npz file holds `features.<stream>` (clips, frames, features) beside `labels`,
+    `groups`, `splits`, `clips` and `contract`; a folder holds an .npy file per clip and stream, and features.csv.
 
     Args:
         out: write the features to this file, if it ends in .npz, or to this new folder.

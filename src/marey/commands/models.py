@@ -174,8 +174,12 @@ def _row(recipe: Recipe, classes: int) -> ModelRow:
 
 def _about(recipe: Recipe, counts: Counts | None, fault: str | None) -> ModelRow:
     from marey.encoders import weights_origin
+    from marey.models import head_options
 
-    weights = weights_origin(recipe.encoder, head=recipe.head.name, weights=recipe.head.weights)
+    backbone = {**head_options(recipe.head.name), **recipe.head.options}.get("backbone")
+    weights = weights_origin(
+        recipe.encoder, head=recipe.head.name, weights=recipe.head.weights, backbone=backbone and str(backbone)
+    )
     names = (tuple(recipe.streams), recipe.encoder.name, recipe.head.name)
     return ModelRow(recipe.name, recipe.description, weights, *names, counts, fault)
 

@@ -25,6 +25,7 @@ from marey.encoders.engine import ENGINES, Engine, engine_name
 from marey.encoders.engine_benchmark import TOLERANCE, Benchmarks, EngineBenchmark, agrees, cpu_model
 from marey.encoders.engines import installed_engines
 from marey.encoders.extract import Features, Progress, Reading, extract, iterate_views
+from marey.encoders.hugging_face import VIDEO_TRANSFORMERS, VideoTransformer
 from marey.encoders.quantised import ENCODER_FILES, QuantisedEncoder, QuantisedNetwork, quantise_network
 from marey.encoders.raw_frames import RawFrames
 from marey.encoders.registry import (
@@ -40,9 +41,9 @@ from marey.encoders.registry import (
     weights_origin,
 )
 from marey.encoders.streams import Stream, Streams, find_stream, luma, register_stream, stream_class, stream_kinds
-from marey.encoders.timm_encoder import FrameEncoder, load_timm_backbone
+from marey.encoders.timm_encoder import FrameEncoder, load_timm_backbone, new_timm_network
 from marey.encoders.video_networks import VIDEO_NETWORKS, ClipEncoder, VideoNetwork, build_video_network, load_kinetics
-from marey.encoders.video_transformers import VIDEO_TRANSFORMERS, TokenEncoder, VideoTransformer
+from marey.encoders.video_transformers import TokenEncoder
 from marey.encoders.weights import EMBEDDED, embedded_path, load_local, weights_hash
 
 for _module in iter_modules(__path__):  # a new file registers its family by being there
@@ -107,6 +108,7 @@ __all__ = [
     "load_local",
     "load_timm_backbone",
     "luma",
+    "new_timm_network",
     "quantise_network",
     "read_clip",
     "read_clip_views",

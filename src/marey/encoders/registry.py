@@ -207,17 +207,20 @@ def architecture(spec: EncoderSpec, *, frames: int) -> Architecture:
         return family_of(spec).meta(spec, frames=frames)
 
 
-def weights_origin(encoder: EncoderSpec, *, head: str, weights: str) -> WeightsOrigin:
+def weights_origin(encoder: EncoderSpec, *, head: str, weights: str, backbone: str | None = None) -> WeightsOrigin:
     """Return where the pretrained weights of a system come from: those of its encoder, or of an end-to-end network.
 
     Args:
         encoder: the frozen network; where it gives raw frames, the weights of the head count.
         head: its name.
         weights: initial weights of the head: "random", "pretrained", or the path of a file.
+        backbone: the encoder that the head fine-tunes, if it does.
     """
     family = family_of(encoder)
     if family.gives != "frames":
         return family.origin(encoder.name, encoder.weights)
+    if backbone is not None:
+        return family_of(encoder.model_copy(update={"name": backbone})).origin(backbone, weights)
     known = find_family(head)
     if known is not None:  # a network that is an encoder as well
         return known.origin(head, weights)

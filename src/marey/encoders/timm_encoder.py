@@ -168,6 +168,17 @@ def load_timm_backbone(spec: EncoderSpec) -> FrozenBackbone:
     )
 
 
+def new_timm_network(spec: EncoderSpec) -> tuple[nn.Module, Colour, Colour]:
+    """Return the network of a spec with random weights, and mean and deviation of RGB in [0, 1] of its pretraining.
+
+    Raises:
+        UnknownNameError: there is no network of that name, or no such training of it.
+    """
+    network = _create(_timm_name(spec.name), spec)
+    config = _config(network)
+    return network, cast(Colour, tuple(config["mean"])), cast(Colour, tuple(config["std"]))
+
+
 def _timm_name(name: str) -> str:
     """Return timm's name of an encoder.
 

@@ -1,70 +1,41 @@
-"""Self-supervised video transformers of Hugging Face, frozen: a clip becomes tokens."""
+"""Video transformers of Hugging Face, frozen: a clip becomes tokens."""
 
 from __future__ import annotations
 
 from dataclasses import dataclass
 from functools import partial
 from pathlib import Path
-from typing import Any, Final, cast
+from typing import Any, cast
 
 import torch
 from torch import Tensor
 
-from marey.encoders.backbone import Colour, FrozenBackbone, average_over
+from marey.encoders.backbone import FrozenBackbone, average_over
 from marey.encoders.contract import EncoderSpec
 from marey.encoders.encoder import Encoder, hw
+from marey.encoders.hugging_face import VIDEO_TRANSFORMERS, load_video_transformer, new_video_transformer, normalisation
 from marey.encoders.registry import Architecture, EncoderFamily, WeightsOrigin, register_encoder
-from marey.encoders.weights import NO_NETWORK, offline_if_unreachable, weights_hash
-from marey.errors import UsageError, WeightsError, first_line
-from marey.extras import install_command
-
-_IMAGENET: Final[tuple[Colour, Colour]] = ((0.485, 0.456, 0.406), (0.229, 0.224, 0.225))
+from marey.encoders.weights import weights_hash
+from marey.errors import UsageError
 
 
 @dataclass(frozen=True)
-class VideoTransformer:
-    """One of the architectures.
+class TokenGrid:
+    """The places of the tokens of a clip.
 
     Attributes:
-        model: its class in `transformers`.
-        config: the class of its configuration.
-        repository: of its weights, on the hub.
-        download: bytes of them, about, with the layers that only training needs.
-        side: key of its configuration for the size of the input.
-        frames: key that fixes T; None where it takes any number.
-        paper: where it was described.
+        size: (H, W) of the input, in pixels.
+        timestamps: T' of the tokens.
+        patches: rows and columns of each.
+        dim: D, numbers a token.
+        trained: True for clips of the length and size that the weights were trained with.
     """
 
-    model: str
-    config: str
-    repository: str
-    download: int
-    side: str
-    frames: str | None
-    paper: str
-
-
-VIDEO_TRANSFORMERS: Final = {
-    "videomae": VideoTransformer(
-        "VideoMAEModel",
-        "VideoMAEConfig",
-        "MCG-NJU/videomae-base",
-        377_000_000,
-        "image_size",
-        "num_frames",
-        "Tong et al. 2022",
-    ),
-    "vjepa2": VideoTransformer(
-        "VJEPA2Model",
-        "VJEPA2Config",
-        "facebook/vjepa2-vitl-fpc64-256",
-        1_304_000_000,
-        "crop_size",
-        None,
-        "Assran et al. 2025",
-    ),
-}
-"""By the names that recipes use. Both were trained with ImageNet's mean and deviation."""
+    size: tuple[int, int]
+    timestamps: int
+    patches: tuple[int, int]
+    dim: int
+    trained: bool
 
 
 class TokenEncoder(Encoder):
@@ -91,23 +62,23 @@ class TokenEncoder(Encoder):
         engine: str | None = "pytorch",
     ) -> None:
         super().__init__()
-        network = _load(spec)
-        size, self.timestamps, dim = check_clips(spec, network.config, frames)
-        patch = network.config.patch_size
-        mean, std = _IMAGENET
+        network = load_video_transformer(spec)
+        tokens = token_grid(spec, network.config, frames)
+        colours, interpolation = normalisation(spec)
         frozen = FrozenBackbone(
             network,
-            partial(
-                _pooled_tokens, timestamps=self.timestamps, patches=(size[0] // patch, size[1] // patch), grid=spec.grid
-            ),
+            partial(_pooled_tokens, tokens=tokens, grid=spec.grid),
             spec=spec,
             hash=weights_hash(network),
-            shape=(frames, 3, *size),
-            mean=mean,
-            std=std,
-            interpolation="bilinear",
+            shape=(frames, 3, *tokens.size),
+            mean=colours[0],
+            std=colours[1],
+            interpolation=interpolation,
+            # Positions between the trained ones are interpolated, with an operation that ONNX does not have.
+            exportable=tokens.trained or spec.name != "videoprism",
         )
-        self.setup(frozen, device=device, engine=engine, dim=dim)
+        self.timestamps = tokens.timestamps
+        self.setup(frozen, device=device, engine=engine, dim=tokens.dim)
 
 
 @register_encoder(*VIDEO_TRANSFORMERS)
@@ -123,15 +94,15 @@ class VideoTransformerFamily(EncoderFamily):
     def meta(self, spec: EncoderSpec, *, frames: int) -> Architecture:
         """Return the network without weights, of a clip."""
         network: Any = new_video_transformer(spec).eval()
-        size, timestamps, dim = check_clips(spec, network.config, frames)
-        patch = network.config.patch_size
-        rows, columns = spec.grid or (size[0] // patch, size[1] // patch)
-        example = torch.empty(1, frames, 3, *size)
+        tokens = token_grid(spec, network.config, frames)
+        rows, columns = spec.grid or tokens.patches
+        example = torch.empty(1, frames, 3, *tokens.size)
 
         def run(clips: Tensor) -> Tensor:
             return tokens_of(network, clips)
 
-        return Architecture(network, run, example, size, True, (dim,), timestamps * rows * columns)
+        length = tokens.timestamps * rows * columns
+        return Architecture(network, run, example, tokens.size, True, (tokens.dim,), length)
 
     def pretrained(self, name: str) -> WeightsOrigin:
         """Return the repository on the hub."""
@@ -145,18 +116,29 @@ class VideoTransformerFamily(EncoderFamily):
         return WeightsOrigin("download", weights, extra=self.extra)
 
 
-def _pooled_tokens(
-    network: Any, pixels: Tensor, *, timestamps: int, patches: tuple[int, int], grid: tuple[int, int] | None
-) -> Tensor:
-    tokens = tokens_of(network, pixels)
-    return tokens if grid is None else pool_patches(tokens, timestamps, patches, grid)
+def _pooled_tokens(network: Any, pixels: Tensor, *, tokens: TokenGrid, grid: tuple[int, int] | None) -> Tensor:
+    found = tokens_of(network, pixels)
+    return found if grid is None else pool_patches(found, tokens.timestamps, tokens.patches, grid)
 
 
 def tokens_of(network: Any, pixels: Tensor) -> Tensor:
-    """Return the tokens of normalised clips: (N, T, 3, H, W) to (N, tokens, D)."""
-    if type(network).__name__ == "VJEPA2Model":
+    """Return the tokens of normalised clips, timestamp by timestamp: (N, T, 3, H, W) to (N, tokens, D)."""
+    kind, config = network.config.model_type, network.config
+    if kind == "vjepa2":
         return cast(Tensor, network(pixels, skip_predictor=True).last_hidden_state)
-    return cast(Tensor, network(pixels).last_hidden_state)
+    if kind == "videoprism_vision_model":
+        side = config.image_size
+        trained = (config.num_frames, *((side, side) if isinstance(side, int) else side))
+        other = (pixels.shape[1], *pixels.shape[-2:]) != trained
+        return cast(Tensor, network(pixels, interpolate_pos_encoding=other).last_hidden_state)
+    found: Tensor = network(pixels).last_hidden_state
+    if kind != "timesformer":
+        return found
+    tokens: Tensor = found[:, 1:]  # the first one stands for the clip
+    if config.attention_type == "space_only":  # each frame by itself
+        return tokens.reshape(len(pixels), -1, tokens.shape[-1])
+    by_place: Tensor = tokens.unflatten(1, (-1, pixels.shape[1]))
+    return by_place.transpose(1, 2).flatten(1, 2)
 
 
 def pool_patches(tokens: Tensor, timestamps: int, patches: tuple[int, int], grid: tuple[int, int]) -> Tensor:
@@ -166,85 +148,34 @@ def pool_patches(tokens: Tensor, timestamps: int, patches: tuple[int, int], grid
     return cells.reshape(len(tokens), -1, tokens.shape[-1])
 
 
-def new_video_transformer(spec: EncoderSpec) -> Any:
-    """Return the network with random weights, in the configuration of the spec's weights, or the default one.
+def token_grid(spec: EncoderSpec, config: Any, frames: int) -> TokenGrid:
+    """Return the places of the tokens of a clip.
 
-    Raises:
-        WeightsError: there is no configuration beside the weights, or it is not on this machine.
-        UsageError: `transformers` is not installed.
-    """
-    about, library = VIDEO_TRANSFORMERS[spec.name], _library(spec.name)
-    configuration = getattr(library, about.config)
-    if spec.weights in ("pretrained", "random"):
-        return _without_predictor(getattr(library, about.model)(configuration()))
-    try:
-        found = configuration.from_pretrained(spec.weights, local_files_only=True)
-    except (OSError, ValueError, KeyError) as error:
-        raise WeightsError(
-            f"{spec.weights} has no configuration of '{spec.name}': {' '.join(str(error).split())}"
-        ) from error
-    return _without_predictor(getattr(library, about.model)(found))
-
-
-def _load(spec: EncoderSpec) -> Any:
-    about, library = VIDEO_TRANSFORMERS[spec.name], _library(spec.name)
-    if spec.weights == "random":
-        with torch.random.fork_rng(devices=[]):
-            torch.manual_seed(0)
-            return new_video_transformer(spec)
-    local = Path(spec.weights).is_dir()
-    source = about.repository if spec.weights == "pretrained" else spec.weights
-    try:
-        with offline_if_unreachable():
-            # Weights as safetensors only: no code is read, from a folder or from the hub.
-            network = getattr(library, about.model).from_pretrained(
-                source, use_safetensors=True, trust_remote_code=False, local_files_only=local
-            )
-            return _without_predictor(network)
-    except (OSError, RuntimeError, ValueError, KeyError) as error:
-        reason = first_line(error)
-        raise WeightsError(
-            f"the weights of '{spec.name}' ({source}) are not on this machine, and fetching them failed ({reason}). "
-            f"{NO_NETWORK}; or name a folder of them: --set encoder.weights=FOLDER"
-        ) from error
-
-
-def _without_predictor(network: Any) -> Any:
-    """Remove the layers of V-JEPA 2 that only its training needs."""
-    if hasattr(network, "predictor"):
-        network.predictor = None
-    return network
-
-
-def check_clips(spec: EncoderSpec, config: Any, frames: int) -> tuple[tuple[int, int], int, int]:
-    """Return the size of the input, the number of timestamps of its tokens, and D.
+    Args:
+        spec: its `size` is taken.
+        config: of the network.
+        frames: T of the clip.
 
     Raises:
         UsageError: the network cannot take clips of that length or size.
     """
     about = VIDEO_TRANSFORMERS[spec.name]
-    side = int(getattr(config, about.side))
-    size = hw(spec.size, (side, side))
-    if about.frames is not None and (frames != getattr(config, about.frames) or size != (side, side)):
+    side = getattr(config, about.side)
+    trained = hw(tuple(side) if isinstance(side, list) else side, (0, 0))
+    size = hw(spec.size, trained)
+    if about.frames is not None and (frames != getattr(config, about.frames) or size != trained):
         fixed = getattr(config, about.frames)
         raise UsageError(
-            f"{spec.name} is built for {fixed} frames of {side} x {side} pixels, not {frames} of "
-            f"{size[0]} x {size[1]}: --set sampling.count={fixed} --set encoder.size={side}"
+            f"{spec.name} is built for {fixed} frames of {trained[0]} x {trained[1]} pixels, not {frames} of "
+            f"{size[0]} x {size[1]}: --set sampling.count={fixed} --set encoder.size={trained[0]}"
         )
-    if frames % config.tubelet_size or size[0] % config.patch_size or size[1] % config.patch_size:
+    tubelet = getattr(config, "tubelet_size", 1)
+    length, *patch = (tubelet, config.patch_size, config.patch_size) if isinstance(tubelet, int) else tubelet
+    if frames % length or size[0] % patch[0] or size[1] % patch[1]:
         raise UsageError(
-            f"{spec.name} takes frames {config.tubelet_size} by {config.tubelet_size}, in squares of "
-            f"{config.patch_size} pixels, and {frames} frames of {size[0]} x {size[1]} cannot be divided so: "
-            f"--set sampling.count=16 --set encoder.size={side}"
+            f"{spec.name} takes frames {length} by {length}, in squares of {patch[0]} pixels, and {frames} frames of "
+            f"{size[0]} x {size[1]} cannot be divided so: --set sampling.count=16 --set encoder.size={trained[0]}"
         )
-    return size, frames // config.tubelet_size, int(config.hidden_size)
-
-
-def _library(name: str) -> Any:
-    try:
-        import transformers
-    except ImportError as error:
-        raise UsageError(
-            f"the encoder '{name}' needs the package transformers: {install_command('transformers')}"
-        ) from error
-    return transformers
+    places = size[0] // patch[0], size[1] // patch[1]
+    usual = (frames, size) == (getattr(config, "num_frames", frames), trained)
+    return TokenGrid(size, frames // length, places, int(config.hidden_size), usual)

@@ -218,6 +218,47 @@ class TransformerHead(FeatureHead):
         return logits
 
 
+@register_head("step")
+class TemporalEmbeddingProbe(FeatureHead):
+    """Self-attention over the frames with learned positions, read at one token of the clip.
+
+    The probe of Ponbagavathi and Roitberg (2025), "STEP": one layer of attention without the layers between, so that
+    it has a fraction of the parameters of a transformer. Its positions begin as sines and cosines and are learned; for
+    clips of another length they are interpolated.
+    """
+
+    def __init__(
+        self,
+        dim: int,
+        classes: int,
+        *,
+        hidden: int = 128,
+        heads: int = 4,
+        places: int = 16,
+        dropout: float = 0.3,
+    ) -> None:
+        super().__init__(dim, classes)
+        self.project = nn.Sequential(nn.Linear(dim, hidden), nn.LayerNorm(hidden))
+        self.token = nn.Parameter(torch.randn(hidden) * 0.02)
+        self.places = nn.Parameter(positions(torch.ones(1, places), hidden)[0].clone())
+        self.attention = nn.MultiheadAttention(hidden, heads, dropout=dropout, batch_first=True)
+        self.dropout = Dropout(dropout)
+        self.linear = nn.Linear(hidden, classes)
+
+    def forward_head(self, summary: Tensor, mask: Tensor) -> Tensor:
+        """Return logits, (B, classes)."""
+        values = self.project(summary) + self._positions(mask.shape[1])
+        values = torch.cat([self.token.expand(len(values), 1, -1), values], dim=1)
+        unused = nn.functional.pad(~mask, (1, 0))
+        found, _ = self.attention(values[:, :1], values, values, key_padding_mask=unused, need_weights=False)
+        logits: Tensor = self.linear(self.dropout(found[:, 0]))
+        return logits
+
+    def _positions(self, length: int) -> Tensor:
+        table = self.places.T.unsqueeze(0)
+        return nn.functional.interpolate(table, length, mode="linear", align_corners=True)[0].T
+
+
 def _together(means: Tensor, variances: Tensor) -> tuple[Tensor, Tensor]:
     """Return mean and variance of all frames from those of clips of one length: (N, D) to (D,)."""
     mean = means.mean(0)

@@ -1,0 +1,280 @@
+"""Video transformers of the library `transformers`: their weights, configurations and normalisation."""
+
+from __future__ import annotations
+
+import json
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Any, Final, cast
+
+import torch
+
+from marey.encoders.backbone import Colour
+from marey.encoders.contract import EncoderSpec
+from marey.encoders.weights import NO_NETWORK, offline_if_unreachable
+from marey.errors import UsageError, WeightsError, first_line
+from marey.extras import install_command, pip_command
+from marey.video import Interpolation
+
+_IMAGENET: Final[tuple[Colour, Colour]] = ((0.485, 0.456, 0.406), (0.229, 0.224, 0.225))
+_HALVES: Final[tuple[Colour, Colour]] = ((0.45, 0.45, 0.45), (0.225, 0.225, 0.225))
+_UNCHANGED: Final[tuple[Colour, Colour]] = ((0.0, 0.0, 0.0), (1.0, 1.0, 1.0))
+_PREPARATION: Final = ("video_preprocessor_config.json", "preprocessor_config.json", "processor_config.json")
+_RESAMPLING: Final[dict[int, Interpolation]] = {0: "nearest", 2: "bilinear", 3: "bicubic"}  # as Pillow counts
+_LATER: Final = ("use_rope_interleave", "use_modality_embeddings", "interpolate_rope")
+"""Keys of V-JEPA 2.1's configuration; where one is on, V-JEPA 2 computes something else from the same weights."""
+
+
+@dataclass(frozen=True)
+class VideoTransformer:
+    """One of the architectures.
+
+    Attributes:
+        model: its class in `transformers`.
+        config: the class of its configuration.
+        repository: of its weights, on the hub.
+        revision: of the repository.
+        download: bytes of them, about, with the layers that only training needs.
+        side: key of its configuration for the size of the input.
+        frames: key that fixes T, and with it the size; None where it takes others.
+        colours: mean and deviation of RGB in [0, 1], when these weights were trained.
+        interpolation: how images were resized then.
+        since: the first version of `transformers` that has it.
+        paper: where it was described.
+    """
+
+    model: str
+    config: str
+    repository: str
+    revision: str
+    download: int
+    side: str
+    frames: str | None
+    colours: tuple[Colour, Colour]
+    interpolation: Interpolation
+    since: str
+    paper: str
+
+
+VIDEO_TRANSFORMERS: Final = {
+    "videomae": VideoTransformer(
+        "VideoMAEModel",
+        "VideoMAEConfig",
+        "MCG-NJU/videomae-base",
+        "main",
+        377_000_000,
+        "image_size",
+        "num_frames",
+        _IMAGENET,
+        "bilinear",
+        "4.24",
+        "Tong et al. 2022",
+    ),
+    "vjepa2": VideoTransformer(
+        "VJEPA2Model",
+        "VJEPA2Config",
+        "facebook/vjepa2-vitl-fpc64-256",
+        "main",
+        1_304_000_000,
+        "crop_size",
+        None,
+        _IMAGENET,
+        "bilinear",
+        "4.53",
+        "Assran et al. 2025",
+    ),
+    "videoprism": VideoTransformer(
+        "VideoPrismVisionModel",
+        "VideoPrismVisionConfig",
+        "google/videoprism-base-f16r288",
+        "2be2ef51d0d611d0fadf21a6d1470a4ad4af9249",  # main has the weights of another library alone
+        457_000_000,
+        "image_size",
+        None,
+        _UNCHANGED,
+        "bicubic",
+        "5.13",
+        "Zhao et al. 2024",
+    ),
+    "timesformer": VideoTransformer(
+        "TimesformerModel",
+        "TimesformerConfig",
+        "facebook/timesformer-base-finetuned-k400",
+        "refs/pr/5",  # main has a pickle alone
+        486_000_000,
+        "image_size",
+        "num_frames",
+        _HALVES,
+        "bilinear",
+        "4.25",
+        "Bertasius et al. 2021",
+    ),
+}
+"""By the names that recipes use."""
+
+
+def new_video_transformer(spec: EncoderSpec) -> Any:
+    """Return the network with random weights, in the configuration of the spec's weights, or the default one.
+
+    Raises:
+        WeightsError: there is no configuration beside the weights, it is not on this machine, or is of another network.
+        UsageError: `transformers` is not installed, or its version does not have the network.
+    """
+    about, library = VIDEO_TRANSFORMERS[spec.name], _library(spec.name)
+    if spec.weights in ("pretrained", "random"):
+        configuration = getattr(library, about.config)()
+    else:
+        try:
+            configuration = _configuration(spec, local=True)
+        except (OSError, ValueError, KeyError) as error:
+            raise WeightsError(
+                f"{spec.weights} has no configuration of '{spec.name}': {' '.join(str(error).split())}"
+            ) from error
+    return _without_predictor(getattr(library, about.model)(configuration))
+
+
+def load_video_transformer(spec: EncoderSpec) -> Any:
+    """Return the network of a spec, with its weights.
+
+    Raises:
+        WeightsError: they cannot be fetched, or are those of another network.
+        UsageError: `transformers` is not installed, or its version does not have the network.
+    """
+    about, library = VIDEO_TRANSFORMERS[spec.name], _library(spec.name)
+    if spec.weights == "random":
+        with torch.random.fork_rng(devices=[]):
+            torch.manual_seed(0)
+            return new_video_transformer(spec)
+    source, revision, local = _source(spec)
+    try:
+        with offline_if_unreachable():
+            configuration = _configuration(spec, local=local)
+            # Weights as safetensors only: no code is read, from a folder or from the hub.
+            network, report = getattr(library, about.model).from_pretrained(
+                source,
+                config=configuration,
+                revision=revision,
+                use_safetensors=True,
+                trust_remote_code=False,
+                local_files_only=local,
+                output_loading_info=True,
+            )
+    except (OSError, RuntimeError, ValueError, KeyError) as error:
+        reason = first_line(error)
+        raise WeightsError(
+            f"the weights of '{spec.name}' ({source}) are not on this machine, and fetching them failed ({reason}). "
+            f"{NO_NETWORK}; or name a folder of them: --set encoder.weights=FOLDER"
+        ) from error
+    # The library fills what it does not find with random numbers, and warns.
+    missing = sorted(name for name in report["missing_keys"] if not name.startswith("predictor."))
+    if missing:
+        raise WeightsError(
+            f"{source} lacks {len(missing)} tensors of '{spec.name}', '{missing[0]}' first; it holds the weights of "
+            "another network"
+        )
+    return _without_predictor(network)
+
+
+def _source(spec: EncoderSpec) -> tuple[str, str, bool]:
+    """Return the repository or folder of weights, the revision, and True for a folder."""
+    if spec.weights == "pretrained":
+        about = VIDEO_TRANSFORMERS[spec.name]
+        return about.repository, about.revision, False
+    return spec.weights, "main", Path(spec.weights).is_dir()
+
+
+def _configuration(spec: EncoderSpec, *, local: bool) -> Any:
+    """Return the configuration beside the weights.
+
+    Raises:
+        WeightsError: it is of another network.
+        OSError: it is not there, or cannot be fetched.
+    """
+    source, revision, _ = _source(spec)
+    kind = getattr(_library(spec.name), VIDEO_TRANSFORMERS[spec.name].config)
+    stated, _ = kind.get_config_dict(source, revision=revision, local_files_only=local)
+    found = stated.get("model_type", kind.model_type)
+    if found != kind.model_type:
+        raise WeightsError(f"{source} holds the weights of a network of type '{found}', not of '{spec.name}'")
+    unknown = [key for key in _LATER if stated.get(key)]
+    if spec.name == "vjepa2" and unknown and not hasattr(kind(), unknown[0]):
+        version = _library(spec.name).__version__
+        raise WeightsError(
+            f"{source} holds the weights of V-JEPA 2.1 ('{unknown[0]}'), and transformers {version} has V-JEPA 2 "
+            "alone, which computes other features from them: install a version that has V-JEPA 2.1"
+        )
+    return kind.from_dict(stated)
+
+
+def normalisation(spec: EncoderSpec) -> tuple[tuple[Colour, Colour], Interpolation]:
+    """Return mean and deviation of RGB in [0, 1], and how images are resized: as the weights' own files say.
+
+    `transformers` keeps them in a file beside the weights. Of the pretrained ones they are known; where there is no
+    such file, they are taken to be the same.
+    """
+    about = VIDEO_TRANSFORMERS[spec.name]
+    stated = {} if spec.weights in ("pretrained", "random") else _preparation(spec)
+    interpolation = _RESAMPLING.get(stated.get("resample", -1), about.interpolation)
+    if not {"do_normalize", "image_mean", "image_std"} & set(stated):
+        return about.colours, interpolation
+    # Of pixels from 0 to 255 the library computes (pixel x factor - mean) / deviation; the factor is 1/255 by default.
+    factor = float(stated.get("rescale_factor", 1 / 255)) if stated.get("do_rescale", True) else 1.0
+    mean, std = about.colours if stated.get("do_normalize", True) else _UNCHANGED
+    if stated.get("do_normalize", True):
+        mean, std = tuple(stated.get("image_mean", mean)), tuple(stated.get("image_std", std))
+    return cast(
+        tuple[Colour, Colour], tuple(tuple(value / (255 * factor) for value in each) for each in (mean, std))
+    ), interpolation
+
+
+def _preparation(spec: EncoderSpec) -> dict[str, Any]:
+    """Return what the files beside the weights say of how clips are prepared; empty where they say nothing."""
+    from transformers.utils.hub import cached_file
+
+    source, revision, local = _source(spec)
+    for name in _PREPARATION:
+        with offline_if_unreachable():
+            path = cached_file(
+                source,
+                name,
+                revision=revision,
+                local_files_only=local,
+                _raise_exceptions_for_missing_entries=False,
+                _raise_exceptions_for_connection_errors=False,
+            )
+        if path is not None:
+            try:
+                stated = json.loads(Path(path).read_text(encoding="utf-8"))
+            except ValueError as error:
+                raise WeightsError(f"{name} of {source} cannot be read ({error}): copy the weights again") from error
+            found: dict[str, Any] = stated.get("video_processor", stated)
+            return found
+    return {}
+
+
+def _without_predictor(network: Any) -> Any:
+    """Remove the layers of V-JEPA 2 that only its training needs."""
+    if hasattr(network, "predictor"):
+        network.predictor = None
+    return network
+
+
+def _library(name: str) -> Any:
+    """Return `transformers`.
+
+    Raises:
+        UsageError: it is not installed, or its version does not have the network.
+    """
+    try:
+        import transformers
+    except ImportError as error:
+        raise UsageError(
+            f"the encoder '{name}' needs the package transformers: {install_command('transformers')}"
+        ) from error
+    about = VIDEO_TRANSFORMERS[name]
+    if not hasattr(transformers, about.model):
+        raise UsageError(
+            f"the encoder '{name}' needs transformers {about.since} or later, and {transformers.__version__} is "
+            f"installed: {pip_command()} install 'transformers>={about.since}'"
+        )
+    return transformers
