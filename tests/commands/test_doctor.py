@@ -58,6 +58,11 @@ def ffmpeg_is_here() -> bool:
         return False
 
 
+def torchcodec_can_be_loaded() -> bool:
+    done = subprocess.run([sys.executable, "-c", "import torchcodec"], capture_output=True, check=False)
+    return done.returncode == 0
+
+
 def doctor_without_extras(root: Path) -> tuple[int, dict[str, dict[str, Any]]]:
     """The exit code and the findings where no extra and no program is installed."""
     (root / "here").mkdir()
@@ -98,7 +103,9 @@ def test_the_doctor_names_what_it_has_looked_at() -> None:
             assert found[ROW[extra]].state == "ok"
     assert (found["RAR archives"].state == "ok") == bool(rar_tools())
     if not missing_packages("torchcodec"):  # whether it can be loaded is the libraries' doing
-        expected = ("ok", "") if ffmpeg_is_here() else ("missing", "FFmpeg's shared libraries are not")
+        expected = ("missing", "FFmpeg's shared libraries are not")
+        if ffmpeg_is_here():  # TorchCodec is built for one version of PyTorch
+            expected = ("ok", "") if torchcodec_can_be_loaded() else ("missing", "it may not fit PyTorch")
         assert found["TorchCodec"].state == expected[0]
         assert expected[1] in found["TorchCodec"].detail
         assert (found["TorchCodec"].install is None) == (expected[0] == "ok")
