@@ -22,11 +22,13 @@ from rich.table import Table
 import decoding
 import engines
 import extraction
+import few_shot
 import gpu
 import heads
 import labels
 import memory
 import modes
+import search
 import service
 import sliding
 import startup
@@ -52,7 +54,10 @@ BENCHMARKS: Final[dict[str, Callable[[Setting], list[Line]]]] = {
     "service": service.measure,
 }
 BY_NAME: Final[dict[str, Callable[[Setting], list[Line]]]] = {  # not unless they are asked for
+    "few-shot": few_shot.measure_shots,
+    "find": search.measure,
     "gpu": gpu.measure,
+    "new-class": few_shot.measure_new_class,
     "modes": modes.measure,
 }
 PART_OF: Final = {  # ratios that are measured together

@@ -26,6 +26,8 @@ if TYPE_CHECKING:
     from marey.commands.doctor import doctor
     from marey.commands.evaluate import evaluate
     from marey.commands.extract import extract
+    from marey.commands.find import find
+    from marey.commands.learn import learn
     from marey.commands.models import list_models
     from marey.commands.predict import predict
     from marey.commands.quantize import quantize
@@ -46,6 +48,8 @@ __all__ = [
     "evaluate",
     "exchange",
     "extract",
+    "find",
+    "learn",
     "list_models",
     "list_recipes",
     "predict",

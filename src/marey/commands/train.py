@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import shlex
 import time
+from collections import Counter
 from collections.abc import Iterator
 from functools import partial
 from pathlib import Path
@@ -82,6 +83,7 @@ def train(
     """
     call = dict(locals())
 
+    from marey.commands.steps.few_clips import few_clips
     from marey.commands.steps.given_features import given_features
     from marey.commands.steps.prepare import load_labelled, name_unusable, pick_device, read_tests, read_views
     from marey.commands.steps.results import EvaluationResult, tested, versions, write_results
@@ -165,9 +167,11 @@ def train(
     else:
         tests = [result if isinstance(result, VideoError) else [result] for result in views[0]]
     rows, leaks = tested(manifest.clips, tests, protocol, trained)
+    each = zip(protocol.splits, trained, strict=True)
+    few = few_clips(Counter(str(clip.label) for clip in manifest.clips))
     notes = tuple(
         dict.fromkeys(
-            note for split, fold in zip(protocol.splits, trained, strict=True) for note in (*split.notes, *fold.notes)
+            note for note in (few, *(note for split, fold in each for note in (*split.notes, *fold.notes))) if note
         )
     )
     evaluation = Evaluation(

@@ -8,6 +8,7 @@ from pkgutil import iter_modules
 from marey.models.checkpoint import ActionModel, ModelConfig, check_output_dir, load_model, new_classifier, save_model
 from marey.models.classifier import Classifier, HeadSpec, fuse
 from marey.models.head import FeatureHead, Head, Standardise, masked_mean
+from marey.models.imprinting import imprint, is_imprintable
 from marey.models.registry import check_options, create_head, find_head, head_names, head_options, register_head
 from marey.models.summary import Layer, ParameterCount, count_parameters, list_layers
 
@@ -32,6 +33,8 @@ __all__ = [
     "fuse",
     "head_names",
     "head_options",
+    "imprint",
+    "is_imprintable",
     "list_layers",
     "load_model",
     "masked_mean",
