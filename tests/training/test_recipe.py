@@ -45,7 +45,7 @@ def test_every_recipe_is_commented(name: str) -> None:
 
 
 def test_a_recipe_written_out_reads_back_the_same(tmp_path: Path) -> None:
-    recipe = load_recipe(DEFAULT_RECIPE, changes=["training.epochs=7", "encoder.precision=bfloat16"])
+    recipe = load_recipe("default-0.1", changes=["training.epochs=7", "encoder.precision=bfloat16"])
     path = tmp_path / "größer recipe.yaml"
     path.write_text(recipe.to_yaml(), encoding="utf-8")
     assert load_recipe(path) == recipe
@@ -84,7 +84,7 @@ def test_a_recipe_of_ones_own_names_only_what_differs(tmp_path: Path) -> None:
     ],
 )
 def test_a_change_sets_a_key_as_yaml_writes_its_value(change: str, key: str, value: object) -> None:
-    here: Any = load_recipe(DEFAULT_RECIPE, changes=[change])
+    here: Any = load_recipe("default-0.1", changes=[change])
     for part in key.split("."):
         here = here[part] if isinstance(here, dict) else getattr(here, part)
     assert here == value
@@ -92,7 +92,7 @@ def test_a_change_sets_a_key_as_yaml_writes_its_value(change: str, key: str, val
 
 
 def test_the_last_of_two_changes_of_a_key_holds() -> None:
-    assert load_recipe(DEFAULT_RECIPE, changes=["seed=1", "seed=2"]).seed == 2
+    assert load_recipe("default-0.1", changes=["seed=1", "seed=2"]).seed == 2
 
 
 @pytest.mark.parametrize(
@@ -119,7 +119,7 @@ def test_the_last_of_two_changes_of_a_key_holds() -> None:
             r"'streams\.plain': no kind of stream is called 'optical-flow'; choose one of: app",
         ),
         ("head=7", r"'head'.*7"),
-        ("name.first=x", r"'name' is a value, 'default', and has no keys below it"),
+        ("name.first=x", r"'name' is a value, 'default-0\.1', and has no keys below it"),
         ("training.epochs", r"'training\.epochs' changes nothing; write key=value"),
         ("=3", r"'=3' changes nothing"),
         ("seed=[1", r"the value in 'seed=\[1' is not YAML"),
@@ -129,7 +129,7 @@ def test_the_last_of_two_changes_of_a_key_holds() -> None:
 )
 def test_a_wrong_key_or_value_is_named_with_the_way_out(change: str, sentence: str) -> None:
     with pytest.raises(RecipeError, match=sentence):
-        load_recipe(DEFAULT_RECIPE, changes=[change])
+        load_recipe("default-0.1", changes=[change])
 
 
 @pytest.mark.parametrize(
@@ -159,9 +159,14 @@ def test_a_recipe_file_that_is_not_there_or_no_text_says_so(tmp_path: Path) -> N
 
 
 def test_an_unknown_recipe_answers_with_what_was_probably_meant() -> None:
-    with pytest.raises(UnknownNameError, match=r"no recipe is called 'defualt'; did you mean 'default'\?") as caught:
-        load_recipe("defualt")
+    with pytest.raises(UnknownNameError, match=r"no recipe is called 'aito'; did you mean 'auto'\?") as caught:
+        load_recipe("aito")
     assert isinstance(caught.value, UsageError)
+
+
+def test_the_earlier_name_of_the_default_gives_the_new_one_and_says_what_the_old_one_is_called() -> None:
+    with pytest.warns(FutureWarning, match=r"now called 'auto'.*that of marey 0\.1 is 'default-0\.1'"):
+        assert load_recipe("default") == load_recipe(DEFAULT_RECIPE)
 
 
 def test_views_are_the_plain_one_then_the_random_ones_then_their_mirror_images() -> None:

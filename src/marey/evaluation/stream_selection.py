@@ -30,7 +30,7 @@ class StreamScore:
 
 @dataclass(frozen=True)
 class StreamSelection:
-    """Which streams a model takes, and why.
+    """The streams that a model takes, and why.
 
     Attributes:
         streams: name to score.

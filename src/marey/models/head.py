@@ -110,17 +110,24 @@ class Head(nn.Module):
     Attributes:
         takes: "features" of an encoder, or raw frames ("frames").
         causal: True if it can read a source frame by frame with `step`.
-        linear_only: True if all that is trained is one layer, `linear`, on what `normalize` returns.
         classes: number of labels.
     """
 
     takes: ClassVar[InputKind] = "features"
     causal: ClassVar[bool] = False
-    linear_only: ClassVar[bool] = False
 
     def __init__(self, classes: int) -> None:
         super().__init__()
         self.classes = classes
+
+    @property
+    def only_layer(self) -> nn.Linear | None:
+        """The linear layer that is all that is trained, on one vector a clip; None for other heads."""
+        linear = getattr(self, "linear", None)
+        trained = {name for name, _ in self.named_parameters()}
+        if not isinstance(linear, nn.Linear) or trained != {"linear.weight", "linear.bias"} or self.causal:
+            return None
+        return linear
 
     def prepare(self, features: Tensor) -> None:
         """Fit the fixed parts to the training clips, (N, T, ...), before training."""

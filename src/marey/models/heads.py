@@ -23,8 +23,6 @@ from marey.models.registry import register_head
 class MeanHead(FeatureHead):
     """The mean over time and a linear layer: a baseline without temporal order."""
 
-    linear_only = True
-
     def __init__(self, dim: int, classes: int, *, dropout: float = 0.5) -> None:
         super().__init__(dim, classes)
         self.dropout = Dropout(dropout)
@@ -76,8 +74,6 @@ class PyramidHead(FeatureHead):
     A temporal pyramid with one level below the whole (after Lazebnik et al. 2006): the parts keep the coarse temporal
     order, the deviation the amount of motion. It is linear, to learn from a few dozen clips.
     """
-
-    linear_only = True
 
     def __init__(self, dim: int, classes: int, *, parts: int = 3, dropout: float = 0.5) -> None:
         super().__init__(dim, classes)

@@ -22,7 +22,7 @@ THRESHOLD: Final = 0.2
 
 def is_imprintable(classifier: Classifier) -> bool:
     """Return whether all heads are one linear layer on a fixed summary of the clip."""
-    return all(_linear_of(head) is not None for head in classifier.heads if isinstance(head, Head))
+    return all(head.only_layer is not None for head in classifier.heads if isinstance(head, Head))
 
 
 @torch.no_grad()
@@ -53,7 +53,7 @@ def imprint(model: ActionModel, label: str, clips: Sequence[Features]) -> Action
     summaries = classifier.forward_features(batch, mask)
     for head, summary in zip(classifier.heads, summaries.values(), strict=True):
         assert isinstance(head, Head)  # noqa: S101 - ModuleList has lost the type
-        linear = _linear_of(head)
+        linear = head.only_layer
         assert linear is not None  # noqa: S101 - asked before
         head.linear = _with_row(linear, summary)
         head.classes += 1
@@ -69,12 +69,3 @@ def _with_row(linear: nn.Linear, summary: Tensor) -> nn.Linear:
     wider.weight.copy_(torch.cat([linear.weight, row[None]]))
     wider.bias.copy_(torch.cat([linear.bias, bias[None]]))
     return wider
-
-
-def _linear_of(head: Head) -> nn.Linear | None:
-    """Return the only trained layer of a head whose input is one vector a clip; None for other heads."""
-    linear = getattr(head, "linear", None)
-    trained = {name for name, _ in head.named_parameters()}
-    if not isinstance(linear, nn.Linear) or trained != {"linear.weight", "linear.bias"} or head.causal:
-        return None
-    return linear

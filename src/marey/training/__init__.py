@@ -5,7 +5,8 @@ from __future__ import annotations
 from marey.training.augmentation import Augmentation, augment
 from marey.training.batches import Batch, ClipSet, FeatureSet, FrameSet, TrainingBatches
 from marey.training.checkpoint import History
-from marey.training.experiment import Experiment, FoldResult, run_protocol
+from marey.training.experiment import Experiment, run_protocol
+from marey.training.fold import FoldResult
 from marey.training.loop import FitResult, Task, fit, require_fabric
 from marey.training.protocol import Protocol, inner_splits, make_splits
 from marey.training.recipe import Recipe, Training, Views

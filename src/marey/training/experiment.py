@@ -10,18 +10,17 @@ from dataclasses import dataclass
 from pathlib import Path
 from typing import Any, Final, Self
 
-import numpy as np
 import torch
 from torch import Tensor
 
-from marey.atomic import write_atomic
 from marey.data import Clip, Split, content_hash
 from marey.encoders import PRECOMPUTED, Contract, Features, typical_duration
 from marey.errors import DatasetError, VideoError
 from marey.evaluation import StreamSelection, fit_temperature
-from marey.models import ActionModel, Classifier, ModelConfig, load_model, new_classifier, save_model
+from marey.models import ActionModel, Classifier, ModelConfig, new_classifier
 from marey.training.batches import ClipSet, FeatureSet, FrameSet
 from marey.training.checkpoint import CHECKPOINT, History
+from marey.training.fold import FoldResult, fold_seed, read_fold, write_fold
 from marey.training.linear import LinearTraining
 from marey.training.loop import FitResult, Task, fit
 from marey.training.protocol import Protocol, inner_splits
@@ -29,25 +28,6 @@ from marey.training.recipe import Recipe
 from marey.training.schedule import equal_epochs
 
 _NORMALIZERS_KEPT: Final = 64  # each of a megabyte or less
-
-
-@dataclass(frozen=True)
-class FoldResult:
-    """The trained model of a fold.
-
-    Attributes:
-        model: ready to predict.
-        histories: of the trainings that chose the epoch, one an inner fold, or of the only one.
-        epochs: number of epochs it was trained for.
-        notes: differences from the recipe, a sentence each.
-        selection: strengths and streams that the inner folds chose, where the heads are linear.
-    """
-
-    model: ActionModel
-    histories: tuple[History, ...]
-    epochs: int
-    notes: tuple[str, ...] = ()
-    selection: StreamSelection | None = None
 
 
 @dataclass(frozen=True, slots=True)
@@ -93,9 +73,7 @@ class Experiment:
         self._recipe = recipe
         self._made_with = dict(made_with)
         self._device = device
-        usable = [
-            index for index in range(len(clips)) if not any(isinstance(view[index], VideoError) for view in views)
-        ]
+        usable = [i for i in range(len(clips)) if not any(isinstance(view[i], VideoError) for view in views)]
         if not usable:
             raise DatasetError(f"none of the {len(clips)} clips can be used; `marey data scan` says why")
         self._clip_seconds = (
@@ -106,7 +84,7 @@ class Experiment:
         self._pooled: dict[str, FeatureSet] = {}
         number = {label: row for row, label in enumerate(self._labels)}
         read = [[_features(view[index]) for index in usable] for view in views]
-        self._clip_set = self._make_set(read, [number[clips[index].label or ""] for index in usable])
+        self._clip_set = self._make_set(read, [number[clips[i].label or ""] for i in usable])
 
     def with_recipe(self, recipe: Recipe) -> Self:
         """Return an experiment on the same clips and features with another recipe that reads them in the same way."""
@@ -125,13 +103,13 @@ class Experiment:
             seed: for this training.
             out: folder for its logs and its result.
         """
-        if (out / "model").is_dir() and (out / "training.json").is_file():
-            return _read(out)
+        if (finished := read_fold(out)) is not None:
+            return finished
         splits, notes = self._inner_splits(indices, validation, seed=seed)
         trained_on = self._usable((*indices, *validation))
         if self._recipe.training.solver == "logistic":
             trained = self._train_linear(splits, trained_on, notes)
-            _write(trained, out)
+            write_fold(trained, out)
             return trained
         if not splits:
             final = self._fit(trained_on, seed=seed, log_dir=out / "fit")
@@ -148,7 +126,7 @@ class Experiment:
             else:
                 final, trained_on = chosen[0], splits[0].train
             trained = self._finish(final, tuple(each.history for each in chosen), temperature, trained_on, notes)
-        _write(trained, out)
+        write_fold(trained, out)
         return trained
 
     def train_on_all(self, folds: Sequence[FoldResult], *, seed: int, out: Path) -> FoldResult:
@@ -159,14 +137,14 @@ class Experiment:
         """
         if self._recipe.training.solver == "logistic":
             return self.train(tuple(self._row), seed=seed, out=out)  # the choice is cheap, and made on all clips
-        if (out / "model").is_dir() and (out / "training.json").is_file():
-            return _read(out)
+        if (finished := read_fold(out)) is not None:
+            return finished
         epochs = round(statistics.median(fold.epochs for fold in folds))
         temperature = statistics.median(fold.model.config.temperature for fold in folds)
         everything = tuple(self._row)
         final = self._fit(everything, seed=seed, log_dir=out / "fit", epochs=epochs)
         trained = self._finish(final, (final.history,), temperature, everything)
-        _write(trained, out)
+        write_fold(trained, out)
         return trained
 
     def cross_validate(self, splits: Sequence[Split], *, seed: int, out: Path) -> Iterator[ValidationOutputs]:
@@ -409,11 +387,6 @@ def run_protocol(
     return folds, final
 
 
-def fold_seed(seed: int, number: int) -> int:
-    """Return the seed of a fold, drawn from the seed of the run."""
-    return int(np.random.SeedSequence([seed, number]).generate_state(1)[0]) % 2**31
-
-
 def _features(result: Features | VideoError) -> Features:
     if isinstance(result, VideoError):
         raise result
@@ -424,21 +397,3 @@ def _fit_temperature(outputs: Sequence[ValidationOutputs]) -> float:
     """Fit one temperature to all validation clips, each classified by a model that was not trained on it."""
     logits, labels = torch.cat([each.logits for each in outputs]), torch.cat([each.labels for each in outputs])
     return fit_temperature(logits.numpy(), labels.numpy())
-
-
-def _write(trained: FoldResult, out: Path) -> None:
-    save_model(trained.model, out / "model")
-    values: dict[str, Any] = {"epochs": trained.epochs, "notes": trained.notes, "histories": trained.histories}
-    if trained.selection is not None:
-        values["selection"] = trained.selection.as_dict()
-    write_atomic(out / "training.json", json.dumps(values, indent=1) + "\n", single_writer=True)
-    for checkpoint in out.rglob(CHECKPOINT):
-        checkpoint.unlink()  # until here an interrupted run goes on from them
-
-
-def _read(out: Path) -> FoldResult:
-    values = json.loads((out / "training.json").read_text(encoding="utf-8"))
-    selection = StreamSelection.from_dict(values["selection"]) if "selection" in values else None
-    return FoldResult(
-        load_model(out / "model"), tuple(values["histories"]), values["epochs"], tuple(values["notes"]), selection
-    )

@@ -12,7 +12,7 @@ from torch import nn
 
 from marey.errors import UsageError
 from marey.evaluation import StreamScore, StreamSelection, fit_temperature
-from marey.models import Classifier
+from marey.models import Classifier, Head
 from marey.training.batches import FeatureSet
 from marey.training.logistic import DEFAULT_STRENGTH, STRENGTHS, LinearFit, fit_logistic
 from marey.training.recipe import Recipe
@@ -199,15 +199,10 @@ def _linear(classifier: Classifier, name: str) -> nn.Linear:
         UsageError: more of it is trained.
     """
     head = dict(zip(classifier.names, classifier.heads, strict=True))[name]
-    linear = getattr(head, "linear", None)
-    trained = sum(each.numel() for each in head.parameters())
-    if (
-        not isinstance(linear, nn.Linear)
-        or not head.linear_only
-        or trained != sum(p.numel() for p in linear.parameters())
-    ):
+    assert isinstance(head, Head)  # noqa: S101 - ModuleList has lost the type
+    if head.only_layer is None:
         raise UsageError(
             f"training.solver=logistic fits heads that are one linear layer (mean, pyramid), and a "
-            f"{type(head).__name__} is not: add training.solver=adamw"
+            f"{type(head).__name__} is not: add training.solver=adamw, and head.fusion=late if it is stacked"
         )
-    return linear
+    return head.only_layer

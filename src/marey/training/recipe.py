@@ -159,8 +159,8 @@ class Training(BaseModel):
         unused = [name for name in _OF_ADAMW if getattr(self, name) != fields[name].default]
         if unused:
             raise ValueError(
-                f"{unused[0]}={getattr(self, unused[0])} is a setting of solver: adamw; a logistic regression has "
-                "no steps: leave it out, or choose solver: adamw"
+                f"{unused[0]}={getattr(self, unused[0])} is a setting of solver: adamw; a logistic regression has no "
+                "steps: leave it out, or choose a recipe that has them, such as default-0.1"
             )
         return self
 
