@@ -208,7 +208,7 @@ def test_the_wheel_without_extras_draws_trains_and_predicts(built: Built, tmp_pa
     assert demo["training"]["metrics"]["accuracy"] > 0.5
     assert {each["label"] for each in demo["new_clips"]} <= ACTIONS
     assert (new.work / "demo" / "run" / "report.html").is_file()
-    settings = ("--set", "sampling.count=4", "--set", "training.epochs=5")
+    settings = ("--set", "sampling.count=4")
     new.marey("train", "demo/clips/manifest.csv", "--out", "run", "--recipe", "frame-average", *settings)
     assert new.marey("evaluate", "run", "demo/clips/manifest.csv", "--out", "tested")
     predicted = new.marey("predict", "run", "demo/new", "--annotate", "annotated")

@@ -15,7 +15,7 @@ from marey import commands
 from marey.errors import DatasetError, UsageError
 from marey.evaluation import read_predictions
 
-SMALL = ["training.epochs=3", "training.inner_folds=1", "views.mirrored=none"]
+SMALL = ["training.inner_folds=1", "views.mirrored=none"]
 
 
 @pytest.fixture(scope="module")

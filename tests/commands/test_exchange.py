@@ -63,7 +63,7 @@ def test_six_arrays_in_a_pickle_become_a_data_set_to_the_last_bit(imported: Path
 def test_an_imported_clip_is_read_as_the_array_is(
     imported: Path, drawn: dict[str, Any], small_changes: list[str]
 ) -> None:
-    recipe = load_recipe("default-0.1", changes=small_changes)
+    recipe = load_recipe("auto", changes=small_changes)
     encoder = load_encoder(recipe.encoder)
     contract = encoder.contract(sampling=recipe.sampling, streams=recipe.streams, fit=recipe.fit)
     clip = next(clip for clip in load_data(imported).clips if clip.split == "test")
@@ -141,7 +141,7 @@ def test_exported_features_are_those_that_training_sees(
     commands.extract(str(small_set), set=small_changes)
     made = commands.extract(str(small_set), out=tmp_path / name, set=small_changes)
     found = (read_feature_file if name.endswith("npz") else read_feature_folder)(tmp_path / name)
-    recipe = load_recipe("default-0.1", changes=small_changes)
+    recipe = load_recipe("auto", changes=small_changes)
     encoder = load_encoder(recipe.encoder)
     contract = encoder.contract(sampling=recipe.sampling, streams=recipe.streams, fit=recipe.fit)
     manifest = load_data(small_set)

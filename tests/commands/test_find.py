@@ -104,7 +104,7 @@ def test_models_with_other_heads_search_too(
     small_set: Path, small_changes: list[str], wave: Path, long_video: Path, tmp_path: Path, head: str
 ) -> None:
     changes = [*small_changes, f"head.name={head}", "head.options={}", "training.epochs=1", "training.inner_folds=1"]
-    commands.train(small_set, out=tmp_path / "run", set=changes)
+    commands.train(small_set, recipe="default-0.1", out=tmp_path / "run", set=changes)
     best, *_ = commands.find(tmp_path / "run", wave, long_video).hits
     assert 3.4 <= best.start <= 4.3
 
@@ -115,13 +115,15 @@ def test_a_recipe_searches_without_training(
     from marey.training import load_recipe
 
     recipe = tmp_path / "small.yaml"
-    recipe.write_text(load_recipe("default", changes=small_changes).to_yaml())
+    recipe.write_text(load_recipe("default-0.1", changes=small_changes).to_yaml())
     best, *_ = commands.find(recipe, wave, long_video).hits
     assert 3.4 <= best.start <= 4.3
 
 
 def test_a_name_that_is_nothing_is_refused_with_near_names(wave: Path, long_video: Path) -> None:
-    with pytest.raises(UsageError, match=r"'defualt' is no run or model folder, no recipe and no encoder.*'default'"):
+    with pytest.raises(
+        UsageError, match=r"'defualt' is no run or model folder, no recipe and no encoder.*'default-0.1'"
+    ):
         commands.find("defualt", wave, long_video)
     with pytest.raises(UsageError, match="convlstm is a network trained on frames"):
         commands.find("convlstm", wave, long_video)

@@ -68,7 +68,7 @@ def wide(monkeypatch: pytest.MonkeyPatch) -> None:
 
 @pytest.fixture
 def quick(small_changes: list[str]) -> list[str]:
-    return [*small_changes, "training.inner_folds=1", "training.epochs=2"]
+    return [*small_changes, "training.inner_folds=1"]
 
 
 @pytest.mark.usefixtures("wide")

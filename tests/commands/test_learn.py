@@ -199,7 +199,7 @@ def test_heads_with_more_than_a_linear_layer_are_retrained_and_not_imprinted(
     small_set: Path, waves: Path, small_changes: list[str], tmp_path: Path
 ) -> None:
     changes = [*small_changes, "head.name=tcn", "head.options={}"]
-    commands.train(small_set, out=tmp_path / "run", set=changes)
+    commands.train(small_set, recipe="default-0.1", out=tmp_path / "run", set=changes)
     assert commands.learn(tmp_path / "run", waves, add="wave", out=tmp_path / "new").method == "retrain"
     with pytest.raises(UsageError, match="the head 'tcn' takes a new class only by training it again"):
         commands.learn(tmp_path / "run", waves, add="wave", out=tmp_path / "x", method="imprint")

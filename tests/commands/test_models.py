@@ -89,7 +89,7 @@ def test_the_one_that_is_asked_for_says_what_it_needs(monkeypatch: pytest.Monkey
 @pytest.mark.parametrize(
     ("name", "origin", "megabytes"),
     [
-        ("default", "marey", None),
+        ("auto", "marey", None),
         ("cnn-lstm", "none", None),
         ("s3d", "download", 33.5),
         ("s3d-frozen", "download", 33.5),

@@ -13,7 +13,7 @@ from marey.training.origin import Origin, command_line, located
 def test_command_line_names_what_differs_from_the_defaults_ready_to_paste() -> None:
     given = {
         "data": "my clips",
-        "recipe": "default",
+        "recipe": "auto",
         "out": Path("runs/a b"),
         "folds": "group",
         "set": ["training.epochs=5", "seed=1"],

@@ -63,7 +63,7 @@ def test_a_run_leaves_a_model_metrics_predictions_a_report_and_its_recipe(
 ) -> None:
     for name in ("model/config.json", "model/model.safetensors", "metrics.json", "predictions.csv", "report.html"):
         assert (small_run / name).stat().st_size > 0
-    assert load_recipe(small_run / "recipe.yaml") == load_recipe("default-0.1", changes=small_changes)
+    assert load_recipe(small_run / "recipe.yaml") == load_recipe("auto", changes=small_changes)
     metrics = json.loads((small_run / "metrics.json").read_text(encoding="utf-8"))
     labels, rows = read_predictions(small_run / "predictions.csv")
     assert labels == ("boxing", "walking")
@@ -163,13 +163,13 @@ def test_another_recipe_or_other_data_in_the_same_place_is_refused_and_restart_r
     run = copy_of(small_run, tmp_path / "run")
     before = {path: path.read_bytes() for path in run.rglob("*") if path.is_file()}
     with pytest.raises(UsageError, match=r"differs in its recipe; .*--if-exists restart"):
-        commands.train(str(small_set), out=run, set=[*small_changes, "training.epochs=3"])
+        commands.train(str(small_set), out=run, set=[*small_changes, "head.options.parts=2"])
     with pytest.raises(UsageError, match=r"differs in its splits"):
         commands.train(str(small_set), out=run, folds="2", set=small_changes)
     assert {path: path.read_bytes() for path in run.rglob("*") if path.is_file()} == before
-    changed = [*small_changes, "training.epochs=3"]
+    changed = [*small_changes, "head.options.parts=2"]
     commands.train(str(small_set), out=run, set=changed, if_exists="restart")
-    assert load_recipe(run / "recipe.yaml").training.epochs == 3
+    assert load_recipe(run / "recipe.yaml").head.options["parts"] == 2
     fresh = tmp_path / "fresh"
     commands.train(str(small_set), out=fresh, set=changed)
     assert outcome(run) == outcome(fresh)

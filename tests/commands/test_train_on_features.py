@@ -12,7 +12,7 @@ from marey import commands
 from marey.errors import DatasetError, UsageError
 from marey.models import load_model
 
-SMALL = ["sampling.count=3", "encoder.size=64", "training.epochs=3", "training.inner_folds=1", "views.mirrored=none"]
+SMALL = ["sampling.count=3", "encoder.size=64", "training.inner_folds=1", "views.mirrored=none"]
 
 
 @pytest.mark.long

@@ -32,7 +32,7 @@ def changes(small_changes: list[str]) -> list[str]:
 def tuned(tmp_path_factory: pytest.TempPathFactory, small_set: Path, changes: list[str]) -> Tuning:
     """A search of three trials; not to be changed."""
     out = tmp_path_factory.mktemp("tuning") / "out"
-    return commands.tune(str(small_set), out=out, trials=3, folds="2", set=changes)
+    return commands.tune(str(small_set), recipe="default-0.1", out=out, trials=3, folds="2", set=changes)
 
 
 def tried(found: Tuning) -> list[tuple[dict[str, Any], float | None]]:
@@ -76,7 +76,7 @@ def test_clips_that_are_tested_on_have_no_say_in_the_search(
     assert part.test
     for index in part.test:
         manifest.clips[index].path.write_text("this was a video once\n" * 40)
-    found = commands.tune(str(clips), out=tmp_path / "out", trials=3, folds="2", set=changes)
+    found = commands.tune(str(clips), recipe="default-0.1", out=tmp_path / "out", trials=3, folds="2", set=changes)
     assert tried(found) == tried(tuned)
     assert found.result.metrics.failed == len(part.test)
     assert tuned.result.metrics.failed == 0
@@ -87,14 +87,14 @@ def test_more_trials_go_on_where_it_was_and_a_second_look_at_the_test_part_is_sa
     tuned: Tuning, small_set: Path, changes: list[str], tmp_path: Path
 ) -> None:
     options: dict[str, Any] = {"out": tmp_path / "out", "folds": "2", "set": changes}
-    first = commands.tune(str(small_set), trials=1, **options)
-    found = commands.tune(str(small_set), trials=3, **options)
+    first = commands.tune(str(small_set), recipe="default-0.1", trials=1, **options)
+    found = commands.tune(str(small_set), recipe="default-0.1", trials=3, **options)
     assert tried(found) == tried(tuned)
     looks = [note for note in found.notes if "looked at" in note]
     assert len(looks) == (found.best.number != first.best.number)
     model = found.folder / "best" / "folds" / "01" / "model" / "model.safetensors"
     before = model.stat().st_mtime_ns
-    assert commands.tune(str(small_set), trials=3, **options).best == found.best
+    assert commands.tune(str(small_set), recipe="default-0.1", trials=3, **options).best == found.best
     assert model.stat().st_mtime_ns == before
 
 
@@ -104,7 +104,9 @@ def test_trials_that_read_the_clips_in_other_ways_get_the_features_that_they_ask
 ) -> None:
     options: dict[str, Any] = {"sampler": "grid", "folds": "2"}
     both = "search={sampling.count: {choices: [2, 6]}, training.learning_rate: {choices: [0.001, 0.01]}}"
-    found = commands.tune(str(small_set), out=tmp_path / "both", trials=4, set=[*changes, both], **options)
+    found = commands.tune(
+        str(small_set), recipe="default-0.1", out=tmp_path / "both", trials=4, set=[*changes, both], **options
+    )
     scores = {
         (trial.parameters["sampling.count"], trial.parameters["training.learning_rate"]): trial.score
         for trial in found.trials
@@ -113,7 +115,9 @@ def test_trials_that_read_the_clips_in_other_ways_get_the_features_that_they_ask
     assert scores[2, 0.01] != scores[6, 0.01] or scores[2, 0.001] != scores[6, 0.001]
     for count in (2, 6):
         space = [f"sampling.count={count}", "search={training.learning_rate: {choices: [0.001, 0.01]}}"]
-        alone = commands.tune(str(small_set), out=tmp_path / str(count), trials=2, set=[*changes, *space], **options)
+        alone = commands.tune(
+            str(small_set), recipe="default-0.1", out=tmp_path / str(count), trials=2, set=[*changes, *space], **options
+        )
         for trial in alone.trials:
             assert scores[count, trial.parameters["training.learning_rate"]] == trial.score
 
@@ -124,7 +128,13 @@ def test_values_that_cannot_be_had_are_a_trial_with_its_reason(
 ) -> None:
     space = "search={encoder.name: {choices: [mobilenetv3_small_050, no_such_network]}}"
     found = commands.tune(
-        str(small_set), out=tmp_path / "out", trials=2, sampler="grid", folds="2", set=[*changes, space]
+        str(small_set),
+        recipe="default-0.1",
+        out=tmp_path / "out",
+        trials=2,
+        sampler="grid",
+        folds="2",
+        set=[*changes, space],
     )
     reasons = {trial.parameters["encoder.name"]: trial.reason for trial in found.trials}
     assert reasons["mobilenetv3_small_050"] is None
@@ -134,20 +144,22 @@ def test_values_that_cannot_be_had_are_a_trial_with_its_reason(
 
 def test_two_searches_at_once_in_one_place_are_refused(tuned: Tuning, small_set: Path, changes: list[str]) -> None:
     with sole_use(tuned.folder / "study.lock"), pytest.raises(UsageError, match="another search is at work"):
-        commands.tune(str(small_set), out=tuned.folder, trials=3, folds="2", set=changes)
+        commands.tune(str(small_set), recipe="default-0.1", out=tuned.folder, trials=3, folds="2", set=changes)
 
 
 def test_another_recipe_or_a_folder_of_other_things_is_refused(
     tuned: Tuning, small_set: Path, changes: list[str]
 ) -> None:
     with pytest.raises(UsageError, match="holds a search that differs in its recipe"):
-        commands.tune(str(small_set), out=tuned.folder, folds="2", set=[*changes, "training.epochs=6"])
+        commands.tune(
+            str(small_set), recipe="default-0.1", out=tuned.folder, folds="2", set=[*changes, "training.epochs=6"]
+        )
     with pytest.raises(UsageError, match="holds a search that differs in its validation folds and seed"):
-        commands.tune(str(small_set), out=tuned.folder, folds="3", set=changes, seed=1)
+        commands.tune(str(small_set), recipe="default-0.1", out=tuned.folder, folds="3", set=changes, seed=1)
     with pytest.raises(UsageError, match="holds other things than a search"):
-        commands.tune(str(small_set), out=tuned.folder / "best", set=changes)
+        commands.tune(str(small_set), recipe="default-0.1", out=tuned.folder / "best", set=changes)
     with pytest.raises(UsageError, match="trials=0: at least one is needed"):
-        commands.tune(str(small_set), out=tuned.folder, trials=0, set=changes)
+        commands.tune(str(small_set), recipe="default-0.1", out=tuned.folder, trials=0, set=changes)
 
 
 def test_without_optuna_the_extra_is_named(
@@ -155,7 +167,7 @@ def test_without_optuna_the_extra_is_named(
 ) -> None:
     monkeypatch.setitem(sys.modules, "optuna", None)
     with pytest.raises(UsageError, match=re.escape(install_command("tune"))):
-        commands.tune(str(small_set), out=tmp_path / "out", set=changes)
+        commands.tune(str(small_set), recipe="default-0.1", out=tmp_path / "out", set=changes)
 
 
 @pytest.mark.long

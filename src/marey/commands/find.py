@@ -220,7 +220,7 @@ def _open(model: StrPath, device: str, engine: str | None) -> tuple[Encoder, Con
         return encoder, contract, SummaryDescriber(trained.classifier, trained=True)
     recipe = _recipe(str(model))
     encoder = load_encoder(recipe.encoder, frames=recipe.sampling.count, device=device, engine=engine)
-    contract = Contract.from_recipe(recipe, encoder, multi_view=False)
+    contract = Contract.from_recipe(recipe.with_streams(recipe.selection.first), encoder, multi_view=False)
     _require_features(contract, str(model))
     head = HeadSpec(name="pyramid", options={})
     return encoder, contract, SummaryDescriber(new_classifier(contract, head, 2), trained=False)
@@ -252,12 +252,12 @@ def _require_features(contract: Contract, name: str) -> None:
     if contract.gives_images:
         raise UsageError(
             f"{name} is a network trained on frames, which has no features to compare: search with the name of a "
-            "recipe whose encoder is frozen, such as default"
+            "recipe whose encoder is frozen, such as auto"
         )
     if contract.encoder.name == PRECOMPUTED:
         raise UsageError(
             f"{name} was trained on features that another program made, and no video can be read as those were: search "
-            "with the name of a recipe, such as default"
+            "with the name of a recipe, such as auto"
         )
 
 

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import re
-from collections.abc import Iterator
+from collections.abc import Iterator, Mapping
 from dataclasses import asdict, dataclass
 from importlib import resources
 from typing import Any, Final
@@ -113,18 +113,18 @@ def list_keys(key: str = "") -> KeyList:
         key: list only this key, or the keys below it.
     """
     from marey.errors import UnknownNameError
-    from marey.training import DEFAULT_RECIPE
+    from marey.training import DEFAULT_RECIPE, load_recipe
 
     text = resources.files("marey").joinpath("recipes", f"{DEFAULT_RECIPE}.yaml").read_text(encoding="utf-8")
-    every = tuple(read_keys(text))
+    every = tuple(read_keys(text, load_recipe(DEFAULT_RECIPE).model_dump(mode="json")))
     chosen = tuple(each for each in every if not key or f"{each.name}.".startswith(f"{key}."))
     if not chosen:
         raise UnknownNameError("key", key, [each.name for each in every])
     return KeyList(chosen)
 
 
-def read_keys(text: str) -> Iterator[Key]:
-    """Read the keys of a recipe with their comments; a key that is commented out has no default."""
+def read_keys(text: str, defaults: Mapping[str, Any]) -> Iterator[Key]:
+    """Read the keys of a recipe with their comments; one that is commented out has the value of `defaults`, if any."""
     path: list[tuple[int, str]] = []
     for line in text.splitlines():
         found = _LINE.fullmatch(line)
@@ -132,7 +132,15 @@ def read_keys(text: str) -> Iterator[Key]:
             continue
         depth = len(found["indent"])
         path = [*(each for each in path if each[0] < depth), (depth, found["key"])]
-        value = "" if found["off"] else (found["value"] or "").strip()
-        name = ".".join(key for _, key in path)
+        keys = [key for _, key in path]
+        value = _default(keys, defaults) if found["off"] else (found["value"] or "").strip()
+        name = ".".join(keys)
         if value or found["text"]:
             yield Key(name, value, found["text"] or "")
+
+
+def _default(keys: list[str], defaults: Mapping[str, Any]) -> str:
+    value: Any = defaults
+    for key in keys:
+        value = value.get(key) if isinstance(value, Mapping) else None
+    return "" if value is None else str(value)

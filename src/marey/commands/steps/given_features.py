@@ -140,7 +140,9 @@ def _stated(table: FeatureTable, dims: Mapping[str, int]) -> Contract:
 
 
 def _require_same(path: Path, made: Contract, wanted: Contract) -> None:
-    """Refuse features that were made in another way than those that a model was trained on."""
+    """Refuse features that were made in another way than those that a model was trained on; more streams do no harm."""
+    if set(wanted.streams) <= set(made.streams):
+        made = made.model_copy(update={"streams": {name: made.streams[name] for name in wanted.streams}})
     if made == wanted:
         return
     different = [
