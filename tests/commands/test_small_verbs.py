@@ -16,8 +16,8 @@ def test_extraction_encodes_each_clip_once(
     monkeypatch.setenv("MAREY_CACHE", str(tmp_path))
     first = commands.extract(str(small_set), set=small_changes)
     assert (first.clips, first.failed, first.cache) == (12, {}, tmp_path)
-    assert first.images == 12 * 4 * 2 * 2  # clips, instants, streams, sides
-    assert len(list(tmp_path.rglob("*.safetensors"))) == 12 * 2 * 2
+    assert first.images == 12 * 4 * 2  # clips, timestamps, sides, of the one stream that is read first
+    assert len(list(tmp_path.rglob("*.safetensors"))) == 12 * 2
     again = commands.extract(str(small_set), set=small_changes)
     assert (again.clips, again.images, again.dim) == (12, 0, first.dim)
 
