@@ -26,9 +26,9 @@ def test_training_finds_what_was_extracted(
     monkeypatch: pytest.MonkeyPatch, small_set: Path, small_changes: list[str], tmp_path: Path
 ) -> None:
     monkeypatch.setenv("MAREY_CACHE", str(tmp_path / "cache"))
-    commands.extract(str(small_set), set=small_changes)
+    commands.extract(str(small_set), recipe="default-0.1", set=small_changes)
     files = {path: path.stat().st_mtime_ns for path in (tmp_path / "cache").rglob("*.safetensors")}
-    commands.train(str(small_set), out=tmp_path / "run", set=small_changes)
+    commands.train(str(small_set), recipe="default-0.1", out=tmp_path / "run", set=small_changes)
     assert {path: path.stat().st_mtime_ns for path in (tmp_path / "cache").rglob("*.safetensors")} == files
 
 
