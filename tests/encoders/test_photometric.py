@@ -116,14 +116,13 @@ def test_the_range_is_stretched_as_far_as_the_gain_allows(low: int, high: int, e
 
 
 def test_the_images_of_a_stream_do_not_depend_on_those_beside_it(tmp_path: Path) -> None:
-    write_video(tmp_path / "dark.mp4", dark(), frame_rate=RATE)
-    clip = Clip(tmp_path / "dark.mp4")
-    together = read_clip(clip, AUTO)
+    dawn = light() * torch.linspace(0.05, 0.6, len(light()))[:, None, None, None]  # each stream sees another light
+    write_video(tmp_path / "dawn.mp4", dawn.round().to(torch.uint8), frame_rate=RATE)
+    clip = Clip(tmp_path / "dawn.mp4")
+    how = AUTO.model_copy(update={"sampling": Sampling(count=1)})
+    together = read_clip(clip, how)
     for kind in KINDS:
-        assert torch.equal(read_clip(clip, AUTO, streams=(kind,))[kind], together[kind])
-        assert torch.equal(
-            read_clip(clip, contract(photometric="auto", streams={kind: KINDS[kind]}))[kind], together[kind]
-        )
+        assert torch.equal(read_clip(clip, how, streams=(kind,))[kind], together[kind])
 
 
 def test_a_mirrored_view_is_the_mirror_image(tmp_path: Path) -> None:
