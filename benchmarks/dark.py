@@ -1,4 +1,4 @@
-"""What darkness, distance, frame rate and compression cost, without and with `photometric: auto`: about 5 minutes.
+"""What darkness, distance, frame rate and compression cost, without and with `photometric: auto`: about 10 minutes.
 
 24 drawn clips of 4 actors; each is tested by heads of the other three, which have seen clips in the light only. It is
 run by name only: `python benchmarks/bench.py --only dark`.
