@@ -19,6 +19,7 @@ from typing import Any, Final
 from rich.console import Console
 from rich.table import Table
 
+import dark
 import decoding
 import engines
 import extraction
@@ -54,6 +55,7 @@ BENCHMARKS: Final[dict[str, Callable[[Setting], list[Line]]]] = {
     "service": service.measure,
 }
 BY_NAME: Final[dict[str, Callable[[Setting], list[Line]]]] = {  # not unless they are asked for
+    "dark": dark.measure,
     "few-shot": few_shot.measure_shots,
     "find": search.measure,
     "gpu": gpu.measure,

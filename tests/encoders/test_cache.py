@@ -67,6 +67,7 @@ def test_the_key_changes_with_all_that_features_depend_on() -> None:
         "gain": key(contract(streams={"change": Stream(kind="difference", gain=2)})),
         "size": key(contract(size=(48, 81))),
         "fit": key(contract(fit="crop")),
+        "photometric": key(contract(photometric="auto")),
         "interpolation": key(contract(interpolation="bicubic")),
         "mean": key(contract(mean=(0.5, 0.5, 0.4))),
         "std": key(contract(std=(0.5, 0.5, 0.4))),

@@ -235,7 +235,7 @@ class _Reader:
         from marey.encoders import Contract, load_encoder
         from marey.training import Experiment, Protocol
 
-        how = recipe.model_dump(mode="json", include={"sampling", "streams", "fit", "encoder", "views"})
+        how = recipe.model_dump(mode="json", include={"sampling", "streams", "fit", "photometric", "encoder", "views"})
         if self._last is None or self._last[0] != how:
             self._last = None  # two sets of features need not fit into memory
             encoder = load_encoder(

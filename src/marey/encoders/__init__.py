@@ -26,6 +26,7 @@ from marey.encoders.engine_benchmark import TOLERANCE, Benchmarks, EngineBenchma
 from marey.encoders.engines import installed_engines
 from marey.encoders.extract import Features, Progress, Reading, extract, iterate_views
 from marey.encoders.hugging_face import VIDEO_TRANSFORMERS, VideoTransformer
+from marey.encoders.photometric import ContrastStretch, Photometric, RunningStretch
 from marey.encoders.quantised import ENCODER_FILES, QuantisedEncoder, QuantisedNetwork, quantise_network
 from marey.encoders.raw_frames import RawFrames
 from marey.encoders.registry import (
@@ -64,6 +65,7 @@ __all__ = [
     "ClipEncoder",
     "ClipReading",
     "Contract",
+    "ContrastStretch",
     "Encoder",
     "EncoderFamily",
     "EncoderSpec",
@@ -75,12 +77,14 @@ __all__ = [
     "FrameOrder",
     "FrozenBackbone",
     "MultiView",
+    "Photometric",
     "Precision",
     "Progress",
     "QuantisedEncoder",
     "QuantisedNetwork",
     "RawFrames",
     "Reading",
+    "RunningStretch",
     "Stream",
     "Streams",
     "TokenEncoder",

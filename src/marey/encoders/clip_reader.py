@@ -13,6 +13,7 @@ from torch import Tensor
 
 from marey.data import Clip, content_hash
 from marey.encoders.contract import FRAME_ORDERS, Contract, FrameOrder, View
+from marey.encoders.photometric import Histogram, luma_histogram, stretch_of
 from marey.encoders.streams import luma
 from marey.errors import UnknownNameError, UsageError, VideoError
 from marey.video import Limits, Sampling, decode_each, each_frame_at, probe
@@ -145,7 +146,9 @@ def read_frames(
 class _Plan:
     """The timestamps of all streams together, each once, their places in each stream, and the frames.
 
-    A frame is kept once, however many timestamps show it; in gray only, where no stream needs its colours.
+    A frame is kept once, however many timestamps show it; in gray only, where no stream needs its colours. With
+    `photometric: auto` each stream is stretched by the frames that it reads: its images are the same, whichever streams
+    are read beside it.
     """
 
     def __init__(
@@ -162,6 +165,7 @@ class _Plan:
         self.timestamps = np.unique(np.concatenate([times.ravel() for times in each.values()]))
         self._where = {name: np.searchsorted(self.timestamps, times) for name, times in each.items()}
         self._frames: dict[bool, dict[int, Tensor]] = {}
+        self._histograms: dict[int, Histogram] | None = {} if contract.photometric == "auto" else None
 
     def reorder(self, order: npt.NDArray[np.int64]) -> None:
         """Give each timestamp the frame of another one; before `keep`."""
@@ -175,24 +179,40 @@ class _Plan:
         self._frames = {False: {}, True: {}}
         shown: Tensor | None = None
         gray: Tensor | None = None
+        histogram: Histogram | None = None
         for place, image in frames:
             if image is not shown:
-                shown, gray = image, None
+                shown, gray, histogram = image, None, None
             if place in needed[False]:
                 self._frames[False][place] = image
             if place in needed[True]:
                 gray = luma(image)[None] if gray is None else gray
                 self._frames[True][place] = gray
+            if self._histograms is not None:
+                if histogram is None:
+                    histogram = luma_histogram(luma(image) if gray is None else gray)
+                self._histograms[place] = histogram
 
     def images(self, name: str, *, mirrored: bool = False) -> Tensor:
         """Return a stream, uint8 (T, 3, H, W)."""
         stream = self._streams[name]
-        frames = self._frames[stream.gray]
+        frames = self._stretched(name)
         images = []
         for places in self._where[name].tolist():
             near = torch.stack([frames[place] for place in places])
             images.append(stream.combine((near.flip(-1) if mirrored else near)[None]))
         return torch.cat(images)
+
+    def _stretched(self, name: str) -> dict[int, Tensor]:
+        """Return the frames of a stream by place, uint8 (C, H, W), each made once however many places show it."""
+        frames = self._frames[self._streams[name].gray]
+        if self._histograms is None:
+            return frames
+        places = np.unique(self._where[name]).tolist()
+        stretch = stretch_of(self._histograms[place] for place in places)
+        distinct = {id(frames[place]): frames[place] for place in places}
+        made = {key: stretch(frame) for key, frame in distinct.items()}
+        return {place: made[id(frames[place])] for place in places}
 
 
 def clip_span(clip: Clip, limits: Limits = _DEFAULT_LIMITS) -> tuple[float, float]:

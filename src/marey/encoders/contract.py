@@ -4,10 +4,11 @@ from __future__ import annotations
 
 from collections.abc import Mapping
 from dataclasses import dataclass
-from typing import TYPE_CHECKING, Annotated, Final, Literal, Protocol, Self, get_args
+from typing import TYPE_CHECKING, Annotated, Any, Final, Literal, Protocol, Self, get_args
 
-from pydantic import BaseModel, ConfigDict, Field, model_validator
+from pydantic import BaseModel, ConfigDict, Field, SerializerFunctionWrapHandler, model_serializer, model_validator
 
+from marey.encoders.photometric import Photometric
 from marey.encoders.registry import family_of
 from marey.encoders.streams import Stream, Streams
 from marey.video import Anchor, Fit, Interpolation, Sampling
@@ -109,6 +110,10 @@ class ClipReading(Protocol):
         """Resize mode."""
 
     @property
+    def photometric(self) -> Photometric:
+        """Change of brightness and contrast."""
+
+    @property
     def testing(self) -> MultiView:
         """Number of views in tests and predictions."""
 
@@ -121,6 +126,7 @@ class Contract(BaseModel):
         testing: number of views in tests and predictions.
         streams: name to stream; each gives one image a timestamp.
         fit: how an image of another shape comes to `size`.
+        photometric: "auto" stretches the contrast of frames before streams compare and the encoder sees them.
         encoder: the frozen network.
         encoder_hash: of its weights; another network of the same name is refused.
         size: (H, W) of its input, in pixels.
@@ -136,6 +142,7 @@ class Contract(BaseModel):
     testing: MultiView = MultiView()
     streams: Streams
     fit: Fit
+    photometric: Photometric = "none"
     encoder: EncoderSpec
     encoder_hash: str
     size: tuple[Side, Side]
@@ -149,7 +156,7 @@ class Contract(BaseModel):
         """Return the contract of a recipe with its loaded encoder.
 
         Args:
-            recipe: its `sampling`, `streams`, `fit` and `testing` are taken.
+            recipe: its `sampling`, `streams`, `fit`, `photometric` and `testing` are taken.
             encoder: as `load_encoder(recipe.encoder, frames=recipe.sampling.count)` gives it.
             multi_view: keep the recipe's `testing`; else clips are read in one view everywhere.
 
@@ -157,7 +164,21 @@ class Contract(BaseModel):
             UsageError: the choices exclude each other.
         """
         testing = recipe.testing if multi_view else MultiView()
-        return encoder.contract(sampling=recipe.sampling, streams=recipe.streams, fit=recipe.fit, testing=testing)
+        return encoder.contract(
+            sampling=recipe.sampling,
+            streams=recipe.streams,
+            fit=recipe.fit,
+            photometric=recipe.photometric,
+            testing=testing,
+        )
+
+    @model_serializer(mode="wrap")
+    def _leave_out_new_keys(self, write: SerializerFunctionWrapHandler) -> dict[str, Any]:
+        """Write what versions without `photometric` wrote, where it changes nothing: features are found by it."""
+        values: dict[str, Any] = write(self)
+        if values.get("photometric") == "none":
+            del values["photometric"]
+        return values
 
     @model_validator(mode="after")
     def _check_crops(self) -> Self:

@@ -15,6 +15,7 @@ from marey.encoders.contract import Contract, EncoderSpec, MultiView
 from marey.encoders.engine import Engine, fit_threads, one_core
 from marey.encoders.engine_benchmark import Benchmarks
 from marey.encoders.engines import start_engine
+from marey.encoders.photometric import Photometric
 from marey.encoders.streams import Stream
 from marey.errors import UsageError, inner_sentence
 from marey.video import Fit, Interpolation, Sampling
@@ -101,6 +102,7 @@ class Encoder:
         sampling: Sampling,
         streams: Mapping[str, Stream],
         fit: Fit,
+        photometric: Photometric = "none",
         testing: MultiView = MultiView(),  # noqa: B008 - frozen
     ) -> Contract:
         """Return the contract of this encoder with a sampling, streams and a resize mode; see `Contract.from_recipe`.
@@ -114,6 +116,7 @@ class Encoder:
                 testing=testing,
                 streams=dict(streams),
                 fit=fit,
+                photometric=photometric,
                 encoder=self.spec,
                 encoder_hash=self.hash,
                 size=self.size,

@@ -12,7 +12,7 @@ import numpy as np
 import torch
 from torch import Tensor
 
-from marey.encoders import Contract, Stream, luma
+from marey.encoders import Contract, RunningStretch, Stream, luma
 from marey.errors import VideoError
 from marey.video import TIME_TOLERANCE, Playback, StreamFrame
 
@@ -77,7 +77,9 @@ class FrameSampler:
     """The streams of a contract at the timestamps (index + 1/2) x period of a source.
 
     Streams that compare frames look before and after a timestamp, past the ends of any window, up to the ends of the
-    source. Memory holds the small images of incomplete samples, each once, and one frame.
+    source. Memory holds the small images of incomplete samples, each once, and one frame. With `photometric: auto` all
+    frames of a sample get the same stretch, the one that is known when the last of them has come: what changes between
+    them has moved.
 
         frames      |0    |1    |2    |3    |4
         timestamps     ^     ^     ^     ^       each is known once the next frame has come
@@ -94,6 +96,8 @@ class FrameSampler:
         self._uses: Counter[_Moment] = Counter()
         self._latest: tuple[int, Tensor] | None = None
         self._latest_gray: tuple[int, Tensor] | None = None
+        self._made: dict[str, tuple[tuple[int, ...], Tensor]] = {}
+        self._light = RunningStretch() if contract.photometric == "auto" else None
 
     def __iter__(self) -> Iterator[FrameSamples]:
         """Yield each frame of the source, with the samples that are complete now that it is there."""
@@ -139,13 +143,21 @@ class FrameSampler:
         for name, moments in sample.moments.items():
             known = [found for moment in moments if (found := self._moments[moment]) is not None]
             seen[name] = tuple(each.number for each in known)
-            images[name] = self._streams[name].combine(torch.stack([each.image for each in known])[None])[0]
+            images[name] = self._combine(name, seen[name], torch.stack([each.image for each in known]))
         for moments in sample.moments.values():
             self._uses.subtract(moments)
             for moment in set(moments):
                 if not self._uses[moment]:
                     del self._uses[moment], self._moments[moment]
         return Sample(sample.index, sample.time, images, seen, frame)
+
+    def _combine(self, name: str, seen: tuple[int, ...], frames: Tensor) -> Tensor:
+        """Return the image of a stream, uint8 (3, H, W), of its frames; of the same frames the same image."""
+        made = self._made.get(name)
+        if made is None or made[0] != seen:
+            near = frames if self._light is None else self._light.stretch(frames)
+            made = self._made[name] = (seen, self._streams[name].combine(near[None])[0])
+        return made[1]
 
     def _image(self, frame: StreamFrame, *, gray: bool) -> Tensor:
         if gray:
@@ -157,6 +169,8 @@ class FrameSampler:
                 frame, size=self._contract.size, fit=self._contract.fit, interpolation=self._contract.interpolation
             )
             self._latest = (frame.number, image)
+            if self._light is not None:
+                self._light.add(self._image(frame, gray=True), frame.time)
         return self._latest[1]
 
 

@@ -10,7 +10,7 @@ from typing import Annotated, Any, Final, Literal, Self
 import yaml
 from pydantic import BaseModel, ConfigDict, Field, model_validator
 
-from marey.encoders import EncoderSpec, MultiView, Streams, View, family_of
+from marey.encoders import EncoderSpec, MultiView, Photometric, Streams, View, family_of
 from marey.models import HeadSpec
 from marey.training.augmentation import Augmentation
 from marey.video import Fit, Sampling
@@ -249,6 +249,7 @@ class Recipe(BaseModel):
         sampling: the timestamps of a clip.
         streams: the inputs of the encoder, made of the frames around each timestamp.
         fit: resizing of frames to the encoder's size.
+        photometric: "auto" stretches the contrast of frames, for video in the dark; "none" leaves them as they are.
         testing: number of readings of a clip that is tested or predicted.
         encoder: the frozen network.
         views: further readings of the training clips.
@@ -268,6 +269,7 @@ class Recipe(BaseModel):
     sampling: Sampling
     streams: Streams
     fit: Fit = "stretch"
+    photometric: Photometric = "none"
     testing: MultiView = MultiView()
     encoder: EncoderSpec = EncoderSpec()
     views: Views = Views()

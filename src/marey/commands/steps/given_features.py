@@ -24,8 +24,8 @@ def given_features(
 ) -> tuple[Recipe, Contract, list[list[Features | VideoError]]]:
     """Return the recipe as it can be followed with the features of a folder, their contract, and the features.
 
-    Sampling, streams, fit and encoder are those that the features were made with, whatever the recipe says; a clip has
-    one view. With a contract beside the features, the model also labels video.
+    Sampling, streams, fit, photometric and encoder are those that the features were made with, whatever the recipe
+    says; a clip has one view. With a contract beside the features, the model also labels video.
 
     Raises:
         DatasetError: clips differ in size, or the contract is invalid, or belongs to other features.
@@ -41,6 +41,7 @@ def given_features(
             "sampling": contract.sampling,
             "streams": contract.streams,
             "fit": contract.fit,
+            "photometric": contract.photometric,
             "testing": MultiView(),
             "encoder": contract.encoder,
             "views": Views(),
