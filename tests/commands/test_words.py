@@ -8,12 +8,13 @@ import pytest
 import torch
 from torch import Tensor
 
-import marey
 from conftest import CallMarey
 from marey import commands
+from marey.commands.predict import Predictions, Timelines
 from marey.data import Clip
 from marey.encoders import Contract, TextImageEncoder, load_encoder, read_clip
 from marey.errors import MareyError, RecipeError, UsageError
+from marey.prediction import Prediction
 from marey.synthetic import FRAME_RATE, draw
 from marey.training import load_recipe
 from marey.video import write_video
@@ -58,10 +59,16 @@ def cosines(recipe_file: Path, video: Path, sentences: list[list[str]], span: tu
     return torch.nn.functional.normalize(unit.mean(0), dim=0) @ encoder.embed_words(sentences).vectors.T
 
 
+def labelled(video: Path, recipe: Path) -> Prediction:
+    answer = commands.predict(video, labels=LABELS, recipe=recipe)
+    assert isinstance(answer, Predictions)
+    (prediction,) = answer.predictions
+    return prediction
+
+
 @pytest.mark.parametrize("name", ["clip", "siglip2", "xclip"])
 def test_labels_are_predicted_without_training(name: str, towers: dict[str, Path], video: Path) -> None:
-    answer = commands.predict(video, labels="wave, clap, jump", recipe=towers[name])
-    (prediction,) = answer.predictions
+    prediction = labelled(video, towers[name])
     assert sorted(prediction.labels) == sorted(LABELS)
     assert sum(prediction.probabilities) == pytest.approx(1.0)
     assert list(prediction.probabilities) == sorted(prediction.probabilities, reverse=True)
@@ -71,7 +78,7 @@ def test_labels_are_predicted_without_training(name: str, towers: dict[str, Path
 def test_the_confidence_is_the_softmax_of_the_scaled_cosines_with_all_prompts(
     towers: dict[str, Path], video: Path
 ) -> None:
-    (prediction,) = marey.predict(video, labels=LABELS, recipe=towers["clip"]).predictions
+    prediction = labelled(video, towers["clip"])
     prompts = [[f"a video of a person {label}", f"a photo of a person {label}"] for label in LABELS]
     expected = (cosines(towers["clip"], video, prompts, None) * torch.tensor(2.0).exp()).softmax(0)
     found = dict(zip(prediction.labels, prediction.probabilities, strict=True))
@@ -81,7 +88,7 @@ def test_the_confidence_is_the_softmax_of_the_scaled_cosines_with_all_prompts(
 def test_siglip_says_for_each_label_by_itself_how_well_it_fits(
     towers: dict[str, Path], video: Path, call_marey: CallMarey
 ) -> None:
-    (prediction,) = commands.predict(video, labels=LABELS, recipe=towers["siglip2"]).predictions
+    prediction = labelled(video, towers["siglip2"])
     prompts = [[f"a video of a person {label}", f"a photo of a person {label}"] for label in LABELS]
     logits = cosines(towers["siglip2"], video, prompts, None) * torch.tensor(2.0).exp() - 1.5
     found = dict(zip(prediction.labels, prediction.matches, strict=True))
@@ -104,6 +111,7 @@ def test_frames_in_memory_have_matches_too(towers: dict[str, Path]) -> None:
 @pytest.mark.parametrize("name", ["clip", "xclip"])
 def test_labels_in_words_segment_a_long_video_too(name: str, towers: dict[str, Path], video: Path) -> None:
     answer = commands.predict(video, labels=LABELS, recipe=towers[name], mode="window", window=2.0, threshold=0.0)
+    assert isinstance(answer, Timelines)
     (timeline,) = answer.timelines
     assert set(timeline.labels) == set(LABELS)
     assert timeline.segments

@@ -1,4 +1,4 @@
-"""What predicts and searches by words: a recipe whose encoder has a text tower."""
+"""Recipes whose encoder has a text tower, opened for labels and queries in words."""
 
 from __future__ import annotations
 
