@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import sys
 from pathlib import Path
 
 import pytest
@@ -206,3 +207,15 @@ def test_a_query_in_words_refuses_what_is_of_clips(
 def test_a_trained_model_knows_no_words(small_run: Path, video: Path) -> None:
     with pytest.raises(UsageError, match="is a trained model, which knows no words"):
         commands.find(small_run, "a person waves", video)
+
+
+def test_a_missing_extra_is_told_with_the_line_that_installs_it(
+    towers: dict[str, Path], video: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setitem(sys.modules, "transformers", None)
+    for call in (
+        lambda: commands.predict(video, labels=LABELS, recipe=towers["clip"]),
+        lambda: commands.find(towers["clip"], "a person waves", video),
+    ):
+        with pytest.raises(UsageError, match="the encoder 'clip' needs the package transformers: "):
+            call()
