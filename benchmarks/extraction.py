@@ -72,7 +72,7 @@ def measure_processes(setting: Setting) -> list[Line]:
     if usable_cores() < 2:
         setting.left_out["two_processes"] = "it takes two usable cores"
         return []
-    engine = load_encoder(load_recipe("default").encoder).engine  # which the new caches do not remember
+    engine = load_encoder(load_recipe("auto").encoder).engine  # which the new caches do not remember
     alone, both, pictures = [], [], []
     for _ in range(setting.repeat_cold):
         one_took, one = _extract_at_once(1, setting, engine)

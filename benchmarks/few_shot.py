@@ -25,8 +25,8 @@ from measure import Line, Setting
 
 SHOTS: Final = (1, 2, 5)
 DRAWS: Final = 20
-RECIPES: Final = ("default", "chronophotograph")
-_FLOOR: Final = {("default", 5): 0.80}
+RECIPES: Final = ("chronophotograph", "default-0.1")
+_FLOOR: Final = {("chronophotograph", 5): 0.80}
 
 
 @dataclass(frozen=True)
@@ -137,7 +137,7 @@ def few_shot(known: Known, shots: int) -> Line:
 
 def measure_new_class(setting: Setting) -> list[Line]:
     """Add each class in turn to a model of the others, by both methods of `marey learn`."""
-    known = Known.read(setting.data, "default")
+    known = Known.read(setting.data, "chronophotograph")
     outcomes: dict[str, list[Outcome]] = {}
     for group in known.groups:
         add_classes(known, group, outcomes)

@@ -23,8 +23,8 @@ from measure import Line, Setting, cache_in
 
 _LONGEST: Final = 3600.0  # s: what would take longer is left out
 _MODES: Final[Mapping[str, tuple[str, tuple[str, ...]]]] = {
-    "float32": ("default", ()),
-    "bfloat16": ("default", ("encoder.precision=bfloat16",)),
+    "float32": ("auto", ()),
+    "bfloat16": ("auto", ("encoder.precision=bfloat16",)),
     "single frames, exact": ("frame-average", ()),
     "single frames, keyframes": ("frame-average", ("sampling.frames=keyframes",)),
 }

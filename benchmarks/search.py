@@ -17,7 +17,7 @@ from marey.prediction import Search, SummaryDescriber
 from marey.training import load_recipe, recipe_names
 from measure import Line, Setting
 
-RECIPES: Final = ("default", "chronophotograph")
+RECIPES: Final = ("chronophotograph", "default-0.1")
 _WHOLE: Final = 60.0  # s: the window, longer than any clip
 _KS: Final = (1, 5, 9)
 

@@ -124,7 +124,7 @@ def make_model(work: Path) -> Path:
     from marey.models import ActionModel, ModelConfig, new_classifier, save_model
     from marey.training import load_recipe
 
-    recipe = load_recipe("default")
+    recipe = load_recipe("chronophotograph")
     encoder = load_encoder(recipe.encoder, frames=recipe.sampling.count)
     contract = encoder.contract(sampling=recipe.sampling, streams=recipe.streams, fit=recipe.fit)
     labels = tuple(f"class {number}" for number in range(6))

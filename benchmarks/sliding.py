@@ -35,7 +35,9 @@ def measure(setting: Setting) -> list[Line]:
     encoder = load_encoder(recipe.encoder, frames=_WINDOW)
     dense = Sampling(kind="dense", count=_WINDOW, rate=FRAME_RATE)
     contract = encoder.contract(sampling=dense, streams=recipe.streams, fit=recipe.fit)
-    predictor = make_predictor(encoder, contract, load_recipe("default").head)(FeatureCache(setting.work / "sliding"))
+    predictor = make_predictor(encoder, contract, load_recipe("chronophotograph").head)(
+        FeatureCache(setting.work / "sliding")
+    )
     ours, theirs, offline = [], [], []
     for _ in range(setting.repeat):
         kept: list[Answers] = []

@@ -81,7 +81,8 @@ def _time_limits(data: Path, cache: Path, times: dict[str, list[float]]) -> dict
         For each protocol the sum of the first two over the readings that it takes: clips that are only tested are
         read in one way.
     """
-    recipe = load_recipe("default")
+    recipe = load_recipe("auto")
+    recipe = recipe.with_streams(recipe.selection.first)
     encoder = load_encoder(recipe.encoder, device=pick_device("auto"))
     contract = encoder.contract(sampling=recipe.sampling, streams=recipe.streams, fit=recipe.fit)
     manifest = load_data(str(data))

@@ -324,9 +324,9 @@ def small_set(tmp_path_factory: pytest.TempPathFactory) -> Path:
 
 @pytest.fixture(scope="session")
 def small_run(tmp_path_factory: pytest.TempPathFactory, small_set: Path, small_changes: list[str]) -> Path:
-    """The folder of a finished run on `small_set`; not to be changed."""
+    """The folder of a finished run on `small_set`, with two streams; not to be changed."""
     from marey import commands
 
     out = tmp_path_factory.mktemp("runs") / "small"
-    commands.train(str(small_set), out=out, set=small_changes)
+    commands.train(str(small_set), recipe="default-0.1", out=out, set=small_changes)
     return out

@@ -67,7 +67,7 @@ def name(folder: Path, monkeypatch: pytest.MonkeyPatch) -> pytest.MonkeyPatch:
 
 
 def model(head: str) -> ActionModel:
-    recipe = load_recipe("default", changes=["encoder.name=pixels", "encoder.grid=null", "encoder.size=2"])
+    recipe = load_recipe("default-0.1", changes=["encoder.name=pixels", "encoder.grid=null", "encoder.size=2"])
     contract = Contract.from_recipe(recipe, load_encoder(recipe.encoder))
     stored = {**contract.model_dump(), "encoder": EncoderSpec(), "encoder_hash": "0"}
     config = ModelConfig(

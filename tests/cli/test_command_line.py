@@ -66,7 +66,7 @@ def test_a_wrong_call_ends_with_2_and_names_what_is_wrong(call_marey: Call, argu
 @pytest.mark.parametrize(
     ("arguments", "sentence"),
     [
-        (["--recipe", "defualt"], "no recipe is called 'defualt'; did you mean 'default'?"),
+        (["--recipe", "aito"], "no recipe is called 'aito'; did you mean 'auto'?"),
         (["--set", "training.epoch=3"], "no key is called 'training.epoch'; did you mean 'epochs'?"),
         (["--set", "encoder.name=resnet5"], "no encoder is called 'resnet5'; did you mean 'resnet50'"),
         (["--folds", "people"], "folds='people' is neither 'group' nor a number"),
@@ -216,7 +216,7 @@ def test_choices_that_do_not_go_together_end_with_2_in_one_sentence(
 def test_a_training_that_diverges_ends_with_3_in_one_sentence(
     call_marey: Call, small_set: Path, small_changes: list[str], tmp_path: Path
 ) -> None:
-    arguments = ["train", small_set, "--out", tmp_path / "r", *changes(small_changes)]
+    arguments = ["train", small_set, "--recipe", "default-0.1", "--out", tmp_path / "r", *changes(small_changes)]
     ended = call_marey(*arguments, "--set", "training.learning_rate=1e30")
     assert ended.code == 3
     assert "the training diverged in epoch" in one_sentence(ended.err.splitlines(keepends=True)[-1])

@@ -22,7 +22,7 @@ SMALL = ["training.inner_folds=1", "views.mirrored=none"]
 def exported(tmp_path_factory: pytest.TempPathFactory, small_set: Path, small_changes: list[str]) -> Path:
     """The features of `small_set`, as `small_run` saw its clips; not to be changed."""
     out = tmp_path_factory.mktemp("features") / "out"
-    commands.extract(str(small_set), out=out, set=small_changes)
+    commands.extract(str(small_set), recipe="default-0.1", out=out, set=small_changes)
     return out
 
 
@@ -109,7 +109,9 @@ def test_features_of_another_size_are_refused(
 def test_features_that_were_made_in_another_way_are_refused(
     small_run: Path, their_run: Path, small_set: Path, small_changes: list[str], exported: Path, tmp_path: Path
 ) -> None:
-    commands.extract(str(small_set), out=tmp_path / "five", set=[*small_changes, "sampling.count=5"])
+    commands.extract(
+        str(small_set), recipe="default-0.1", out=tmp_path / "five", set=[*small_changes, "sampling.count=5"]
+    )
     with pytest.raises(DatasetError, match=r"5 x \d+ here, and .* 4 x \d+ there; they differ in sampling:"):
         commands.evaluate(small_run, str(tmp_path / "five"), out=tmp_path / "e")
     with pytest.raises(DatasetError, match=r"features by an unknown encoder, .* by mobilenetv3_small_050, .* there"):

@@ -41,7 +41,9 @@ def small_transformers(tmp_path_factory: pytest.TempPathFactory) -> Path:
 def smaller(name: str, transformers: Path) -> list[str]:
     """What makes a recipe quick without making it another one."""
     recipe = load_recipe(name)
-    changes = ["encoder.weights=random", "head.weights=random", "training.epochs=1", "training.batch_size=4"]
+    changes = ["encoder.weights=random", "head.weights=random"]
+    if recipe.training.solver == "adamw":
+        changes += ["training.epochs=1", "training.batch_size=4"]
     if recipe.head.name == "finetune":
         changes += ["head.options.backbone=test_vit"]
     if recipe.training.inner_folds > 1:

@@ -63,7 +63,7 @@ def test_six_arrays_in_a_pickle_become_a_data_set_to_the_last_bit(imported: Path
 def test_an_imported_clip_is_read_as_the_array_is(
     imported: Path, drawn: dict[str, Any], small_changes: list[str]
 ) -> None:
-    recipe = load_recipe("auto", changes=small_changes)
+    recipe = load_recipe("default-0.1", changes=small_changes)
     encoder = load_encoder(recipe.encoder)
     contract = encoder.contract(sampling=recipe.sampling, streams=recipe.streams, fit=recipe.fit)
     clip = next(clip for clip in load_data(imported).clips if clip.split == "test")
@@ -138,10 +138,10 @@ def test_folders_of_frames_become_clips_with_their_names(tmp_path: Path, drawn: 
 def test_exported_features_are_those_that_training_sees(
     small_set: Path, small_changes: list[str], tmp_path: Path, name: str
 ) -> None:
-    commands.extract(str(small_set), set=small_changes)
-    made = commands.extract(str(small_set), out=tmp_path / name, set=small_changes)
+    commands.extract(str(small_set), recipe="default-0.1", set=small_changes)
+    made = commands.extract(str(small_set), recipe="default-0.1", out=tmp_path / name, set=small_changes)
     found = (read_feature_file if name.endswith("npz") else read_feature_folder)(tmp_path / name)
-    recipe = load_recipe("auto", changes=small_changes)
+    recipe = load_recipe("default-0.1", changes=small_changes)
     encoder = load_encoder(recipe.encoder)
     contract = encoder.contract(sampling=recipe.sampling, streams=recipe.streams, fit=recipe.fit)
     manifest = load_data(small_set)
@@ -158,7 +158,7 @@ def test_exported_features_are_those_that_training_sees(
 
 
 def test_exported_features_are_imported_elsewhere(small_set: Path, small_changes: list[str], tmp_path: Path) -> None:
-    commands.extract(str(small_set), out=tmp_path / "f.npz", set=small_changes)
+    commands.extract(str(small_set), recipe="default-0.1", out=tmp_path / "f.npz", set=small_changes)
     made = commands.exchange.import_data(tmp_path / "f.npz", out=tmp_path / "out")
     assert made.path == tmp_path / "out" / "features.csv"
     assert made.manifest.grouping == "groups from the column 'group': 6 groups"
@@ -176,8 +176,10 @@ def test_a_file_that_cannot_be_read_stops_an_export_or_is_left_out(
         (tmp_path / "clips" / label / "a.mp4").write_bytes(source.read_bytes())
     (tmp_path / "clips" / "walking" / "bad.mp4").write_bytes(b"")
     with pytest.raises(DatasetError, match=r"1 clip of 3 cannot be used: .*bad\.mp4: empty"):
-        commands.extract(str(tmp_path / "clips"), out=tmp_path / "f", set=small_changes)
-    made = commands.extract(str(tmp_path / "clips"), out=tmp_path / "f", set=small_changes, on_error="skip")
+        commands.extract(str(tmp_path / "clips"), recipe="default-0.1", out=tmp_path / "f", set=small_changes)
+    made = commands.extract(
+        str(tmp_path / "clips"), recipe="default-0.1", out=tmp_path / "f", set=small_changes, on_error="skip"
+    )
     assert len(made.files.manifest.clips) == 2
     assert "bad.mp4" in (tmp_path / "f" / "left_out.csv").read_text()
 

@@ -16,8 +16,8 @@ def test_extraction_encodes_each_clip_once(
     monkeypatch.setenv("MAREY_CACHE", str(tmp_path))
     first = commands.extract(str(small_set), set=small_changes)
     assert (first.clips, first.failed, first.cache) == (12, {}, tmp_path)
-    assert first.images == 12 * 4 * 2 * 2  # clips, instants, streams, sides
-    assert len(list(tmp_path.rglob("*.safetensors"))) == 12 * 2 * 2
+    assert first.images == 12 * 4 * 2  # clips, timestamps, sides, of the one stream that is read first
+    assert len(list(tmp_path.rglob("*.safetensors"))) == 12 * 2
     again = commands.extract(str(small_set), set=small_changes)
     assert (again.clips, again.images, again.dim) == (12, 0, first.dim)
 
@@ -26,9 +26,9 @@ def test_training_finds_what_was_extracted(
     monkeypatch: pytest.MonkeyPatch, small_set: Path, small_changes: list[str], tmp_path: Path
 ) -> None:
     monkeypatch.setenv("MAREY_CACHE", str(tmp_path / "cache"))
-    commands.extract(str(small_set), set=small_changes)
+    commands.extract(str(small_set), recipe="default-0.1", set=small_changes)
     files = {path: path.stat().st_mtime_ns for path in (tmp_path / "cache").rglob("*.safetensors")}
-    commands.train(str(small_set), out=tmp_path / "run", set=small_changes)
+    commands.train(str(small_set), recipe="default-0.1", out=tmp_path / "run", set=small_changes)
     assert {path: path.stat().st_mtime_ns for path in (tmp_path / "cache").rglob("*.safetensors")} == files
 
 

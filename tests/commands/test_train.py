@@ -63,7 +63,7 @@ def test_a_run_leaves_a_model_metrics_predictions_a_report_and_its_recipe(
 ) -> None:
     for name in ("model/config.json", "model/model.safetensors", "metrics.json", "predictions.csv", "report.html"):
         assert (small_run / name).stat().st_size > 0
-    assert load_recipe(small_run / "recipe.yaml") == load_recipe("auto", changes=small_changes)
+    assert load_recipe(small_run / "recipe.yaml") == load_recipe("default-0.1", changes=small_changes)
     metrics = json.loads((small_run / "metrics.json").read_text(encoding="utf-8"))
     labels, rows = read_predictions(small_run / "predictions.csv")
     assert labels == ("boxing", "walking")

@@ -41,7 +41,7 @@ def tried(found: Tuning) -> list[tuple[dict[str, Any], float | None]]:
 
 def test_the_best_recipe_is_written_out_and_trains_as_it_is(tuned: Tuning, small_set: Path, tmp_path: Path) -> None:
     recipe = load_recipe(tuned.recipe)
-    assert recipe.name == "default-tuned"
+    assert recipe.name == "default-0.1-tuned"
     assert recipe.training.learning_rate == tuned.best.parameters["training.learning_rate"]
     assert recipe.head.options["dropout"] == tuned.best.parameters["head.options.dropout"]
     commands.train(str(small_set), recipe=str(tuned.recipe), out=tmp_path / "run")

@@ -59,7 +59,7 @@ def brightest(monkeypatch: pytest.MonkeyPatch) -> str:
 @pytest.mark.usefixtures("brightest")
 def test_a_kind_of_ones_own_goes_from_a_recipe_to_features(make_video: MakeVideo, tmp_path: Path) -> None:
     changes = ["streams={light: {kind: brightest, floor: 7}}", "sampling.count=3", "encoder.name=test_efficientnet"]
-    recipe = load_recipe("default", changes=[*changes, "encoder.weights=random", "encoder.grid=null"])
+    recipe = load_recipe("default-0.1", changes=[*changes, "encoder.weights=random", "encoder.grid=null"])
     encoder = load_encoder(recipe.encoder, frames=3)
     contract = Contract.from_recipe(recipe, encoder)
     clip = Clip(make_video(tmp_path / "a.mp4", seconds=1.0))
@@ -75,7 +75,7 @@ def test_a_kind_of_ones_own_goes_from_a_recipe_to_features(make_video: MakeVideo
 def test_the_options_of_a_kind_survive_json_yaml_and_copies(tmp_path: Path) -> None:
     stream = Stream(kind="brightest", floor=7)
     assert isinstance(stream, Brightest)
-    recipe = load_recipe("default", changes=["streams={light: {kind: brightest, floor: 7}}"])
+    recipe = load_recipe("default-0.1", changes=["streams={light: {kind: brightest, floor: 7}}"])
     (tmp_path / "again.yaml").write_text(recipe.to_yaml())
     assert load_recipe(tmp_path / "again.yaml").streams == recipe.streams == {"light": stream}
     assert Stream.model_validate_json(stream.model_dump_json()) == stream
@@ -110,14 +110,14 @@ def test_an_unknown_kind_answers_with_what_was_probably_meant() -> None:
     with pytest.raises(ValidationError, match=message):
         Stream.model_validate({"kind": "diference"})
     with pytest.raises(RecipeError, match=message):
-        load_recipe("default", changes=["streams.difference.kind=diference"])
+        load_recipe("default-0.1", changes=["streams.difference.kind=diference"])
 
 
 @pytest.mark.usefixtures("brightest")
 def test_an_unknown_option_answers_with_those_of_its_kind() -> None:
     for kind, meant in (("brightest", "did you mean 'floor'"), ("triplet", "choose one of: gain, kind, span")):
         with pytest.raises(RecipeError, match=rf"no key is called 'streams\.a\.flor'; {meant}"):
-            load_recipe("default", changes=[f"streams={{a: {{kind: {kind}, flor: 1}}}}"])
+            load_recipe("default-0.1", changes=[f"streams={{a: {{kind: {kind}, flor: 1}}}}"])
 
 
 @pytest.mark.parametrize("wrong", [{}, {"kind": 3}, {"kind": ["difference"]}, "difference", None])
@@ -135,7 +135,7 @@ def test_a_name_belongs_to_one_kind(brightest: str) -> None:
 
 
 def example(stream: Stream) -> Contract:
-    load = load_recipe("default")
+    load = load_recipe("default-0.1")
     return Contract(
         sampling=load.sampling,
         streams={"a": stream},

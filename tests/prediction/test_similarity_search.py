@@ -55,7 +55,7 @@ def test_a_window_across_two_pieces_is_described_as_the_same_span_read_as_a_clip
 
 
 def test_the_window_is_the_querys_length_rounded_so_that_searches_share_features(small_changes: list[str]) -> None:
-    recipe = load_recipe("default", changes=small_changes)
+    recipe = load_recipe("default-0.1", changes=small_changes)
     encoder = load_encoder(recipe.encoder, frames=4)
     contract = Contract.from_recipe(recipe, encoder)
     assert [window_of(contract, seconds, None) for seconds in (0.1, 0.9, 2.2, 3.3, 1000.0)] == [

@@ -11,7 +11,7 @@ from typing import Any, Final
 from marey.commands.options import Changes, RecipeName, changes_of
 from marey.commands.registry import Line, Table, command
 
-_LINE: Final = re.compile(r"(?P<indent> *)(?P<off># )?(?P<key>[a-z_]+):(?: (?P<value>[^#]*))?(?:# (?P<text>.*))?")
+_LINE: Final = re.compile(r"(?P<indent> *)(?P<off># )?(?P<key>[A-Za-z_]+):(?: (?P<value>[^#]*))?(?:# (?P<text>.*))?")
 
 
 @dataclass(frozen=True)

@@ -145,6 +145,7 @@ def train(
         contract = Contract.from_recipe(chosen.with_streams(chosen.selection.first), encoder)
         read_streams = partial(read_views, manifest, encoder, recipe=chosen, protocol=protocol, reporter=reporter)
         views = read_streams(contract)
+        name_unusable(views, out / "quarantine.csv", reporter)
         experiment = experiment_on(views, contract=contract)
         if experiment.needs_more_streams(protocol, seed=chosen.seed):
             reporter.say(f"{' and '.join(contract.streams)} leave too many clips wrong: the other streams are read too")
@@ -153,9 +154,9 @@ def train(
             experiment = experiment_on(views, contract=contract)
         images = encoder.images
     else:
+        name_unusable(views, out / "quarantine.csv", reporter)
         experiment = experiment_on(views, contract=contract)
     read = time.monotonic()
-    name_unusable(views, out / "quarantine.csv", reporter)
     with reporter.stage("training", len(protocol.splits) + protocol.pooled) as stage:
         trained, final = run_protocol(
             experiment, protocol, seed=chosen.seed, out=out, on_fold=lambda done, _: stage.advance(done)
