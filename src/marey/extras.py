@@ -37,7 +37,7 @@ PURPOSE: Final[dict[Extra, str]] = {
     "serve": "the HTTP service, `marey serve`, and its client",
     "tensorboard": "the curves of a training for TensorBoard, beside metrics.csv",
     "torchcodec": "TorchCodec as a second decoder, `sampling.decoder: torchcodec`",
-    "transformers": "the recipes videomae, vjepa2, videoprism and timesformer",
+    "transformers": "the recipes videomae, vjepa2, videoprism and timesformer, and labels and queries in words",
     "tune": "the search, `marey tune`",
 }
 EXTRAS: Final[tuple[Extra, ...]] = get_args(Extra)

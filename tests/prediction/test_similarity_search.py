@@ -26,6 +26,17 @@ def test_windows_that_are_dissimilar_are_not_merged() -> None:
     assert merge([Window(0, 2, -0.5), Window(1, 3, -0.4), Window(2, 4, -0.5)]) == [(1, 3, -0.4)]
 
 
+def test_where_all_windows_are_similar_a_hit_is_what_lies_above_the_floor() -> None:
+    rows = [
+        Window(start, start + 2.0, similarity) for start, similarity in ((0, 0.20), (1, 0.298), (2, 0.3), (3, 0.21))
+    ]
+    assert merge(rows)[0] == (1, 4.0, 0.3)
+    assert merge(rows, floor=0.2)[0] == (1, 4.0, 0.3)
+    almost = [Window(start, start + 2.0, 0.29 + 0.01 * (start == 2)) for start in range(4)]
+    assert merge(almost)[0] == (0, 5.0, 0.3)
+    assert merge(almost, floor=0.29)[0] == (2, 4.0, 0.3)
+
+
 def test_a_window_across_two_pieces_is_described_as_the_same_span_read_as_a_clip(
     make_video: MakeVideo, tmp_path: Path, small_changes: list[str]
 ) -> None:

@@ -168,7 +168,7 @@ def _order(found: Survey, folder: Path, settings: Settings) -> None:
         return
     changes = tuple(line.strip() for line in typed.splitlines() if line.strip())
     try:
-        load_recipe(recipe, changes=changes)
+        load_recipe(recipe, changes=changes).require_training()
         busy = running(find_jobs(settings.jobs))
         if busy is not None:
             raise UsageError(f"'{busy.name}' is being trained: wait for it, or stop it")

@@ -142,6 +142,8 @@ def compare(
         name: [load_recipe(file, changes=[*changes, f"seed={seed}"]) for seed in range(seeds)]
         for name, file in _named(call["recipes"]).items()
     }
+    for each in asked.values():
+        each[0].require_training()
     manifest, _ = load_labelled(data, group_regex=group_regex, exclude=exclude, reporter=reporter)
     hashed = data_hash(manifest)
     if not _holds_runs_alone(out):  # of an earlier version, or put together by hand

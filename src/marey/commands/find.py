@@ -1,4 +1,4 @@
-"""`marey find`: the moments of videos that are most like a clip."""
+"""`marey find`: the moments of videos that are most like a clip, or that words describe."""
 
 from __future__ import annotations
 
@@ -9,7 +9,7 @@ from collections.abc import Iterator, Sequence
 from dataclasses import dataclass, replace
 from functools import partial
 from pathlib import Path
-from typing import TYPE_CHECKING, Annotated, Any
+from typing import TYPE_CHECKING, Annotated, Any, Final
 
 from marey.atomic import check_writable, write_atomic
 from marey.commands.options import Device, Engine, StrPath
@@ -18,6 +18,8 @@ from marey.errors import UnknownNameError, UsageError, did_you_mean
 from marey.progress import AUTO, Reporter
 
 if TYPE_CHECKING:
+    from torch import Tensor
+
     from marey.commands.steps.written import Unwritten
     from marey.data import Clip
     from marey.encoders import Contract, Encoder
@@ -26,12 +28,16 @@ if TYPE_CHECKING:
     from marey.training import Recipe
 
 
+WORDS_WINDOW: Final = 2.0
+"""Seconds that are compared with words at once, by default."""
+
+
 @dataclass(frozen=True)
 class Found:
     """The answer of `find`.
 
     Attributes:
-        query: the clip that was looked for.
+        query: the clip or the words that were looked for.
         hits: the most similar segments, best first.
         window: seconds of the windows that were compared.
         windows: how many there were.
@@ -100,6 +106,7 @@ def _show(answer: Found) -> Iterator[Any]:
         "find runs/first query.mp4 in videos/",
         "find runs/first match.mp4 in videos/ --start 12.5 --end 14 --top 20 --sheet hits.png",
         "find default query.mp4 in match.mp4 --csv hits.csv",
+        'find siglip2-zeroshot "a person waves" in videos/',
     ),
     show=_show,
 )
@@ -114,35 +121,41 @@ def find(
     min_similarity: float | None = None,
     window: float | None = None,
     mirror: bool = False,
+    words: bool = False,
     csv: StrPath | None = None,
     sheet: StrPath | None = None,
     device: Device = "auto",
     engine: Engine = None,
     reporter: Reporter = AUTO,
 ) -> Found:
-    """Find the moments of videos that are most like a clip, as ranked segments.
+    """Find the moments of videos that are most like a clip, or that words describe, as ranked segments.
 
     Each window of the videos is compared with the clip by the cosine of their features, as the model standardises
     them: 1 is the same, 0 is as different as two clips of other kinds are on average. Overlapping windows that are
     nearly as similar become one segment. The query's own place is left out. Features are cached, so that the next
-    search of the same videos takes seconds.
+    search of the same videos takes seconds. With words, the similarity is the cosine of the video and the sentence.
 
     Args:
-        model: a run or a model folder; or the name of a recipe or of an encoder, which needs no training.
-        query: the video file to look for.
+        model: a run or a model folder; or the name of a recipe or of an encoder, which needs no training; for words
+            siglip2-zeroshot, clip-zeroshot, xclip-zeroshot, or a YAML file like these.
+        query: the video file to look for; or a sentence, such as "a person waves": what is no file and has a space.
         sources: video files of any length, folders of them, or patterns; the word "in" before them may be left out.
         start: where the query begins in its file, in seconds.
         end: where it ends, in seconds.
         top: the largest number of segments.
         min_similarity: leave out what is less similar than this, from -1 to 1.
         window: seconds of video that are compared at once; by default the length of the query, rounded so that searches
-            share their features.
+            share their features; 2 for words.
         mirror: look for the mirror image of the query as well.
+        words: the query is words, even if it is a single one.
         csv: write the segments to this CSV file: path, start, end, similarity.
         sheet: write an image with the middle frame of each segment, as .png or .jpg.
         reporter: receives the progress; by default progress bars in a terminal or a notebook.
     """
+    import torch
+
     from marey.commands.steps.prepare import percent, pick_device
+    from marey.commands.steps.words import open_query
     from marey.commands.steps.written import Written, written
     from marey.encoders import clip_span
     from marey.prediction import Search, window_of
@@ -153,27 +166,68 @@ def find(
     if min_similarity is not None and not -1 <= min_similarity <= 1:
         raise UsageError(f"min_similarity={min_similarity:g}: a cosine lies from -1 to 1")
     videos = _videos(sources)
-    asked = _query(Path(query), start, end)
+    told = str(query) if words or (" " in str(query).strip() and not Path(query).exists()) else None
+    asked = None if told is not None else _query(Path(query), start, end)
+    if told is not None:
+        _check_words(told, {"start": start, "end": end, "mirror": mirror or None})
     for path in (csv, sheet):
         if path is not None:
             check_writable(Path(path))
     if sheet is not None:
         check_sheet(Path(sheet))
-    encoder, contract, describer = _open(model, pick_device(device), engine)
-    first, last = clip_span(asked)
-    search = Search(encoder, contract, describer, window=window_of(contract, last - first, window))
-    views = search.read_query(asked, mirrored=mirror)
+    encoder: Encoder
+    describer: Describer
+    if asked is None:
+        encoder, contract, describer = open_query(
+            str(told), _words_recipe(model), device=pick_device(device), engine=engine
+        )
+        seconds = WORDS_WINDOW
+    else:
+        encoder, contract, describer = _open(model, pick_device(device), engine)
+        first, last = clip_span(asked)
+        seconds = last - first
+    search = Search(encoder, contract, describer, window=window_of(contract, seconds, window))
+    views = () if asked is None else search.read_query(asked, mirrored=mirror)
+
+    def vectors(by: Describer) -> Tensor:
+        return by.describe(views) if views else torch.ones(1, 1)
+
     with percent(reporter, "searching") as on_progress:
-        hits = search.find(lambda by: by.describe(views), videos, without=asked, on_progress=on_progress)
+        hits = search.find(vectors, videos, without=asked, on_progress=on_progress)
     kept = [hit for hit in hits if min_similarity is None or hit.similarity >= min_similarity][:top]
     failed = tuple({error.name: error for error in search.failed}.values())
-    answer = Found(asked.id, tuple(kept), search.window, search.windows, len(videos), failed)
+    answer = Found(
+        asked.id if asked is not None else str(told), tuple(kept), search.window, search.windows, len(videos), failed
+    )
     result = Written()
     if csv is not None:
         result += written(Path(csv), partial(_write_hits, kept, Path(csv)))
     if sheet is not None and kept:
         result += written(Path(sheet), partial(write_hit_sheet, kept, Path(sheet)))
     return replace(answer, written=result.paths, unwritten=result.failed)
+
+
+def _check_words(words: str, of_clips: dict[str, Any]) -> None:
+    """Refuse words that say nothing, and options of clips."""
+    if not words.strip():
+        raise UsageError('the query is empty: write what the video shows, as in "a person waves"')
+    given = next((name for name, value in of_clips.items() if value is not None), None)
+    if given is not None:
+        raise UsageError(f"--{given} is for a clip, and the query '{words}' is words: leave it out")
+
+
+def _words_recipe(model: StrPath) -> Recipe:
+    """Return the recipe whose encoder has a text tower.
+
+    Raises:
+        UsageError: a model folder.
+    """
+    if Path(model).is_dir():
+        raise UsageError(
+            f"{model} is a trained model, which knows no words: search with siglip2-zeroshot, clip-zeroshot or "
+            "xclip-zeroshot, or give a video file as the query"
+        )
+    return _recipe(str(model))
 
 
 def _videos(sources: StrPath | Sequence[StrPath]) -> list[Path]:

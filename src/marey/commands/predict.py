@@ -11,7 +11,17 @@ from pathlib import Path
 from typing import TYPE_CHECKING, Annotated, Any, Literal
 
 from marey.atomic import write_atomic
-from marey.commands.options import Device, Engine, MinDuration, Smooth, Stride, StrPath, Window
+from marey.commands.options import (
+    Changes,
+    Device,
+    Engine,
+    MinDuration,
+    Smooth,
+    Stride,
+    StrPath,
+    Window,
+    changes_of,
+)
 from marey.commands.registry import Help, Line, Table, command
 from marey.commands.steps.live import LivePredictions, predict_live
 from marey.errors import UnknownNameError, UsageError
@@ -30,6 +40,10 @@ class Predictions:
 
     Attributes:
         predictions: in the order of the sources.
+        labels: name the clips by these labels, without training: "wave, clap, jump"; in Python a list works too.
+        recipe: the recipe that labels in words are compared by, whose encoder has a text tower: siglip2-zeroshot, the
+            default for them, clip-zeroshot, xclip-zeroshot, or a YAML file.
+        set: changes a key of that recipe: encoder.weights=FOLDER; may be repeated. In Python, a mapping works too.
         top: number of classes shown of each.
         written: requested files and folders.
         unwritten: those that could not be written, each with the reason.
@@ -80,8 +94,9 @@ def show_labels(answer: Predictions) -> Iterator[Any]:
     """Show the label of each clip, and then the files that cannot be used."""
     from marey.reports import NONE, confidence_text
 
-    columns = ("source", "label", "confidence", "then")
-    table = Table(columns, whole=("label", "confidence"), one_line=True, path="source")
+    fit = ("fits",) if any(prediction.matches for prediction in answer.predictions) else ()
+    columns = ("source", "label", "confidence", *fit, "then")
+    table = Table(columns, whole=("label", "confidence", *fit), one_line=True, path="source")
     failed = [prediction for prediction in answer.predictions if prediction.reason is not None]
     for prediction in answer.predictions:
         if prediction.reason is not None:
@@ -90,7 +105,8 @@ def show_labels(answer: Predictions) -> Iterator[Any]:
         top = [(label, confidence_text(value)) for label, value in prediction.top(answer.top)]
         label, confidence = (NONE, "") if none else top[0]
         others = ", ".join(" ".join(pair) for pair in (top if none else top[1:]))
-        table.add(prediction.source, label, confidence, others)
+        fits = [confidence_text(prediction.matches[0])] if prediction.matches else [""] * len(fit)
+        table.add(prediction.source, label, confidence, *fits, others)
     if table.rows:
         yield table
     if failed:
@@ -142,6 +158,7 @@ def _show_written(paths: Iterable[Path]) -> Iterator[str]:
         "predict runs/first clips/ --csv labels.csv --annotate annotated/",
         "predict runs/first match.mp4 --mode window --segments match.csv",
         "predict runs/first 0 --max-seconds 60",
+        'predict clip.mp4 --labels "wave, clap, jump" --recipe siglip2-zeroshot',
     ),
     show=_show,
     renamed={"over": "mode", "plate": "chronophotograph", "seconds": "max_seconds"},
@@ -149,8 +166,11 @@ def _show_written(paths: Iterable[Path]) -> Iterator[str]:
 )
 def predict(
     model: StrPath,
-    sources: Annotated[StrPath | Sequence[StrPath], Help("", cli=list[str])],
+    sources: Annotated[StrPath | Sequence[StrPath], Help("", cli=list[str])] = (),
     *,
+    labels: Annotated[str | Sequence[str] | None, Help("", cli=str | None)] = None,
+    recipe: Annotated[StrPath | None, Help("", cli=str | None)] = None,
+    set: Changes = None,
     top: int = 3,
     mode: Literal["clip", "window", "frame"] = "clip",
     window: Window = None,
@@ -174,7 +194,7 @@ def predict(
     """Predict the action in video clips, long videos or a live camera, each with its confidence.
 
     Args:
-        model: a model folder, or a run with one in it.
+        model: a model folder, or a run with one in it; with `labels` there is none, and the sources begin here.
         sources: video files, folders of them, or patterns such as 'clips/*.mp4'; or one live source: the number of a
             camera, rtsp://..., http(s)://..., or '-' for a pipe.
         top: number of classes to give, the most probable first.
@@ -197,6 +217,7 @@ def predict(
     """
     from marey.commands.steps.outputs import Outputs
     from marey.commands.steps.prepare import pick_device, segmentation_of
+    from marey.commands.steps.words import open_labels
     from marey.prediction import Predictor, find_clips
     from marey.video import is_live
 
@@ -205,6 +226,12 @@ def predict(
     if mode not in ("clip", "window", "frame"):
         raise UnknownNameError("mode", mode, ("clip", "window", "frame"))
     named = [str(source) for source in ([sources] if isinstance(sources, str | Path) else sources)]
+    if labels is not None:
+        named = [str(model), *named]
+    elif recipe is not None or set is not None:
+        raise UsageError('a recipe names clips by labels, which are missing: add --labels "wave, clap, jump"')
+    elif not named:
+        raise UsageError("SOURCES is missing: name video files or folders after the model")
     given = {
         "window": window,
         "stride": stride,
@@ -224,13 +251,19 @@ def predict(
     if max_seconds is not None and not live:
         raise UsageError(f"max_seconds={max_seconds:g} ends a live source, and '{named[0]}' is a file")
     rule = segmentation_of(given)
+
+    def opened(where: str) -> Predictor:
+        if labels is None:
+            return Predictor(model, device=where, engine=engine)
+        return open_labels(labels, recipe, changes=changes_of(set), device=where, engine=engine)
+
     if live:
         outputs.check_live()
-        predictor = Predictor(model, device=pick_device(device), engine=engine)
+        predictor = opened(pick_device(device))
         return predict_live(predictor, live[0], rule=rule, outputs=outputs, seconds=max_seconds)
     clips = find_clips(named)
     outputs.check(clips)
-    predictor = Predictor(model, device=pick_device(device), engine=engine)
+    predictor = opened(pick_device(device))
     hear = on_answer or (lambda answer: None)
     if mode == "clip":
         return _label_clips(predictor, clips, threshold or 0.0, outputs, hear, reporter)

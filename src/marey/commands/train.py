@@ -102,6 +102,7 @@ def train(
     data, out = str(data), Path(out)
     chosen = load_recipe(recipe, changes=changes_of(set, training__epochs=epochs, seed=seed))
     require_decoder(chosen.sampling.decoder)
+    chosen.require_training()
     require_fabric(chosen)
     where = pick_device(device)
     manifest, excluded = load_labelled(

@@ -144,6 +144,7 @@ def tune(
         raise UsageError(f"trials={trials}: at least one is needed")
     chosen = load_recipe(recipe, changes=changes)
     require_decoder(chosen.sampling.decoder)
+    chosen.require_training()
     require_fabric(chosen)
     where = pick_device(device)
     manifest, _ = load_labelled(data, group_regex=group_regex, exclude=exclude, reporter=reporter)

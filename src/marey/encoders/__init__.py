@@ -25,7 +25,7 @@ from marey.encoders.engine import ENGINES, Engine, engine_name
 from marey.encoders.engine_benchmark import TOLERANCE, Benchmarks, EngineBenchmark, agrees, cpu_model
 from marey.encoders.engines import installed_engines
 from marey.encoders.extract import Features, Progress, Reading, extract, iterate_views
-from marey.encoders.hugging_face import VIDEO_TRANSFORMERS, VideoTransformer
+from marey.encoders.hugging_face import TEXT_TOWERS, VIDEO_TRANSFORMERS, VideoTransformer
 from marey.encoders.photometric import ContrastStretch, Photometric, RunningStretch
 from marey.encoders.quantised import ENCODER_FILES, QuantisedEncoder, QuantisedNetwork, quantise_network
 from marey.encoders.raw_frames import RawFrames
@@ -42,6 +42,7 @@ from marey.encoders.registry import (
     weights_origin,
 )
 from marey.encoders.streams import Stream, Streams, find_stream, luma, register_stream, stream_class, stream_kinds
+from marey.encoders.text_towers import TextImageEncoder, TextVideoEncoder, WordEmbeddings
 from marey.encoders.timm_encoder import FrameEncoder, load_timm_backbone, new_timm_network
 from marey.encoders.video_networks import VIDEO_NETWORKS, ClipEncoder, VideoNetwork, build_video_network, load_kinetics
 from marey.encoders.video_transformers import TokenEncoder
@@ -56,6 +57,7 @@ __all__ = [
     "ENGINES",
     "FRAME_ORDERS",
     "PRECOMPUTED",
+    "TEXT_TOWERS",
     "TOLERANCE",
     "VIDEO_NETWORKS",
     "VIDEO_TRANSFORMERS",
@@ -87,11 +89,14 @@ __all__ = [
     "RunningStretch",
     "Stream",
     "Streams",
+    "TextImageEncoder",
+    "TextVideoEncoder",
     "TokenEncoder",
     "VideoNetwork",
     "VideoTransformer",
     "View",
     "WeightsOrigin",
+    "WordEmbeddings",
     "agrees",
     "architecture",
     "build_video_network",

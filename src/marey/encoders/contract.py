@@ -32,8 +32,9 @@ class EncoderSpec(BaseModel):
     Attributes:
         name: "efficientnet-lite0", whose weights are installed with marey; any model name of timm; a video network of
             torchvision ("r2plus1d-18", "s3d", "mvit-v2-s", "swin3d-t"), which gives one vector a clip; a video
-            transformer of Hugging Face ("videomae", "vjepa2", "videoprism", "timesformer"), which gives tokens; or
-            "pixels" and "grey-pixels", which encode nothing: for networks that are trained end to end.
+            transformer of Hugging Face ("videomae", "vjepa2", "videoprism", "timesformer"), which gives tokens; a
+            network with a text tower ("clip", "siglip2", "siglip2-naflex", "xclip"); or "pixels" and "grey-pixels",
+            which encode nothing: for networks that are trained end to end.
         weights: "pretrained", "random" (a control: the worth of the architecture alone), or the path of a file of
             weights (safetensors, or a PyTorch file of tensors).
         precision: of the arithmetic; features are always float32. "int8" is written by `marey quantize` from a

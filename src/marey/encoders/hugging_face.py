@@ -1,4 +1,4 @@
-"""Video transformers of the library `transformers`: their weights, configurations and normalisation."""
+"""Networks of the library `transformers`: their weights, configurations and normalisation."""
 
 from __future__ import annotations
 
@@ -18,8 +18,11 @@ from marey.video import Interpolation
 
 _IMAGENET: Final[tuple[Colour, Colour]] = ((0.485, 0.456, 0.406), (0.229, 0.224, 0.225))
 _HALVES: Final[tuple[Colour, Colour]] = ((0.45, 0.45, 0.45), (0.225, 0.225, 0.225))
+_HALF: Final[tuple[Colour, Colour]] = ((0.5, 0.5, 0.5), (0.5, 0.5, 0.5))
+_CLIP: Final[tuple[Colour, Colour]] = ((0.48145466, 0.4578275, 0.40821073), (0.26862954, 0.26130258, 0.27577711))
 _UNCHANGED: Final[tuple[Colour, Colour]] = ((0.0, 0.0, 0.0), (1.0, 1.0, 1.0))
 _PREPARATION: Final = ("video_preprocessor_config.json", "preprocessor_config.json", "processor_config.json")
+_VOCABULARIES: Final = ("tokenizer.json", "vocab.json", "spiece.model", "tokenizer.model")
 _RESAMPLING: Final[dict[int, Interpolation]] = {0: "nearest", 2: "bilinear", 3: "bicubic"}  # as Pillow counts
 _LATER: Final = ("use_rope_interleave", "use_modality_embeddings", "interpolate_rope")
 """Keys of V-JEPA 2.1's configuration; where one is on, V-JEPA 2 computes something else from the same weights."""
@@ -112,6 +115,64 @@ VIDEO_TRANSFORMERS: Final = {
 }
 """By the names that recipes use."""
 
+TEXT_TOWERS: Final = {
+    "clip": VideoTransformer(
+        "CLIPModel",
+        "CLIPConfig",
+        "laion/CLIP-ViT-B-32-laion2B-s34B-b79K",  # OpenAI's own of this size are a pickle
+        "main",
+        605_000_000,
+        "image_size",
+        None,
+        _CLIP,
+        "bicubic",
+        "4.57.1",
+        "Radford et al. 2021",
+    ),
+    "siglip2": VideoTransformer(
+        "SiglipModel",  # those of a fixed size have the architecture of the first SigLIP
+        "SiglipConfig",
+        "google/siglip2-base-patch16-224",
+        "main",
+        1_501_000_000,
+        "image_size",
+        None,
+        _HALF,
+        "bilinear",
+        "4.57.1",
+        "Tschannen et al. 2025",
+    ),
+    "siglip2-naflex": VideoTransformer(
+        "Siglip2Model",
+        "Siglip2Config",
+        "google/siglip2-base-patch16-naflex",
+        "main",
+        1_501_000_000,
+        "num_patches",
+        None,
+        _HALF,
+        "bilinear",
+        "4.57.1",
+        "Tschannen et al. 2025",
+    ),
+    "xclip": VideoTransformer(
+        "XCLIPModel",
+        "XCLIPConfig",
+        "microsoft/xclip-base-patch32",
+        "main",
+        787_000_000,
+        "image_size",
+        "num_frames",
+        _IMAGENET,
+        "bilinear",
+        "4.57.1",
+        "Ni et al. 2022",
+    ),
+}
+"""Networks with a text tower, by the names that recipes use; side and frames are those of `vision_config`."""
+
+_ABOUT: Final = {**VIDEO_TRANSFORMERS, **TEXT_TOWERS}
+
 
 def new_video_transformer(spec: EncoderSpec) -> Any:
     """Return the network with random weights, in the configuration of the spec's weights, or the default one.
@@ -120,7 +181,7 @@ def new_video_transformer(spec: EncoderSpec) -> Any:
         WeightsError: there is no configuration beside the weights, it is not on this machine, or is of another network.
         UsageError: `transformers` is not installed, or its version does not have the network.
     """
-    about, library = VIDEO_TRANSFORMERS[spec.name], _library(spec.name)
+    about, library = _ABOUT[spec.name], _library(spec.name)
     if spec.weights in ("pretrained", "random"):
         configuration = getattr(library, about.config)()
     else:
@@ -140,7 +201,7 @@ def load_video_transformer(spec: EncoderSpec) -> Any:
         WeightsError: they cannot be fetched, or are those of another network.
         UsageError: `transformers` is not installed, or its version does not have the network.
     """
-    about, library = VIDEO_TRANSFORMERS[spec.name], _library(spec.name)
+    about, library = _ABOUT[spec.name], _library(spec.name)
     if spec.weights == "random":
         with torch.random.fork_rng(devices=[]):
             torch.manual_seed(0)
@@ -175,10 +236,36 @@ def load_video_transformer(spec: EncoderSpec) -> Any:
     return _without_predictor(network)
 
 
+def load_tokenizer(spec: EncoderSpec) -> Any:
+    """Return the tokenizer beside the weights of a network with a text tower.
+
+    Raises:
+        WeightsError: there is none, or it cannot be fetched.
+        UsageError: `transformers` is not installed, or the weights are random.
+    """
+    library = _library(spec.name)
+    if spec.weights == "random":
+        raise UsageError(f"encoder.weights=random of '{spec.name}' know no words: name weights that were trained")
+    source, revision, local = _source(spec)
+    try:
+        # Without a vocabulary the library makes a tokenizer that knows no words.
+        if all(_beside(spec, name) is None for name in _VOCABULARIES):
+            raise OSError(f"none of {', '.join(_VOCABULARIES)} is there")
+        with offline_if_unreachable():
+            return library.AutoTokenizer.from_pretrained(
+                source, revision=revision, local_files_only=local, trust_remote_code=False
+            )
+    except (OSError, RuntimeError, ValueError, KeyError, ImportError) as error:
+        raise WeightsError(
+            f"no tokenizer beside the weights of '{spec.name}' ({source}): {first_line(error)}; "
+            "copy its files (tokenizer.json, tokenizer_config.json) into the folder of the weights"
+        ) from error
+
+
 def _source(spec: EncoderSpec) -> tuple[str, str, bool]:
     """Return the repository or folder of weights, the revision, and True for a folder."""
     if spec.weights == "pretrained":
-        about = VIDEO_TRANSFORMERS[spec.name]
+        about = _ABOUT[spec.name]
         return about.repository, about.revision, False
     return spec.weights, "main", Path(spec.weights).is_dir()
 
@@ -191,7 +278,7 @@ def _configuration(spec: EncoderSpec, *, local: bool) -> Any:
         OSError: it is not there, or cannot be fetched.
     """
     source, revision, _ = _source(spec)
-    kind = getattr(_library(spec.name), VIDEO_TRANSFORMERS[spec.name].config)
+    kind = getattr(_library(spec.name), _ABOUT[spec.name].config)
     stated, _ = kind.get_config_dict(source, revision=revision, local_files_only=local)
     found = stated.get("model_type", kind.model_type)
     if found != kind.model_type:
@@ -212,7 +299,7 @@ def normalisation(spec: EncoderSpec) -> tuple[tuple[Colour, Colour], Interpolati
     `transformers` keeps them in a file beside the weights. Of the pretrained ones they are known; where there is no
     such file, they are taken to be the same.
     """
-    about = VIDEO_TRANSFORMERS[spec.name]
+    about = _ABOUT[spec.name]
     stated = {} if spec.weights in ("pretrained", "random") else _preparation(spec)
     interpolation = _RESAMPLING.get(stated.get("resample", -1), about.interpolation)
     if not {"do_normalize", "image_mean", "image_std"} & set(stated):
@@ -229,27 +316,34 @@ def normalisation(spec: EncoderSpec) -> tuple[tuple[Colour, Colour], Interpolati
 
 def _preparation(spec: EncoderSpec) -> dict[str, Any]:
     """Return what the files beside the weights say of how clips are prepared; empty where they say nothing."""
-    from transformers.utils.hub import cached_file
-
-    source, revision, local = _source(spec)
     for name in _PREPARATION:
-        with offline_if_unreachable():
-            path = cached_file(
-                source,
-                name,
-                revision=revision,
-                local_files_only=local,
-                _raise_exceptions_for_missing_entries=False,
-                _raise_exceptions_for_connection_errors=False,
-            )
+        path = _beside(spec, name)
         if path is not None:
             try:
-                stated = json.loads(Path(path).read_text(encoding="utf-8"))
+                stated = json.loads(path.read_text(encoding="utf-8"))
             except ValueError as error:
+                source = _source(spec)[0]
                 raise WeightsError(f"{name} of {source} cannot be read ({error}): copy the weights again") from error
             found: dict[str, Any] = stated.get("video_processor", stated)
             return found
     return {}
+
+
+def _beside(spec: EncoderSpec, name: str) -> Path | None:
+    """Return a file beside the weights; None where there is none, or it cannot be fetched."""
+    from transformers.utils.hub import cached_file
+
+    source, revision, local = _source(spec)
+    with offline_if_unreachable():
+        path = cached_file(
+            source,
+            name,
+            revision=revision,
+            local_files_only=local,
+            _raise_exceptions_for_missing_entries=False,
+            _raise_exceptions_for_connection_errors=False,
+        )
+    return None if path is None else Path(path)
 
 
 def _without_predictor(network: Any) -> Any:
@@ -271,7 +365,7 @@ def _library(name: str) -> Any:
         raise UsageError(
             f"the encoder '{name}' needs the package transformers: {install_command('transformers')}"
         ) from error
-    about = VIDEO_TRANSFORMERS[name]
+    about = _ABOUT[name]
     if not hasattr(transformers, about.model):
         raise UsageError(
             f"the encoder '{name}' needs transformers {about.since} or later, and {transformers.__version__} is "

@@ -78,12 +78,14 @@ class EncoderFamily(ABC):
         gives: "features" of a network; raw "frames"; or "nothing": features come from files, and no clip is encoded.
         per_image: True if images are encoded one by one, and not a clip at once.
         quantizable: True if `backbone` gives a network that `marey quantize` can put into int8.
+        has_text_tower: True if its encoders are `TextImageEncoder`s, which put sentences beside images.
         extra: of marey, which the family needs.
     """
 
     gives: ClassVar[Literal["features", "frames", "nothing"]] = "features"
     per_image: ClassVar[bool] = False
     quantizable: ClassVar[bool] = False
+    has_text_tower: ClassVar[bool] = False
     extra: ClassVar[Extra | None] = None
 
     @abstractmethod

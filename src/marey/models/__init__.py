@@ -11,11 +11,13 @@ from marey.models.head import FeatureHead, Head, Standardise, masked_mean
 from marey.models.imprinting import imprint, is_imprintable
 from marey.models.registry import check_options, create_head, find_head, head_names, head_options, register_head
 from marey.models.summary import Layer, ParameterCount, count_parameters, list_layers
+from marey.models.zero_shot import ZERO_SHOT, ZeroShotHead
 
 for _module in iter_modules(__path__):  # a new file registers its heads by being there
     import_module(f"{__name__}.{_module.name}")
 
 __all__ = [
+    "ZERO_SHOT",
     "ActionModel",
     "Classifier",
     "FeatureHead",
@@ -25,6 +27,7 @@ __all__ = [
     "ModelConfig",
     "ParameterCount",
     "Standardise",
+    "ZeroShotHead",
     "check_options",
     "check_output_dir",
     "count_parameters",

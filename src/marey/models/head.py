@@ -110,11 +110,13 @@ class Head(nn.Module):
     Attributes:
         takes: "features" of an encoder, or raw frames ("frames").
         causal: True if it can read a source frame by frame with `step`.
+        trains: False if it has nothing to train.
         classes: number of labels.
     """
 
     takes: ClassVar[InputKind] = "features"
     causal: ClassVar[bool] = False
+    trains: ClassVar[bool] = True
 
     def __init__(self, classes: int) -> None:
         super().__init__()

@@ -45,9 +45,9 @@ def register_head(name: str) -> Callable[[HeadType], HeadType]:
 
 
 def head_names(takes: InputKind | None = None) -> tuple[str, ...]:
-    """Return the registered names, sorted; of all heads, or of those with one kind of input."""
+    """Return the registered names of heads that train, sorted; of all, or of those with one kind of input."""
     load_extensions(listing=True)
-    return tuple(sorted(name for name, head in _HEADS.items() if takes in (None, head.takes)))
+    return tuple(sorted(name for name, head in _HEADS.items() if head.trains and takes in (None, head.takes)))
 
 
 def find_head(name: str) -> type[Head] | None:

@@ -16,6 +16,7 @@ from marey.prediction.search import Describer, Hit, Search, SummaryDescriber, wi
 from marey.prediction.segmentation import Segmentation, SegmentBuilder
 from marey.prediction.stream import Inference, StreamPrediction
 from marey.prediction.timeline import Timeline
+from marey.prediction.words import WordDescriber, WordPredictor
 
 __all__ = [
     "ClipPipeline",
@@ -33,6 +34,8 @@ __all__ = [
     "StreamPrediction",
     "SummaryDescriber",
     "Timeline",
+    "WordDescriber",
+    "WordPredictor",
     "find_clips",
     "mean_of_views",
     "prediction_of",

@@ -33,6 +33,8 @@ class Prediction:
         reason: why the clip cannot be used, as one word; None where it can.
         detail: the reason in words.
         threshold: below this probability of the most probable class the label is None.
+        matches: of networks that were trained to say whether words fit, such as SigLIP: how far each label fits by
+            itself, from 0 to 1, in the same order; empty for all others.
     """
 
     source: str
@@ -41,6 +43,7 @@ class Prediction:
     reason: Reason | None = None
     detail: str = ""
     threshold: float = 0.0
+    matches: tuple[float, ...] = ()
 
     @property
     def label(self) -> str | None:
@@ -69,11 +72,13 @@ class Prediction:
         """
         if self.reason is not None:
             return {"source": self.source, "reason": self.reason, "detail": self.detail}
+        matches = dict(zip(self.labels[:k], self.matches, strict=False))
         return {
             "source": self.source,
             "label": self.label,
             "confidence": self.confidence,
             "top": [[label, probability] for label, probability in self.top(k)],
+            **({"matches": matches} if matches else {}),
         }
 
 

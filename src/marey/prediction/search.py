@@ -53,7 +53,13 @@ class Hit:
 
 
 class Describer(Protocol):
-    """From the features of clips to unit vectors, whose products are similarities."""
+    """From the features of clips to vectors, whose products with those of a query are similarities.
+
+    Attributes:
+        floor: the similarity of windows that have nothing of the query; shares of a similarity count from there.
+    """
+
+    floor: float
 
     @property
     def fits(self) -> bool:
@@ -63,7 +69,7 @@ class Describer(Protocol):
         """Fit what depends on the videos that are searched."""
 
     def describe(self, clips: Sequence[Features]) -> Tensor:
-        """Return float32 (N, S), each row of length one; clips are stream name to (T, D)."""
+        """Return float32 (N, S); clips are stream name to (T, D)."""
 
 
 class SummaryDescriber:
@@ -76,6 +82,8 @@ class SummaryDescriber:
         classifier: its heads.
         trained: True if its scale comes from training clips; else it is fitted to the videos that are searched.
     """
+
+    floor = 0.0
 
     def __init__(self, classifier: Classifier, *, trained: bool) -> None:
         self._classifier = classifier.eval()
@@ -186,7 +194,7 @@ class Search:
         """Return the segments of videos by falling similarity to a query.
 
         Args:
-            query: gives unit vectors (Q, S) in the describer's terms; the most similar one counts.
+            query: gives vectors (Q, S) in the describer's terms; the most similar one counts.
             videos: files of any length; those that cannot be used are left out and listed in `failed`.
             without: a clip whose own place in the videos is no answer.
             on_progress: called with the share that is done, from 0 to 1.
@@ -214,7 +222,7 @@ class Search:
             if index + 1 == len(pieces) or pieces[index + 1].clip.path != piece.clip.path:
                 kept = [each for each in windows if not _is_own(own, piece.clip.path, each)]
                 self.windows += len(windows)
-                hits += [Hit(piece.clip.path, *hit) for hit in merge(kept)]
+                hits += [Hit(piece.clip.path, *hit) for hit in merge(kept, floor=self._describer.floor)]
                 windows, last = [], None
         return sorted(hits, key=lambda hit: (-hit.similarity, str(hit.path), hit.start))
 
@@ -290,7 +298,7 @@ def window_of(contract: Contract, seconds: float, window: float | None) -> float
     return window
 
 
-def merge(windows: Sequence[Window]) -> list[tuple[float, float, float]]:
+def merge(windows: Sequence[Window], *, floor: float = 0.0) -> list[tuple[float, float, float]]:
     """Return the hits among the windows of a video: start, end and similarity, best first.
 
     A hit begins as the most similar window that is left, and takes in overlapping neighbours on both sides as long as
@@ -298,6 +306,7 @@ def merge(windows: Sequence[Window]) -> list[tuple[float, float, float]]:
 
     Args:
         windows: of one video.
+        floor: the similarity that shares count from.
     """
     left = sorted(windows, key=lambda window: window.start)
     hits: list[tuple[float, float, float]] = []
@@ -305,7 +314,7 @@ def merge(windows: Sequence[Window]) -> list[tuple[float, float, float]]:
         best = max(range(len(left)), key=lambda index: left[index].similarity)
         top = left[best].similarity
         first = last = best
-        least = MERGE * top if top > 0 else top
+        least = floor + MERGE * (top - floor) if top > floor else top
         while first > 0 and left[first - 1].similarity >= least and left[first - 1].end > left[first].start:
             first -= 1
         while last + 1 < len(left) and left[last + 1].similarity >= least and left[last + 1].start < left[last].end:

@@ -10,8 +10,9 @@ from typing import Annotated, Any, Final, Literal, Self
 import yaml
 from pydantic import BaseModel, ConfigDict, Field, model_validator
 
-from marey.encoders import EncoderSpec, MultiView, Photometric, Streams, View, family_of
-from marey.models import HeadSpec
+from marey.encoders import TEXT_TOWERS, EncoderSpec, MultiView, Photometric, Streams, View, family_of
+from marey.errors import UsageError
+from marey.models import ZERO_SHOT, HeadSpec, find_head
 from marey.training.augmentation import Augmentation
 from marey.video import Fit, Sampling
 
@@ -292,6 +293,13 @@ class Recipe(BaseModel):
             raise ValueError("selection.first is for head.fusion: stacked, which weighs streams")
         if self.head.fusion == "stacked" and self.training.solver != "logistic":
             raise ValueError("head.fusion=stacked weighs streams by inner folds, and needs training.solver: logistic")
+        if self.head.name == ZERO_SHOT and not family_of(self.encoder).has_text_tower:
+            raise ValueError(
+                f"head.name=zero-shot compares clips with words, and {self.encoder.name} has no text tower: choose the "
+                f"encoder {', '.join(TEXT_TOWERS)}"
+            )
+        if self.head.name == ZERO_SHOT and self.head.fusion != "late":
+            raise ValueError(f"head.fusion={self.head.fusion}: zero-shot compares each stream with words, by late")
         on_frames = family_of(self.encoder).gives == "frames"
         if on_frames and self.training.solver == "logistic":
             raise ValueError("training.solver=logistic fits linear heads on features, and the encoder gives frames")
@@ -316,6 +324,19 @@ class Recipe(BaseModel):
             unused = {"head.options.dropout", *(f"training.{name}" for name in _OF_ADAMW)}
             searched = {key: domain for key, domain in searched.items() if key not in unused}
         return {**values, "search": searched}
+
+    def require_training(self) -> None:
+        """Refuse a recipe that has nothing to train.
+
+        Raises:
+            UsageError: its head is of that kind.
+        """
+        head = find_head(self.head.name)
+        if head is not None and not head.trains:
+            raise UsageError(
+                f"the recipe '{self.name}' has nothing to train: it names actions by their words, as in "
+                f'marey predict VIDEO --labels "wave, clap" --recipe {self.name}'
+            )
 
     def with_streams(self, names: Sequence[str]) -> Self:
         """Return the recipe with some of its streams; with all where none are named."""

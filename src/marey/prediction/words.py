@@ -1,0 +1,163 @@
+"""Labels and queries in words: predictions and searches without training, by a network with a text tower."""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Iterable, Sequence
+from dataclasses import replace
+from typing import Final, cast
+
+import numpy as np
+import torch
+from torch import Tensor
+
+from marey.data import Clip
+from marey.encoders import Contract, Features, Progress, TextImageEncoder, WordEmbeddings, iterate_views
+from marey.errors import UsageError, VideoError
+from marey.models import ActionModel, Classifier, HeadSpec, ModelConfig, ZeroShotHead, new_classifier
+from marey.prediction.pipeline import Source, expand
+from marey.prediction.predictor import Prediction, Predictor
+
+_FEWEST: Final = 8  # windows below which their median says nothing
+
+
+class WordPredictor(Predictor):
+    """A network with a text tower, ready to name clips by labels that are given in words.
+
+    The confidence is a softmax over the labels, of the cosines as the network's training scaled them: one of the labels
+    is taken to be right. SigLIP was trained with a sigmoid a label, which `Prediction.matches` has: there all of them
+    may be wrong.
+
+    Args:
+        encoder: the network.
+        contract: how clips are read.
+        head: its options have the prompts.
+        labels: two or more.
+
+    Raises:
+        UsageError: labels that are empty, fewer than two, or named twice.
+        WeightsError: there is no tokenizer beside the weights.
+    """
+
+    def __init__(self, encoder: TextImageEncoder, contract: Contract, head: HeadSpec, labels: Sequence[str]) -> None:
+        self._words, classifier = word_classifier(encoder, contract, head, check_labels(labels))
+        config = ModelConfig(contract=contract, head=head, labels=tuple(check_labels(labels)))
+        super().__init__(ActionModel(config, classifier), encoder=encoder)
+
+    def predict(
+        self,
+        sources: Source | Iterable[Source],
+        *,
+        frame_rate: float | None = None,
+        threshold: float = 0.0,
+        on_progress: Callable[[Progress], None] | None = None,
+    ) -> list[Prediction]:
+        """Label clips, see `Predictor.predict`; with `matches` where the network was trained to give them."""
+        single = isinstance(sources, Clip | np.ndarray | torch.Tensor | str) or not isinstance(sources, Iterable)
+        every = expand(cast("Iterable[Source]", [sources] if single else sources))
+        found = super().predict(every, frame_rate=frame_rate, threshold=threshold, on_progress=on_progress)
+        if not self._words.independent:
+            return found
+        clips = [source for source in every if isinstance(source, Clip)]
+        views = self.pipeline.views
+        read = iterate_views(
+            [(clip, views) for clip in clips],
+            self._encoder,
+            self.model.config.contract,
+            cache=self._cache,
+            limits=self._limits,
+        )
+        answers = []
+        for prediction, source in zip(found, every, strict=True):
+            features = next(read) if isinstance(source, Clip) else None
+            if prediction.reason is not None or isinstance(features, VideoError):
+                answers.append(prediction)
+                continue
+            if features is None:  # an array
+                (parts,) = self.pipeline.encode([self.pipeline.decode(cast(Tensor, source), frame_rate=frame_rate)])
+                features = {view: {} for view in views}
+                for (view, stream), values in parts.items():
+                    features[view][stream] = values
+            answers.append(self._with_matches(prediction, [features[view] for view in views]))
+        return answers
+
+    def _with_matches(self, prediction: Prediction, views: Sequence[Features]) -> Prediction:
+        shares = head_logits(self.model.classifier, views).sigmoid().mean(0)
+        by_label = dict(zip(self.labels, shares.tolist(), strict=True))
+        return replace(prediction, matches=tuple(by_label[label] for label in prediction.labels))
+
+
+class WordDescriber:
+    """The cosine of windows with words: a search whose query is the number 1.
+
+    Args:
+        classifier: of `word_classifier`, for one label.
+
+    Attributes:
+        floor: the median cosine of the windows that are searched: of such networks all cosines are alike, and only what
+            is above the usual says something.
+    """
+
+    fits = True
+
+    def __init__(self, classifier: Classifier) -> None:
+        self._classifier = classifier
+        self.floor = 0.0
+
+    def fit(self, clips: Sequence[Features]) -> None:
+        """Find the floor, if there are enough windows."""
+        if len(clips) >= _FEWEST:
+            self.floor = float(self.describe(clips).median())
+
+    def describe(self, clips: Sequence[Features]) -> Tensor:
+        """Return the cosine of clips, stream name to (T, D), with the words, averaged over the streams: (N, 1)."""
+        (head, *_) = self._classifier.heads
+        assert isinstance(head, ZeroShotHead)  # noqa: S101 - ModuleList has lost the type
+        return (head_logits(self._classifier, clips) - head.bias) / head.scale
+
+
+def check_labels(labels: Sequence[str]) -> list[str]:
+    """Return labels without the blanks around them.
+
+    Raises:
+        UsageError: labels that are empty, fewer than two, or named twice.
+    """
+    plain = [" ".join(label.split()) for label in labels]
+    given = ", ".join(repr(label) for label in labels)
+    if not plain:
+        raise UsageError('no labels are given: name two or more, as in "wave, clap, jump"')
+    if "" in plain:
+        raise UsageError(f"one of the labels {given} is empty: leave it out")
+    if len(plain) == 1:
+        raise UsageError(f"{given} is the only label, and every clip would get it: name two or more")
+    twice = next((label for label in plain if [each.lower() for each in plain].count(label.lower()) > 1), None)
+    if twice is not None:
+        raise UsageError(f"the label '{twice}' is named twice: leave one out")
+    return plain
+
+
+def word_classifier(
+    encoder: TextImageEncoder, contract: Contract, head: HeadSpec, labels: Sequence[str], *, plain: bool = False
+) -> tuple[WordEmbeddings, Classifier]:
+    """Return the embeddings of labels, and the classifier that compares clips with them.
+
+    Args:
+        encoder: a network with a text tower.
+        contract: how clips are read.
+        head: a zero-shot one; its options have the prompts.
+        labels: of any number.
+        plain: take the labels as they are, as whole sentences.
+    """
+    classifier = new_classifier(contract, head, len(labels)).eval()
+    heads = [each for each in classifier.heads if isinstance(each, ZeroShotHead)]
+    words = encoder.embed_words([[label] if plain else heads[0].sentences(label) for label in labels])
+    for each in heads:
+        each.set_words(words.vectors, scale=words.scale, bias=words.bias, prompts=words.prompts)
+    return words, classifier
+
+
+@torch.inference_mode()
+def head_logits(classifier: Classifier, clips: Sequence[Features]) -> Tensor:
+    """Return the logits of clips, stream name to (T, D), averaged over the streams: (N, classes)."""
+    batch = {stream: torch.stack([features[stream] for features in clips]) for stream in clips[0]}
+    mask = torch.ones(next(iter(batch.values())).shape[:2], dtype=torch.bool)
+    return classifier.head_logits(classifier.forward_features(batch, mask), mask).mean(0)
