@@ -159,7 +159,7 @@ def test_a_package_that_is_installed_needs_no_variable(folder: Path) -> None:
     assert ended.returncode == 2
     assert "marey: the extension durations of the package marey-temporal-max 1.0 cannot be used: Module" in ended.stderr
     assert "Traceback" not in ended.stderr
-    done("marey recipes show default", folder, paths=(folder / "site",))
+    done("marey recipes show auto", folder, paths=(folder / "site",))
 
 
 @pytest.mark.long

@@ -190,7 +190,7 @@ def test_the_program_has_the_command_of_an_extension_and_names_it_where_it_fails
 ) -> None:
     name.setenv("MAREY_PLUGINS", write(folder / "own_command.py", COMMAND.format(name="own", parameter="")))
     assert run(capsys, name, "--version")[0] == 0
-    assert run(capsys, name, "recipes", "show", "default")[0] == 0
+    assert run(capsys, name, "recipes", "show", "auto")[0] == 0
     assert "own_command" not in sys.modules
     assert "Do something of its own." in run(capsys, name, "--help")[1]
     code, text = run(capsys, name, "own")
