@@ -18,7 +18,7 @@ def main() -> None:
         clips,
         folds="3",  # or "group": each person is tested once
         group_regex=r"^(?:.*/)?([^/_]+)_",  # person01_walking_d1.mp4 and anna_02.mp4: what is before the first "_"
-        set=["training.epochs=40", "seed=1"],  # any key of a recipe
+        set=["sampling.count=12", "seed=1"],  # any key of a recipe
         out="runs/examples/trained",
     )
     scores = result.metrics

@@ -82,7 +82,7 @@ def test_people_who_are_tested_on_are_not_trained_on(small_run: Path) -> None:
 def test_the_same_recipe_and_seed_twice_give_the_same_bytes(
     small_run: Path, small_set: Path, small_changes: list[str], tmp_path: Path
 ) -> None:
-    commands.train(str(small_set), out=tmp_path / "again", set=small_changes)
+    commands.train(str(small_set), recipe="default-0.1", out=tmp_path / "again", set=small_changes)
     assert outcome(tmp_path / "again") == outcome(small_run)
 
 
@@ -101,7 +101,7 @@ def test_a_finished_run_started_again_stays_as_it_is(
     run = copy_of(small_run, tmp_path / "run")
     weights = (run / "folds" / "01" / "model" / "model.safetensors").stat().st_mtime_ns
     notes = Said()
-    commands.train(str(small_set), out=run, set=small_changes, reporter=notes)
+    commands.train(str(small_set), recipe="default-0.1", out=run, set=small_changes, reporter=notes)
     assert outcome(run) == outcome(small_run)
     assert (run / "folds" / "01" / "model" / "model.safetensors").stat().st_mtime_ns == weights
     assert "going on with the run" in notes
@@ -163,15 +163,15 @@ def test_another_recipe_or_other_data_in_the_same_place_is_refused_and_restart_r
     run = copy_of(small_run, tmp_path / "run")
     before = {path: path.read_bytes() for path in run.rglob("*") if path.is_file()}
     with pytest.raises(UsageError, match=r"differs in its recipe; .*--if-exists restart"):
-        commands.train(str(small_set), out=run, set=[*small_changes, "head.options.parts=2"])
+        commands.train(str(small_set), recipe="default-0.1", out=run, set=[*small_changes, "head.options.parts=2"])
     with pytest.raises(UsageError, match=r"differs in its splits"):
-        commands.train(str(small_set), out=run, folds="2", set=small_changes)
+        commands.train(str(small_set), recipe="default-0.1", out=run, folds="2", set=small_changes)
     assert {path: path.read_bytes() for path in run.rglob("*") if path.is_file()} == before
     changed = [*small_changes, "head.options.parts=2"]
-    commands.train(str(small_set), out=run, set=changed, if_exists="restart")
+    commands.train(str(small_set), recipe="default-0.1", out=run, set=changed, if_exists="restart")
     assert load_recipe(run / "recipe.yaml").head.options["parts"] == 2
     fresh = tmp_path / "fresh"
-    commands.train(str(small_set), out=fresh, set=changed)
+    commands.train(str(small_set), recipe="default-0.1", out=fresh, set=changed)
     assert outcome(run) == outcome(fresh)
 
 

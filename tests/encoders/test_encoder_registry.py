@@ -40,8 +40,9 @@ SMALL: dict[str, tuple[dict[str, Any], int]] = {
     "swin3d-t": ({"size": 64}, 2),
     "s3d": ({}, 14),
     "mvit-v2-s": ({}, 16),
+    "xclip": ({}, 8),
 }
-SLOW = ("s3d", "mvit-v2-s", "swin3d-t")
+SLOW = ("s3d", "mvit-v2-s", "swin3d-t", "clip", "siglip2", "siglip2-naflex", "xclip")
 every_encoder = pytest.mark.parametrize(
     "name",
     [

@@ -18,12 +18,15 @@ RecipeName = Annotated[StrPath, Help("the name of a built-in recipe (see `marey 
 Changes = Annotated[
     Sequence[str] | Mapping[str, Any] | None,
     Help(
-        "changes a key of the recipe: training.epochs=100; may be repeated. In Python, a mapping works too. "
+        "changes a key of the recipe: sampling.count=32; may be repeated. In Python, a mapping works too. "
         "`marey recipes keys` explains all keys.",
         cli=list[str] | None,
     ),
 ]
-Epochs = Annotated[int | None, Help("the largest number of epochs; short for --set training.epochs=N.")]
+Epochs = Annotated[
+    int | None,
+    Help("the largest number of epochs, of a recipe that trains in epochs; short for --set training.epochs=N."),
+]
 Folds = Annotated[
     str | int | None,
     Help(

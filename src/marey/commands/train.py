@@ -53,7 +53,10 @@ def _show(answer: EvaluationResult) -> Iterator[Any]:
 @command(
     "train",
     panel="Train and test",
-    examples=("train clips/ --out runs/first", "train clips/ --out runs/folds --folds group --epochs 100 --seed 1"),
+    examples=(
+        "train clips/ --out runs/first",
+        "train clips/ --recipe bilstm --out runs/folds --folds group --epochs 100 --seed 1",
+    ),
     show=_show,
 )
 def train(

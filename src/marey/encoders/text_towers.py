@@ -143,10 +143,11 @@ class TextVideoEncoder(TextImageEncoder):
     per_image = False
 
 
-@register_encoder(*TEXT_TOWERS)
+@register_encoder(*(name for name in TEXT_TOWERS if name != "xclip"))
 class TextImageFamily(EncoderFamily):
-    """Networks of Hugging Face with a text tower."""
+    """Image networks of Hugging Face with a text tower."""
 
+    per_image = True
     extra = "transformers"
     has_text_tower = True
 
@@ -180,6 +181,13 @@ class TextImageFamily(EncoderFamily):
         if weights in ("random", "pretrained") or Path(weights).is_dir():
             return super().origin(name, weights)
         return WeightsOrigin("download", weights, extra=self.extra)
+
+
+@register_encoder("xclip")
+class TextVideoFamily(TextImageFamily):
+    """A video network of Hugging Face with a text tower."""
+
+    per_image = False
 
 
 def input_shape(spec: EncoderSpec, config: Any, frames: int) -> tuple[int, ...]:
