@@ -238,7 +238,17 @@ def test_a_fault_of_marey_ends_with_1_and_shows_where(call_marey: Call, monkeypa
 def test_ctrl_c_says_that_the_same_command_goes_on_and_it_does(
     small_set: Path, small_changes: list[str], tmp_path: Path
 ) -> None:
-    command = [sys.executable, "-m", "marey", "train", str(small_set), "--out", str(tmp_path / "run")]
+    command = [
+        sys.executable,
+        "-m",
+        "marey",
+        "train",
+        str(small_set),
+        "--recipe",
+        "default-0.1",
+        "--out",
+        str(tmp_path / "run"),
+    ]
     command += changes(small_changes)
     # As it would be pressed when the first rounds are through.
     pressed = interrupted(tmp_path / "pressed", at="choose/02/metrics.csv")
