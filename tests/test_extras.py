@@ -145,7 +145,7 @@ def test_training_evaluation_and_prediction_need_no_extra(small_set: Path, tmp_p
     assert {"lightning", "pyarrow", "rarfile", "tensorboard"} <= set(packages_of_extras())
     video = str(next(small_set.rglob("*.mp4")))
     calls = [
-        ["train", str(small_set), "--out", "run", "--epochs", "3"],
+        ["train", str(small_set), "--recipe", "default-0.1", "--out", "run", "--epochs", "3"],
         ["predict", "run", video, "--json"],
         ["evaluate", "run", str(small_set), "--out", "tested"],
     ]
