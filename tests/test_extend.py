@@ -122,7 +122,9 @@ def test_the_files_and_the_commands_of_a_section_work_in_an_empty_folder(section
 @pytest.mark.long
 def test_a_metric_stands_in_the_comparison(folder: Path) -> None:
     write(folder, "A metric")
-    line = "MAREY_PLUGINS=kappa.py marey compare clips --recipes default-0.1,order-blind --seeds 1 --epochs 2 --out both"
+    line = (
+        "MAREY_PLUGINS=kappa.py marey compare clips --recipes default-0.1,order-blind --seeds 1 --epochs 2 --out both"
+    )
     text = done(line, folder)
     assert "Cohen's kappa" in re.sub(r"\s+", " ", text) or "kappa" in text
     assert "Cohen&#39;s kappa" in (folder / "both" / "compare.html").read_text(encoding="utf-8")

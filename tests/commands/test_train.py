@@ -91,7 +91,7 @@ def test_the_same_recipe_without_what_the_cache_knows_gives_the_same_bytes(
     monkeypatch: pytest.MonkeyPatch, small_run: Path, small_set: Path, small_changes: list[str], tmp_path: Path
 ) -> None:
     monkeypatch.setenv("MAREY_CACHE", str(tmp_path / "cache"))
-    commands.train(str(small_set), out=tmp_path / "again", set=small_changes)
+    commands.train(str(small_set), recipe="default-0.1", out=tmp_path / "again", set=small_changes)
     assert outcome(tmp_path / "again") == outcome(small_run)
 
 
@@ -118,12 +118,12 @@ def test_a_run_whose_recipe_had_fewer_keys_when_it_was_made_goes_on(
     about = json.loads((run / "run.json").read_text(encoding="utf-8"))
     (run / "run.json").write_text(json.dumps({**about, "recipe": "0" * 32}), encoding="utf-8")
     with pytest.raises(UsageError, match="differs in its recipe"):  # somebody has changed the file
-        commands.train(str(small_set), out=run, set=small_changes)
+        commands.train(str(small_set), recipe="default-0.1", out=run, set=small_changes)
     about["recipe"] = values_hash({**recipe, "search": {}})
     (run / "run.json").write_text(json.dumps(about), encoding="utf-8")
     with pytest.raises(UsageError, match="differs in its recipe"):
-        commands.train(str(small_set), out=run, set=[*small_changes, "testing.clips=2"])
-    commands.train(str(small_set), out=run, set=small_changes)
+        commands.train(str(small_set), recipe="default-0.1", out=run, set=[*small_changes, "testing.clips=2"])
+    commands.train(str(small_set), recipe="default-0.1", out=run, set=small_changes)
     assert outcome(run) == outcome(small_run)
     assert (run / "recipe.yaml").read_bytes() == (small_run / "recipe.yaml").read_bytes()
 

@@ -175,7 +175,19 @@ def test_the_program_prints_the_best_values_and_answers_in_json(
     call_marey: Callable[..., Any], tuned: Tuning, small_set: Path, changes: list[str]
 ) -> None:
     words = [word for change in changes for word in ("--set", change)]
-    asked = ["tune", small_set, "--out", tuned.folder, "--trials", "3", "--folds", "2", *words]
+    asked = [
+        "tune",
+        small_set,
+        "--recipe",
+        "default-0.1",
+        "--out",
+        tuned.folder,
+        "--trials",
+        "3",
+        "--folds",
+        "2",
+        *words,
+    ]
     ended = call_marey(*asked)
     assert ended.code == 0
     assert "training.learning_rate" in ended.out
