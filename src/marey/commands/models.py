@@ -218,6 +218,7 @@ def _count(recipe: Recipe, encoder: Architecture, classifier: Classifier) -> Cou
         if encoder.network is not None:
             counted = count_parameters(encoder.network)
             frozen, statistics = counted.weights, statistics + counted.statistics
+            encoder.network.requires_grad_(False)  # the counter follows a query of attention pooling to its gradient
             runs = len(recipe.streams) * (1 if encoder.whole else recipe.sampling.count)
             flops = runs * count_flops(lambda: encoder.run(encoder.example))
         flops += count_flops(lambda: classifier(features))
