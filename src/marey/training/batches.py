@@ -224,12 +224,7 @@ class TrainingBatches:
     @property
     def class_weights(self) -> Tensor:
         """Return the weight of each class in the loss, (classes,)."""
-        weights = torch.ones(self._clips.classes)
-        if self._training.class_weights == "balanced":
-            counts = torch.bincount(self._clips.labels, minlength=self._clips.classes)
-            present = counts > 0
-            weights[present] = len(self._clips) / (present.sum() * counts[present])
-        return weights
+        return class_weights(self._clips.labels, self._clips.classes, self._training).float()
 
     @property
     def epoch_seed(self) -> int:
@@ -259,6 +254,16 @@ class TrainingBatches:
         if training.frame_dropout:
             mask = frame_dropout_mask((len(chosen), clips.length), training.frame_dropout, generator)
         return batch._replace(features=features, mask=mask, targets=targets)
+
+
+def class_weights(labels: Tensor, classes: int, training: Training) -> Tensor:
+    """Return the weight of each class in the loss, float64 (classes,); 1 for a class without clips."""
+    weights = torch.ones(classes, dtype=torch.float64)
+    if training.class_weights == "balanced":
+        counts = torch.bincount(labels, minlength=classes).double()
+        present = counts > 0
+        weights[present] = len(labels) / (present.sum() * counts[present])
+    return weights
 
 
 def one_hot(labels: Tensor, classes: int) -> Tensor:

@@ -80,7 +80,8 @@ class Experiment:
             None if contract.encoder.name == PRECOMPUTED else typical_duration([clips[i] for i in usable])
         )
         self._row = {index: row for row, index in enumerate(usable)}
-        self._normalizers: dict[tuple[tuple[int, ...], str], dict[str, Tensor]] = {}
+        self._normalizers: dict[tuple[tuple[int, ...], str, tuple[str, ...]], dict[str, Tensor]] = {}
+        self._selections: dict[tuple[Split, ...], StreamSelection] = {}
         self._pooled: dict[str, FeatureSet] = {}
         number = {label: row for row, label in enumerate(self._labels)}
         read = [[_features(view[index]) for index in usable] for view in views]
@@ -89,7 +90,7 @@ class Experiment:
     def with_recipe(self, recipe: Recipe) -> Self:
         """Return an experiment on the same clips and features with another recipe that reads them in the same way."""
         other = copy(self)
-        other._recipe = recipe
+        other._recipe, other._selections = recipe, {}
         return other
 
     def train(self, indices: Sequence[int], *, validation: Sequence[int] = (), seed: int, out: Path) -> FoldResult:
@@ -175,21 +176,14 @@ class Experiment:
             return False
         for number, split in enumerate(protocol.splits):
             splits, _ = self._inner_splits(split.train, split.val, seed=fold_seed(seed, number))
-            if not splits:
-                return True
-            linear = self._linear()
-            selection = linear.select(linear.outputs(self._in_rows(splits)))
-            if (selection.accuracy or 0.0) < self._recipe.selection.enough:
+            if not splits or (self._select(splits).accuracy or 0.0) < self._recipe.selection.enough:
                 return True
         return False
 
     def _train_linear(self, splits: Sequence[Split], trained_on: Sequence[int], notes: tuple[str, ...]) -> FoldResult:
         """Choose strengths, streams and temperature on the inner folds, and fit the heads to all training clips."""
         linear = self._linear()
-        if splits:
-            selection = linear.select(linear.outputs(self._in_rows(splits)))
-        else:
-            selection = linear.select_untested(self._new_classifier(self._contract).names)
+        selection = self._select(splits) if splits else linear.select_untested()
         contract = self._contract
         if selection.taken != tuple(contract.streams) and self._recipe.head.fusion == "stacked":
             streams = {name: contract.streams[name] for name in selection.taken}
@@ -210,6 +204,14 @@ class Experiment:
             )
             first = last
 
+    def _select(self, splits: Sequence[Split]) -> StreamSelection:
+        """Choose strengths and streams on inner folds, once: it is asked before the training and by it."""
+        key = tuple(splits)
+        if key not in self._selections:
+            linear = self._linear()
+            self._selections[key] = linear.select(linear.outputs(self._in_rows(splits)))
+        return self._selections[key]
+
     def _linear(self) -> LinearTraining:
         clips = self._clip_set
         assert isinstance(clips, FeatureSet)  # noqa: S101 - a recipe for frames has another solver
@@ -220,8 +222,7 @@ class Experiment:
         """Return an untrained classifier, its fixed parts fitted to the clips of some rows."""
         classifier = self._new_classifier(contract)
         assert isinstance(self._clip_set, FeatureSet)  # noqa: S101 - as above
-        pooled = self._pool(self._clip_set, classifier)
-        classifier.fit_normalizer({name: pooled.take(rows).all_views()[name] for name in classifier.names})
+        self._fit_normalizer(classifier, self._pool(self._clip_set, classifier), rows)
         return classifier
 
     def _new_classifier(self, contract: Contract) -> Classifier:
@@ -290,11 +291,11 @@ class Experiment:
         recipe = self._recipe
         with torch.random.fork_rng():
             torch.manual_seed(seed)
-            classifier = new_classifier(self._contract, recipe.head, len(self._labels))
+            classifier = self._new_classifier(self._contract)
         clips = evaluated = self._clip_set
         if isinstance(clips, FeatureSet):
             evaluated = self._pool(clips, classifier)
-            self._fit_normalizer(classifier, evaluated, train)
+            self._fit_normalizer(classifier, evaluated, self._rows(train))
             clips = clips if recipe.training.changes_frames else evaluated
         if recipe.head.weights != "random":
             classifier.load_pretrained(recipe.head.weights)
@@ -310,14 +311,14 @@ class Experiment:
             self._pooled[key] = clips.pooled(classifier)
         return self._pooled[key]
 
-    def _fit_normalizer(self, classifier: Classifier, pooled: FeatureSet, train: Sequence[int]) -> None:
-        """Fit the normalization to the training clips, once for all recipes of that head."""
-        key = tuple(train), self._head_key()
+    def _fit_normalizer(self, classifier: Classifier, pooled: FeatureSet, rows: Sequence[int]) -> None:
+        """Fit the normalization to the training clips, once for all recipes of that head and these streams."""
+        key = tuple(rows), self._head_key(), classifier.streams
         if key in self._normalizers:
             for name, buffer in classifier.named_buffers():
                 buffer.copy_(self._normalizers[key][name])
             return
-        classifier.fit_normalizer(pooled.take(self._rows(train)).all_views())
+        classifier.fit_normalizer(pooled.take(rows).all_views())
         if len(self._normalizers) == _NORMALIZERS_KEPT:
             del self._normalizers[next(iter(self._normalizers))]
         self._normalizers[key] = {name: buffer.clone() for name, buffer in classifier.named_buffers()}

@@ -13,10 +13,10 @@ from torch import nn
 from marey.errors import UsageError
 from marey.evaluation import StreamScore, StreamSelection, fit_temperature
 from marey.models import Classifier, Head
-from marey.training.batches import FeatureSet
+from marey.training.batches import FeatureSet, class_weights
 from marey.training.logistic import DEFAULT_STRENGTH, STRENGTHS, LinearFit, fit_logistic
 from marey.training.recipe import Recipe
-from marey.training.stacking import LEAST_GAIN, Floats, choose_streams, log_losses, log_softmax, standard_error
+from marey.training.stacking import LEAST_GAIN, Floats, choose_streams, fuse, log_losses, log_softmax, standard_error
 
 Rows = Sequence[int]
 Labels = npt.NDArray[np.int64]
@@ -29,19 +29,17 @@ class FoldOutputs:
     Attributes:
         logits: head's name to float64 (strengths, N, K), each clip by a head that was not trained on it.
         labels: (N,).
-        rows: of the clips.
     """
 
     logits: dict[str, Floats]
     labels: Labels
-    rows: tuple[int, ...]
 
 
 class LinearTraining:
     """Clips and a recipe whose heads are linear.
 
     Args:
-        clips: all clips, as features or pooled.
+        clips: all clips, pooled: head's name to its values.
         recipe: with `training.solver: logistic`.
         prepare: returns an untrained classifier for all streams, its fixed parts fitted to the clips of some rows.
 
@@ -68,7 +66,7 @@ class LinearTraining:
             )
         rows = tuple(row for _, validation in splits for row in validation)
         logits = {name: np.concatenate([each[name] for each in found], axis=1) for name in found[0]}
-        return FoldOutputs(logits, self._clips.labels[torch.tensor(rows)].numpy(), rows)
+        return FoldOutputs(logits, self._clips.labels[torch.tensor(rows)].numpy())
 
     def select(self, outputs: FoldOutputs) -> StreamSelection:
         """Choose the strength of each stream's head, and the streams, by the log loss on the inner folds."""
@@ -79,7 +77,7 @@ class LinearTraining:
             weights, reason = dict.fromkeys(alone, 1 / len(alone)), "the recipe weighs all streams alike"
         else:
             weights, reason = self._weigh(calibrated, outputs.labels)
-        fused = sum((weight * calibrated[name] for name, weight in weights.items()), start=np.zeros(1))
+        fused = fuse(calibrated, weights)
         temperature = fit_temperature(fused, outputs.labels)
         return StreamSelection(
             {name: replace(score, weight=weights.get(name, 0.0)) for name, score in scores.items()},
@@ -89,24 +87,21 @@ class LinearTraining:
             reason=reason,
         )
 
-    def select_untested(self, streams: Sequence[str]) -> StreamSelection:
+    def select_untested(self) -> StreamSelection:
         """Return the selection where no clips could be set aside: all streams alike, and a strong penalty."""
         strength = DEFAULT_STRENGTH if self._recipe.training.C == "auto" else float(self._recipe.training.C)
-        score = StreamScore(strength, 1.0, None, None, 1 / len(streams))
+        score = StreamScore(strength, 1.0, None, None, 1 / len(self._clips.features))
         reason = "no clips could be set aside to choose by"
-        return StreamSelection(dict.fromkeys(streams, score), None, None, 1.0, reason)
+        return StreamSelection(dict.fromkeys(self._clips.features, score), None, None, 1.0, reason)
 
     def fused(self, outputs: FoldOutputs, selection: StreamSelection) -> Floats:
         """Return the fused logits of the validation clips before the last temperature, (N, K)."""
-        strengths = self._strengths
-        return sum(
-            (
-                score.weight * log_softmax(outputs.logits[name][strengths.index(score.strength)] / score.temperature)
-                for name, score in selection.streams.items()
-                if score.weight > 0
-            ),
-            start=np.zeros(1),
-        )
+        taken = {name: selection.streams[name] for name in selection.taken}
+        calibrated = {
+            name: log_softmax(outputs.logits[name][self._strengths.index(score.strength)] / score.temperature)
+            for name, score in taken.items()
+        }
+        return fuse(calibrated, {name: score.weight for name, score in taken.items()})
 
     def finish(self, classifier: Classifier, rows: Rows, selection: StreamSelection) -> Classifier:
         """Fit the heads of a prepared classifier of the selected streams to all training clips."""
@@ -135,7 +130,7 @@ class LinearTraining:
     ) -> list[tuple[str, list[LinearFit]]]:
         clips = self._clips.take(rows).normalized(classifier)
         labels = np.tile(clips.labels.numpy(), clips.views)
-        weights = self._weights(clips.labels.numpy())[labels] / clips.views
+        weights = class_weights(clips.labels, clips.classes, self._recipe.training).numpy()[labels] / clips.views
         found = []
         for name in classifier.names:
             _linear(classifier, name)
@@ -143,14 +138,6 @@ class LinearTraining:
             fits = fit_logistic(values, labels, weights=weights, classes=clips.classes, strengths=strengths[name])
             found.append((name, fits))
         return found
-
-    def _weights(self, labels: Labels) -> Floats:
-        counts = np.bincount(labels, minlength=self._clips.classes).astype(np.float64)
-        if self._recipe.training.class_weights == "none":
-            return np.ones_like(counts)
-        present = counts > 0
-        weights: Floats = np.where(present, len(labels) / (present.sum() * np.maximum(counts, 1)), 1.0)
-        return weights
 
     def _best(self, logits: Floats, labels: Labels) -> tuple[StreamScore, Floats]:
         """Return the score of the strength with the least calibrated log loss, and its calibrated log-probabilities."""
@@ -166,26 +153,22 @@ class LinearTraining:
         """Return the weights of the streams that are taken, and why."""
         chosen = self._recipe.selection
         first = {name: calibrated[name] for name in chosen.first if name in calibrated} or calibrated
-        few, many = choose_streams(first, labels), choose_streams(calibrated, labels)
-        few_accuracy = _accuracy(_fuse(calibrated, few), labels)
+        few = choose_streams(first, labels)
         spoken = " and ".join(few)
-        if few_accuracy >= chosen.enough:
+        if _accuracy(fuse(calibrated, few), labels) >= chosen.enough:
             return few, f"{spoken}: enough, with at least {chosen.enough:g} of the inner folds' clips right"
         if set(first) == set(calibrated):
-            return many, f"{' and '.join(many)}: each lowers the log loss on the inner folds"
+            return few, f"{spoken}: each lowers the log loss on the inner folds"
+        many = choose_streams(calibrated, labels)
         losses = [
             log_losses(log_softmax(fused / fit_temperature(fused, labels)), labels)
-            for fused in (_fuse(calibrated, few), _fuse(calibrated, many))
+            for fused in (fuse(calibrated, few), fuse(calibrated, many))
         ]
         gain = losses[0] - losses[1]
         error = standard_error(gain)
         if gain.mean() > max(LEAST_GAIN, error):
             return many, f"{' and '.join(many)}: a lower log loss than {spoken} alone, by more than its standard error"
         return few, f"{spoken}: other streams do not lower the log loss by more than its standard error"
-
-
-def _fuse(calibrated: dict[str, Floats], weights: dict[str, float]) -> Floats:
-    return sum((weight * calibrated[name] for name, weight in weights.items()), start=np.zeros(1))
 
 
 def _accuracy(logits: Floats, labels: Labels) -> float:

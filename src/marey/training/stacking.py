@@ -71,12 +71,12 @@ def choose_streams(log_probabilities: Mapping[str, Floats], labels: npt.NDArray[
     kept = dict(log_probabilities)
     weights = stack(list(kept.values()), labels)
     while len(kept) > 1:
-        losses = log_losses(_fused(kept, weights), labels)
+        losses = log_losses(fuse(kept, dict(zip(kept, weights, strict=True))), labels)
         found = []
         for name in kept:
             rest = {other: values for other, values in kept.items() if other != name}
             new = stack(list(rest.values()), labels)
-            rise = log_losses(_fused(rest, new), labels) - losses
+            rise = log_losses(fuse(rest, dict(zip(rest, new, strict=True))), labels) - losses
             found.append((float(rise.mean()) - max(LEAST_GAIN, standard_error(rise)), rest, new))
         excess, rest, new = min(found, key=lambda each: each[0])
         if excess > 0:
@@ -92,5 +92,6 @@ def standard_error(values: Floats) -> float:
     return float(values.std(ddof=1) / np.sqrt(len(values))) if len(values) > 1 else 0.0
 
 
-def _fused(log_probabilities: Mapping[str, Floats], weights: Floats) -> Floats:
-    return np.tensordot(weights, np.stack(list(log_probabilities.values())), 1)
+def fuse(log_probabilities: Mapping[str, Floats], weights: Mapping[str, float]) -> Floats:
+    """Return the weighted sum of the log-probabilities of the streams that have a weight, (N, K)."""
+    return sum((weight * log_probabilities[name] for name, weight in weights.items()), start=np.zeros(1))
