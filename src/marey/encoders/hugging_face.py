@@ -3,14 +3,16 @@
 from __future__ import annotations
 
 import json
+from collections.abc import Mapping
 from dataclasses import dataclass
 from pathlib import Path
-from typing import Any, Final, cast
+from typing import Any, ClassVar, Final, cast
 
 import torch
 
 from marey.encoders.backbone import Colour
 from marey.encoders.contract import EncoderSpec
+from marey.encoders.registry import EncoderFamily, WeightsOrigin
 from marey.encoders.weights import NO_NETWORK, offline_if_unreachable
 from marey.errors import UsageError, WeightsError, first_line
 from marey.extras import install_command, pip_command
@@ -192,6 +194,24 @@ def new_video_transformer(spec: EncoderSpec) -> Any:
                 f"{spec.weights} has no configuration of '{spec.name}': {' '.join(str(error).split())}"
             ) from error
     return _without_predictor(getattr(library, about.model)(configuration))
+
+
+class HubFamily(EncoderFamily):
+    """Networks of `transformers`, whose weights are in repositories of the hub."""
+
+    extra = "transformers"
+    networks: ClassVar[Mapping[str, VideoTransformer]]
+
+    def pretrained(self, name: str) -> WeightsOrigin:
+        """Return the repository on the hub."""
+        about = self.networks[name]
+        return WeightsOrigin("download", about.repository, about.download, self.extra)
+
+    def origin(self, name: str, weights: str) -> WeightsOrigin:
+        """Return where weights come from; a name that is no folder is a repository of the hub."""
+        if weights in ("random", "pretrained") or Path(weights).is_dir():
+            return super().origin(name, weights)
+        return WeightsOrigin("download", weights, extra=self.extra)
 
 
 def load_video_transformer(spec: EncoderSpec) -> Any:

@@ -4,8 +4,7 @@ from __future__ import annotations
 
 from collections.abc import Sequence
 from dataclasses import dataclass
-from pathlib import Path
-from typing import Any, cast
+from typing import Any, ClassVar, cast
 
 import torch
 from torch import Tensor, nn
@@ -16,12 +15,13 @@ from marey.encoders.contract import EncoderSpec
 from marey.encoders.encoder import Encoder, hw
 from marey.encoders.hugging_face import (
     TEXT_TOWERS,
+    HubFamily,
     load_tokenizer,
     load_video_transformer,
     new_video_transformer,
     normalisation,
 )
-from marey.encoders.registry import Architecture, EncoderFamily, WeightsOrigin, register_encoder
+from marey.encoders.registry import Architecture, register_encoder
 from marey.encoders.weights import weights_hash
 from marey.errors import UsageError
 
@@ -144,19 +144,19 @@ class TextVideoEncoder(TextImageEncoder):
 
 
 @register_encoder(*(name for name in TEXT_TOWERS if name != "xclip"))
-class TextImageFamily(EncoderFamily):
+class TextImageFamily(HubFamily):
     """Image networks of Hugging Face with a text tower."""
 
     per_image = True
-    extra = "transformers"
+    networks = TEXT_TOWERS
     has_text_tower = True
+    encoder: ClassVar[type[TextImageEncoder]] = TextImageEncoder
 
     def load(
         self, spec: EncoderSpec, *, frames: int, device: str | torch.device, engine: str | None
     ) -> TextImageEncoder:
         """Return the encoder with its weights."""
-        kind = TextVideoEncoder if spec.name == "xclip" else TextImageEncoder
-        return kind(spec, frames=frames, device=device, engine=engine)
+        return self.encoder(spec, frames=frames, device=device, engine=engine)
 
     def meta(self, spec: EncoderSpec, *, frames: int) -> Architecture:
         """Return the network without weights, of an image or a clip."""
@@ -171,23 +171,13 @@ class TextImageFamily(EncoderFamily):
         length = 1 + _patches(network.config) if whole else frames
         return Architecture(network, run, example, (shape[-2], shape[-1]), whole, (_dim(network),), length)
 
-    def pretrained(self, name: str) -> WeightsOrigin:
-        """Return the repository on the hub."""
-        about = TEXT_TOWERS[name]
-        return WeightsOrigin("download", about.repository, about.download, self.extra)
-
-    def origin(self, name: str, weights: str) -> WeightsOrigin:
-        """Return where weights come from; a name that is no folder is a repository of the hub."""
-        if weights in ("random", "pretrained") or Path(weights).is_dir():
-            return super().origin(name, weights)
-        return WeightsOrigin("download", weights, extra=self.extra)
-
 
 @register_encoder("xclip")
 class TextVideoFamily(TextImageFamily):
     """A video network of Hugging Face with a text tower."""
 
     per_image = False
+    encoder = TextVideoEncoder
 
 
 def input_shape(spec: EncoderSpec, config: Any, frames: int) -> tuple[int, ...]:

@@ -4,7 +4,6 @@ from __future__ import annotations
 
 from dataclasses import dataclass
 from functools import partial
-from pathlib import Path
 from typing import Any, cast
 
 import torch
@@ -13,8 +12,14 @@ from torch import Tensor
 from marey.encoders.backbone import FrozenBackbone, average_over
 from marey.encoders.contract import EncoderSpec
 from marey.encoders.encoder import Encoder, hw
-from marey.encoders.hugging_face import VIDEO_TRANSFORMERS, load_video_transformer, new_video_transformer, normalisation
-from marey.encoders.registry import Architecture, EncoderFamily, WeightsOrigin, register_encoder
+from marey.encoders.hugging_face import (
+    VIDEO_TRANSFORMERS,
+    HubFamily,
+    load_video_transformer,
+    new_video_transformer,
+    normalisation,
+)
+from marey.encoders.registry import Architecture, register_encoder
 from marey.encoders.weights import weights_hash
 from marey.errors import UsageError
 
@@ -82,10 +87,10 @@ class TokenEncoder(Encoder):
 
 
 @register_encoder(*VIDEO_TRANSFORMERS)
-class VideoTransformerFamily(EncoderFamily):
+class VideoTransformerFamily(HubFamily):
     """Video transformers of Hugging Face."""
 
-    extra = "transformers"
+    networks = VIDEO_TRANSFORMERS
 
     def load(self, spec: EncoderSpec, *, frames: int, device: str | torch.device, engine: str | None) -> TokenEncoder:
         """Return the encoder with its weights."""
@@ -103,17 +108,6 @@ class VideoTransformerFamily(EncoderFamily):
 
         length = tokens.timestamps * rows * columns
         return Architecture(network, run, example, tokens.size, True, (tokens.dim,), length)
-
-    def pretrained(self, name: str) -> WeightsOrigin:
-        """Return the repository on the hub."""
-        about = VIDEO_TRANSFORMERS[name]
-        return WeightsOrigin("download", about.repository, about.download, self.extra)
-
-    def origin(self, name: str, weights: str) -> WeightsOrigin:
-        """Return where weights come from; a name that is no folder is a repository of the hub."""
-        if weights in ("random", "pretrained") or Path(weights).is_dir():
-            return super().origin(name, weights)
-        return WeightsOrigin("download", weights, extra=self.extra)
 
 
 def _pooled_tokens(network: Any, pixels: Tensor, *, tokens: TokenGrid, grid: tuple[int, int] | None) -> Tensor:
