@@ -105,7 +105,7 @@ def _show(answer: Found) -> Iterator[Any]:
     examples=(
         "find runs/first query.mp4 in videos/",
         "find runs/first match.mp4 in videos/ --start 12.5 --end 14 --top 20 --sheet hits.png",
-        "find default query.mp4 in match.mp4 --csv hits.csv",
+        "find auto query.mp4 in match.mp4 --csv hits.csv",
         'find siglip2-zeroshot "a person waves" in videos/',
     ),
     show=_show,

@@ -39,7 +39,7 @@ class Sample:
 
 
 _Moment = tuple[bool, float]
-"""Whether a gray frame is needed, and when: seconds from the first frame."""
+"""A frame that a sample needs: True for its luma alone, and seconds from the first frame."""
 
 
 @dataclass(frozen=True, slots=True)
