@@ -6,7 +6,7 @@ from importlib import import_module
 from pkgutil import iter_modules
 
 from marey.models.checkpoint import ActionModel, ModelConfig, check_output_dir, load_model, new_classifier, save_model
-from marey.models.classifier import Classifier, HeadSpec, fuse
+from marey.models.classifier import Classifier, HeadSpec, full_mask, fuse, stack_clips
 from marey.models.head import FeatureHead, Head, Standardise, masked_mean
 from marey.models.imprinting import imprint, is_imprintable
 from marey.models.registry import check_options, create_head, find_head, head_names, head_options, register_head
@@ -33,6 +33,7 @@ __all__ = [
     "count_parameters",
     "create_head",
     "find_head",
+    "full_mask",
     "fuse",
     "head_names",
     "head_options",
@@ -44,4 +45,5 @@ __all__ = [
     "new_classifier",
     "register_head",
     "save_model",
+    "stack_clips",
 ]

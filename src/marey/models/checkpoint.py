@@ -28,7 +28,7 @@ from marey.encoders import (
 )
 from marey.errors import ModelFormatError, UsageError
 from marey.extensions import VARIABLE, extension_of, load_extensions
-from marey.models.classifier import Classifier, HeadSpec, States
+from marey.models.classifier import Classifier, HeadSpec, States, stack_clips
 from marey.models.registry import find_head
 
 _CONFIG: Final = "config.json"
@@ -103,7 +103,7 @@ class ActionModel:
     @torch.inference_mode()
     def batch_probabilities(self, clips: Sequence[Features]) -> Tensor:
         """Return calibrated probabilities of several clips of one length: float64 (N, classes)."""
-        batch = {stream: torch.stack([features[stream] for features in clips]) for stream in clips[0]}
+        batch = stack_clips(clips)
         return self._calibrated(self.classifier(batch))
 
     @torch.inference_mode()

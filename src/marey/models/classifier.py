@@ -148,8 +148,7 @@ class Classifier(nn.Module):
             float32 (B, classes).
         """
         if mask is None:
-            first = next(iter(features.values()))
-            mask = torch.ones(first.shape[:2], dtype=torch.bool, device=first.device)
+            mask = full_mask(features)
         return fuse(self.head_logits(self.forward_features(features, mask), mask), self.stream_weights)
 
     def _named_heads(self) -> Iterator[tuple[str, Head]]:
@@ -163,6 +162,17 @@ class Classifier(nn.Module):
             values = [torch.cat(values, dim=-1 if values[0].ndim == 3 else -3)]
         for (name, head), value in zip(self._named_heads(), values, strict=True):
             yield name, head, value
+
+
+def stack_clips(clips: Sequence[Mapping[str, Tensor]]) -> dict[str, Tensor]:
+    """Return clips of one length as a batch: each stream name to (T, ...), to stream name to (B, T, ...)."""
+    return {stream: torch.stack([features[stream] for features in clips]) for stream in clips[0]}
+
+
+def full_mask(features: Mapping[str, Tensor]) -> Tensor:
+    """Return the mask of a batch without gaps, bool (B, T)."""
+    first = next(iter(features.values()))
+    return torch.ones(first.shape[:2], dtype=torch.bool, device=first.device)
 
 
 def _together(shapes: Sequence[tuple[int, ...]]) -> tuple[int, ...]:

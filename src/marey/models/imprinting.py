@@ -13,7 +13,7 @@ from torch.nn.functional import normalize
 from marey.encoders import Features
 from marey.errors import UsageError
 from marey.models.checkpoint import ActionModel
-from marey.models.classifier import Classifier
+from marey.models.classifier import Classifier, full_mask, stack_clips
 from marey.models.head import Head
 
 THRESHOLD: Final = 0.2
@@ -48,9 +48,8 @@ def imprint(model: ActionModel, label: str, clips: Sequence[Features]) -> Action
             "class only by training it again"
         )
     classifier = deepcopy(model.classifier)
-    batch = {stream: torch.stack([features[stream] for features in clips]) for stream in clips[0]}
-    mask = torch.ones(len(clips), next(iter(batch.values())).shape[1], dtype=torch.bool)
-    summaries = classifier.forward_features(batch, mask)
+    batch = stack_clips(clips)
+    summaries = classifier.forward_features(batch, full_mask(batch))
     for head, summary in zip(classifier.heads, summaries.values(), strict=True):
         assert isinstance(head, Head)  # noqa: S101 - ModuleList has lost the type
         linear = head.only_layer

@@ -101,11 +101,15 @@ class ClipPipeline:
             features: of all parts as `encode` gives them, or of each view in the order of `views`.
         """
         if isinstance(features, dict):
-            by_view: dict[View, Features] = {}
-            for (view, stream), values in features.items():
-                by_view.setdefault(view, {})[stream] = values
-            features = [by_view[view] for view in self.views]
+            features = self.by_view(features)
         return [tuple(self.model.probabilities(one).tolist()) for one in features]
+
+    def by_view(self, parts: Parts) -> list[Features]:
+        """Return the features of all parts as one mapping a view, in the order of `views`."""
+        found: dict[View, Features] = {}
+        for (view, stream), values in parts.items():
+            found.setdefault(view, {})[stream] = values
+        return [found[view] for view in self.views]
 
     def __call__(
         self, source: Clip | Frames, *, frame_rate: float | None = None, limits: Limits = _DEFAULT_LIMITS

@@ -15,7 +15,15 @@ from marey.data import Clip
 from marey.encoders import Encoder, FeatureCache, Features, FrameOrder, Progress, clip_span, iterate_views
 from marey.errors import ModelFormatError, Reason, UsageError, VideoError
 from marey.models import ActionModel, load_model
-from marey.prediction.pipeline import ClipPipeline, Probabilities, Source, expand, mean_of_views, sort_by_probability
+from marey.prediction.pipeline import (
+    ClipPipeline,
+    Frames,
+    Probabilities,
+    Source,
+    expand,
+    mean_of_views,
+    sort_by_probability,
+)
 from marey.prediction.segmentation import Segmentation
 from marey.prediction.stream import Inference, OnFrame, StreamPrediction, stream_predict
 from marey.prediction.timeline import Timeline, read_timeline, timeline_of_clip
@@ -174,25 +182,52 @@ class Predictor:
         clips = [one for one in expanded if isinstance(one, Clip)]
         if frame_rate is None and len(clips) < len(expanded):
             raise UsageError("frames in memory need their frame rate: predict(frames, frame_rate=25.0)")
-        results = iter(self.probabilities(clips, on_progress=on_progress))
+        results = iter([self._label(clip.id, views, threshold) for clip, views in self._read(clips, on_progress)])
         predictions: list[Prediction] = []
         arrays = 0
         for one in expanded:
-            result: Probabilities | VideoError
             if isinstance(one, Clip):
-                name, result = one.id, next(results)
+                predictions.append(next(results))
             else:
                 arrays += 1
-                name = f"array {arrays}"
-                try:
-                    result = self.pipeline(one, frame_rate=frame_rate)
-                except VideoError as error:
-                    result = error
-            if isinstance(result, VideoError):
-                predictions.append(Prediction(name, (), (), result.reason, result.detail))
-            else:
-                predictions.append(prediction_of(name, self.labels, result, threshold=threshold))
+                read = self._read_array(one, frame_rate)
+                predictions.append(self._label(f"array {arrays}", read, threshold))
         return predictions
+
+    def _label(self, name: str, views: list[Features] | VideoError, threshold: float) -> Prediction:
+        """Return the prediction of a clip from the features of its views."""
+        if isinstance(views, VideoError):
+            return Prediction(name, (), (), views.reason, views.detail)
+        found = mean_of_views(self.pipeline.classify(views))
+        return prediction_of(name, self.labels, found, threshold=threshold)
+
+    def _read(
+        self,
+        clips: Sequence[Clip],
+        on_progress: Callable[[Progress], None] | None,
+        *,
+        order: FrameOrder = "given",
+    ) -> Iterator[tuple[Clip, list[Features] | VideoError]]:
+        """Yield each clip with the features of its views, or why there are none."""
+        views = self.pipeline.views
+        found = iterate_views(
+            [(clip, views) for clip in clips],
+            self._encoder,
+            self.model.config.contract,
+            cache=self._cache,
+            order=order,
+            limits=self._limits,
+            on_progress=on_progress,
+        )
+        for clip, result in zip(clips, found, strict=True):
+            yield clip, result if isinstance(result, VideoError) else [result[view] for view in views]
+
+    def _read_array(self, frames: Frames, frame_rate: float | None) -> list[Features] | VideoError:
+        try:
+            (parts,) = self.pipeline.encode([self.pipeline.decode(frames, frame_rate=frame_rate)])
+        except VideoError as error:
+            return error
+        return self.pipeline.by_view(parts)
 
     def probabilities(
         self,
@@ -213,19 +248,9 @@ class Predictor:
         on_progress: Callable[[Progress], None] | None = None,
     ) -> list[list[Probabilities] | VideoError]:
         """Return the probabilities of each view of each clip, or why there are none."""
-        found = iterate_views(
-            [(clip, self.pipeline.views) for clip in clips],
-            self._encoder,
-            self.model.config.contract,
-            cache=self._cache,
-            order=order,
-            limits=self._limits,
-            on_progress=on_progress,
-        )
-        views = self.pipeline.views
         return [
-            result if isinstance(result, VideoError) else self.pipeline.classify([result[view] for view in views])
-            for result in found
+            views if isinstance(views, VideoError) else self.pipeline.classify(views)
+            for _, views in self._read(clips, on_progress, order=order)
         ]
 
     def timeline(

@@ -15,7 +15,7 @@ from torch.nn.functional import normalize
 from marey.data import Clip, content_hash
 from marey.encoders import Contract, Encoder, FeatureCache, Features, Progress, View, clip_span, iterate_views
 from marey.errors import UsageError, VideoError
-from marey.models import Classifier
+from marey.models import Classifier, full_mask, stack_clips
 from marey.video import Limits
 
 WINDOWS: Final = (0.5, 0.75, 1.0, 1.5, 2.0, 3.0, 4.0, 6.0, 8.0, 12.0, 16.0, 24.0, 32.0, 48.0, 64.0)
@@ -92,14 +92,13 @@ class SummaryDescriber:
     def fit(self, clips: Sequence[Features]) -> None:
         """Fit the scale to windows of the videos, if there are enough of them."""
         if len(clips) >= _FEWEST:
-            self._classifier.prepare(_stacked(clips))
+            self._classifier.prepare(stack_clips(clips))
 
     @torch.inference_mode()
     def describe(self, clips: Sequence[Features]) -> Tensor:
         """Return float32 (N, S), each row of length one; clips are stream name to (T, D)."""
-        batch = _stacked(clips)
-        mask = torch.ones(next(iter(batch.values())).shape[:2], dtype=torch.bool)
-        summaries = self._classifier.forward_features(batch, mask)
+        batch = stack_clips(clips)
+        summaries = self._classifier.forward_features(batch, full_mask(batch))
         parts = [each.mean(1) if each.ndim == 3 else each for each in summaries.values()]
         return torch.cat([normalize(part, dim=1) for part in parts], dim=1) / math.sqrt(len(parts))
 
@@ -331,7 +330,3 @@ def _is_own(own: tuple[str, float, float] | None, path: Path, window: Window) ->
         return False
     content, start, end = own
     return window.start < end and window.end > start and content_hash(path) == content
-
-
-def _stacked(clips: Sequence[Features]) -> dict[str, Tensor]:
-    return {stream: torch.stack([features[stream] for features in clips]) for stream in clips[0]}

@@ -2,19 +2,25 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable, Iterable, Sequence
+from collections.abc import Sequence
 from dataclasses import replace
-from typing import Final, cast
+from typing import Final
 
-import numpy as np
 import torch
 from torch import Tensor
 
-from marey.data import Clip
-from marey.encoders import Contract, Features, Progress, TextImageEncoder, WordEmbeddings, iterate_views
+from marey.encoders import Contract, Features, TextImageEncoder, WordEmbeddings
 from marey.errors import UsageError, VideoError
-from marey.models import ActionModel, Classifier, HeadSpec, ModelConfig, ZeroShotHead, new_classifier
-from marey.prediction.pipeline import Source, expand
+from marey.models import (
+    ActionModel,
+    Classifier,
+    HeadSpec,
+    ModelConfig,
+    ZeroShotHead,
+    full_mask,
+    new_classifier,
+    stack_clips,
+)
 from marey.prediction.predictor import Prediction, Predictor
 
 _FEWEST: Final = 8  # windows below which their median says nothing
@@ -39,48 +45,16 @@ class WordPredictor(Predictor):
     """
 
     def __init__(self, encoder: TextImageEncoder, contract: Contract, head: HeadSpec, labels: Sequence[str]) -> None:
-        self._words, classifier = word_classifier(encoder, contract, head, check_labels(labels))
-        config = ModelConfig(contract=contract, head=head, labels=tuple(check_labels(labels)))
+        labels = tuple(check_labels(labels))
+        self._words, classifier = word_classifier(encoder, contract, head, labels)
+        config = ModelConfig(contract=contract, head=head, labels=labels)
         super().__init__(ActionModel(config, classifier), encoder=encoder)
 
-    def predict(
-        self,
-        sources: Source | Iterable[Source],
-        *,
-        frame_rate: float | None = None,
-        threshold: float = 0.0,
-        on_progress: Callable[[Progress], None] | None = None,
-    ) -> list[Prediction]:
-        """Label clips, see `Predictor.predict`; with `matches` where the network was trained to give them."""
-        single = isinstance(sources, Clip | np.ndarray | torch.Tensor | str) or not isinstance(sources, Iterable)
-        every = expand(cast("Iterable[Source]", [sources] if single else sources))
-        found = super().predict(every, frame_rate=frame_rate, threshold=threshold, on_progress=on_progress)
-        if not self._words.independent:
-            return found
-        clips = [source for source in every if isinstance(source, Clip)]
-        views = self.pipeline.views
-        read = iterate_views(
-            [(clip, views) for clip in clips],
-            self._encoder,
-            self.model.config.contract,
-            cache=self._cache,
-            limits=self._limits,
-        )
-        answers = []
-        for prediction, source in zip(found, every, strict=True):
-            features = next(read) if isinstance(source, Clip) else None
-            if prediction.reason is not None or isinstance(features, VideoError):
-                answers.append(prediction)
-                continue
-            if features is None:  # an array
-                (parts,) = self.pipeline.encode([self.pipeline.decode(cast(Tensor, source), frame_rate=frame_rate)])
-                features = {view: {} for view in views}
-                for (view, stream), values in parts.items():
-                    features[view][stream] = values
-            answers.append(self._with_matches(prediction, [features[view] for view in views]))
-        return answers
-
-    def _with_matches(self, prediction: Prediction, views: Sequence[Features]) -> Prediction:
+    def _label(self, name: str, views: list[Features] | VideoError, threshold: float) -> Prediction:
+        """Return the prediction of a clip, with `matches` where the network was trained to give them."""
+        prediction = super()._label(name, views, threshold)
+        if isinstance(views, VideoError) or not self._words.independent:
+            return prediction
         shares = head_logits(self.model.classifier, views).sigmoid().mean(0)
         by_label = dict(zip(self.labels, shares.tolist(), strict=True))
         return replace(prediction, matches=tuple(by_label[label] for label in prediction.labels))
@@ -158,6 +132,6 @@ def word_classifier(
 @torch.inference_mode()
 def head_logits(classifier: Classifier, clips: Sequence[Features]) -> Tensor:
     """Return the logits of clips, stream name to (T, D), averaged over the streams: (N, classes)."""
-    batch = {stream: torch.stack([features[stream] for features in clips]) for stream in clips[0]}
-    mask = torch.ones(next(iter(batch.values())).shape[:2], dtype=torch.bool)
+    batch = stack_clips(clips)
+    mask = full_mask(batch)
     return classifier.head_logits(classifier.forward_features(batch, mask), mask).mean(0)
