@@ -24,7 +24,7 @@ def ended(state: State) -> bool:
 
 
 def order(job: Job, data: Path, tmp_path: Path, changes: list[str]) -> Job:
-    job.write_order(Order(data, tmp_path / "runs" / job.name, changes=tuple(changes)))
+    job.write_order(Order(data, tmp_path / "runs" / job.name, recipe="default-0.1", changes=tuple(changes)))
     return job
 
 
