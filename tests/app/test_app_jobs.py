@@ -23,8 +23,8 @@ def ended(state: State) -> bool:
     return state.kind not in ("waiting", "running")
 
 
-def order(job: Job, data: Path, tmp_path: Path, changes: list[str]) -> Job:
-    job.write_order(Order(data, tmp_path / "runs" / job.name, recipe="default-0.1", changes=tuple(changes)))
+def order(job: Job, data: Path, tmp_path: Path, changes: list[str], recipe: str = "auto") -> Job:
+    job.write_order(Order(data, tmp_path / "runs" / job.name, recipe=recipe, changes=tuple(changes)))
     return job
 
 
@@ -34,7 +34,7 @@ def test_a_job_runs_in_its_own_process_and_can_be_stopped_and_resumed(
 ) -> None:
     for name, value in held_while(tmp_path / "held", at="person04_boxing_d1_uncomp.mp4").items():
         monkeypatch.setenv(name, value)
-    job = order(new_job(tmp_path / "jobs", "clips"), small_set, tmp_path, small_changes)
+    job = order(new_job(tmp_path / "jobs", "clips"), small_set, tmp_path, small_changes, "default-0.1")
     job.start()
     with pytest.raises(UsageError, match="already running"):
         job.start()
