@@ -6,6 +6,7 @@ from pathlib import Path
 
 import pytest
 
+from marey import atomic
 from marey.atomic import atomic_file, atomic_folder, check_writable, temp_path, write_atomic
 from marey.errors import UsageError
 
@@ -198,3 +199,64 @@ def test_errors_without_a_file_name_get_that_of_the_written_file(tmp_path: Path)
     with pytest.raises(OSError, match="No space left") as caught, atomic_folder(tmp_path / "b") as temporary:
         raise OSError(errno.ENOSPC, "No space left on device", str(temporary / "inside"))
     assert caught.value.filename == str(tmp_path / "b")
+
+
+def test_what_a_killed_process_left_goes_at_the_next_start(tmp_path: Path) -> None:
+    left, kept = tmp_path / f".{'0' * 16}.part", tmp_path / ".mine.part"
+    left.write_text("half of it")
+    (tmp_path / f".{'1' * 16}.part").mkdir()
+    kept.touch()
+    replaced = [tmp_path / f".{'2' * 16}.part", tmp_path / f".{'2' * 16}.part-before"]  # killed between two renames
+    for folder in replaced:
+        folder.mkdir()
+    with atomic_file(tmp_path / "other") as held:
+        held.touch()
+        atomic._cleaned.clear()  # as another process would begin
+        write_atomic(tmp_path / "a.txt", "new")
+        assert sorted(tmp_path.iterdir()) == sorted([tmp_path / "a.txt", kept, held, *replaced])
+
+
+@pytest.mark.parametrize("folder", [False, True])
+def test_a_disk_that_fails_to_keep_the_new_leaves_the_old(
+    tmp_path: Path, folder: bool, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    path = tmp_path / "a"
+
+    def write(content: str) -> None:
+        if not folder:
+            write_atomic(path, content)
+            return
+        with atomic_folder(path, overwrite=True) as temporary:
+            (temporary / "inside").write_text(content)
+
+    write("old")
+
+    def fail(descriptor: int) -> None:
+        raise OSError(errno.EIO, "Input/output error")
+
+    monkeypatch.setattr(os, "fsync", fail)
+    with pytest.raises(OSError, match="Input/output error") as caught:
+        write("new")
+    assert caught.value.filename == str(path)
+    assert (path / "inside" if folder else path).read_text() == "old"
+    assert list(tmp_path.iterdir()) == [path]
+
+
+def test_the_file_and_then_its_name_are_waited_for(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    waited: list[tuple[Path, bool]] = []
+    path = tmp_path / "a.txt"
+    monkeypatch.setattr(atomic, "sync", lambda each: waited.append((each, path.exists())))
+    write_atomic(path, "new")
+    assert [(each.parent, there) for each, there in waited] == [(tmp_path, False), (tmp_path.parent, True)]
+    waited.clear()
+    write_atomic(tmp_path / "b.txt", "new", durable=False)
+    assert waited == []
+
+
+def test_a_file_system_that_cannot_wait_is_believed(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    def refuse(descriptor: int) -> None:
+        raise OSError(errno.EINVAL, "Invalid argument")
+
+    monkeypatch.setattr(os, "fsync", refuse)
+    write_atomic(tmp_path / "a.txt", "new")
+    assert (tmp_path / "a.txt").read_text() == "new"

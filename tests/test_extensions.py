@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import json
 import sys
+import warnings
 from collections.abc import Iterator
 from pathlib import Path
 
@@ -243,3 +244,16 @@ def test_a_metric_of_an_extension_that_fails_costs_no_other(folder: Path) -> Non
 
 def test_an_extension_is_named_with_its_package() -> None:
     assert str(Extension("gait", "marey_gait", "marey-gait 0.3")) == "gait of the package marey-gait 0.3"
+
+
+@pytest.mark.long
+def test_the_doctor_lists_extensions_and_the_fault_of_one_that_fails(folder: Path, name: pytest.MonkeyPatch) -> None:
+    write(folder / "good.py", HEAD.format(name="mine"))
+    write(folder / "bad.py", "import no_such_package\n")
+    name.setenv("MAREY_PLUGINS", "good.py,bad.py")
+    with warnings.catch_warnings():
+        warnings.simplefilter("ignore", ExtensionWarning)
+        found = {finding.name: finding for finding in marey.doctor().findings}
+    assert found["extension good.py"].state == "ok"
+    assert found["extension bad.py"].state == "fault"
+    assert "no_such_package" in found["extension bad.py"].detail

@@ -52,7 +52,7 @@ def test_in_a_checkout_the_line_installs_the_checkout_again_with_the_extra(
 
 def test_beside_an_installed_wheel_the_line_names_the_packages_of_the_extra(tmp_path: Path) -> None:
     (tmp_path / "marey").mkdir()
-    for name in ("__init__.py", "errors.py", "extras.py", "progress.py", "version.py"):
+    for name in ("__init__.py", "errors.py", "extras.py", "progress.py", "remote_path.py", "version.py"):
         shutil.copy(SOURCE / name, tmp_path / "marey" / name)
     lines = [f'Requires-Dist: {each}; extra == "{extra}"' for extra, stated in STATED.items() for each in stated]
     (tmp_path / "marey-0.1.0.dist-info").mkdir()
@@ -109,17 +109,21 @@ def test_no_text_of_the_project_asks_pip_for_marey_by_name() -> None:
 NEEDS = {
     "import marey.client": "serve",
     "from marey.service.command import serve; serve(['x'])": "serve",
-    "from marey.training import tune; tune._optuna()": "tune",
-    "from marey.encoders import onnxruntime_engine as e; e._open(b'', 1)": "fast",
+    "from marey.training import tune_storage; tune_storage.require_optuna()": "tune",
+    "from marey.encoders import onnxruntime_engine as e; e.open_session(b'', 1)": "fast",
     "from marey.encoders import openvino_engine as e; e.core()": "fast",
     "from marey.encoders import quantised as q; q._nncf()": "fast",
     "from marey.encoders import *; load_encoder(EncoderSpec(name='vjepa2'))": "transformers",
     "from marey import commands; commands.train('no clips', recipe='c3d-lstm-gru', out='run')": "networks",
     "from marey import commands; commands.tune('no clips', recipe='lrcn-small', out='run')": "networks",
+    "from marey.training import process_group as g; g.silent_lightning().__enter__()": "networks",
     "from marey.data import read_manifest; read_manifest('clips.parquet')": "parquet",
     "from marey.data import *; write_manifest(Manifest((), Path(), '', ''), 'clips.parquet')": "parquet",
     "from marey.data.zoo.archives import require_rar_tool; require_rar_tool('UCF101.rar')": "rar",
     "from marey.data.zoo.archives import unpack; unpack('clips.rar', 'clips', on_progress=print)": "rar",
+    "from marey.cluster import check_on; check_on('ray')": "ray",
+    "from marey.video import probe; probe('s3://bucket/clip.mp4')": "remote",
+    "from marey.video import probe; probe('https://example.invalid/clip.mp4')": "remote",
 }
 
 

@@ -22,6 +22,8 @@ from collections.abc import Iterable
 from pathlib import Path
 from typing import Any, Literal, get_args
 
+from marey.remote_path import as_path, is_remote
+
 Reason = Literal[
     "missing",
     "empty",
@@ -33,6 +35,13 @@ Reason = Literal[
     "too_short",
     "too_large",
     "timeout",
+    "not_finite",
+    "forbidden",
+    "expired",
+    "unreachable",
+    "no_ranges",
+    "changed",
+    "crashed",
 ]
 """Reason codes of files that cannot be used; scripts may rely on them."""
 
@@ -77,14 +86,14 @@ class VideoError(InputError):
 
     Attributes:
         path: the file.
-        name: the file, or the URL of a stream without its password.
+        name: the file, or its URL without password and query.
         reason: one of `REASONS`.
         detail: a description of the problem.
     """
 
     def __init__(self, path: str | Path, reason: Reason, detail: str) -> None:
-        self.path = Path(path)
-        self.name = str(path)
+        self.path = as_path(path)
+        self.name = str(self.path if is_remote(path) else path)
         self.reason: Reason = reason
         self.detail = detail
         super().__init__(f"{self.name}: {reason}: {detail}")
@@ -107,6 +116,10 @@ class WeightsError(InputError):
 
 class TrainingError(InputError):
     """A training that diverged: its loss is not finite."""
+
+
+class LostProcessError(MareyError):
+    """A process that trained along, on this machine or on another, and has ended."""
 
 
 class ServiceError(MareyError):

@@ -1,25 +1,28 @@
-"""The extras of marey: what each is for, what of it is missing, and the command that installs it."""
+"""The extras of marey: what each is for, what of it is missing, and the command that installs it.
+
+Every command imports this module, and what reads requirements takes longer to import than all the rest of it.
+"""
 
 from __future__ import annotations
 
 import shlex
 import shutil
 import sys
-import tomllib
 from functools import cache
-from importlib import metadata
 from pathlib import Path
 from typing import Final, Literal, get_args
-
-from packaging.requirements import Requirement
 
 Extra = Literal[
     "app",
     "fast",
+    "keras",
     "live",
+    "lora",
     "networks",
     "parquet",
     "rar",
+    "ray",
+    "remote",
     "serve",
     "tensorboard",
     "torchcodec",
@@ -30,10 +33,14 @@ Extra = Literal[
 PURPOSE: Final[dict[Extra, str]] = {
     "app": "the page in the browser, `marey app`",
     "fast": "OpenVINO and ONNX Runtime, often twice as fast as PyTorch on a CPU; `marey quantize`",
+    "keras": "models that were trained in Keras, `marey import-keras`, by h5py",
     "live": "videos on web pages, by yt-dlp",
+    "lora": "low-rank adapters for fine-tuning, `training.lora`, by peft",
     "networks": "training of networks on frames, such as c3d-lstm-gru and r2plus1d-18, on Lightning Fabric",
     "parquet": "manifests as Parquet files, by PyArrow",
     "rar": "data sets that come as RAR archives, such as UCF101 and HMDB51",
+    "ray": "work on a cluster, `--on ray`, by Ray",
+    "remote": "videos in S3 and on web servers, read where they lie, by s3fs and aiohttp",
     "serve": "the HTTP service, `marey serve`, and its client",
     "tensorboard": "the curves of a training for TensorBoard, beside metrics.csv",
     "torchcodec": "TorchCodec as a second decoder, `sampling.decoder: torchcodec`",
@@ -60,10 +67,15 @@ def install_command(extra: Extra | Literal["all"]) -> str:
 
 def missing_packages(extra: Extra) -> list[str]:
     """Return the requirements of an extra that no installed package meets, such as "optuna>=4.0"."""
-    return [each for each in _requirements(extra) if not _is_met(Requirement(each))]
+    return [each for each in _requirements(extra) if not _is_met(each)]
 
 
-def _is_met(requirement: Requirement) -> bool:
+def _is_met(stated: str) -> bool:
+    from importlib import metadata
+
+    from packaging.requirements import Requirement
+
+    requirement = Requirement(stated)
     try:
         return requirement.specifier.contains(metadata.version(requirement.name), prereleases=True)
     except metadata.PackageNotFoundError:
@@ -77,6 +89,10 @@ def _requirements(extra: Extra | Literal["all"]) -> list[str]:
     checkout = _checkout()
     if checkout is not None:
         return list(checkout[extra])
+    from importlib import metadata
+
+    from packaging.requirements import Requirement
+
     stated = [Requirement(line) for line in metadata.requires("marey") or ()]
     return [
         f"{each.name}{each.specifier}"
@@ -90,6 +106,8 @@ def _requirements(extra: Extra | Literal["all"]) -> list[str]:
 @cache
 def _checkout() -> dict[str, list[str]] | None:
     """Return the extras of the checkout that these sources lie in; None for an installed wheel."""
+    import tomllib
+
     try:
         project = tomllib.loads((_SOURCE / "pyproject.toml").read_text(encoding="utf-8"))["project"]
     except (OSError, ValueError, KeyError):
