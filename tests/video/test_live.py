@@ -11,9 +11,9 @@ from pathlib import Path
 import numpy as np
 import pytest
 import torch
-from loopback import Camera, no_reader_is_left
 
-from marey.errors import VideoError
+from loopback import Camera, no_reader_is_left
+from marey.errors import UsageError, VideoError
 from marey.video import Limits, open_live
 from waiting import PATIENCE, Clock, wait_until
 
@@ -171,3 +171,70 @@ def test_a_real_camera_gives_frames() -> None:
         frames = [next(playback) for _ in range(5)]
         assert frames[-1].time > frames[0].time
         assert playback.to_rgb(frames[0], size=playback.size).shape == (3, *playback.size)
+
+
+def test_a_camera_that_breaks_off_is_opened_again_and_its_time_goes_on(
+    read_index: ReadIndex, caplog: pytest.LogCaptureFixture
+) -> None:
+    with (
+        Camera(hurried=True, count=60) as camera,
+        open_live(camera.url, buffer=1000, reconnect=20 * PATIENCE, limits=ENDLESS) as playback,
+    ):
+        frames = []
+        for frame in playback:
+            frames.append((read_index(playback.to_rgb(frame)), frame))
+            if len(frames) == 150:
+                break
+    assert [index for index, _ in frames] == [*range(60), *range(60), *range(30)]
+    assert [frame.number for _, frame in frames] == list(range(150))
+    gaps = {place: frame.gap for place, (_, frame) in enumerate(frames) if frame.gap}
+    assert list(gaps) == [60, 120]
+    assert playback.lost == pytest.approx(sum(gaps.values()))
+    for place, gap in gaps.items():
+        assert frames[place][1].time == pytest.approx(frames[place - 1][1].end + gap)
+    assert "is opened again in 0.5 s" in caplog.text
+    assert "is back after" in caplog.text
+
+
+def test_a_dropped_frame_leaves_its_gap_to_the_next_one() -> None:
+    with Camera(hurried=True, count=30) as camera:
+        playback = open_live(camera.url, buffer=1, drop="oldest", reconnect=20 * PATIENCE, limits=ENDLESS)
+        with playback:
+            first = next(playback)
+            wait_until(lambda: playback.lost > 0 and playback.dropped > 40)
+            latest = next(playback)
+    assert first.gap == 0
+    assert latest.gap > 0
+
+
+def test_a_camera_that_does_not_come_back_is_given_up() -> None:
+    with Camera(hurried=True, count=60) as camera:
+        playback = open_live(camera.url, buffer=100, reconnect=1.0, limits=ENDLESS)
+        frames = [next(playback)]
+        assert camera.gone.wait(PATIENCE)
+    with pytest.raises(VideoError, match=r"broke off after .* s and did not come back within 1 s"):
+        frames.extend(playback)
+    assert len(frames) >= 60  # more where it was back before the server ended
+
+
+def test_the_parts_of_a_broken_source_each_begin_at_zero() -> None:
+    with (
+        Camera(hurried=True, count=60) as camera,
+        open_live(camera.url, buffer=1000, reconnect=20 * PATIENCE, limits=ENDLESS) as playback,
+    ):
+        parts = []
+        for start, stretch in playback.stretches():
+            parts.append((start, [frame.time for frame in stretch]))
+            if len(parts) == 2:
+                break
+    (first, times), (second, others) = parts
+    assert first == 0
+    assert second > times[-1]
+    assert times == pytest.approx(others)
+    assert times == pytest.approx(np.arange(60) / 50)
+
+
+@pytest.mark.parametrize("seconds", [-1.0, float("inf"), float("nan")])
+def test_a_time_for_reconnecting_has_to_be_a_number_of_seconds(seconds: float) -> None:
+    with pytest.raises(UsageError, match="reconnect has to be 0 or more seconds"):
+        open_live("rtsp://127.0.0.1:1/camera", reconnect=seconds)

@@ -10,9 +10,9 @@ from typing import Any
 import av
 import pytest
 import torch
-from loopback import no_reader_is_left
 
 from conftest import MakeVideo
+from loopback import no_reader_is_left
 from marey.errors import UsageError, VideoError
 from marey.video import Limits, open_live
 from marey.video.live import LivePlayback

@@ -123,10 +123,19 @@ def test_a_playlist_opens_no_other_file(
         assert reason_of(playlist) == "not_video"
 
 
-def test_a_path_is_never_a_url(make_video: MakeVideo, tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+def test_a_path_is_never_a_url_of_ffmpeg(
+    make_video: MakeVideo, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
     make_video(tmp_path / "other.ts", seconds=0.5)
     monkeypatch.chdir(tmp_path)
-    for url in ("file:other.ts", "concat:other.ts", "cache:other.ts", "http://127.0.0.1:9/a.mp4"):
+    for url in ("file:other.ts", "concat:other.ts", "cache:other.ts", "ftp://127.0.0.1:9/a.mp4", "tcp://127.0.0.1:9"):
         with pytest.raises(VideoError) as caught:
             probe(url)
         assert caught.value.reason == "missing"
+
+
+def test_a_raw_stream_is_read_at_the_rate_that_it_states(make_video: MakeVideo, tmp_path: Path) -> None:
+    path = make_video(tmp_path / "a.h264", seconds=2.0, frame_rate=50, size=(48, 64))
+    info = probe(path)
+    assert (info.frame_rate, info.duration) == (50.0, 2.0)
+    assert not any("assumed" in fault for fault in info.faults)

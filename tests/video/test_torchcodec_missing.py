@@ -76,6 +76,7 @@ def test_a_model_with_a_broken_decoder_is_refused_once(small_run: Path, small_se
     model = Path(shutil.copytree(small_run / "model", tmp_path / "model"))
     config = json.loads((model / "config.json").read_text(encoding="utf-8"))
     config["contract"]["sampling"]["decoder"] = "torchcodec"
+    del config["config_hash"]
     (model / "config.json").write_text(json.dumps(config), encoding="utf-8")
     with pytest.raises(UsageError, match="TorchCodec is installed and cannot read video here"):
         commands.predict(model, [str(path) for path in small_set.rglob("*.mp4")])

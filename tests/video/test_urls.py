@@ -12,11 +12,12 @@ from pathlib import Path
 
 import pytest
 import torch
-from loopback import grow, http_server, no_reader_is_left, redirect, send, snapshots
 
 from conftest import MakeVideo
+from loopback import grow, http_server, no_reader_is_left, redirect, send, snapshots
 from marey.errors import UnknownNameError, UsageError, VideoError
 from marey.video import Playback, StreamFrame, is_live, open_live
+from marey.video.urls import parse_source
 from marey.video.versions import MAJOR
 from waiting import PATIENCE, wait_until
 
@@ -41,6 +42,7 @@ def _no_thread_is_left() -> Iterator[None]:
         ("HTTPS://example.org/a.mp4", True),
         ("srt://10.0.0.1", True),
         ("-", True),
+        ("s3://bucket/a.mp4", False),
         ("clip.mp4", False),
         ("./0", False),
         ("folder/-", False),
@@ -241,3 +243,5 @@ def test_passwords_are_not_part_of_messages() -> None:
         open_live("rtsp://me:very@secret@127.0.0.1:9/a")
     assert "secret" not in str(caught.value)
     assert "secret" not in caught.value.name
+    signed = parse_source("https://host/live.m3u8?id=3&X-Amz-Signature=secret&token=secret#t")
+    assert signed.name == "https://host/live.m3u8?id=3&X-Amz-Signature=***&token=***#t"

@@ -364,3 +364,9 @@ def test_rotated_video_is_written_upright(shared_data: Path, tmp_path: Path) -> 
                 writer.write(playback.to_rgb(frame).permute(1, 2, 0).numpy(), time=frame.time)
         difference = decode(tmp_path / "a.mp4", [0.0]).data.int() - decode(source, [0.0]).data.int()
         assert difference.abs().float().mean() < 4
+
+
+def test_a_frame_rate_of_almost_nothing_is_written(tmp_path: Path) -> None:
+    with VideoWriter(tmp_path / "a.mp4", size=(32, 32), frame_rate=1e-5) as writer:
+        writer.write(np.zeros((32, 32, 3), np.uint8), time=0.0, end=1.0)
+    assert probe(tmp_path / "a.mp4").duration == pytest.approx(1.0, abs=0.01)

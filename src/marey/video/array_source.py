@@ -3,16 +3,19 @@
 from __future__ import annotations
 
 from collections.abc import Iterator
-from typing import Any
+from typing import TYPE_CHECKING, Any
 
 import numpy as np
 import numpy.typing as npt
-import torch
 from av import VideoFrame
 
 from marey.errors import UsageError
 from marey.video.frames import TIME_TOLERANCE, Frames
+from marey.video.region import Region
 from marey.video.transform import Anchor, Fit, Interpolation, ResizeCrop
+
+if TYPE_CHECKING:
+    import torch
 
 
 def frames_at(
@@ -21,7 +24,7 @@ def frames_at(
     *,
     frame_rate: float,
     size: tuple[int, int] | None = None,
-    fit: Fit = "stretch",
+    fit: Fit | Region = "stretch",
     anchor: Anchor = "middle",
     interpolation: Interpolation = "bicubic",
 ) -> Frames:
@@ -42,6 +45,8 @@ def frames_at(
     Raises:
         UsageError: an array of another type or shape, or a rate that is not positive.
     """
+    import torch
+
     stored, index = _index(images, timestamps, frame_rate)
     convert = ResizeCrop(_frame(stored[0]), 1.0, size, fit, anchor, interpolation)
     data = torch.empty((len(index), 3, *convert.size), dtype=torch.uint8)
@@ -56,7 +61,7 @@ def each_frame_at(
     *,
     frame_rate: float,
     size: tuple[int, int] | None = None,
-    fit: Fit = "stretch",
+    fit: Fit | Region = "stretch",
     anchor: Anchor = "middle",
     interpolation: Interpolation = "bicubic",
 ) -> Iterator[tuple[int, torch.Tensor]]:
@@ -73,6 +78,8 @@ def each_frame_at(
     Raises:
         UsageError: as `frames_at`.
     """
+    import torch
+
     stored, index = _index(images, timestamps, frame_rate)
     convert = ResizeCrop(_frame(stored[0]), 1.0, size, fit, anchor, interpolation)
     shown = -1
@@ -101,6 +108,8 @@ def _frame(pixels: npt.NDArray[np.uint8]) -> VideoFrame:
 
 def _channels_last(images: npt.NDArray[Any] | torch.Tensor) -> npt.NDArray[np.uint8]:
     """Convert images to uint8 (T, H, W, 3), contiguous."""
+    import torch
+
     array = images.numpy() if isinstance(images, torch.Tensor) else np.asarray(images)
     if array.ndim == 4 and array.shape[1] == 3 and array.shape[3] != 3:
         array = array.transpose(0, 2, 3, 1)

@@ -7,14 +7,19 @@ from pathlib import Path
 from typing import BinaryIO
 
 from marey.errors import VideoError
+from marey.video.remote_file import open_binary, size_of
 
 _BOXES = (b"ftyp", b"moov", b"mdat", b"free", b"skip", b"wide", b"moof", b"styp", b"sidx", b"uuid", b"meta")
+_LFS = b"version https://git-lfs.github.com/spec/"
 _EBML, _SEGMENT = b"\x1a\x45\xdf\xa3", b"\x18\x53\x80\x67"
 
 
 def damage_error(path: Path, detail: str) -> VideoError:
     """Return the error of a damaged file: `truncated` where its end is missing, else `corrupt`."""
-    missing = find_truncation(path)
+    try:
+        missing = find_truncation(path)
+    except OSError as error:  # it was moved or removed meanwhile
+        return VideoError(path, "missing", f"it cannot be opened any more: {error.strerror}")
     if missing is not None:
         return VideoError(path, "truncated", f"{detail}; the file was cut off: {missing}")
     return VideoError(path, "corrupt", detail)
@@ -22,15 +27,21 @@ def damage_error(path: Path, detail: str) -> VideoError:
 
 def has_video_header(path: Path) -> bool:
     """Return whether the file starts like MP4, QuickTime, AVI or Matroska."""
-    with path.open("rb") as file:
+    with open_binary(path) as file:
         head = file.read(12)
     return head[4:8] in _BOXES or (head[:4] == b"RIFF" and head[8:] == b"AVI ") or head[:4] == _EBML
 
 
+def starts_like_pointer(path: Path) -> bool:
+    """Return whether the file is the text that Git LFS keeps in the place of a large file."""
+    with open_binary(path) as file:
+        return file.read(len(_LFS)) == _LFS
+
+
 def find_truncation(path: Path) -> str | None:
     """Return how much of the file is missing, in words; None if nothing is."""
-    size = path.stat().st_size
-    with path.open("rb") as file:
+    size = size_of(path)
+    with open_binary(path) as file:
         head = file.read(12)
         if head[4:8] in _BOXES:
             return _check_boxes(file, size)

@@ -7,10 +7,9 @@ from contextlib import contextmanager
 from fractions import Fraction
 from itertools import chain
 from pathlib import Path
-from typing import Final, Literal
+from typing import TYPE_CHECKING, Final, Literal
 
 import av
-import torch
 from av.container import OutputContainer
 from av.video.frame import VideoFrame
 from av.video.stream import VideoStream
@@ -18,6 +17,9 @@ from av.video.stream import VideoStream
 from marey.atomic import atomic_file
 from marey.errors import UsageError
 from marey.video.source import MAX_FRAME_RATE
+
+if TYPE_CHECKING:
+    import torch
 
 MAX_RATE_DENOMINATOR: Final = 1001
 """Of frame rates that are written: NTSC's 30000/1001, for one."""
@@ -70,7 +72,7 @@ def check_encoding(path: Path, frame_rate: float, crf: int) -> Fraction:
         raise UsageError(f"crf has to be from 0 to 51, not {crf}")
     if not path.parent.is_dir():
         raise UsageError(f"there is no folder {path.parent} to write {path.name} into")
-    return Fraction(frame_rate).limit_denominator(MAX_RATE_DENOMINATOR)
+    return max(Fraction(1, MAX_RATE_DENOMINATOR), Fraction(frame_rate).limit_denominator(MAX_RATE_DENOMINATOR))
 
 
 @contextmanager
@@ -132,6 +134,8 @@ def _encode(container: OutputContainer, frames: Iterator[VideoFrame], rate: Frac
 
 
 def _video_frames(frames: torch.Tensor | Iterable[torch.Tensor]) -> Iterator[VideoFrame]:
+    import torch
+
     if isinstance(frames, torch.Tensor) and frames.ndim != 4:
         raise UsageError(f"frames have to be (T, 3, H, W), not {tuple(frames.shape)}")
     for index, frame in enumerate(frames):

@@ -3,14 +3,16 @@
 from __future__ import annotations
 
 from dataclasses import dataclass
-from typing import Final
+from typing import TYPE_CHECKING, Final
 
 import numpy as np
 import numpy.typing as npt
-import torch
 from av.video.frame import VideoFrame
 
 from marey.errors import UsageError
+
+if TYPE_CHECKING:
+    import torch  # which takes 3 s to import, and processes that only read video do without
 
 TIME_TOLERANCE: Final = 1e-6
 """Seconds of rounding error that are allowed where a timestamp is compared with that of a frame."""
@@ -47,6 +49,8 @@ class Frames:
     timestamps: npt.NDArray[np.float64]
 
     def __post_init__(self) -> None:
+        import torch
+
         if self.data.ndim != 4 or self.data.shape[1] != 3 or self.data.dtype != torch.uint8:
             raise UsageError(f"frames have to be uint8 (T, 3, H, W), not {self.data.dtype} {tuple(self.data.shape)}")
         if self.timestamps.shape != (len(self.data),):

@@ -12,6 +12,7 @@ from marey.video.frames import TimedFrame
 from marey.video.packet_filter import EMPTY_SIZE
 from marey.video.reader import check_end, ends_early, stated_from
 from marey.video.source import Source, VideoPacket, check_frame_size, demux
+from marey.video.video_end import VideoEnd
 
 _INDEXED: Final = ("avi", "mov,")  # formats whose index lists every frame
 
@@ -52,6 +53,8 @@ class Keyframes:
         self._started = False
         self._origin = 0
         self._end = 0.0
+        self._ends = VideoEnd(source)
+        self._read_end = False
         self.packets = 0
         for packet in self._demux():
             if _is_key(packet):
@@ -83,12 +86,26 @@ class Keyframes:
                 chosen, at, shown = following, following.time, None
                 following = next(keys, None)
             if following is None:
-                check_end(self._source, self._end, self._stated, timestamp)
+                check_end(self._source, self._end_for(timestamp), self._stated, timestamp)
             if shown is None and chosen is not None:
                 shown = self._decode(chosen)
             if shown is None or not shown.intact:
                 raise self._source.damage_error(f"the key frame at {at:.3f} s is damaged")
             yield shown
+
+    def _end_for(self, timestamp: float) -> float:
+        """Return the end of the video; a timestamp beyond that of the index is worth reading the last packets.
+
+        The index is in decoding order: the latest frame may be decoded long before the last.
+        """
+        if ends_early(max(self._end, self._ends.end or 0.0), timestamp) and not self._read_end:
+            self._read_end = True
+            self._source.container.seek(
+                self._origin + round(self._end / self._source.time_base), stream=self._source.stream
+            )
+            for _ in self._demux():
+                pass
+        return max(self._end, self._ends.end or 0.0)
 
     def _near(self, timestamps: Sequence[float]) -> Iterator[_Key]:
         """Yield the key frames of the index that may be nearest to a timestamp, without the first."""
@@ -110,10 +127,9 @@ class Keyframes:
         """Read the key frame at a timestamp of the index."""
         for delay in (self._delay, 0):  # QuickTime seeks by presentation time, but its index has decoding times
             self._source.container.seek(dts + delay, stream=self._source.stream)
-            for packet in self._demux():
-                if packet.dts is not None and packet.dts >= dts:
-                    break
-            if packet.dts == dts and _is_key(packet):
+            found = (packet for packet in self._demux() if packet.dts is not None and packet.dts >= dts)
+            packet = next(found, None)
+            if packet is not None and packet.dts == dts and _is_key(packet):
                 return packet
         raise self._source.damage_error("a key frame of its index does not exist")
 
@@ -138,8 +154,7 @@ class Keyframes:
             if packet.size:
                 self.packets += 1
                 if self._started:
-                    length = float((packet.duration or 0) * self._source.time_base) or self._source.frame_period
-                    self._end = max(self._end, self._time(packet) + length)
+                    self._ends.add(self._time(packet), float((packet.duration or 0) * self._source.time_base))
                 yield packet
 
     def _decode(self, key: _Key) -> TimedFrame | None:
@@ -148,6 +163,8 @@ class Keyframes:
         try:
             images = [*codec.decode(key.packet), *codec.decode(None)]
         except av.FFmpegError as error:
+            if isinstance(error, MemoryError):
+                raise
             raise self._source.damage_error(f"decoding failed at {key.time:.3f} s", error) from error
         codec.flush_buffers()
         image = next((image for image in images if image.key_frame), None)

@@ -2,12 +2,14 @@
 
 from __future__ import annotations
 
+import logging
 import time
 import weakref
 from collections import deque
 from collections.abc import Callable, Generator, Iterator
+from dataclasses import replace
 from threading import Condition, Thread
-from typing import Literal, get_args
+from typing import Final, Literal, get_args
 
 import av
 from av.packet import Packet
@@ -23,9 +25,13 @@ from marey.video.source import Source, demux
 from marey.video.urls import LiveSource, open_url, parse_source
 from marey.video.versions import states_size
 
+_LOG: Final = logging.getLogger(__name__)
+
 Drop = Literal["oldest", "never"]
 
 _MAX_LEAD = 10.0  # s by which timestamps may be ahead of the wall clock before they are ignored
+_FIRST_PAUSE: Final = 0.5  # s before a source is opened again; each further pause is twice as long
+_LONGEST_PAUSE: Final = 10.0
 _JOIN_TIMEOUT = 2.0  # s that closing waits for the thread
 
 
@@ -34,6 +40,7 @@ def open_live(
     *,
     buffer: int = 2,
     drop: Drop | None = None,
+    reconnect: float = 0.0,
     limits: Limits = Limits(timeout=15.0),  # noqa: B008 - frozen
 ) -> LivePlayback:
     """Open a camera, a URL or a pipe for reading its frames from now on.
@@ -49,18 +56,23 @@ def open_live(
         drop: what to do when the buffer is full: discard and count the "oldest" waiting frame, or
             let the source wait, "never" losing one. None is "never" for pipes and for files behind
             a URL, else "oldest".
+        reconnect: seconds for which a camera or a stream that breaks off is opened again, after growing
+            waits. The time goes on meanwhile, and the first frame afterwards says how long the gap was.
+            0 for never; recordings and pipes are never opened again.
         limits: the time is for opening, and then for the wait for each frame.
 
     Raises:
         VideoError: the source cannot be opened. The playback raises one if the source fails or
-            stalls, after the frames that came before.
+            stalls, and does not come back, after the frames that came before.
         UsageError: an argument that is not valid.
     """
     if buffer < 1:
         raise UsageError(f"buffer has to be 1 or more frames, not {buffer}")
     if drop is not None and drop not in get_args(Drop):
         raise UnknownNameError("way to drop frames", drop, get_args(Drop))
-    return LivePlayback(_Receiver(parse_source(source), buffer=buffer, drop=drop, limits=limits))
+    if not 0 <= reconnect < float("inf"):
+        raise UsageError(f"reconnect has to be 0 or more seconds, not {reconnect:g}")
+    return LivePlayback(_Receiver(parse_source(source), buffer=buffer, drop=drop, reconnect=reconnect, limits=limits))
 
 
 class LivePlayback(Playback):
@@ -83,13 +95,64 @@ class LivePlayback(Playback):
         """Number of frames so far that were discarded because they are corrupt."""
         return self._receiver.damaged
 
+    @property
+    def lost(self) -> float:
+        """Seconds so far in which the source had broken off."""
+        return self._receiver.lost
+
+    def stretches(self) -> Iterator[tuple[float, Playback]]:
+        """Yield the parts between interruptions; see `Playback.stretches`."""
+        following = next(self, None)
+        while following is not None:
+            stretch = _Stretch(self, following)
+            yield following.time, stretch
+            for _ in stretch:  # what the reader has left
+                pass
+            following = stretch.following
+
+
+class _Stretch(Playback):
+    """The frames of a live source from one on to the next interruption, with times from the first of them."""
+
+    live = True
+
+    def __init__(self, source: LivePlayback, first: StreamFrame) -> None:
+        # The source may have another size than before.
+        super().__init__(self._read(first), replace(source.info, first=first.image), close=lambda: None)
+        self.following: StreamFrame | None = None
+        self._source = source
+
+    @property
+    def dropped(self) -> int:
+        """Number of frames of the whole source so far that were discarded."""
+        return self._source.dropped
+
+    @property
+    def lost(self) -> float:
+        """Seconds so far in which the source had broken off."""
+        return self._source.lost
+
+    def _read(self, first: StreamFrame) -> Generator[StreamFrame, None, None]:
+        yield replace(first, time=0.0, end=first.end - first.time)
+        for frame in self._source:
+            if frame.gap:
+                self.following = frame
+                return
+            yield replace(frame, time=frame.time - first.time, end=frame.end - first.time)
+
 
 class _Receiver:
     """A thread that reads a source, and a buffer of frames that wait."""
 
-    def __init__(self, live: LiveSource, *, buffer: int, drop: Drop | None, limits: Limits) -> None:
+    def __init__(self, live: LiveSource, *, buffer: int, drop: Drop | None, reconnect: float, limits: Limits) -> None:
         self.dropped = 0
         self.damaged = 0
+        self.lost = 0.0
+        self._reconnect = reconnect
+        self._frames = 0
+        self._began: float | None = None  # by `time.monotonic`, and so is the next one
+        self._latest = 0.0
+        self._end = 0.0  # of the latest frame, seconds from the first
         self._live = live
         self._capacity = buffer
         self._drop = drop
@@ -137,43 +200,93 @@ class _Receiver:
     def _wait(self, is_ready: Callable[[], bool]) -> None:
         """Wait until the condition holds or the source has ended."""
         with self._changed:
-            if not self._changed.wait_for(lambda: is_ready() or self._ended, self._limits.timeout):
-                raise VideoError(
-                    self._live.name, "timeout", f"no frame has come for {self._limits.timeout:g} s"
-                ) from self._error
+            longest = self._limits.timeout + self._reconnect * (self._info is not None)
+            if not self._changed.wait_for(lambda: is_ready() or self._ended, longest):
+                raise VideoError(self._live.name, "timeout", f"no frame has come for {longest:g} s") from self._error
 
     def _run(self) -> None:
         try:
-            with open_url(self._live, self._limits, lambda: self._closed) as source:
-                self._read(source)
+            self._read_until_it_is_gone()
         except Exception as error:
             self._error = error
         with self._changed:
             self._ended = True
             self._changed.notify_all()
 
-    def _read(self, source: Source) -> None:
+    def _read_until_it_is_gone(self) -> None:
+        """Read the source; where it breaks off, open it again, as long as `reconnect` allows.
+
+        Raises:
+            VideoError: it cannot be opened for the first time, or does not come back.
+        """
+        pauses = 0
+        while True:
+            known, failure = self._frames, None
+            try:
+                with open_url(self._live, self._limits, lambda: self._closed) as source:
+                    if self._read(source):
+                        return
+            except VideoError as error:
+                failure = error
+            if self._closed:
+                return
+            pauses = 0 if self._frames > known else pauses
+            left = self._reconnect - (time.monotonic() - self._latest)
+            if self._began is None or not self._reconnect or left <= 0 or self._live.kind == "pipe":
+                if failure is not None:
+                    raise self._gone(failure)
+                return
+            pause = min(left, _LONGEST_PAUSE, _FIRST_PAUSE * 2**pauses)
+            pauses += 1
+            why = "it ended" if failure is None else failure.detail
+            _LOG.warning("%s: %s; it is opened again in %.1f s", self._live.name, why, pause)
+            with self._changed:
+                self._changed.wait_for(lambda: self._closed, pause)
+
+    def _gone(self, failure: VideoError) -> VideoError:
+        """Return the error of a source that has broken off for good."""
+        if self._began is None or not self._reconnect or self._live.kind == "pipe":
+            return failure
+        lasted = f"it broke off after {self._end:.1f} s and did not come back within {self._reconnect:g} s"
+        return VideoError(failure.name, failure.reason, f"{lasted}: {failure.detail}")
+
+    def _read(self, source: Source) -> bool:
+        """Read an open source; return True if it is a recording, which has ended then."""
         reader = Reader(source) if _is_recorded(self._live, source) else None
         drop = self._drop or ("never" if reader else "oldest")
         duration = reader.stated_duration if reader else source.stated_duration
-        number = 0
+        start: float | None = None  # of this connection, seconds from the first frame of all
         for frame in recorded_frames(source, reader) if reader else _live_frames(source, self._live):
             if self._closed:
                 break
             if not frame.intact:
                 self.damaged += 1
                 continue
+            gap, arrived = 0.0, time.monotonic()
+            if self._began is None:
+                self._began, start = arrived - frame.time, 0.0
+            elif start is None:
+                begins = max(self._end + frame.end - frame.time, arrived - self._began)
+                gap, start = begins - self._end, begins - frame.time
+                self.lost += gap
+                _LOG.warning("%s is back after %.1f s without video", self._live.name, gap)
             self._info = self._info or SourceInfo.of(source, frame.image, duration)
-            self._enqueue(StreamFrame(number, frame.time, frame.end, frame.image, time.monotonic()), drop)
-            number += 1
+            self._end, self._latest = frame.end + start, arrived
+            self._enqueue(StreamFrame(self._frames, frame.time + start, self._end, frame.image, arrived, gap), drop)
+            self._frames += 1
+        return reader is not None
 
     def _enqueue(self, frame: StreamFrame, drop: Drop) -> None:
         with self._changed:
             if drop == "never":
                 self._changed.wait_for(lambda: len(self._waiting) < self._capacity or self._closed)
             elif len(self._waiting) == self._capacity:
-                self._waiting.popleft()
+                gap = self._waiting.popleft().gap
                 self.dropped += 1
+                if gap and self._waiting:  # the one that follows says it
+                    self._waiting[0] = replace(self._waiting[0], gap=gap)
+                elif gap:
+                    frame = replace(frame, gap=gap)
             self._waiting.append(frame)
             self._changed.notify_all()
 

@@ -4,25 +4,45 @@ from __future__ import annotations
 
 import time
 import warnings
+import weakref
+from collections import deque
 from collections.abc import Callable, Generator, Iterator
 from contextlib import ExitStack
 from dataclasses import dataclass
+from functools import lru_cache, partial
 from pathlib import Path
 from types import TracebackType
-from typing import Any, Self
+from typing import TYPE_CHECKING, Any, Self, cast
 
-import torch
+import numpy as np
+import numpy.typing as npt
 from av.video.frame import VideoFrame
 
 from marey.errors import VideoError
+from marey.remote_path import as_path
 from marey.video.container_checks import damage_error, find_truncation
+from marey.video.conversion import Conversion
 from marey.video.frames import TimedFrame
 from marey.video.limits import Limits
+from marey.video.orientation import orientation
 from marey.video.probe import probe
 from marey.video.reader import Reader
+from marey.video.reading_process import is_apart, reading_process
+from marey.video.region import Region
 from marey.video.source import Source, open_video, translate_errors
-from marey.video.transform import Anchor, Fit, Interpolation, ResizeCrop, check_transform, rotation
+from marey.video.transform import Anchor, Fit, Interpolation, ResizeCrop, check_transform
 
+if TYPE_CHECKING:
+    import torch
+
+_DEFAULTS: dict[str, Any] = {
+    "size": None,
+    "fit": "stretch",
+    "anchor": "middle",
+    "interpolation": "bicubic",
+    "conversion": "standard",
+}
+_TRANSFORMS = 8  # that are kept: regions may change for as long as a source is played
 _MAX_PIXEL_ASPECT = 4.0  # width / height: a higher one is wrong or malicious, and frames would be enormous
 
 
@@ -34,8 +54,10 @@ class StreamFrame:
         number: index in the source, from 0; dropped frames are counted too.
         time: seconds from the first frame.
         end: seconds at which it is no longer shown, if no frame follows.
-        image: the frame as the decoder returned it.
+        image: the frame as the decoder returned it; where memory is limited, it stands for the one
+            in the process that reads the file.
         arrived: when it was decoded, in seconds of `time.monotonic()`.
+        gap: seconds without video before it, where a live source had broken off; 0 everywhere else.
     """
 
     number: int
@@ -43,6 +65,7 @@ class StreamFrame:
     end: float
     image: VideoFrame
     arrived: float
+    gap: float = 0.0
 
 
 @dataclass(frozen=True, slots=True)
@@ -71,25 +94,42 @@ class Playback:
         frame_rate: frames per second, as stated by the source, else a guess.
         duration: seconds; None if not known.
         live: whether the source is a camera, a URL or a pipe, and not a file.
+        path: of the file; None of a live source.
+        limits: of reading it.
     """
 
     live = False
+    path: Path | None = None
+    limits: Limits = Limits()
 
     def __init__(
         self, frames: Generator[StreamFrame, None, None], info: SourceInfo, *, close: Callable[[], None]
     ) -> None:
+        self.info = info
         self.size = _display_size(info)
         self.frame_rate = info.frame_rate
         self.duration = info.duration
         self._frames = frames
-        self._info = info
         self._close = close
-        self._transforms: dict[tuple[tuple[int, int] | None, Fit, Anchor, Interpolation], ResizeCrop] = {}
+        self._transform = lru_cache(maxsize=_TRANSFORMS)(partial(_make_transform, info))
 
     @property
     def dropped(self) -> int:
         """Number of frames so far that were discarded because the reader was late; 0 for a file."""
         return 0
+
+    @property
+    def lost(self) -> float:
+        """Seconds so far in which a live source had broken off; 0 for a file."""
+        return 0.0
+
+    def stretches(self) -> Iterator[tuple[float, Playback]]:
+        """Yield the parts between interruptions, each to be read to its end before the next one.
+
+        Yields:
+            The start of a part in seconds, and a playback whose times count from there. A file is one part.
+        """
+        yield 0.0, self
 
     @property
     def damaged(self) -> int:
@@ -120,9 +160,10 @@ class Playback:
         frame: StreamFrame,
         *,
         size: tuple[int, int] | None = None,
-        fit: Fit = "stretch",
+        fit: Fit | Region = "stretch",
         anchor: Anchor = "middle",
         interpolation: Interpolation = "bicubic",
+        conversion: Conversion = "standard",
     ) -> torch.Tensor:
         """Convert a frame into the same pixels that `decode` returns.
 
@@ -133,6 +174,7 @@ class Playback:
             fit: as in `decode`.
             anchor: as in `decode`.
             interpolation: as in `decode`.
+            conversion: as in `decode`.
 
         Returns:
             uint8 (3, H, W), RGB, upright.
@@ -140,19 +182,77 @@ class Playback:
         Raises:
             UsageError: an argument that is not valid.
         """
-        options = (size, fit, anchor, interpolation)
-        convert = self._transforms.get(options)
-        if convert is None:
-            check_transform(*options)
-            convert = self._transforms[options] = ResizeCrop(self._info.first, self._info.pixel_aspect, *options)
-        pixels = torch.empty((3, *convert.size), dtype=torch.uint8)
-        convert(frame.image, pixels.numpy())
+        import torch
+
+        return torch.from_numpy(
+            self.convert(frame, size=size, fit=fit, anchor=anchor, interpolation=interpolation, conversion=conversion)
+        )
+
+    def convert(self, frame: StreamFrame, **options: Any) -> npt.NDArray[np.uint8]:
+        """Return `to_rgb` as an array."""
+        to_pixels = self._transform(**{**_DEFAULTS, **options})
+        pixels = np.empty((3, *to_pixels.size), dtype=np.uint8)
+        to_pixels(frame.image, pixels)
         return pixels
 
     def picture(self, frame: StreamFrame, **options: Any) -> torch.Tensor:
         """Return `to_rgb`, whose older name this is; it goes with the next release."""
         warnings.warn("Playback.picture is called to_rgb now", DeprecationWarning, stacklevel=2)
         return self.to_rgb(frame, **options)
+
+
+class PlaybackApart(Playback):
+    """The frames of a file that is read in a process of its own.
+
+    Args:
+        path: the file.
+        limits: limits of reading.
+
+    Raises:
+        VideoError: the file cannot be used.
+    """
+
+    def __init__(self, path: str | Path, limits: Limits) -> None:
+        self.path, self.limits = as_path(path), limits
+        self._over: deque[int] = deque()
+        with ExitStack() as opened:
+            self._process = opened.enter_context(reading_process())
+            opened.callback(self._process.leave)
+            found, _ = self._process.ask(path, limits, "play", str(path), limits)
+            (height, width), self.frame_rate, self.duration = found
+            self.size = (height, width)
+            self._frames = self._read()
+            self._close = weakref.finalize(self, opened.pop_all().close)
+
+    def convert(self, frame: StreamFrame, **options: Any) -> npt.NDArray[np.uint8]:
+        """Return `to_rgb` as an array."""
+        _, pixels = self._process.ask(self.path or "", self.limits, "rgb", frame.number, options)
+        return cast("npt.NDArray[np.uint8]", pixels)
+
+    def _read(self) -> Generator[StreamFrame, None, None]:
+        while True:
+            over = [self._over.popleft() for _ in range(len(self._over))]
+            found, _ = self._process.ask(self.path or "", self.limits, "frame", over)
+            if found is None:
+                return
+            number, start, end, arrived = found
+            yield StreamFrame(number, start, end, cast(VideoFrame, _FrameApart(number, self._over)), arrived)
+
+
+class _FrameApart:
+    """A frame in another process, which is told when nobody needs it any more.
+
+    Args:
+        number: of the frame.
+        over: numbers of frames that are not needed.
+    """
+
+    def __init__(self, number: int, over: deque[int]) -> None:
+        self._number = number
+        self._over = over
+
+    def __del__(self) -> None:
+        self._over.append(self._number)
 
 
 def play(path: str | Path, *, limits: Limits = Limits()) -> Playback:  # noqa: B008 - frozen
@@ -169,11 +269,15 @@ def play(path: str | Path, *, limits: Limits = Limits()) -> Playback:  # noqa: B
     Raises:
         VideoError: the file cannot be used.
     """
+    if is_apart(limits):
+        return PlaybackApart(path, limits)
     with ExitStack() as opened:
         source = opened.enter_context(open_video(path, limits))
         reader = Reader(source)
         info = SourceInfo.of(source, reader.first.image, _duration(source, reader))
-        return Playback(_play(source, reader), info, close=opened.pop_all().close)
+        playback = Playback(_play(source, reader), info, close=opened.pop_all().close)
+        playback.path, playback.limits = as_path(path), limits
+        return playback
 
 
 def _play(source: Source, reader: Reader) -> Generator[StreamFrame, None, None]:
@@ -196,6 +300,18 @@ def recorded_frames(source: Source, reader: Reader) -> Iterator[TimedFrame]:
         yield frame
 
 
+def _make_transform(
+    info: SourceInfo,
+    size: tuple[int, int] | None,
+    fit: Fit | Region,
+    anchor: Anchor,
+    interpolation: Interpolation,
+    conversion: Conversion,
+) -> ResizeCrop:
+    check_transform(size, fit, anchor, interpolation, conversion)
+    return ResizeCrop(info.first, info.pixel_aspect, size, fit, anchor, interpolation, conversion)
+
+
 def _duration(source: Source, reader: Reader) -> float | None:
     """Return the stated duration, else the measured one; None if the file is damaged."""
     if reader.stated_duration is not None:
@@ -212,4 +328,4 @@ def _display_size(info: SourceInfo) -> tuple[int, int]:
         aspect = 1.0
     height = round(first.height / min(1.0, aspect))
     width = round(first.width * max(1.0, aspect))
-    return (height, width) if rotation(first) % 180 == 0 else (width, height)
+    return (width, height) if orientation(first).sideways else (height, width)

@@ -9,11 +9,24 @@ from pathlib import Path
 
 import av
 
+from marey.remote_path import as_path
 from marey.video.container_checks import damage_error, find_truncation
+from marey.video.conversion import HDR
 from marey.video.limits import Limits
+from marey.video.orientation import orientation, upright_size
 from marey.video.reader import Reader, ends_early, truncation_error
-from marey.video.source import Source, demux, open_video
-from marey.video.transform import rotation, upright_size
+from marey.video.reading_process import is_apart, read_apart
+from marey.video.source import (
+    MAX_FRAME_RATE,
+    Source,
+    check_duration,
+    demux,
+    file_state,
+    open_video,
+    states_frame_rate,
+    video_streams,
+)
+from marey.video.video_end import VideoEnd
 
 _NEAR_END = 1.0  # s before the end, where the last packet is searched
 
@@ -35,6 +48,7 @@ class VideoInfo:
         frame_count: as stated by the container; None if not stated.
         has_audio: whether there is an audio stream.
         faults: irregularities that did not prevent using the file, each a sentence.
+        mirrored: whether left and right of the stored frame are exchanged before it is turned.
     """
 
     path: Path
@@ -48,6 +62,7 @@ class VideoInfo:
     frame_count: int | None
     has_audio: bool
     faults: tuple[str, ...] = ()
+    mirrored: bool = False
 
 
 def probe(path: str | Path, *, limits: Limits = Limits()) -> VideoInfo:  # noqa: B008 - frozen
@@ -59,15 +74,15 @@ def probe(path: str | Path, *, limits: Limits = Limits()) -> VideoInfo:  # noqa:
     Raises:
         VideoError: the file cannot be used, with the reason.
     """
-    try:
-        state = Path(path).stat()
-    except (OSError, ValueError):
-        return _probe(Path(path), None, limits)
-    return _probe(Path(path), (state.st_ino, state.st_size, state.st_mtime_ns, state.st_ctime_ns), limits)
+    file = as_path(path)
+    return _probe(file, file_state(file), limits)
 
 
 @lru_cache(maxsize=1 << 14)
-def _probe(path: Path, _state: tuple[int, ...] | None, limits: Limits) -> VideoInfo:
+def _probe(path: Path, _state: tuple[int | str, ...] | None, limits: Limits) -> VideoInfo:
+    if is_apart(limits):
+        found, _ = read_apart("probe", path, limits)
+        return VideoInfo(path=path, **{**found, "faults": tuple(found["faults"])})
     with open_video(path, limits) as source:
         reader = Reader(source)
         first = reader.first.image
@@ -75,28 +90,43 @@ def _probe(path: Path, _state: tuple[int, ...] | None, limits: Limits) -> VideoI
         faults = []
         if first.pts is None and first.dts is None:
             faults.append("its frames have no timestamps; they are placed by the frame rate")
-        if first.rotation % 90:
-            faults.append(f"it states a turn of {first.rotation} degrees, which is not a quarter turn")
+        turned = orientation(first)
+        if turned.degrees % 90:
+            faults.append(f"it states a turn of {turned.degrees} degrees, which is not a quarter turn")
+        if first.interlaced_frame:
+            faults.append("its frames are interlaced: one field of each is read")
+        if int(first.color_trc) in HDR:
+            faults.append(f"it is HDR ({HDR[int(first.color_trc)]}), and converted to BT.709")
         missing = find_truncation(source.path)
         if missing is not None:
             faults.append(f"the file was cut off: {missing}")
+        others = len(video_streams(source.container)) - 1
+        if others:
+            faults.append(f"it has {others + 1} video streams; stream {source.stream.index} is read")
         duration = _duration(source, reader, faults)
+        check_duration(source.name, duration)
+        if duration < 1 / MAX_FRAME_RATE:
+            raise source.error("corrupt", f"its clock is wrong: by it, the whole video lasts {duration:.3g} s")
         if not source.stream.frames:
             faults.append("no frame count is stated")
-        if not (source.stream.average_rate or source.stream.guessed_rate):
-            faults.append(f"no frame rate is stated; {float(source.frame_rate):g} a second are assumed")
+        if not states_frame_rate(source.container, source.stream):
+            faults.append(
+                f"no frame rate is stated; {float(source.frame_rate):g} a second are assumed (marey data import "
+                "--frame-rate states it)"
+            )
         return VideoInfo(
             path=source.path,
             duration=duration,
             frame_rate=float(source.frame_rate),
             width=width,
             height=height,
-            rotation=rotation(first),
+            rotation=turned.rotation,
             codec=source.stream.codec_context.name,
             container=source.container.format.name,
             frame_count=source.stream.frames or None,
             has_audio=bool(source.container.streams.audio),
             faults=tuple(faults),
+            mirrored=turned.mirrored,
         )
 
 
@@ -132,14 +162,13 @@ def _measure(source: Source, reader: Reader) -> float:
 
 def _last_end(source: Source, reader: Reader) -> float | None:
     """Return seconds to the end of the last packet; None if no packet with a timestamp follows."""
-    end = None
+    ends = VideoEnd(source)
     for packet in demux(source, source.stream):
         source.deadline.check()
         pts = packet.pts if packet.pts is not None else packet.dts
         if packet.size and pts is None:
             reader.packets += 1
         elif pts is not None and not packet.is_corrupt:
-            length = packet.duration or reader.to_pts(source.frame_period) - reader.origin
-            end = max(end or 0.0, reader.to_seconds(pts + length))
+            ends.add(reader.to_seconds(pts), float((packet.duration or 0) * source.time_base))
     source.deadline.check()
-    return end
+    return ends.end

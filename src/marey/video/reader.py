@@ -15,7 +15,16 @@ from av.video.frame import VideoFrame
 from marey.errors import VideoError
 from marey.video.frames import TIME_TOLERANCE, TimedFrame
 from marey.video.packet_filter import PacketFilter
-from marey.video.source import BROADCAST_FORMATS, ZERO_BASED_FORMAT, Source, VideoPacket, check_frame_size, demux
+from marey.video.source import (
+    BROADCAST_FORMATS,
+    ZERO_BASED_FORMAT,
+    Source,
+    VideoPacket,
+    check_duration,
+    check_frame_size,
+    demux,
+)
+from marey.video.video_end import VideoEnd
 
 _SEEK_GAIN = 2  # frames that a seek has to save to be worth its cost
 _SEEK_BACK = (0.0, 0.5, 5.0)  # s: an index may lead to a key frame that is shown after the timestamp
@@ -43,6 +52,7 @@ class Reader:
         self._filter = PacketFilter(source)
         self._frames = self._decode()
         self._period = source.frame_period
+        self._ends = VideoEnd(source)
         self._ticks = source.time_base.denominator, source.time_base.numerator
         self._origin: int | None = None
         self._last: float | None = None
@@ -155,6 +165,8 @@ class Reader:
         try:
             return next(self._frames, None)
         except av.FFmpegError as error:
+            if isinstance(error, MemoryError):
+                raise
             self._source.deadline.check()
             where = "at its start" if self._last is None else f"after {self._last:.3f} s"
             raise self._source.damage_error(f"decoding failed {where}", error) from error
@@ -180,8 +192,12 @@ class Reader:
     def _timed(self, image: VideoFrame, intact: bool) -> TimedFrame:
         check_frame_size(self._source.name, image.width, image.height, self._source.limits)
         self._last = time = self._time(image)
-        duration = image.duration * self._ticks[1] / self._ticks[0] or self._period
-        return TimedFrame(time, time + duration, image, intact)
+        pts = _pts_of(image)
+        length = self._ends.length(None if pts is None else self._ticked(pts), self._ticked(image.duration))
+        return TimedFrame(time, time + length, image, intact)
+
+    def _ticked(self, ticks: int) -> float:
+        return ticks * self._ticks[1] / self._ticks[0]
 
     def _packets(self) -> Iterator[VideoPacket]:
         source = self._source
@@ -189,6 +205,9 @@ class Reader:
         for packet in demux(source, source.stream):
             source.deadline.check()
             self.packets += 1
+            pts = packet.pts if packet.pts is not None else packet.dts
+            if pts is not None:
+                self._ends.add(self._ticked(pts), self._ticked(packet.duration or 0))
             started = started or packet.is_keyframe
             if started:
                 yield packet
@@ -199,7 +218,9 @@ class Reader:
             return 0.0 if self._last is None else self._last + self._period
         if self._origin is None:
             self._origin = pts
-        return max(self.to_seconds(pts), self._last or 0.0)
+        time = max(self.to_seconds(pts), self._last or 0.0)
+        check_duration(self._source.name, time)
+        return time
 
     def _read_index(self, timestamps: Sequence[float]) -> bool:
         """Read a deferred index, if it may help; return whether the position changed."""

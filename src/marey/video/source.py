@@ -1,10 +1,11 @@
-"""Open one local video file, and no other file or device."""
+"""Open one video file, here or on another machine, and no other file or device."""
 
 from __future__ import annotations
 
 import io
 import re
 import stat
+import time
 from collections.abc import Callable, Iterator
 from contextlib import contextmanager, suppress
 from dataclasses import dataclass
@@ -19,16 +20,21 @@ from av.packet import Packet
 from av.video.stream import VideoStream
 
 from marey.errors import Reason, VideoError
-from marey.video.container_checks import damage_error, has_video_header
-from marey.video.limits import Deadline, Limits
+from marey.remote_path import RemotePath, as_path
+from marey.video.container_checks import damage_error, has_video_header, starts_like_pointer
+from marey.video.declared_counts import check_counts
+from marey.video.limits import Deadline, Limits, memory_error
+from marey.video.reading_process import is_short_of_memory
+from marey.video.remote_file import RemoteFile, remote_state
 from marey.video.versions import fraction_of, open_input
 
 # Demuxers that read a single file: no playlists, scripts or images (hls, concat, tty, png_pipe, ...).
 FORMATS = (
-    "3gp,aac,ac3,aiff,asf,avi,dv,flac,flv,gif,h264,hevc,ivf,m4v,matroska,mov,mp3,mp4,mpeg,mpegts,mpegvideo,"
+    "3gp,aac,ac3,aiff,asf,avi,dv,flac,flv,gif,h264,hevc,ivf,m4v,matroska,mjpeg,mov,mp3,mp4,mpeg,mpegts,mpegvideo,"
     "mxf,nut,obu,ogg,rm,vc1,wav,webm,wtv,yuv4mpegpipe"
 )
 _NO_FRAMES: Final = {"skip_frame": "all"}  # otherwise FFmpeg decodes the first frame when it opens a file
+_NOWHERE: Final = -1
 _BUFFER_SIZE: Final = 1 << 17  # bytes that FFmpeg requests from Python at a time
 _WORTH_THREADS: Final = 640 * 480  # pixels: below, threads wait for each other (two at 320 x 240: twice the work)
 GENERATE_PTS = 1  # AVFMT_FLAG_GENPTS, which PyAV sets: it invents wrong timestamps for B-frames in AVI
@@ -36,8 +42,12 @@ GENERATE_PTS = 1  # AVFMT_FLAG_GENPTS, which PyAV sets: it invents wrong timesta
 FALLBACK_FRAME_RATE = Fraction(25)
 MAX_FRAME_RATE = 10_000
 """Frames per second of the fastest cameras; a higher stated rate is the tick of a clock."""
+MAX_DURATION: Final = 366 * 86_400.0
+"""Seconds in a year: a file that states more has a wrong clock."""
 BROADCAST_FORMATS = ("mpegts", "mpeg")
 """Formats of recorded broadcasts, which may start between two key frames and state no duration."""
+RAW_FORMATS: Final = ("h264", "hevc", "mjpeg")
+"""Formats without a container, for which FFmpeg fills in 25 frames a second; the stream itself may state a rate."""
 ZERO_BASED_FORMAT = "matroska,"
 """The format whose duration counts from the time 0, not from the first frame."""
 
@@ -65,7 +75,7 @@ class Source:
     @property
     def path(self) -> Path:
         """The file."""
-        return Path(self.name)
+        return as_path(self.name)
 
     def error(self, reason: Reason, detail: str) -> VideoError:
         """Return the error of a source that cannot be used."""
@@ -78,19 +88,38 @@ class Source:
 
 
 class _LocalFile(io.RawIOBase):
-    """A file that FFmpeg reads through Python, so that the deadline is checked."""
+    """A file that FFmpeg reads through Python, so that the deadline is checked.
+
+    Of the errors that are raised while FFmpeg works, PyAV keeps one and prints the others: so the deadline is raised
+    once, then reading ends; and a place that no file has is refused with a number, as FFmpeg does it.
+    """
 
     def __init__(self, path: Path, deadline: Deadline) -> None:
         self._file = path.open("rb", buffering=0)
         self._deadline = deadline
+        self._late = False
 
     def read(self, size: int = -1) -> bytes:
-        self._deadline.check()
-        return self._file.read(size) or b""
+        return b"" if self._is_late() else self._file.read(size) or b""
 
     def seek(self, offset: int, whence: int = 0) -> int:
-        self._deadline.check()
-        return self._file.seek(offset, whence)
+        if self._is_late():
+            return _NOWHERE
+        try:
+            return self._file.seek(offset, whence)
+        except (OSError, OverflowError):  # negative, or beyond what the system counts to
+            return _NOWHERE
+
+    def _is_late(self) -> bool:
+        """Raise that the deadline is over; return true if that was raised before."""
+        if self._late:
+            return self._deadline.left < 0
+        try:
+            self._deadline.check()
+        except VideoError:
+            self._late = True
+            raise
+        return False
 
     def tell(self) -> int:
         return self._file.tell()
@@ -107,12 +136,13 @@ class _LocalFile(io.RawIOBase):
 
 @contextmanager
 def open_video(path: str | Path, limits: Limits, *, threads: int = 1, headers_only: bool = False) -> Iterator[Source]:
-    """Open the first video stream of a local file.
+    """Open the video stream of a file; of several, the one that FFmpeg takes for the best.
 
     Only that file is read, and no other that a playlist, a script or a reference inside it names.
 
     Args:
-        path: the file.
+        path: the file, or its URL on another machine (s3, gs, az, hf, http, https), of which only those bytes are
+            read that are needed.
         limits: limits of reading.
         threads: maximum number of decoder threads, one frame each; small frames use one thread.
         headers_only: decode no frames when opening. FFmpeg then does not know their order, which
@@ -121,16 +151,18 @@ def open_video(path: str | Path, limits: Limits, *, threads: int = 1, headers_on
     Raises:
         VideoError: the file, or a part that is read inside the `with`, cannot be used.
     """
-    path = Path(path)
+    path = as_path(path)
     deadline = Deadline(path, limits.timeout)
-    _check_file(path, limits)
+    if not isinstance(path, RemotePath):
+        _check_file(path, limits)
 
     def make_error(detail: str, _cause: Exception | None = None) -> VideoError:
-        return damage_error(path, detail)
+        return memory_error(path) if is_short_of_memory() else damage_error(path, detail)
 
     with (
         translate_errors(path, deadline),
-        _LocalFile(path, deadline) as file,
+        _open_file(path, deadline, limits) as file,
+        _checked(path, file),
         _open_container(path, file, headers_only) as container,
     ):
         source = choose_stream(str(path), container, limits, deadline, make_error)
@@ -139,6 +171,8 @@ def open_video(path: str | Path, limits: Limits, *, threads: int = 1, headers_on
         if threads > 1 and codec.width * codec.height >= _WORTH_THREADS and codec.name != "mpeg4":
             codec.thread_type, codec.thread_count = "FRAME", threads
         yield source
+        if isinstance(file, RemoteFile):
+            file.check_unchanged()
 
 
 @contextmanager
@@ -150,6 +184,8 @@ def translate_errors(path: Path, deadline: Deadline) -> Iterator[None]:
     """
     try:
         yield
+    except MemoryError as error:  # also FFmpeg's
+        raise memory_error(path) from error
     except (av.FFmpegError, OSError) as error:
         deadline.check()
         raise damage_error(path, f"it cannot be read any further: {error.strerror}") from error
@@ -159,6 +195,14 @@ def demux(source: Source, stream: _Stream) -> Iterator[Packet[_Stream]]:
     """Yield the packets of a stream, and at the end the empty ones that flush its decoder."""
     with suppress(IndexError):  # raised by PyAV at the end, where a stream appeared later on
         yield from source.container.demux(stream)
+
+
+def _open_file(path: Path, deadline: Deadline, limits: Limits) -> io.RawIOBase:
+    if not isinstance(path, RemotePath):
+        return _LocalFile(path, deadline)
+    file = RemoteFile(path, deadline)
+    _check_size(path, file.state.size, limits)
+    return file
 
 
 def _check_file(path: Path, limits: Limits) -> None:
@@ -173,15 +217,28 @@ def _check_file(path: Path, limits: Limits) -> None:
         raise VideoError(path, "not_video", "it is a folder, not a file")
     if not stat.S_ISREG(status.st_mode):
         raise VideoError(path, "not_video", "it is a device or a pipe, not a file")
-    if status.st_size == 0:
+    _check_size(path, status.st_size, limits)
+
+
+def _check_size(path: Path, size: int, limits: Limits) -> None:
+    if size == 0:
         raise VideoError(path, "empty", "the file has 0 bytes")
-    if status.st_size > limits.max_bytes:
-        raise VideoError(
-            path, "too_large", f"the file has {status.st_size:,} bytes, and {limits.max_bytes:,} are allowed"
-        )
+    if size > limits.max_bytes:
+        raise VideoError(path, "too_large", f"the file has {size:,} bytes, and {limits.max_bytes:,} are allowed")
 
 
-def _open_container(path: Path, file: _LocalFile, headers_only: bool) -> InputContainer:
+@contextmanager
+def _checked(path: Path, file: io.RawIOBase) -> Iterator[None]:
+    """Check the counts in the header of an open file; of one on another machine, up to its first fragment."""
+    if isinstance(file, RemoteFile):
+        check_counts(path, file, file.state.size, file.state.version or None, whole=False)
+    else:
+        check_counts(path, file, path.stat().st_size, file_state(path))
+    file.seek(0)
+    yield
+
+
+def _open_container(path: Path, file: io.RawIOBase, headers_only: bool) -> InputContainer:
     try:
         container = open_input(
             file,
@@ -191,8 +248,14 @@ def _open_container(path: Path, file: _LocalFile, headers_only: bool) -> InputCo
             io_open=refuse_other_files,
         )
     except av.FFmpegError as error:
+        if isinstance(error, MemoryError):
+            raise
         if has_video_header(path):
             raise damage_error(path, "its header is that of a video, but the rest cannot be read") from error
+        if starts_like_pointer(path):
+            raise VideoError(
+                path, "not_video", "it is a pointer of Git LFS, not the video: run `git lfs pull` in its repository"
+            ) from error
         raise VideoError(path, "not_video", "its start is that of no known video format") from error
     container.flags &= ~GENERATE_PTS
     return container
@@ -206,17 +269,19 @@ def refuse_other_files(url: str, *_: Any) -> NoReturn:
 def choose_stream(
     name: str, container: InputContainer, limits: Limits, deadline: Deadline, make_error: MakeError
 ) -> Source:
-    """Return the first video stream of a container, as a source.
+    """Return the video stream of a container that FFmpeg takes for the best, as a source.
 
     Raises:
         VideoError: there is no video stream that can be used.
     """
-    covers = av.stream.Disposition.attached_pic  # the cover image of an audio file
-    streams = [stream for stream in container.streams.video if not stream.disposition & covers]
+    streams = video_streams(container)
     if not streams:
         others = sorted({stream.type for stream in container.streams} - {"video"})
         raise VideoError(name, "no_video_stream", f"it holds {' and '.join(others) or 'nothing'}, and no video")
-    stream = streams[0]
+    best = container.streams.best("video")
+    stream = next((each for each in streams if best is not None and each.index == best.index), streams[0])
+    stated = _stated_duration(container, stream)
+    check_duration(name, stated or 0.0)
     codec = stream.codec_context
     if codec is None:
         raise VideoError(name, "no_frames", "there is no decoder for its video stream")
@@ -229,11 +294,39 @@ def choose_stream(
         container=container,
         stream=stream,
         time_base=fraction_of(stream.time_base) or Fraction(1, 1000),
-        frame_rate=_frame_rate(stream),
-        stated_duration=_stated_duration(container, stream),
+        frame_rate=_frame_rate(container, stream),
+        stated_duration=stated,
         limits=limits,
         deadline=deadline,
     )
+
+
+def file_state(path: Path) -> tuple[int | str, ...] | None:
+    """Return values that change when a file does, for a cache; None where it cannot be looked at.
+
+    Raises:
+        VideoError: a file on another machine cannot be looked up.
+    """
+    if isinstance(path, RemotePath):
+        found = remote_state(path)
+        return found.size, found.version or time.monotonic_ns()
+    try:
+        state = path.stat()
+    except (OSError, ValueError):
+        return None
+    return state.st_ino, state.st_size, state.st_mtime_ns, state.st_ctime_ns
+
+
+def video_streams(container: InputContainer) -> list[VideoStream]:
+    """Return the video streams of a container, without the cover image of an audio file."""
+    covers = av.stream.Disposition.attached_pic
+    return [stream for stream in container.streams.video if not stream.disposition & covers]
+
+
+def check_duration(name: str, seconds: float) -> None:
+    """Raise `VideoError` (`corrupt`) if a video would last longer than a year, or a frame be that late."""
+    if not seconds <= MAX_DURATION:
+        raise VideoError(name, "corrupt", f"its clock is wrong: by it, the video lasts {seconds:.4g} s, over a year")
 
 
 def check_frame_size(name: str, width: int, height: int, limits: Limits) -> None:
@@ -244,9 +337,19 @@ def check_frame_size(name: str, width: int, height: int, limits: Limits) -> None
         )
 
 
-def _frame_rate(stream: VideoStream) -> Fraction:
+def states_frame_rate(container: InputContainer, stream: VideoStream) -> bool:
+    """Return whether a file states how many frames a second it has."""
+    if container.format.name in RAW_FORMATS:
+        return bool(stream.codec_context.framerate)
+    return bool(stream.average_rate or stream.guessed_rate)
+
+
+def _frame_rate(container: InputContainer, stream: VideoStream) -> Fraction:
     """Return frames per second: the stated rate if it is plausible, else a default."""
-    stated = (fraction_of(stream.average_rate), fraction_of(stream.guessed_rate))
+    if not states_frame_rate(container, stream):
+        return FALLBACK_FRAME_RATE
+    mean = None if container.format.name in RAW_FORMATS else fraction_of(stream.average_rate)
+    stated = (mean, fraction_of(stream.guessed_rate))
     return next((rate for rate in stated if rate is not None and 0 < rate <= MAX_FRAME_RATE), FALLBACK_FRAME_RATE)
 
 
@@ -256,8 +359,8 @@ def _stated_duration(container: InputContainer, stream: VideoStream) -> float | 
         return None  # FFmpeg's own estimate, from the first timestamp to the last
     tag = re.fullmatch(r"(\d+):(\d\d):(\d\d(?:\.\d+)?)", stream.metadata.get("DURATION", ""))  # Matroska
     if tag:
-        hours, minutes, seconds = tag.groups()
-        return 3600 * int(hours) + 60 * int(minutes) + float(seconds)
+        hours, minutes, seconds = map(float, tag.groups())  # not int: of some hundred digits they have no float
+        return 3600 * hours + 60 * minutes + seconds
     # FFmpeg may give every stream of a Matroska file the duration of the longest
     if stream.duration and stream.time_base and not container.format.name.startswith(ZERO_BASED_FORMAT):
         return float(stream.duration * stream.time_base)

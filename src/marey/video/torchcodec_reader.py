@@ -7,18 +7,20 @@ import importlib.util
 import io
 from bisect import bisect_left, bisect_right
 from collections.abc import Iterator, Sequence
+from contextlib import suppress
 from functools import cache
 from itertools import pairwise
 from typing import Any, Final
 
 import av
 import numpy as np
-import torch
 from av.video.frame import VideoFrame
 
 from marey.errors import UsageError, first_line
 from marey.extras import install_command
+from marey.remote_path import RemotePath
 from marey.video.frames import TIME_TOLERANCE, TimedFrame
+from marey.video.orientation import Orientation, orientation
 from marey.video.reader import check_end
 from marey.video.source import Source, demux
 
@@ -41,6 +43,8 @@ class TorchCodecReader:
 
     def __init__(self, source: Source, *, threads: int) -> None:
         decoders = _import()
+        if isinstance(source.path, RemotePath):
+            raise UsageError(f"TorchCodec reads local files only: for {source.name}, set sampling.decoder=pyav")
         self._source = source
         slots, self._origin = _read_slots(source)
         self._before = bisect_left(slots, self._origin)  # frames that refer to ones before the start of the file
@@ -55,9 +59,14 @@ class TorchCodecReader:
         except _ERRORS as error:
             raise source.damage_error(f"TorchCodec cannot read it: {first_line(error)}") from error
         metadata = self._decoder.metadata
-        self.first = VideoFrame(metadata.width, metadata.height, "rgb24")  # upright: TorchCodec rotates frames
+        self.first = VideoFrame(metadata.width, metadata.height, "rgb24")  # turned: TorchCodec rotates frames
         aspect = float(source.stream.sample_aspect_ratio or 1)
         self.pixel_aspect = aspect if round(metadata.rotation or 0) % 180 == 0 else 1 / aspect
+
+        # TorchCodec turns a mirrored frame and leaves it mirrored: along one of its edges.
+        found = Orientation() if metadata.rotation is None else _orientation(source)
+        self._flipped = (slice(None), slice(None, None, -1)) if found.sideways else (slice(None, None, -1),)
+        self._mirrored = found.mirrored
 
     def frames_at(self, timestamps: Sequence[float]) -> Iterator[TimedFrame]:
         """Yield the frame shown at each timestamp: the last one that starts at or before it.
@@ -87,7 +96,8 @@ class TorchCodecReader:
                 raise self._source.damage_error(
                     f"TorchCodec shows another frame than that of {time:.3f} s; decoder 'pyav' may read it"
                 )
-            image = VideoFrame.from_ndarray(np.ascontiguousarray(frame.data.numpy()), format="rgb24")
+            pixels = frame.data.numpy()[self._flipped] if self._mirrored else frame.data.numpy()
+            image = VideoFrame.from_ndarray(np.ascontiguousarray(pixels), format="rgb24")
             yield TimedFrame(time, (end - self._origin) * tick, image, intact=True)
 
 
@@ -119,6 +129,15 @@ def _read_slots(source: Source) -> tuple[list[int], int]:
     return sorted(slots), origin
 
 
+def _orientation(source: Source) -> Orientation:
+    """Return how the frames become upright, by decoding the first one."""
+    with suppress(av.FFmpegError):
+        source.container.seek(0, stream=source.stream)
+        for image in source.container.decode(source.stream):
+            return orientation(image)
+    return Orientation()
+
+
 def _import() -> Any:
     if importlib.util.find_spec("torchcodec") is None:
         raise UsageError(
@@ -130,6 +149,8 @@ def _import() -> Any:
 @cache
 def _load() -> Any:
     """Import TorchCodec and read a small video, because some versions load FFmpeg only then."""
+    import torch
+
     try:
         decoders = importlib.import_module("torchcodec.decoders")
         decoders.VideoDecoder(_small_video()).get_frame_at(0)

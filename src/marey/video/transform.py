@@ -11,6 +11,9 @@ from av.video.frame import VideoFrame
 from av.video.reformatter import VideoReformatter
 
 from marey.errors import UnknownNameError, UsageError
+from marey.video.conversion import Conversion, StandardConverter
+from marey.video.orientation import orientation, upright_size
+from marey.video.region import Region, RegionCutter
 
 Fit = Literal["stretch", "crop"]
 Anchor = Literal["first", "middle", "last"]
@@ -20,7 +23,7 @@ _SWS_NAMES = {"nearest": "POINT", "bilinear": "BILINEAR", "bicubic": "BICUBIC", 
 
 
 class ResizeCrop:
-    """Converts and resizes a frame, then rotates and crops it.
+    """Converts and resizes a frame, then turns, mirrors and crops it; a `Region` is cut out before.
 
     FFmpeg resizes into the planes of `gbrp`, which are the channels of the result, with full chroma
     resolution and accurate rounding, in half the time of packed `rgb24`. A frame that keeps its
@@ -33,35 +36,45 @@ class ResizeCrop:
         first: VideoFrame,
         pixel_aspect: float,
         size: tuple[int, int] | None,
-        fit: Fit,
+        fit: Fit | Region,
         anchor: Anchor,
         interpolation: Interpolation,
+        conversion: Conversion = "standard",
     ) -> None:
-        upright = rotation(first) % 180 == 0
+        self._orientation = orientation(first)
+        upright = not self._orientation.sideways
+        self._cutter: RegionCutter | None = None
         height, width = upright_size(first)
+        if isinstance(fit, Region):
+            self._cutter = RegionCutter(fit, size, pixel_aspect, self._orientation)
+            height, width = self._cutter.size(first)
         self.size = size or (height, width)
         aspect = first.width * pixel_aspect / first.height
         resized = _cover(self.size, aspect if upright else 1 / aspect) if fit == "crop" and size else self.size
         spare = (resized[0] - self.size[0], resized[1] - self.size[1])
         self._top, self._left = ({"first": 0, "middle": free // 2, "last": free}[anchor] for free in spare)
-        self._quarter_turns = -rotation(first) // 90
         self._stored = resized if upright else (resized[1], resized[0])
         self._interpolation = _SWS_NAMES[interpolation]
         self._reformatter = VideoReformatter()
+        self._standard = StandardConverter() if conversion == "standard" else None
         self._lock = Lock()
 
     def __call__(self, image: VideoFrame, out: npt.NDArray[np.uint8]) -> None:
         """Write a frame into `out` (3, H, W)."""
         rows, columns = self.size
         for channel, stored in enumerate(self._channels(image)):
-            upright = np.rot90(stored, self._quarter_turns) if self._quarter_turns else stored
+            upright = self._orientation.upright(stored)
             out[channel] = upright[self._top : self._top + rows, self._left : self._left + columns]
 
     def _channels(self, image: VideoFrame) -> list[npt.NDArray[np.uint8]]:
         """Return red, green and blue (H, W) of the stored frame, resized."""
         height, width = self._stored
-        packed = (image.height, image.width) == self._stored
         with self._lock:
+            if self._cutter is not None:
+                image = self._cutter(image)
+            if self._standard is not None:
+                image = self._standard(image, self._stored, self._interpolation)
+            packed = (image.height, image.width) == self._stored
             resized = self._reformatter.reformat(
                 image, width, height, "rgb24" if packed else "gbrp", interpolation=self._interpolation, threads=1
             )
@@ -72,7 +85,9 @@ class ResizeCrop:
         return [red, green, blue]
 
 
-def check_transform(size: tuple[int, int] | None, fit: str, anchor: str, interpolation: str) -> None:
+def check_transform(
+    size: tuple[int, int] | None, fit: str | Region, anchor: str, interpolation: str, conversion: str = "standard"
+) -> None:
     """Raise a `UsageError` if one of the options of `ResizeCrop` is not valid."""
     if size is not None and (len(size) != 2 or min(size) < 1):
         raise UsageError(f"size has to be (height, width) in pixels, not {size}")
@@ -80,19 +95,10 @@ def check_transform(size: tuple[int, int] | None, fit: str, anchor: str, interpo
         ("fit", fit, get_args(Fit)),
         ("anchor", anchor, get_args(Anchor)),
         ("interpolation", interpolation, get_args(Interpolation)),
+        ("conversion", conversion, get_args(Conversion)),
     ):
-        if name not in known:
+        if not isinstance(name, Region) and name not in known:
             raise UnknownNameError(kind, name, known)
-
-
-def rotation(image: VideoFrame) -> int:
-    """Return the clockwise rotation, 0, 90, 180 or 270 degrees, that makes a frame upright."""
-    return round(-image.rotation / 90) * 90 % 360
-
-
-def upright_size(image: VideoFrame) -> tuple[int, int]:
-    """Return (H, W) in pixels of a frame after rotation."""
-    return (image.height, image.width) if rotation(image) % 180 == 0 else (image.width, image.height)
 
 
 def _cover(size: tuple[int, int], aspect: float) -> tuple[int, int]:

@@ -10,6 +10,7 @@ import logging
 import os
 import re
 import select
+import socket
 import ssl
 import sys
 from collections.abc import Callable, Iterator
@@ -18,12 +19,14 @@ from dataclasses import dataclass, field
 from pathlib import Path
 from typing import Any, Literal
 from urllib.parse import urlsplit
+from urllib.request import getproxies
 
 import av
 from av.container import InputContainer
 
 from marey.errors import UnknownNameError, UsageError, VideoError
 from marey.extras import install_command
+from marey.remote_path import REMOTE_SCHEMES
 from marey.video.limits import Deadline, Limits
 from marey.video.source import FORMATS, GENERATE_PTS, Source, choose_stream, refuse_other_files
 from marey.video.versions import open_input, states_size
@@ -46,6 +49,10 @@ _OPTIONS: dict[Kind, dict[str, str]] = {
 }
 _CAMERA = re.compile(r"\d{1,3}|/dev/video\d{1,3}")
 _SCHEME = re.compile(r"([A-Za-z][A-Za-z0-9+.-]+)://")
+_SIGNATURE = re.compile(
+    r"([?&](?:x-(?:amz|goog)-[\w-]+|awsaccesskeyid|(?:access_)?token|key|key-pair-id|policy|sig|signature)=)[^&#]+",
+    re.I,
+)
 _TIMELESS = ("h264", "hevc", "mjpeg", "mpjpeg")  # formats without timestamps: the time of arrival beats a guess
 _STREAMED = "[protocol~='^(https?$|m3u8)']"  # in yt-dlp's syntax, a single file or a playlist of segments
 _ENCRYPTED = ("https:", "rtsps:", "rtmps:")
@@ -59,7 +66,7 @@ class LiveSource:
     Attributes:
         kind: of source.
         url: for FFmpeg.
-        name: for messages, without a password.
+        name: for messages, without a password or a signature.
     """
 
     kind: Kind
@@ -68,8 +75,14 @@ class LiveSource:
 
 
 def is_live(source: str) -> bool:
-    """Return whether a source is a camera (`0`, `/dev/video0`), a URL or a pipe (`-`), not a file."""
-    return source == "-" or bool(_CAMERA.fullmatch(source) or _SCHEME.match(source))
+    """Return whether a source is a camera (`0`, `/dev/video0`), a URL or a pipe (`-`), not a file.
+
+    URLs of object stores (s3, gs, az, hf) are files; those of web servers may be either, and count as live.
+    """
+    scheme = _SCHEME.match(source)
+    if scheme is not None:
+        return scheme[1].lower() not in REMOTE_SCHEMES or scheme[1].lower().startswith("http")
+    return source == "-" or bool(_CAMERA.fullmatch(source))
 
 
 def parse_source(source: str) -> LiveSource:
@@ -88,7 +101,8 @@ def parse_source(source: str) -> LiveSource:
         raise UsageError(f"'{source}' is neither a camera, a URL nor '-' for a pipe; a file is opened with play")
     if scheme[1].lower() not in _SCHEMES:
         raise UnknownNameError("URL scheme", scheme[1], _SCHEMES)
-    return LiveSource(_SCHEMES[scheme[1].lower()], source, re.sub(r"(://[^/@:]*):[^/]*@", r"\1:***@", source))
+    name = _SIGNATURE.sub(r"\1***", re.sub(r"(://[^/@:]*):[^/]*@", r"\1:***@", source))
+    return LiveSource(_SCHEMES[scheme[1].lower()], source, name)
 
 
 @contextmanager
@@ -243,10 +257,25 @@ def _opening_error(live: LiveSource, error: Exception, limits: Limits) -> VideoE
         return VideoError(live.name, "not_video", "its start is that of no known video format")
     if getattr(error, "errno", None) == errno.EINVAL:
         return VideoError(live.name, "not_video", "it leads to something that a URL may not open, or to no video")
+    host = urlsplit(live.url).hostname if live.kind in _NETWORK else None
+    if host and not _resolves(host, live.url):
+        return VideoError(
+            live.name, "missing", f"the name {host} does not resolve: no network here, or no such host is known"
+        )
     hint = ""
     if live.url.lower().startswith(_ENCRYPTED) and getattr(error, "errno", None) == errno.EIO:
         hint = "; perhaps its certificate is not trusted: the variable SSL_CERT_FILE names those that are"
     return VideoError(live.name, "missing", f"it cannot be opened: {_message(error)}{hint}")
+
+
+def _resolves(host: str, url: str) -> bool:
+    """Return whether an address is known of a host; a proxy would know it in our place."""
+    if urlsplit(url).scheme.lower() in getproxies():
+        return True
+    try:
+        return bool(socket.getaddrinfo(host, None))
+    except (OSError, UnicodeError):
+        return False
 
 
 def _reading_error(live: LiveSource, detail: str, cause: Exception | None, limits: Limits) -> VideoError:
