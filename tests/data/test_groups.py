@@ -57,7 +57,7 @@ def test_a_pattern_counts_only_where_it_matches_every_name() -> None:
 def test_groups_come_from_the_first_capture_in_the_path_below_the_root() -> None:
     found = assign_groups(named("walk/anna/1.mp4", "run/anna/1.mp4", "run/bert/2.mp4"), group_regex=r"^\w+/(\w+)/(\d)")
     assert groups(found) == ["anna", "anna", "bert"]
-    assert found.grouping == r"groups by the expression '^\\w+/(\\w+)/(\\d)': 2 groups"
+    assert found.grouping == r"groups by the expression '^\w+/(\w+)/(\d)': 2 groups"
 
 
 def test_a_column_wins_over_the_names_and_an_expression_over_both() -> None:

@@ -120,7 +120,7 @@ def test_a_data_frame_written_as_parquet_is_read(tmp_path: Path) -> None:
         ("b.mp4,walk,,-1,3,", ["start '-1'", "from 0"]),
         ("b.mp4,walk,,1,-3,", ["end '-3'"]),
         ('b.mp4,walk,,"1,5",3,', ["start '1,5'", "with a point"]),
-        ("b.mp4,walk,,0:05,3,", ["start '0:05'"]),
+        ("b.mp4,walk,,0:75,3,", ["start '0:75'", "hh:mm:ss"]),
         ("b.mp4,walk,,nan,3,", ["start 'nan'"]),
         ("b.mp4,walk,,0,inf,", ["end 'inf'"]),
         ("b.mp4,walk,,,,dev", ["split 'dev'", "train, val, test"]),
@@ -241,3 +241,60 @@ def test_groups_of_known_file_names_are_found_in_a_manifest(tmp_path: Path) -> N
     files = "person01_walking_d1.avi person02_walking_d1.avi"
     path = table(tmp_path, "path\n" + files.replace(" ", "\n"), files=files)
     assert load_data(path).grouping == "groups by the pattern 'kth': 2 groups"
+
+
+def test_times_may_be_written_as_a_clock_shows_them(tmp_path: Path) -> None:
+    path = table(tmp_path, 'path,start,end\na.mp4,0:05,00:01:02.5\na.mp4,1:00:00,"01:00:01,250"\n')
+    assert [(clip.start, clip.end) for clip in read_manifest(path).clips] == [(5.0, 62.5), (3600.0, 3601.25)]
+
+
+def test_frames_become_seconds_by_the_files_own_timestamps(two_rates: Path, tmp_path: Path) -> None:
+    lines = [f"{two_rates / name}.mp4,walk,{span}" for name in ("steady", "slower") for span in ("0,24", "25,29")]
+    path = table(tmp_path, "path,label,start_frame,end_frame\n" + "\n".join(lines) + "\n")
+    manifest = read_manifest(path)
+    spans = [(round(clip.start or 0.0, 3), round(clip.end or 0.0, 3)) for clip in manifest.clips]
+    assert spans == [(0.0, 1.0), (1.0, 1.2), (0.0, 1.0), (1.0, 1.5)]
+    assert manifest.notes == (
+        "start_frame and end_frame are converted to seconds by the timestamps of each file; frames count from 0, and "
+        "the end frame belongs to the clip",
+    )
+    write_manifest(manifest, tmp_path / "seconds.csv")
+    assert [clip.end for clip in read_manifest(tmp_path / "seconds.csv").clips] == [clip.end for clip in manifest.clips]
+
+
+@pytest.mark.parametrize(
+    ("cells", "message"),
+    [
+        (",,0,51", "row 2 has the frames 0 to 51, and the file has 50"),
+        (",,9,8", "row 2 has the frames 9 to 8"),
+        (",,x,8", "row 2 has the frames 'x' and '8'"),
+        (",,3,", "row 2 has the frames '3' and None"),
+        ("1,2,3,4", "row 2 has seconds and frames"),
+    ],
+)
+def test_frames_that_are_not_there_are_named(cells: str, message: str, two_rates: Path, tmp_path: Path) -> None:
+    path = table(tmp_path, f"path,start,end,start_frame,end_frame\n{two_rates / 'steady.mp4'},{cells}\n")
+    assert message in error_of(path)
+
+
+def test_a_file_whose_frames_cannot_be_counted_stays_in_the_manifest(tmp_path: Path) -> None:
+    path = table(tmp_path, "path,start_frame,end_frame\na.mp4,0,24\na.mp4,25,49\n")
+    assert [(clip.start, clip.end) for clip in read_manifest(path).clips] == [(0.0, 1.0), (1.0, 2.0)]
+
+
+@pytest.mark.parametrize(
+    "text",
+    [
+        'path,label\na.mp4,walk\nb.mp4,wave\nc.mp4,"walk,wave"\n',
+        "path,label\na.mp4,walk\nb.mp4,wave\nc.mp4,wave|walk\n",
+        "path,labels\na.mp4,walk\nb.mp4,walk|wave\n",
+    ],
+)
+def test_several_labels_of_one_clip_are_no_class(text: str, tmp_path: Path) -> None:
+    message = error_of(table(tmp_path, text, files="a.mp4 b.mp4 c.mp4"))
+    assert "a clip has one label: keep one of them, or make a clip of each span (start, end)" in message
+
+
+def test_a_comma_in_a_label_whose_parts_are_no_classes_is_a_comma(tmp_path: Path) -> None:
+    path = table(tmp_path, 'path,label\na.mp4,"sit down, slowly"\nb.mp4,sit down\n')
+    assert read_manifest(path).labels == ("sit down", "sit down, slowly")

@@ -9,10 +9,11 @@ from marey.data.clip import PARTS, Clip, Manifest, Part, Segment, group_or_path
 from marey.data.folder import VIDEO_SUFFIXES, read_folder
 from marey.data.groups import PATTERNS, assign_groups, propose_group_regex
 from marey.data.hashing import content_hash, data_hash
-from marey.data.importers import ClipSet, ImportOptions, detect_format, read_source
+from marey.data.importers import ClipSet, ImportOptions, VideoList, detect_format, read_source
 from marey.data.importers.array_images import infer_pixel_format
 from marey.data.importers.arrays import ArraySet, read_arrays
 from marey.data.importers.feature_files import FeatureFiles, check_features_out, write_features
+from marey.data.importers.feature_partitions import feature_folder, is_partitions, read_partitions
 from marey.data.importers.features import (
     FeatureClip,
     FeatureTable,
@@ -29,6 +30,7 @@ from marey.data.load import is_features, load_data
 from marey.data.manifest import COLUMNS, read_manifest, write_manifest
 from marey.data.scan import ScanRow, read_quarantine, scan, write_quarantine
 from marey.data.split import Split, holdout, k_folds, leave_one_group_out, official_split
+from marey.data.subset import take_subset
 from marey.data.zoo.archives import RAR_TOOLS, rar_tools
 from marey.data.zoo.install import install
 from marey.data.zoo.registry import CATALOG, NamedData, data_home, expand_home
@@ -56,6 +58,7 @@ __all__ = [
     "Segment",
     "Split",
     "Unusable",
+    "VideoList",
     "assign_groups",
     "check_features_out",
     "content_hash",
@@ -63,6 +66,7 @@ __all__ = [
     "data_home",
     "detect_format",
     "expand_home",
+    "feature_folder",
     "feature_manifest",
     "features_of",
     "find_leaks",
@@ -71,6 +75,7 @@ __all__ = [
     "infer_pixel_format",
     "install",
     "is_features",
+    "is_partitions",
     "k_folds",
     "leave_one_group_out",
     "load_data",
@@ -83,10 +88,12 @@ __all__ = [
     "read_folder",
     "read_frame_folders",
     "read_manifest",
+    "read_partitions",
     "read_pickle",
     "read_quarantine",
     "read_source",
     "scan",
+    "take_subset",
     "write_clips",
     "write_features",
     "write_manifest",

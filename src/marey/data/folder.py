@@ -4,20 +4,26 @@ from __future__ import annotations
 
 import os
 from collections import Counter
-from collections.abc import Iterator
+from collections.abc import Iterator, Sequence
 from dataclasses import dataclass, field
 from pathlib import Path
+from urllib.parse import unquote
 
 from marey.data.clip import Clip, Manifest, Part
 from marey.data.groups import assign_groups
 from marey.data.manifest import MANIFEST_SUFFIXES, SPLIT_NAMES, Missing
 from marey.data.text import check_labels, clean_label, join_first, pluralize, relative_name
 from marey.errors import DatasetError
+from marey.remote_path import RemotePath
+
+RAW_SUFFIXES = frozenset((".h264", ".264", ".hevc", ".h265", ".265", ".mjpeg", ".mjpg"))
+"""The suffixes of raw streams, which may state no frame rate."""
 
 VIDEO_SUFFIXES = frozenset(
     (
         *(".3gp", ".asf", ".avi", ".flv", ".m2ts", ".m4v", ".mkv", ".mov", ".mp4", ".mpeg", ".mpg"),
         *(".mts", ".mxf", ".ogv", ".ts", ".vob", ".webm", ".wmv"),
+        *(".dv", ".gif", *RAW_SUFFIXES),
     )
 )
 """The suffixes of video files, in lower case."""
@@ -54,7 +60,7 @@ def read_folder(root: str | Path, *, missing: Missing = "error") -> Manifest:
     """
     root = Path(root)
     survey = _Survey()
-    folders = [Path(entry.path) for entry in _entries(root) if entry.is_dir()]
+    folders = [Path(entry.path) for entry in _entries(root) if _is_folder(entry)]
     named = [folder for folder in folders if folder.name.lower() in SPLIT_NAMES and _any_video(folder, root)]
     others = [folder for folder in folders if folder not in named and _any_video(folder, root)]
     if named and not others:
@@ -62,19 +68,84 @@ def read_folder(root: str | Path, *, missing: Missing = "error") -> Manifest:
             _read_classes(folder, root, SPLIT_NAMES[folder.name.lower()], survey)
         _note_strays(root, root, survey)
     elif len(named) > 1:
-        raise DatasetError(
-            f"{root} holds {join_first([place.name for place in named])} beside "
-            f"{join_first([place.name for place in others])}: either all of them are classes or none is; "
-            "move the class folders below train, val and test"
-        )
+        raise _mixed(root, [place.name for place in named], [place.name for place in others])
     else:
         _read_classes(root, root, None, survey)
     if not survey.videos:
-        raise DatasetError(_no_videos(root, survey))
-    check_labels(survey.class_folders)
+        loose = [entry.name for entry in _entries(root) if not _is_folder(entry) and _is_video(entry.name)]
+        raise DatasetError(_no_videos(root, survey, loose))
     broken = [relative_name(path, root) for _, _, path in survey.videos if not path.exists()]
     if broken and missing == "error":
         raise DatasetError(f"{root} holds links that lead nowhere: {join_first(broken)}; repair or remove them")
+    return _manifest_of(root, survey)
+
+
+def read_remote_folder(root: RemotePath, files: Sequence[RemotePath]) -> Manifest:
+    """Read a folder on another machine as `read_folder` reads one here.
+
+    Args:
+        root: the folder.
+        files: all files below it, sorted, as `list_remote` returns them.
+
+    Raises:
+        DatasetError: as `read_folder`.
+    """
+    survey = _Survey()
+    below = [(path, path.relative_to(root).parts) for path in files if path.is_relative_to(root)]
+    below = [(path, parts) for path, parts in below if not any(part.startswith(".") for part in parts)]
+    with_videos = dict.fromkeys(parts[0] for path, parts in below if len(parts) > 1 and _is_video(path.name))
+    named = [name for name in with_videos if name.lower() in SPLIT_NAMES]
+    others = [name for name in with_videos if name not in named]
+    if named and not others:
+        for name in named:
+            inside = [(path, parts[1:]) for path, parts in below if parts[0] == name and len(parts) > 1]
+            _list_classes(root / name, root, inside, SPLIT_NAMES[name.lower()], survey)
+    elif len(named) > 1:
+        raise _mixed(root, named, others)
+    else:
+        _list_classes(root, root, below, None, survey)
+    if not survey.videos:
+        raise DatasetError(_no_videos(root, survey, [path.name for path, parts in below if len(parts) == 1]))
+    return _manifest_of(root, survey)
+
+
+def _list_classes(
+    folder: RemotePath,
+    root: RemotePath,
+    below: Sequence[tuple[RemotePath, tuple[str, ...]]],
+    part: Part | None,
+    survey: _Survey,
+) -> None:
+    """Add the videos of each class folder, given the files below `folder` and the parts of their relative paths."""
+    strays = []
+    for path, parts in below:
+        if len(parts) == 1:
+            strays += [path.name] * _is_video(path.name)
+        elif _is_video(path.name):
+            name = unquote(parts[0]) if root.scheme in ("http", "https") else parts[0]
+            survey.class_folders[name] = f"folder {relative_name(folder / parts[0], root)}"
+            survey.videos.append((clean_label(name), part, path))
+        else:
+            survey.others[path.suffix.lower() or "files without a suffix"] += 1
+    if strays:
+        survey.notes.append(_strays(folder, root, strays))
+
+
+def _mixed(root: Path, named: Sequence[str], others: Sequence[str]) -> DatasetError:
+    return DatasetError(
+        f"{root} holds {join_first(named)} beside {join_first(others)}: either all of them are classes or none is; "
+        "move the class folders below train, val and test"
+    )
+
+
+def _manifest_of(root: Path, survey: _Survey) -> Manifest:
+    check_labels(survey.class_folders)
+    raw = [path for _, _, path in survey.videos if path.suffix.lower() in RAW_SUFFIXES]
+    if raw:
+        survey.notes.append(
+            f"{pluralize(len(raw), 'raw stream')} ({relative_name(raw[0], root)} first): those that state no frame "
+            "rate are read at 25 a second; `marey data import --frame-rate` states another one"
+        )
     if survey.others:
         count = pluralize(survey.others.total(), "file")
         survey.notes.append(f"{count} left aside, no video by the suffix: {_kinds(survey)}")
@@ -85,7 +156,7 @@ def read_folder(root: str | Path, *, missing: Missing = "error") -> Manifest:
 
 def _read_classes(folder: Path, root: Path, part: Part | None, survey: _Survey) -> None:
     """Add the videos of each class folder in `folder`."""
-    classes = [Path(entry.path) for entry in _entries(folder) if entry.is_dir()]
+    classes = [Path(entry.path) for entry in _entries(folder) if _is_folder(entry)]
     barred = {os.path.realpath(place) for place in (root, folder, *classes)}
     for place in classes:
         label = clean_label(place.name)
@@ -100,14 +171,17 @@ def _read_classes(folder: Path, root: Path, part: Part | None, survey: _Survey) 
 
 
 def _note_strays(folder: Path, root: Path, survey: _Survey) -> None:
-    strays = [entry.name for entry in _entries(folder) if not entry.is_dir() and _is_video(entry.name)]
+    strays = [entry.name for entry in _entries(folder) if not _is_folder(entry) and _is_video(entry.name)]
     if strays:
-        place = "beside the class folders" if folder == root else f"directly in {relative_name(folder, root)!r}"
-        survey.notes.append(f"{pluralize(len(strays), 'video')} left aside {place}: {join_first(strays)}")
+        survey.notes.append(_strays(folder, root, strays))
 
 
-def _no_videos(root: Path, survey: _Survey) -> str:
-    loose = [entry.name for entry in _entries(root) if not entry.is_dir() and _is_video(entry.name)]
+def _strays(folder: Path, root: Path, strays: Sequence[str]) -> str:
+    place = "beside the class folders" if folder == root else f"directly in {relative_name(folder, root)!r}"
+    return f"{pluralize(len(strays), 'video')} left aside {place}: {join_first(strays)}"
+
+
+def _no_videos(root: Path, survey: _Survey, loose: Sequence[str]) -> str:
     if loose:
         return f"{root} holds {pluralize(len(loose), 'video')} but no class folders: {_WAY_OUT}"
     if any("left aside directly in" in note for note in survey.notes):
@@ -134,7 +208,7 @@ def _walk(folder: Path, barred: set[str]) -> tuple[list[Path], Counter[str]]:
     def enter(place: Path) -> None:
         for entry in _entries(place):
             path = Path(entry.path)
-            if entry.is_dir():
+            if _is_folder(entry):
                 real = os.path.realpath(path)
                 if real not in entered:
                     entered.add(real)
@@ -159,6 +233,14 @@ def _entries(folder: Path) -> Iterator[os.DirEntry[str]]:
             if any("\ud800" <= letter <= "\udfff" for letter in entry.name):
                 raise DatasetError(f"{folder} holds {entry.name!r}, whose name is not valid Unicode: rename it")
             yield entry
+
+
+def _is_folder(entry: os.DirEntry[str]) -> bool:
+    """Return whether an entry is a folder, or a link to one; a link that leads to itself is none."""
+    try:
+        return entry.is_dir()
+    except OSError:
+        return False
 
 
 def _is_video(name: str) -> bool:

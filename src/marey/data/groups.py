@@ -53,7 +53,7 @@ def assign_groups(manifest: Manifest, *, group_regex: str | None = None) -> Mani
             taken = f"the pattern {group_regex!r}"
         else:
             groups = _captures(group_regex, [relative_name(clip.path, manifest.root) for clip in manifest.clips])
-            taken = f"the expression {group_regex!r}"
+            taken = f"the expression '{group_regex}'"
         unmatched = [
             relative_name(clip.path, manifest.root)
             for clip, group in zip(manifest.clips, groups, strict=True)

@@ -14,6 +14,7 @@ import numpy.typing as npt
 from marey.data.clip import Clip, group_or_path
 from marey.data.hashing import content_hash
 from marey.errors import VideoError
+from marey.video.remote_file import size_of
 
 
 @dataclass(frozen=True, slots=True)
@@ -21,14 +22,15 @@ class Leak:
     """A group or a content on both sides of a split.
 
     Attributes:
-        kind: "group": clips of one group; "content": identical bytes of video; "group_name": groups of two data sets
-            with the same name, which may be the same.
-        value: the group, or the content hash.
+        kind: "group": clips of one group; "content": identical bytes of video; "near_duplicate": a copy that was
+            encoded again, cropped, shifted or mirrored, see `marey.evaluation.find_near_duplicates`; "group_name":
+            groups of two data sets with the same name, which may be the same.
+        value: the group, the content hash, or the likeness of a copy.
         left: the ids of the clips on the left.
         right: the ids of the clips on the right.
     """
 
-    kind: Literal["group", "content", "group_name"]
+    kind: Literal["group", "content", "near_duplicate", "group_name"]
     value: str
     left: tuple[str, ...]
     right: tuple[str, ...]
@@ -87,8 +89,8 @@ def _by_content(
 
 def _size(path: Path) -> int | None:
     try:
-        return path.stat().st_size
-    except OSError:
+        return size_of(path)
+    except (OSError, VideoError):
         return None
 
 

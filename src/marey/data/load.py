@@ -8,13 +8,16 @@ from pathlib import Path
 from typing import Literal
 
 from marey.data.clip import Manifest
-from marey.data.folder import VIDEO_SUFFIXES, find_manifest, read_folder
+from marey.data.folder import VIDEO_SUFFIXES, find_manifest, read_folder, read_remote_folder
 from marey.data.groups import assign_groups
+from marey.data.importers.feature_partitions import feature_folder, is_partitions
 from marey.data.importers.features import DESCRIPTION, feature_manifest
 from marey.data.manifest import MANIFEST_SUFFIXES, Missing, read_manifest
 from marey.data.zoo import CATALOG
 from marey.data.zoo.registry import expand_home
 from marey.errors import DatasetError, did_you_mean
+from marey.remote_path import RemotePath
+from marey.video.remote_list import list_remote
 
 
 def load_data(
@@ -26,7 +29,8 @@ def load_data(
 ) -> Manifest:
     """Load a data set: a folder of class folders, a manifest, or a name.
 
-    A folder with a manifest.csv is read by that manifest. An existing path takes precedence over a name.
+    A folder with a manifest.csv is read by that manifest. An existing path takes precedence over a name. Folders and
+    manifests may lie on another machine, s3://bucket/clips; whether each file is there shows when it is read.
 
     Args:
         data: the folder, the manifest (.csv or .parquet), or the name.
@@ -39,7 +43,9 @@ def load_data(
         UsageError: the group expression is not a regular expression.
     """
     path = expand_home(data)
-    if os.path.isdir(path):  # noqa: PTH112  (Path.is_dir raises where a name is too long)
+    if isinstance(path, RemotePath):
+        manifest = _load_features(path, features) if is_features(path) else _load_remote(path, missing)
+    elif os.path.isdir(path):  # noqa: PTH112  (Path.is_dir raises where a name is too long)
         manifest = _load_features(path, features) if is_features(path) else _load_folder(path, missing)
     elif os.path.isfile(path):  # noqa: PTH113
         manifest = _load_file(path, missing)
@@ -58,18 +64,33 @@ def load_data(
 
 def is_features(data: str | Path) -> bool:
     """Return True if a data set is a folder of features, as `marey extract` and `import` write it."""
-    return os.path.isfile(expand_home(data) / DESCRIPTION)  # noqa: PTH113  (Path.is_file raises on long names)
+    folder = expand_home(data)
+    return is_partitions(folder) or os.path.isfile(folder / DESCRIPTION)  # noqa: PTH113  (Path.is_file raises)
 
 
 def _load_features(folder: Path, features: Literal["refuse", "take"]) -> Manifest:
     if features == "refuse":
         raise DatasetError(f"{folder} holds features and no video: only `marey train` reads it")
-    return feature_manifest(folder)
+    return feature_manifest(feature_folder(folder))
 
 
 def _load_folder(folder: Path, missing: Missing) -> Manifest:
     listed = find_manifest(folder)
     return read_folder(folder, missing=missing) if listed is None else read_manifest(listed, missing=missing)
+
+
+def _load_remote(path: RemotePath, missing: Missing) -> Manifest:
+    if path.suffix.lower() in (*MANIFEST_SUFFIXES, *VIDEO_SUFFIXES):
+        return _load_file(path, missing)
+    files = list_remote(path)
+    listed = next(
+        (path / f"manifest{suffix}" for suffix in MANIFEST_SUFFIXES if path / f"manifest{suffix}" in files), None
+    )
+    if listed is not None:
+        return read_manifest(listed, missing=missing)
+    if path / DESCRIPTION in files:
+        raise DatasetError(f"{path} holds features, which are read from a local folder: copy it here")
+    return read_remote_folder(path, files)
 
 
 def _load_file(path: Path, missing: Missing) -> Manifest:

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import csv
+import logging
 from collections import defaultdict
 from collections.abc import Callable, Iterable
 from concurrent.futures import ThreadPoolExecutor, as_completed
@@ -14,10 +15,13 @@ import numpy as np
 from marey.atomic import atomic_file
 from marey.cores import usable_cores
 from marey.data.clip import Clip, Manifest
+from marey.data.csv_cells import CsvWriter, as_written
 from marey.data.manifest import portable_path
-from marey.errors import DatasetError, Reason, UsageError, VideoError
+from marey.errors import DatasetError, Reason, UsageError, VideoError, first_line
+from marey.remote_path import as_path, join_path
 from marey.video import Limits, VideoInfo, decode, probe
 
+_log = logging.getLogger(__name__)
 _TIMESTAMPS = 17  # decoded in each file, from its first frame to its end
 _SIZE = (32, 32)
 _OVERRUN = 1.0  # s: spans are often given in whole seconds, and end a little after their file
@@ -76,7 +80,7 @@ def scan(
         raise UsageError(f"min_duration is {min_duration:g} seconds; it has to be 0 or more")
     if workers is not None and workers < 1:
         raise UsageError(f"{workers} workers: at least 1 is needed")
-    clips = source.clips if isinstance(source, Manifest) else [Clip(Path(path)) for path in source]
+    clips = source.clips if isinstance(source, Manifest) else [Clip(as_path(path)) for path in source]
     by_file: dict[Path, list[Clip]] = defaultdict(list)
     for clip in clips:
         by_file[clip.path].append(clip)
@@ -104,10 +108,10 @@ def write_quarantine(rows: Iterable[ScanRow], path: str | Path) -> None:
     path = Path(path)
     path.parent.mkdir(parents=True, exist_ok=True)
     with atomic_file(path) as part, part.open("w", encoding="utf-8", newline="") as file:
-        writer = csv.writer(file, lineterminator="\n")
+        writer = CsvWriter(file)
         writer.writerow(QUARANTINE_COLUMNS)
         writer.writerows(
-            (portable_path(Path(row.name), path.parent), row.reason, row.detail) for row in rows if not row.ok
+            (portable_path(as_path(row.name), path.parent), row.reason, row.detail) for row in rows if not row.ok
         )
 
 
@@ -123,7 +127,7 @@ def read_quarantine(path: str | Path) -> tuple[str, ...]:
             rows = csv.DictReader(file)
             if "path" not in (rows.fieldnames or ()):
                 raise DatasetError(f"{path} is not a quarantine list: it has no column 'path'")
-            return tuple(str(path.parent / row["path"]) for row in rows if row["path"])
+            return tuple(str(join_path(path.parent, as_written(row["path"]))) for row in rows if row["path"])
     except OSError as error:
         raise DatasetError(f"{path} cannot be read: {error.strerror}") from error
     except (UnicodeDecodeError, csv.Error) as error:
@@ -140,6 +144,10 @@ def _scan_file(path: Path, clips: Iterable[Clip], limits: Limits, min_duration: 
         decode(path, timestamps, size=_SIZE, interpolation="nearest", limits=limits)
     except VideoError as error:
         return [ScanRow(path, False, error.reason, error.detail, info)]
+    except Exception as error:  # one file stops nothing
+        _log.exception("%s could not be scanned", path)
+        detail = f"reading it failed, which is a fault of marey: {type(error).__name__}: {first_line(error)}"
+        return [ScanRow(path, False, "corrupt", detail, info)]
     rows = [ScanRow(path, True, None, "; ".join(info.faults), info)]
     for clip in clips:
         fault = _span_fault(clip, info.duration, min_duration)

@@ -111,7 +111,7 @@ def leave_one_group_out(clips: Sequence[Clip]) -> list[Split]:
     if all(clip.group is None for clip in clips):
         raise DatasetError(
             f"no groups are known, so that leaving one out would train once for each of {len(clips)} clips: "
-            "name the groups (a column 'group', or a group expression), or use k folds"
+            "name the groups (a column 'group' in a manifest, or --group-regex), or use k folds"
         )
     groups = _Groups(clips)
     groups.require(2, "leaving one out")

@@ -7,8 +7,14 @@ import unicodedata
 from collections import defaultdict
 from collections.abc import Mapping, Sequence
 from pathlib import Path
+from typing import Final
 
 from marey.errors import DatasetError
+
+ONE_LABEL: Final = "a clip has one label: keep one of them, or make a clip of each span (start, end) with its own label"
+"""The ways out where something has several labels, the end of a sentence."""
+
+_SEPARATORS: Final = (",", "|", ";")  # of labels in one cell, as other programs write them
 
 
 def clean_label(text: str) -> str:
@@ -17,14 +23,24 @@ def clean_label(text: str) -> str:
 
 
 def check_labels(places: Mapping[str, str]) -> None:
-    """Refuse labels that look the same to a person.
+    """Refuse labels that look the same to a person, and those that are several labels.
 
     Args:
         places: each label or folder name, as written, to the place where it was found.
 
     Raises:
-        DatasetError: two of them differ only in case, in Unicode normalisation or in white space.
+        DatasetError: two of them differ only in case, in Unicode normalisation or in white space; or one of them is
+            made of others, as 'walk,wave' of 'walk' and 'wave'.
     """
+    labels = {clean_label(written) for written in places}
+    for written in sorted(places):
+        for separator in _SEPARATORS:
+            parts = [clean_label(part) for part in written.split(separator)]
+            if len(parts) > 1 and labels.issuperset(parts):
+                raise DatasetError(
+                    f"the label {written!r} ({places[written]}) is made of the classes "
+                    f"{' and '.join(map(repr, dict.fromkeys(parts)))}: {ONE_LABEL}"
+                )
     alike: dict[str, list[str]] = defaultdict(list)
     for written in sorted(places):
         alike[" ".join(unicodedata.normalize("NFKC", written).casefold().split())].append(written)

@@ -8,6 +8,7 @@ from __future__ import annotations
 
 from marey.synthetic.clip import ACTIONS, FRAME_RATE, FRAMES, PASSES, RESTS, SCENARIOS, SIZE, draw
 from marey.synthetic.dataset import ACTORS, TEST_ACTORS, make
+from marey.synthetic.skeleton import draw_joints
 from marey.synthetic.untrimmed import VIDEOS, make_untrimmed
 
 __all__ = [
@@ -22,6 +23,7 @@ __all__ = [
     "TEST_ACTORS",
     "VIDEOS",
     "draw",
+    "draw_joints",
     "make",
     "make_untrimmed",
 ]

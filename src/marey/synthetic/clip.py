@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import math
+from dataclasses import dataclass
 from functools import lru_cache
 
 import numpy as np
@@ -63,6 +64,43 @@ def draw(
         UnknownNameError: there is no such action or scenario.
         UsageError: a number is out of range.
     """
+    acted = act(action, actor=actor, scenario=scenario, seed=seed, duration=duration, scale=scale, take=take)
+    frames = render(
+        acted.scene,
+        acted.body,
+        acted.joints,
+        place=_place(actor, scenario, seed, scale),
+        present=acted.present,
+        view=acted.view,
+        rng=acted.rng,
+        scale=scale,
+    )
+    return torch.from_numpy(frames).permute(0, 3, 1, 2)
+
+
+@dataclass(frozen=True, slots=True)
+class Act:
+    """The content of a clip, before it is drawn.
+
+    Attributes:
+        scene: camera, light and clothes.
+        body: of the actor.
+        joints: in the world.
+        present: (T,), whether the actor is in view.
+        view: motion of the camera.
+        rng: generator of what is still to be drawn.
+    """
+
+    scene: Scene
+    body: Body
+    joints: Joints
+    present: npt.NDArray[np.bool_]
+    view: View
+    rng: np.random.Generator
+
+
+def act(action: str, *, actor: int, scenario: str, seed: int, duration: float, scale: int, take: int) -> Act:
+    """Return what happens in a clip; arguments and errors as for `draw`."""
     kinds = (*ACTIONS, *RESTS)
     if action not in kinds:
         raise UnknownNameError("action", action, kinds)
@@ -84,17 +122,8 @@ def draw(
     else:
         joints = perform("standing" if action == "empty" else action, body, manner, scene, count, rng)
         present = np.full(count, action != "empty")
-    frames = render(
-        scene,
-        body,
-        joints,
-        place=_place(actor, scenario, seed, scale),
-        present=present,
-        view=hold(scene, count, rng, zooming=action not in PASSES),
-        rng=rng,
-        scale=scale,
-    )
-    return torch.from_numpy(frames).permute(0, 3, 1, 2)
+    view = hold(scene, count, rng, zooming=action not in PASSES)
+    return Act(scene, body, joints, present, view, rng)
 
 
 def cast(*, actor: int, scenario: str, seed: int) -> tuple[Body, Manner, Scene]:

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import json
+import os
 from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
 from pathlib import Path
 from typing import TypeVar
@@ -45,6 +46,12 @@ def claim(out: Path, mine: Mapping[str, object], files: Iterable[Path]) -> None:
     write_atomic(note, json.dumps(mine) + "\n")
 
 
+def _work_in(folder: Path, work: Callable[[Job], int], job: Job) -> int:
+    """Run a job in a working folder: joblib's processes are used again, and keep the one that they began in."""
+    os.chdir(folder)
+    return work(job)
+
+
 def work_through(jobs: Sequence[Job], work: Callable[[Job], int], *, workers: int) -> Iterator[int]:
     """Run jobs, here or in several processes, and yield the result of each as soon as it is finished.
 
@@ -59,4 +66,4 @@ def work_through(jobs: Sequence[Job], work: Callable[[Job], int], *, workers: in
     # joblib's processes never run the caller's script again: a notebook, a page and a script without a guard may call
     with joblib.parallel_config("loky", inner_max_num_threads=1):
         drawn = joblib.Parallel(min(workers, len(jobs)), return_as="generator_unordered")
-        yield from drawn(joblib.delayed(work)(job) for job in jobs)
+        yield from drawn(joblib.delayed(_work_in)(Path.cwd(), work, job) for job in jobs)

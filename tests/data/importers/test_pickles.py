@@ -16,6 +16,7 @@ from typing import Any
 import numpy as np
 import pytest
 
+from marey.data import read_arrays
 from marey.data.importers import unpickle
 from marey.data.importers.pickles import read_pickle
 from marey.errors import DatasetError
@@ -311,3 +312,44 @@ def test_reading_leaves_no_files_behind(tmp_path: Path, monkeypatch: pytest.Monk
 def test_a_file_that_is_not_there_is_named(tmp_path: Path) -> None:
     with pytest.raises(DatasetError, match="No such file"):
         read_pickle(tmp_path / "none.pkl")
+
+
+@pytest.mark.parametrize(
+    ("value", "said"),
+    [
+        ({"y": ["a\ud800"]}, "half a character"),
+        ({"y\udc00": [1]}, "half a character"),
+        ({10**6000: FRAMES}, "a key of a dictionary has 19,932 bits"),
+        ({"k" * 1_000_000: FRAMES}, "a key of a dictionary has 1,000,000 characters"),
+        ([10**6000], "a number of 19,932 bits"),
+    ],
+)
+def test_text_and_numbers_that_break_what_follows_are_refused(tmp_path: Path, value: Any, said: str) -> None:
+    with pytest.raises(DatasetError, match=said):
+        read(tmp_path, pickle.dumps(value))
+
+
+@pytest.mark.parametrize("point", [0xD800, 0x110000, 0x7FFFFFFF])
+def test_an_array_of_text_with_no_characters_is_refused(tmp_path: Path, point: int) -> None:
+    array = np.array(["a", "q", "b"])
+    for dtype in ("<U1", ">U1"):
+        data = pickle.dumps(array.astype(dtype), 4)
+        order = f"{dtype[0]}I"
+        assert struct.pack(order, ord("q")) in data
+        with pytest.raises(DatasetError, match="numbers that are no characters"):
+            read(tmp_path, data.replace(struct.pack(order, ord("q")), struct.pack(order, point)))
+
+
+def test_labels_of_one_long_text_take_no_more_memory_than_it_says(tmp_path: Path) -> None:
+    clips = [np.zeros((1, 2, 2), np.uint8)] * 600_000
+    (tmp_path / "long.pkl").write_bytes(pickle.dumps({"X": clips, "y": ["x" * 3000] * 600_000}))
+    with pytest.raises(DatasetError, match=r"labels of clips would take 7,200,000,000 bytes, and [\d,]+ are allowed"):
+        read_arrays(tmp_path / "long.pkl")
+
+
+@pytest.mark.parametrize("point", [0xDC00, 0x110000])
+def test_labels_of_an_npz_file_that_are_no_text_are_named(tmp_path: Path, point: int) -> None:
+    labels = np.frombuffer(struct.pack("<2I", ord("a"), point), "<U1")
+    np.savez(tmp_path / "a.npz", X=np.zeros((2, 1, 2, 2, 3), np.uint8), y=labels)
+    with pytest.raises(DatasetError, match="the labels of clips hold numbers that are no characters"):
+        read_arrays(tmp_path / "a.npz")

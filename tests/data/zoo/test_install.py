@@ -11,6 +11,7 @@ import filelock
 import pytest
 
 from marey.data import CATALOG, find_leaks, holdout, install, load_data
+from marey.data.zoo.presets import PRESETS
 from marey.data.zoo.readers import KTH_ACTIONS
 from marey.data.zoo.registry import PUBLISHED
 from marey.errors import DatasetError, UnknownNameError, UsageError
@@ -109,6 +110,18 @@ def lay_out(folder: Path, files: dict[str, bytes]) -> Path:
     for name, content in files.items():
         (folder / name).write_bytes(content)
     return folder
+
+
+def test_whole_kth_files_of_a_folder_need_no_list_of_segments(
+    home: Path, tmp_path: Path, kth: dict[str, bytes], offer: Callable[..., None]
+) -> None:
+    offer("kth", kth)
+    archives = {name: content for name, content in kth.items() if name.endswith(".zip")}
+    folder = lay_out(tmp_path / "files", archives)
+    assert len(install("kth-whole", source=folder).clips) == 24
+    assert not CATALOG["kth"].is_here
+    with pytest.raises(DatasetError, match=r"holds neither 00sequences\.txt nor its unpacked"):
+        install("kth", source=folder)
 
 
 def test_kth_is_downloaded_unpacked_and_listed_with_its_split(
@@ -255,7 +268,15 @@ def test_a_preset_points_to_the_files_of_the_data_sets_that_are_here(
     assert len(manifest.clips) == 4 * 20 + 6 * 5
     assert "BabyCrawling has 14 clips for train, and not 70" in manifest.notes
     assert load_data("ucf-hmdb-10").clips == manifest.clips
-    assert {path.name for path in (home / "ucf-hmdb-10").iterdir()} == {"manifest.csv"}
+    assert {path.name for path in (home / "ucf-hmdb-10").iterdir()} == {"manifest.csv", "metadata.csv"}
+    rows = (home / "ucf-hmdb-10" / "metadata.csv").read_text(encoding="utf-8").splitlines()
+    assert rows[0] == "video_path,label,split"
+    assert rows[1] == f"{manifest.clips[0].path},{manifest.clips[0].label},{manifest.clips[0].split}"
+    named = install("ucf-hmdb-10-published")
+    assert [clip.path for clip in named.clips] == [clip.path for clip in manifest.clips]
+    assert set(named.labels) == set(PRESETS["ucf-hmdb-10"].published.values()) >= {"Dancing", "Gun Shooting"}
+    assert (home / "ucf-hmdb-10" / "metadata-published.csv").is_file()
+    assert load_data("ucf-hmdb-10").labels == manifest.labels
     with pytest.raises(UsageError, match="is made from ucf101, hmdb51"):
         install("ucf-hmdb-10", source=home)
 

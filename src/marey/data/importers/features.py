@@ -26,6 +26,7 @@ import numpy.typing as npt
 from marey.data.clip import PARTS, Clip, Manifest, Part
 from marey.data.importers.formats import ImportOptions, register_importer
 from marey.data.importers.npz import MAX_ITEM_BYTES, Array, open_npy, open_npz
+from marey.data.importers.unpickle import is_text
 from marey.data.manifest import read_manifest
 from marey.data.text import join_first, pluralize
 from marey.errors import DatasetError, VideoError
@@ -37,7 +38,8 @@ TABLE: Final = "features.csv"
 DESCRIPTION: Final = "features.json"
 FORMAT: Final = "marey features 1"
 PREFIX: Final = "features."
-_STREAM: Final = "features"  # the name of a stream without one
+STREAM: Final = "features"
+"""The name of a stream without one."""
 
 Features = npt.NDArray[np.float32]
 
@@ -132,7 +134,7 @@ def read_feature_folder(root: str | Path) -> FeatureTable:
             raise DatasetError(f"{listed} names {clip.path}, and there is no .npy file of that name")
         renamed += path != clip.path
         name = path.relative_to(root).with_suffix("").as_posix() if path.is_relative_to(root) else path.stem
-        stream = _STREAM
+        stream = STREAM
         if streams:
             stream, _, name = name.partition("/")
         if stream in found.setdefault(name, {}):
@@ -141,7 +143,7 @@ def read_feature_folder(root: str | Path) -> FeatureTable:
         first = clips.setdefault(name, clip)
         if (first.label, first.group, first.split) != (clip.label, clip.group, clip.split):
             raise DatasetError(f"{listed} has different values for the streams of {name!r}")
-    streams = streams or (_STREAM,)
+    streams = streams or (STREAM,)
     for name, paths in found.items():
         if set(paths) != set(streams):
             raise DatasetError(
@@ -152,7 +154,7 @@ def read_feature_folder(root: str | Path) -> FeatureTable:
         notes.append(f"{pluralize(renamed, 'path')} without .npy: the .npy file of the same name was taken")
     return FeatureTable(
         tuple(
-            FeatureClip(name, clip.label, clip.group, clip.split, partial(_read_npy, found[name]))
+            FeatureClip(name, clip.label, clip.group, clip.split, partial(read_npy, found[name]))
             for name, clip in clips.items()
         ),
         streams,
@@ -223,7 +225,7 @@ def features_of(arrays: ArraySet, source: str | Path) -> FeatureTable:
         for part in arrays.parts
         for index, label in enumerate(part.labels)
     ]
-    return FeatureTable(tuple(clips), (_STREAM,), None, f"the arrays in {source}", arrays.notes)
+    return FeatureTable(tuple(clips), (STREAM,), None, f"the arrays in {source}", arrays.notes)
 
 
 def _item(items: Any, index: int, stream: str) -> Features:
@@ -234,7 +236,12 @@ def _row(streams: Mapping[str, Array], row: int, stream: str) -> Features:
     return np.array(streams[stream][row], np.float32)
 
 
-def _read_npy(paths: Mapping[str, Path], stream: str) -> Features:
+def read_npy(paths: Mapping[str, Path], stream: str) -> Features:
+    """Return the features of a stream, (T, D).
+
+    Raises:
+        VideoError: the file cannot be used.
+    """
     try:
         values = open_npy(paths[stream])
     except DatasetError as error:
@@ -288,6 +295,6 @@ def _npy(path: Path) -> Path | None:
 def _texts(array: Array | None, name: str, count: int, path: Path) -> list[str | None]:
     if array is None:
         return [None] * count
-    if array.ndim != 1 or array.dtype.kind != "U" or array.nbytes > MAX_ITEM_BYTES:
+    if array.ndim != 1 or array.dtype.kind != "U" or array.nbytes > MAX_ITEM_BYTES or not is_text(array):
         raise DatasetError(f"{path}: {name} have to be text (N,)")
     return [str(text) or None for text in array]

@@ -9,6 +9,7 @@ from typing import Any
 import numpy as np
 
 from marey.data.importers.npz import MAX_ITEM_BYTES, Array
+from marey.data.importers.unpickle import is_text
 from marey.data.text import check_labels, clean_label, join_first
 from marey.errors import DatasetError
 
@@ -82,6 +83,10 @@ def _array(values: Any, what: str) -> Array:
         kinds = {str if isinstance(item, str) else bytes if isinstance(item, bytes) else int for item in values}
         if len(kinds) > 1:
             raise DatasetError(f"{what} are of several types")
+        # An array has room for the longest text in each place: a list of one text costs little, and its array much.
+        size = 4 * len(values) * max((len(item) for item in values if isinstance(item, str | bytes)), default=2)
+        if size > MAX_ITEM_BYTES:
+            raise DatasetError(f"{what} would take {size:,} bytes, and {MAX_ITEM_BYTES:,} are allowed: shorten them")
         try:
             return np.asarray(values)
         except (ValueError, OverflowError) as error:
@@ -90,6 +95,8 @@ def _array(values: Any, what: str) -> Array:
 
 
 def _texts(values: Array, what: str) -> list[str]:
+    if not is_text(values):
+        raise DatasetError(f"{what} hold numbers that are no characters: save them again")
     flat = values.reshape(len(values), -1) if len(values) else values.reshape(0, 1)
     if flat.shape[1] != 1:
         raise DatasetError(f"{what} have the shape {values.shape}; one text a clip is needed")

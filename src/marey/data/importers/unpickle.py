@@ -28,6 +28,9 @@ RESULT: Final = "value.json"
 _MAX_DEPTH: Final = 16
 _MAX_NDIM: Final = 8
 _MAX_VALUES: Final = 4_000_000
+_MAX_KEY: Final = 200  # characters of text, or bits of a number
+_MAX_BITS: Final = 1024
+_LAST_CODE_POINT: Final = 0x10FFFF
 _TYPE: Final = re.compile(r"[<>|=]?(?:b1|\?|[iu][1248]|f[248]|[SU][1-9]\d{0,5})")
 _SPARE_MEMORY: Final = 2**29  # bytes of address space, whatever the size of the file
 _BASE_SECONDS: Final = 60
@@ -216,19 +219,29 @@ def save(values: list[Any], folder: Path) -> None:
             for key in value:
                 if not isinstance(key, str | int | bytes):
                     raise Refused(f"a key of a dictionary is of the type {type(key).__name__}, not text or a number")
+                size = key.bit_length() if isinstance(key, int) else len(key)
+                if size > _MAX_KEY:
+                    unit = "bits" if isinstance(key, int) else "characters"
+                    raise Refused(f"a key of a dictionary has {size:,} {unit}, and names of arrays are short")
             node = ["dict", [(add(key, depth + 1), add(item, depth + 1)) for key, item in value.items()]]
         elif isinstance(value, _Array | np.generic):
             array = value.value if isinstance(value, _Array) else np.asarray(value)
             if array is None:
                 raise Refused("it holds an array without its numbers")
+            if not is_text(array):
+                raise Refused("it holds an array of text with numbers that are no characters; save the text again")
             np.save(folder / f"{arrays}.npy", array, allow_pickle=False)
             node = ["array" if isinstance(value, _Array) else "scalar", arrays]
             arrays += 1
         elif isinstance(value, bytes | bytearray):
             node = ["bytes", base64.b64encode(value).decode("ascii")]
         elif type(value) is int:
+            if value.bit_length() > _MAX_BITS:
+                raise Refused(f"it holds a number of {value.bit_length():,} bits, and {_MAX_BITS:,} are read")
             node = ["int", hex(value)]
         elif value is None or isinstance(value, str | bool | float):
+            if isinstance(value, str) and any("\ud800" <= letter <= "\udfff" for letter in value):
+                raise Refused("it holds text with half a character (a surrogate); save the text as it is read")
             node = ["value", value]
         elif isinstance(value, _Function | _Type):
             raise Refused("it holds an array without its numbers")
@@ -240,6 +253,14 @@ def save(values: list[Any], folder: Path) -> None:
 
     roots = [add(value, 0) for value in values]
     (folder / RESULT).write_text(json.dumps({"nodes": nodes, "roots": roots}), encoding="utf-8")
+
+
+def is_text(array: npt.NDArray[Any]) -> bool:
+    """Return False for an array of text with numbers that are no characters, which NumPy keeps and Python cannot."""
+    if array.dtype.kind != "U" or not array.size:
+        return True
+    points = np.frombuffer(array.astype(array.dtype.newbyteorder("=")).tobytes(), np.uint32)
+    return not (points.max() > _LAST_CODE_POINT or ((points >= 0xD800) & (points <= 0xDFFF)).any())
 
 
 def _shortened(value: object) -> str:

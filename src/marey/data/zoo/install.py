@@ -12,6 +12,7 @@ import filelock
 
 from marey.data.clip import Manifest
 from marey.data.manifest import read_manifest, write_manifest
+from marey.data.metadata import write_metadata
 from marey.data.text import join_first
 from marey.data.zoo.archives import ARCHIVE_SUFFIXES, ArchiveError, require_rar_tool, unpack
 from marey.data.zoo.download import RECORD, DownloadError, OnProgress, check, download, remember
@@ -54,6 +55,7 @@ def install(name: str, *, source: str | Path | None = None, on_progress: OnProgr
                 f"'{name}' is made from {join_first(list(PRESETS[base].classes))}: get these from {source}"
             )
         return _make(PRESETS[base], named)
+    variant = named.name.removeprefix(f"{base}-") if named.of else ""
     if source is not None and not source.is_dir():
         raise DatasetError(f"{source} is no folder: name the folder with the files of '{base}'")
     if source is None and (installed := _installed(named)) is not None:
@@ -62,7 +64,7 @@ def install(name: str, *, source: str | Path | None = None, on_progress: OnProgr
     try:
         named.folder.mkdir(parents=True, exist_ok=True)
         with filelock.FileLock(named.folder / ".lock", timeout=0):
-            tables = _install(PUBLISHED[base], named.folder, source, on_progress)
+            tables = _install(PUBLISHED[base], variant, named.folder, source, on_progress)
     except filelock.Timeout:
         raise DatasetError(
             f"'{base}' is being installed by another process ({named.folder / '.lock'} is locked): wait for it"
@@ -78,7 +80,9 @@ def _installed(named: NamedData) -> Manifest | None:
         return None
 
 
-def _install(data: Published, folder: Path, source: Path | None, on_progress: OnProgress) -> Mapping[str, Table]:
+def _install(
+    data: Published, variant: str, folder: Path, source: Path | None, on_progress: OnProgress
+) -> Mapping[str, Table]:
     if source is None and any(archive.file.name.endswith(".rar") for archive in data.archives):
         require_rar_tool(data.name)  # before gigabytes are downloaded
     given = None if source is None else Files([source])
@@ -87,6 +91,8 @@ def _install(data: Published, folder: Path, source: Path | None, on_progress: On
     for archive in data.archives:
         if given is not None and given.has(archive.holds):
             in_place = True
+        elif given is not None and variant in archive.spared and given.named(archive.file.name) is None:
+            continue
         elif given is not None:
             _unpack_given(data, archive, folder, given, on_progress)
         else:
@@ -167,6 +173,10 @@ def _make(preset: Preset, named: NamedData) -> Manifest:
             f"run '{CATALOG[absent[0]].way_to_get}' first"
         )
     clips, notes = select(preset, {data: read_manifest(CATALOG[data].manifest) for data in preset.classes})
+    if named.of:
+        clips = tuple(replace(clip, label=preset.published[str(clip.label)]) for clip in clips)
     write_manifest(Manifest(clips, named.folder, preset.summary, ""), named.manifest)
+    listed = named.manifest.with_name(named.manifest.name.replace("manifest", "metadata"))
+    write_metadata(clips, listed)
     manifest = read_manifest(named.manifest)
-    return replace(manifest, notes=(*manifest.notes, *notes))
+    return replace(manifest, notes=(*manifest.notes, *notes, f"the same as a list for other programs: {listed}"))

@@ -2,12 +2,12 @@
 
 from __future__ import annotations
 
-from collections import defaultdict
 from collections.abc import Mapping, Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, field
 from typing import Final
 
 from marey.data.clip import Clip, Manifest, Part
+from marey.data.subset import in_turn
 from marey.data.text import join_first
 from marey.data.zoo.registry import CATALOG, NamedData
 from marey.errors import DatasetError
@@ -23,6 +23,7 @@ class Preset:
         classes: the labels that are taken from each data set.
         most: maximum number of clips per class in each part of the first official split.
         exact: whether to report classes with fewer clips.
+        published: label -> the name that the class has in the publication; the preset has a variant with these names.
     """
 
     name: str
@@ -30,6 +31,7 @@ class Preset:
     classes: Mapping[str, Sequence[str]]
     most: Mapping[Part, int]
     exact: bool = False
+    published: Mapping[str, str] = field(default_factory=dict)
 
 
 PRESETS: Final[dict[str, Preset]] = {
@@ -44,6 +46,18 @@ PRESETS: Final[dict[str, Preset]] = {
             },
             {"train": 70, "test": 30},  # as in each split of HMDB51
             exact=True,
+            published={
+                "BabyCrawling": "Baby Crawling",
+                "CuttingInKitchen": "Cutting in Kitchen",
+                "IceDancing": "Dancing",
+                "WritingOnBoard": "Writing on Board",
+                "drink": "Drinking",
+                "fall_floor": "Falling on Floor",
+                "hit": "Hitting",
+                "shoot_gun": "Gun Shooting",
+                "smoke": "Smoking",
+                "talk": "Talking",
+            },
         ),
         Preset(
             "ucf101-25",
@@ -67,6 +81,16 @@ for _preset in PRESETS.values():
     CATALOG[_preset.name] = NamedData(
         _preset.name, _preset.summary, f"marey data get {_preset.name}", "the first official split"
     )
+    if _preset.published:
+        _name = f"{_preset.name}-published"
+        _named = ", ".join(sorted(_preset.published.values()))
+        CATALOG[_name] = NamedData(
+            _name,
+            f"the same clips with the published names of the actions: {_named}",
+            f"marey data get {_name}",
+            "the first official split",
+            of=_preset.name,
+        )
 
 
 def select(preset: Preset, parts: Mapping[str, Manifest]) -> tuple[tuple[Clip, ...], tuple[str, ...]]:
@@ -91,15 +115,7 @@ def select(preset: Preset, parts: Mapping[str, Manifest]) -> tuple[tuple[Clip, .
         for label in labels:
             for part, most in preset.most.items():
                 clips = [clip for clip in parts[data].clips if clip.label == label and clip.split == part]
-                chosen += _in_turn(clips)[:most]
+                chosen += in_turn(clips)[:most]
                 if preset.exact and len(clips) < most:
                     notes.append(f"{label} has {len(clips)} clips for {part}, and not {most}")
     return tuple(chosen), tuple(notes)
-
-
-def _in_turn(clips: Sequence[Clip]) -> list[Clip]:
-    groups: dict[str | None, list[Clip]] = defaultdict(list)
-    for clip in sorted(clips, key=lambda clip: clip.path.name):
-        groups[clip.group].append(clip)
-    turns = [(turn, number, clip) for number, of in enumerate(groups.values()) for turn, clip in enumerate(of)]
-    return [clip for _, _, clip in sorted(turns, key=lambda entry: entry[:2])]

@@ -34,15 +34,16 @@ _KTH: Final = "https://www.csc.kth.se/cvap/actions"
 _WEIZMANN: Final = "https://www.wisdom.weizmann.ac.il/~vision/VideoAnalysis/Demos/SpaceTimeActions/DB"
 _UT: Final = "https://cvrc.ece.utexas.edu/SDHA2010/videos/competition_1"
 
+_KTH_LIST: Final = "00sequences.txt"
 _KTH_FRAME_RATE: Final = 25
 _KTH_VALIDATION: Final = (1, 4, 19, 20, 21, 23, 24, 25)
 _KTH_TEST: Final = (2, 3, 5, 6, 7, 8, 9, 10, 22)
 _SPLITS: Final = ("", "2", "3")
 
 
-def _archive(base: str, name: str, holds: str, *more: str) -> Archive:
+def _archive(base: str, name: str, holds: str, *more: str, spared: tuple[str, ...] = ()) -> Archive:
     """Return the archive `name` below the URL `base`, or below one of `more` if that fails."""
-    return Archive(RemoteFile(name, tuple(f"{url}/{name}" for url in (base, *more))), holds)
+    return Archive(RemoteFile(name, tuple(f"{url}/{name}" for url in (base, *more))), holds, spared)
 
 
 @register_dataset(
@@ -184,19 +185,25 @@ def _kth_videos(action: str) -> str:
     ),
     page="https://www.csc.kth.se/cvap/actions/",
     archives=(
-        _archive(_KTH, "00sequences.txt", r"00sequences\.txt"),
+        _archive(_KTH, _KTH_LIST, r"00sequences\.txt", spared=("whole",)),
         *(_archive(_KTH, f"{action}.zip", _kth_videos(action)) for action in KTH_ACTIONS),
     ),
     variants={"whole": "KTH: its 599 files, each one clip, with the same people in the same parts"},
 )
 def read_kth(files: Files) -> dict[str, Table]:
-    """Read KTH: the segments of 00sequences.txt ('person01_boxing_d1 frames 1-95, ...'), and the whole files."""
+    """Read KTH: the segments of 00sequences.txt ('person01_boxing_d1 frames 1-95, ...'), and the whole files.
+
+    Without the list there are the whole files only.
+    """
     videos = {
         path.name.removesuffix("_uncomp.avi"): Clip(path, match[2], f"person{match[1]}", split=_kth_part(int(match[1])))
         for match, path in files.matching(_kth_videos("|".join(KTH_ACTIONS))).items()
     }
+    whole = Table(_in_order(list(videos.values())))
+    if videos and files.named(_KTH_LIST) is None:
+        return {"whole": whole}
     segments, listed = [], set()
-    for line in files.lines("00sequences.txt"):
+    for line in files.lines(_KTH_LIST):
         found = re.fullmatch(r"(person\d\d_[a-z]+_d\d)\s+frames\s+([\d\s,-]+)", line)
         if found is None:
             continue  # the text above the list, and the one sequence that is '*missing*'
@@ -214,7 +221,7 @@ def read_kth(files: Files) -> dict[str, Table]:
         notes.append(f"{len(absent)} of {len(listed)} listed files are not there: {join_first(absent)}")
     if unlisted := sorted(videos.keys() - listed):
         notes.append(f"{pluralize(len(unlisted), 'file')} without listed segments left out: {join_first(unlisted)}")
-    return {"": Table(_in_order(segments), tuple(notes)), "whole": Table(_in_order(list(videos.values())))}
+    return {"": Table(_in_order(segments), tuple(notes)), "whole": whole}
 
 
 def _kth_part(person: int) -> Part:

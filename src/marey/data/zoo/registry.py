@@ -25,6 +25,7 @@ from marey.data.clip import Clip
 from marey.data.text import join_first
 from marey.data.zoo.download import RemoteFile
 from marey.errors import DatasetError
+from marey.remote_path import as_path, is_remote
 
 _MAX_LIST_BYTES: Final = 16 << 20
 
@@ -71,10 +72,12 @@ class Archive:
     Attributes:
         file: its source.
         holds: a regular expression for the name of a file in it; a matching file shows that the archive is unpacked.
+        spared: variants of the data set that do without it, where a folder of files is given.
     """
 
     file: RemoteFile
     holds: str
+    spared: tuple[str, ...] = ()
 
 
 @dataclass(frozen=True)
@@ -229,5 +232,5 @@ def data_home() -> Path:
 
 
 def expand_home(path: str | Path) -> Path:
-    """Return the path with ~ replaced by the home folder; unchanged if there is no such user."""
-    return Path(os.path.expanduser(path))  # noqa: PTH111  (Path.expanduser raises if there is no such user)
+    """Return the path with ~ replaced by the home folder; unchanged if there is no such user, or for a URL."""
+    return as_path(path) if is_remote(path) else Path(os.path.expanduser(path))  # noqa: PTH111  (Path.expanduser raises if there is no such user)
