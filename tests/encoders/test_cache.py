@@ -12,7 +12,8 @@ import torch
 from safetensors.torch import save
 
 from marey.data import Clip
-from marey.encoders import Contract, EncoderSpec, FeatureCache, FrameOrder, Stream, View, cache_home
+from marey.encoders import Contract, EncoderSpec, FeatureCache, FrameOrder, Stream, View, cache_entry, cache_home
+from marey.encoders.cache_entry import Expected
 from marey.encoders.timm_encoder import load_frame_encoder
 from marey.errors import UsageError
 from marey.video import Sampling
@@ -153,6 +154,8 @@ def test_a_damaged_entry_counts_as_absent(tmp_path: Path) -> None:
         assert cache.get(KEY) is None
     path.write_bytes(save({"other": torch.ones(4, 4)}))
     assert cache.get(KEY) is None
+    path.write_bytes(save({"features": torch.full((4, 4), torch.nan)}))
+    assert cache.get(KEY) is None
     path.unlink()
     path.mkdir()
     assert cache.get(KEY) is None
@@ -224,3 +227,75 @@ def test_an_entry_is_plain_safetensors(tmp_path: Path) -> None:
     header = json.loads(data[8 : 8 + int.from_bytes(data[:8], "little")])
     assert header["features"]["shape"] == [3, 2]
     assert os.fspath(path).endswith(f"features/{KEY[:2]}/{KEY}.safetensors")
+
+
+@pytest.mark.parametrize("mapped", [False, True])
+def test_no_bit_that_changes_is_read_silently(tmp_path: Path, mapped: bool, caplog: pytest.LogCaptureFixture) -> None:
+    cache = FeatureCache(tmp_path)
+    written = torch.randn(3, 5, generator=torch.Generator().manual_seed(0))
+    cache.put(KEY, written)
+    (path,) = tmp_path.rglob("*.safetensors")
+    whole = path.read_bytes()
+    for bit in range(8 * len(whole)):
+        damaged = bytearray(whole)
+        damaged[bit // 8] ^= 1 << bit % 8
+        path.unlink()
+        path.write_bytes(damaged)
+        cache_entry._checked.clear()  # a time stamp is too coarse for 2,000 files
+        read = cache.get(KEY, mapped=mapped)
+        assert read is None or torch.equal(read, written), bit
+    assert f"{path} is damaged" in caplog.text
+
+
+@pytest.mark.parametrize("mapped", [False, True])
+def test_an_entry_of_another_shape_or_type_than_the_contract_gives_counts_as_absent(
+    tmp_path: Path, mapped: bool
+) -> None:
+    cache = FeatureCache(tmp_path)
+    cache.put(KEY, torch.ones(4, 8))
+    whole = Expected(torch.float32, (8,))
+    assert cache.get(KEY, mapped=mapped, expected=whole) is not None
+    for other in (Expected(torch.float32, (9,)), Expected(torch.uint8, (8,)), Expected(torch.float32, (2, 4, 8))):
+        assert cache.get(KEY, mapped=mapped, expected=other) is None
+
+
+@pytest.mark.parametrize("mapped", [False, True])
+def test_an_entry_from_before_there_were_checksums_is_read(tmp_path: Path, mapped: bool) -> None:
+    cache = FeatureCache(tmp_path)
+    cache.put(KEY, torch.zeros(1, 1))
+    (path,) = tmp_path.rglob("*.safetensors")
+    path.write_bytes(save({"features": torch.ones(4, 4)}))
+    read = cache.get(KEY, mapped=mapped)
+    assert read is not None
+    assert torch.equal(read, torch.ones(4, 4))
+
+
+def test_a_mapped_entry_is_checked_once_a_process(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    cache = FeatureCache(tmp_path)
+    cache.put(KEY, torch.arange(24, dtype=torch.uint8).view(2, 3, 2, 2))
+    sums: list[int] = []
+    checksum = cache_entry._checksum
+
+    def count(*given: Any) -> str:
+        sums.append(1)
+        return checksum(*given)
+
+    monkeypatch.setattr(cache_entry, "_checksum", count)
+    for _ in range(5):
+        assert cache.get(KEY, mapped=True) is not None
+    assert len(sums) == 1
+
+
+def test_a_cache_that_cannot_be_written_to_is_no_error_and_is_said_once(
+    tmp_path: Path, caplog: pytest.LogCaptureFixture
+) -> None:
+    (tmp_path / "file").touch()
+    cache = FeatureCache(tmp_path / "file" / "cache")
+    lock = cache.lock(KEY)
+    assert lock is not None
+    lock.release()
+    for _ in range(3):
+        cache.keep(KEY, torch.ones(1, 1))
+    assert caplog.text.count("features cannot be kept") == 1
+    assert isinstance(cache.fault, UsageError)
+    assert cache.free > 0

@@ -1,5 +1,6 @@
 from __future__ import annotations
 
+import importlib
 import shutil
 import sys
 import time
@@ -29,6 +30,7 @@ from marey.errors import VideoError
 from marey.video import Sampling
 from waiting import wait_until
 
+extraction = importlib.import_module("marey.encoders.extract")  # the package has a function of that name
 T = 3
 CHANGE = Stream(kind="difference")
 FRAME = Stream(kind="appearance")
@@ -276,3 +278,59 @@ def test_a_clip_and_its_mirror_image_are_what_each_alone_is(
     )
     assert encoder.images == encoded
     assert [len(found) for found in again if not isinstance(found, VideoError)] == [3, 1]
+
+
+def test_a_file_that_changes_while_it_is_read_leaves_no_entry(
+    make_video: MakeVideo, encoder: FrameEncoder, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    cache, how = FeatureCache(tmp_path / "cache"), contract(encoder)
+    path = make_video(tmp_path / "a.mp4", seconds=0.4, size=(64, 80))
+    read = extraction.read_clip_views
+
+    def change_then_read(*given: Any, **named: Any) -> Any:
+        make_video(path, seconds=1.4, size=(64, 80))
+        return read(*given, **named)
+
+    with monkeypatch.context() as during:
+        during.setattr(extraction, "read_clip_views", change_then_read)
+        (mixed,) = extract([Clip(path)], encoder, how, cache=cache)
+    assert list((tmp_path / "cache").rglob("*.safetensors")) == []
+    (after,) = extract([Clip(path)], encoder, how, cache=cache)
+    assert torch.equal(features_of(mixed)["change"], features_of(after)["change"])
+    assert encoder.images == 2 * T
+
+
+def test_a_damaged_entry_is_made_anew_and_said(
+    clips: list[Clip], encoder: FrameEncoder, tmp_path: Path, caplog: pytest.LogCaptureFixture
+) -> None:
+    cache, how = FeatureCache(tmp_path), contract(encoder)
+    before = extract(clips[:1], encoder, how, cache=cache)
+    (path,) = tmp_path.rglob("*.safetensors")
+    whole = path.read_bytes()
+    path.write_bytes(whole[:-1] + bytes([whole[-1] ^ 1]))
+    after = extract(clips[:1], encoder, how, cache=cache)
+    assert torch.equal(features_of(before[0])["change"], features_of(after[0])["change"])
+    assert path.read_bytes() == whole
+    assert f"{path} is damaged (its checksum is another), and is made again" in caplog.text
+
+
+def test_a_cache_that_cannot_be_written_to_costs_no_answer(
+    clips: list[Clip], encoder: FrameEncoder, tmp_path: Path, caplog: pytest.LogCaptureFixture
+) -> None:
+    (tmp_path / "file").touch()
+    how = contract(encoder)
+    found = extract(clips[:3], encoder, how, cache=FeatureCache(tmp_path / "file"))
+    for one, other in zip(found, extract(clips[:3], encoder, how, cache=FeatureCache(tmp_path / "c")), strict=True):
+        assert torch.equal(features_of(one)["change"], features_of(other)["change"])
+    assert caplog.text.count("features cannot be kept") == 1
+
+
+def test_features_that_are_not_finite_are_an_error_of_their_clip(
+    clips: list[Clip], encoder: FrameEncoder, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    how = contract(encoder)
+    encode = encoder.encode_clips
+    monkeypatch.setattr(encoder, "encode_clips", lambda given: encode(given) * torch.inf)
+    found = extract(clips[:2], encoder, how, cache=FeatureCache(tmp_path))
+    assert [result.reason for result in found if isinstance(result, VideoError)] == ["not_finite"] * 2
+    assert list(tmp_path.rglob("*.safetensors")) == []

@@ -71,6 +71,29 @@ def test_a_kind_of_ones_own_goes_from_a_recipe_to_features(make_video: MakeVideo
     torch.testing.assert_close(found["light"], expected)
 
 
+def test_a_kind_that_is_not_symmetric_is_combined_from_mirrored_frames(
+    make_video: MakeVideo, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    class LeftOf(Stream):
+        """Each pixel less the one on its left."""
+
+        @property
+        def offsets(self) -> tuple[float, ...]:
+            return (0.0,)
+
+        def combine(self, frames: Tensor) -> Tensor:
+            return frames[:, 0] - frames[:, 0].roll(1, -1)
+
+    monkeypatch.setattr(streams, "_KINDS", dict(streams._KINDS))
+    register_stream("left-of", meaning="the change from left to right")(LeftOf)
+    recipe = load_recipe("default-0.1", changes=["streams={a: {kind: left-of}, b: {kind: appearance}}"])
+    contract = Contract.from_recipe(recipe, load_encoder(EncoderSpec(name="test_efficientnet", weights="random")))
+    clip = Clip(make_video(tmp_path / "a.mp4", seconds=1.0))
+    mirrored = read_clip(clip, contract, view=View(mirrored=True))
+    assert torch.equal(mirrored["b"], read_clip(clip, contract)["b"].flip(-1))
+    assert torch.equal(mirrored["a"], LeftOf(kind="left-of").combine(mirrored["b"][:, None]))
+
+
 @pytest.mark.usefixtures("brightest")
 def test_the_options_of_a_kind_survive_json_yaml_and_copies(tmp_path: Path) -> None:
     stream = Stream(kind="brightest", floor=7)

@@ -6,7 +6,7 @@ import torch
 from pydantic import ValidationError
 from torch import Tensor
 
-from marey.encoders import Stream, luma, stream_kinds
+from marey.encoders import FeatureStream, Stream, luma, stream_kinds
 
 
 def gray(*values: int) -> Tensor:
@@ -19,6 +19,14 @@ def test_appearance_is_the_frame_itself() -> None:
     frames = torch.arange(2 * 3 * 4 * 4, dtype=torch.uint8).view(2, 1, 3, 4, 4)
     assert stream.offsets == (0.0,)
     assert torch.equal(stream.combine(frames), frames[:, 0])
+
+
+def test_a_gray_frame_has_three_times_the_same_channel() -> None:
+    frames = torch.randint(0, 256, (2, 1, 1, 4, 5), dtype=torch.uint8)
+    images = Stream(kind="gray").combine(frames)
+    assert images.shape == (2, 3, 4, 5)
+    for channel in images.unbind(1):
+        assert torch.equal(channel, frames[:, 0, 0])
 
 
 def test_a_difference_is_middle_gray_where_nothing_moves() -> None:
@@ -73,6 +81,8 @@ def test_each_timestamp_is_combined_by_itself() -> None:
 def test_combining_leaves_the_frames_as_they_were() -> None:
     for kind in stream_kinds():
         stream = Stream(kind=kind)
+        if isinstance(stream, FeatureStream):
+            continue
         count, channels = stream.times(np.array([1.0])).shape[1], 1 if stream.gray else 3
         frames = torch.randint(0, 256, (1, count, channels, 4, 4), dtype=torch.uint8)
         before = frames.clone()
@@ -93,3 +103,20 @@ def test_offsets_lie_around_the_timestamp() -> None:
 def test_values_that_cannot_be_meant_are_refused(wrong: dict[str, object]) -> None:
     with pytest.raises(ValidationError):
         Stream.model_validate({"kind": "difference", **wrong})
+
+
+@pytest.mark.parametrize("kind", sorted(set(stream_kinds()) - {"pose"}))  # which makes no images
+def test_the_image_of_mirrored_frames_is_the_mirror_image(kind: str) -> None:
+    stream = Stream(kind=kind)
+    assert stream.symmetric
+    count = stream.times(np.zeros(1)).shape[1]
+    frames = torch.randint(0, 256, (2, count, 1 if stream.gray else 3, 8, 10), dtype=torch.uint8)
+    assert torch.equal(stream.combine(frames.flip(-1)), stream.combine(frames).flip(-1))
+
+
+def test_luma_is_exact_for_images_of_any_shape() -> None:
+    images = torch.randint(0, 256, (2, 3, 3, 8, 10), dtype=torch.uint8)
+    red, green, blue = images.int().unbind(-3)
+    expected = ((299 * red + 587 * green + 114 * blue + 500) // 1000).to(torch.uint8)
+    assert torch.equal(luma(images), expected)
+    assert torch.equal(luma(images[0, 0]), expected[0, 0])

@@ -2,8 +2,9 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterable, Mapping, Sequence
+from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
 from contextlib import suppress
+from functools import partial
 from typing import Final
 
 import numpy as np
@@ -13,10 +14,12 @@ from torch import Tensor
 
 from marey.data import Clip, content_hash
 from marey.encoders.contract import FRAME_ORDERS, Contract, FrameOrder, View
+from marey.encoders.feature_streams import Observer, Reorder, feature_streams, gather, observe_file
+from marey.encoders.motion_region import THUMBNAIL, Thumbnails, find_region
 from marey.encoders.photometric import Histogram, luma_histogram, stretch_of
 from marey.encoders.streams import luma
 from marey.errors import UnknownNameError, UsageError, VideoError
-from marey.video import Limits, Sampling, decode_each, each_frame_at, probe
+from marey.video import Fit, Limits, Region, Sampling, decode_each, each_frame_at, play, probe
 
 _DEFAULT_LIMITS: Final = Limits()
 _PLAIN: Final = View()
@@ -44,7 +47,7 @@ def read_clip(
         limits: of decoding.
 
     Returns:
-        Stream name to uint8 (T, 3, H, W).
+        Stream name to uint8 (T, 3, H, W), or to the observations of a `FeatureStream`, float32 (T, K, 1 + S).
 
     Raises:
         VideoError: the file cannot be used.
@@ -63,6 +66,8 @@ def read_clip_views(
 ) -> dict[View, dict[str, Tensor]]:
     """Return several views of a clip; views that differ only in `mirrored` are decoded once.
 
+    With `fit: motion` the clip is decoded once more before, in thumbnails, and all views read the same region.
+
     Args:
         clip: as for `read_clip`.
         contract: likewise.
@@ -80,30 +85,93 @@ def read_clip_views(
         raise UnknownNameError("frame order", order, FRAME_ORDERS)
     start, end = clip_span(clip, limits)
     found: dict[View, dict[str, Tensor]] = {}
+    read_file = _reader_of(clip, contract, limits)
+    fit = _fit(contract, partial(read_file, size=THUMBNAIL, interpolation="area"), start, end)
     for decoding in dict.fromkeys(view.decoding for view in wanted):
         views = [view for view in wanted if view.decoding == decoding]
         # Frames are shuffled among those of all streams, so all streams are read.
         read = tuple(name for name in contract.streams if order != "given" or any(name in wanted[v] for v in views))
-        plan = _Plan(contract, read, _timestamps(clip, contract.sampling, views[0], start, end), start, end)
-        if order == "reversed":
-            plan.reorder(np.arange(len(plan.timestamps))[::-1])
-        elif order == "shuffled":
-            plan.reorder(_rng(clip, 0, start, end).permutation(len(plan.timestamps)))
-        frames = decode_each(
-            clip.path,
-            plan.timestamps,
-            size=contract.size,
-            fit=contract.fit,
-            anchor=views[0].anchor,
-            interpolation=contract.interpolation,
-            frames=contract.sampling.frames,
-            decoder=contract.sampling.decoder,
-            limits=limits,
-        )
-        plan.keep(frames)
+        timestamps = _timestamps(clip, contract.sampling, views[0], start, end)
+        reorder = partial(_reordered, clip, order, start, end)
+        own = {
+            name: observe_file(
+                stream,
+                clip.path,
+                timestamps,
+                span=(start, max(start, end - _INSIDE)),
+                sampling=contract.sampling,
+                reorder=reorder,
+                limits=limits,
+            )
+            for name, stream in feature_streams(contract.streams).items()
+            if name in read
+        }
+        plan = _Plan(contract, tuple(name for name in read if name not in own), timestamps, start, end)
+        plan.reorder(reorder(np.arange(len(plan.timestamps))))
+        if len(plan.timestamps):
+            frames = read_file(
+                plan.timestamps,
+                size=contract.size,
+                fit=fit,
+                anchor=views[0].anchor,
+                interpolation=contract.interpolation,
+            )
+            plan.keep(frames)
         for view in views:
-            found[view] = {stream: plan.images(stream, mirrored=view.mirrored) for stream in wanted[view]}
+            found[view] = {
+                name: _observed(contract, name, own[name], view)
+                if name in own
+                else plan.images(name, mirrored=view.mirrored)
+                for name in wanted[view]
+            }
     return found
+
+
+def _reader_of(clip: Clip, contract: Contract, limits: Limits) -> Callable[..., Iterator[tuple[int, Tensor]]]:
+    """Return a function that decodes timestamps of the clip's file as the contract has it."""
+    return partial(
+        decode_each,
+        clip.path,
+        frames=contract.sampling.frames,
+        decoder=contract.sampling.decoder,
+        conversion=contract.conversion,
+        limits=limits,
+    )
+
+
+def region_seen(clip: Clip, contract: Contract, limits: Limits = _DEFAULT_LIMITS) -> Region:
+    """Return the part of the frame that the encoder sees of a clip, in its first view.
+
+    Raises:
+        VideoError: the file cannot be used.
+    """
+    start, end = clip_span(clip, limits)
+    read_file = _reader_of(clip, contract, limits)
+    fit = _fit(contract, partial(read_file, size=THUMBNAIL, interpolation="area"), start, end)
+    if fit == "stretch":
+        return Region(0, 0, 1, 1)
+    with play(clip.path, limits=limits) as playback:
+        height, width = playback.size
+    ratio = (contract.size[1] / contract.size[0]) / (width / height)
+    if isinstance(fit, Region):
+        return fit.widened(ratio)
+    tall, wide = min(1.0, 1 / ratio), min(1.0, ratio)
+    share = {"first": 0.0, "middle": 0.5, "last": 1.0}[contract.testing.views[0].anchor]
+    top, left = (1 - tall) * share, (1 - wide) * share
+    return Region(top, left, min(1.0, top + tall), min(1.0, left + wide))
+
+
+def _observed(contract: Contract, name: str, observed: Tensor, view: View) -> Tensor:
+    return feature_streams(contract.streams)[name].mirror(observed) if view.mirrored else observed
+
+
+def _reordered(
+    clip: Clip, order: FrameOrder, start: float, end: float, numbers: npt.NDArray[np.int64]
+) -> npt.NDArray[np.int64]:
+    """Return the numbers of frames in the order in which the streams see them."""
+    if order == "reversed":
+        return numbers[::-1]
+    return numbers if order == "given" else numbers[_rng(clip, 0, start, end).permutation(len(numbers))]
 
 
 def read_frames(
@@ -118,10 +186,11 @@ def read_frames(
         view: the reading; not a random one.
 
     Returns:
-        Stream name to uint8 (T, 3, H, W).
+        As `read_clip`.
 
     Raises:
-        UsageError: an array of another type or shape, an impossible rate, or a contract on key frames.
+        UsageError: an array of another type or shape, an impossible rate, a contract on key frames, or a stream that
+            reads files beside the video.
         VideoError: the clip is too short for the contract's sampling.
     """
     if contract.sampling.frames == "keyframes":
@@ -129,18 +198,45 @@ def read_frames(
             "this model looks at the key frames of files, and frames in memory have none; write them to a file"
         )
     end = max(len(frames), 1) / frame_rate if frame_rate > 0 else 1.0
-    plan = _Plan(contract, tuple(contract.streams), contract.sampling.timestamps(0.0, end, part=view.part), 0.0, end)
-    shown = each_frame_at(
-        frames,
-        plan.timestamps,
-        frame_rate=frame_rate,
-        size=contract.size,
-        fit=contract.fit,
-        anchor=view.anchor,
-        interpolation=contract.interpolation,
-    )
-    plan.keep(shown)
-    return {stream: plan.images(stream) for stream in contract.streams}
+    timestamps = contract.sampling.timestamps(0.0, end, part=view.part)
+    own: dict[str, Tensor] = {}
+    for name, stream in feature_streams(contract.streams).items():
+        observer = stream.observer(None, shape=_shape(frames), limits=_DEFAULT_LIMITS)
+
+        def look(times: npt.NDArray[np.float64], observer: Observer = observer) -> dict[int, Tensor]:
+            shown = each_frame_at(frames, times, frame_rate=frame_rate, size=observer.size)
+            return {place: observer.at(times[place : place + 1], image)[0] for place, image in shown}
+
+        unchanged: Reorder = lambda numbers: numbers  # noqa: E731
+        span = (0.0, max(0.0, end - _INSIDE))
+        own[name] = gather(stream, observer, timestamps, span=span, reorder=unchanged, look=look)
+    plan = _Plan(contract, tuple(name for name in contract.streams if name not in own), timestamps, 0.0, end)
+    if len(plan.timestamps):
+        read_array = partial(each_frame_at, frames, frame_rate=frame_rate)
+        shown = read_array(
+            plan.timestamps,
+            size=contract.size,
+            fit=_fit(contract, partial(read_array, size=THUMBNAIL, interpolation="area"), 0.0, end),
+            anchor=view.anchor,
+            interpolation=contract.interpolation,
+        )
+        plan.keep(shown)
+    return {name: own[name] if name in own else plan.images(name) for name in contract.streams}
+
+
+def _shape(frames: npt.NDArray[np.uint8] | Tensor) -> tuple[int, int]:
+    """Return (H, W) of frames in memory, channels last or first."""
+    sides = tuple(frames.shape)
+    height, width = sides[1:3] if len(sides) == 4 and sides[3] == 3 else sides[-2:]
+    return int(height), int(width)
+
+
+def _fit(contract: Contract, thumbnails: Thumbnails, start: float, end: float) -> Fit | Region:
+    """Return how the frames of a clip come to the encoder's size."""
+    if contract.fit != "motion":
+        return contract.fit
+    last = max(start, end - _INSIDE)
+    return find_region(start, last, thumbnails, keyframes=contract.sampling.frames == "keyframes") or "stretch"
 
 
 class _Plan:
@@ -162,9 +258,10 @@ class _Plan:
         self._streams = {name: contract.streams[name] for name in streams}
         last = max(start, end - _INSIDE)
         each = {name: np.clip(stream.times(timestamps), start, last) for name, stream in self._streams.items()}
-        self.timestamps = np.unique(np.concatenate([times.ravel() for times in each.values()]))
+        self.timestamps = np.unique(np.concatenate([np.zeros(0), *(times.ravel() for times in each.values())]))
         self._where = {name: np.searchsorted(self.timestamps, times) for name, times in each.items()}
         self._frames: dict[bool, dict[int, Tensor]] = {}
+        self._made: dict[str, Tensor] = {}
         self._histograms: dict[int, Histogram] | None = {} if contract.photometric == "auto" else None
 
     def reorder(self, order: npt.NDArray[np.int64]) -> None:
@@ -196,12 +293,24 @@ class _Plan:
     def images(self, name: str, *, mirrored: bool = False) -> Tensor:
         """Return a stream, uint8 (T, 3, H, W)."""
         stream = self._streams[name]
+        if mirrored and stream.symmetric:
+            return self._combined(name).flip(-1)
+        return self._combined(name, mirrored=mirrored)
+
+    def _combined(self, name: str, *, mirrored: bool = False) -> Tensor:
+        """Return the images of a stream, made of its frames; those that may be asked for twice are kept."""
+        if not mirrored and name in self._made:
+            return self._made[name]
+        stream = self._streams[name]
         frames = self._stretched(name)
         images = []
         for places in self._where[name].tolist():
             near = torch.stack([frames[place] for place in places])
             images.append(stream.combine((near.flip(-1) if mirrored else near)[None]))
-        return torch.cat(images)
+        made = torch.cat(images)
+        if not mirrored:
+            self._made[name] = made
+        return made
 
     def _stretched(self, name: str) -> dict[int, Tensor]:
         """Return the frames of a stream by place, uint8 (C, H, W), each made once however many places show it."""

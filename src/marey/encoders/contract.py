@@ -8,10 +8,12 @@ from typing import TYPE_CHECKING, Annotated, Any, Final, Literal, Protocol, Self
 
 from pydantic import BaseModel, ConfigDict, Field, SerializerFunctionWrapHandler, model_serializer, model_validator
 
+from marey.encoders.feature_streams import FeatureStream, feature_streams
+from marey.encoders.motion_region import ClipFit
 from marey.encoders.photometric import Photometric
 from marey.encoders.registry import family_of
 from marey.encoders.streams import Stream, Streams
-from marey.video import Anchor, Fit, Interpolation, Sampling
+from marey.video import Anchor, Conversion, Interpolation, Sampling
 
 if TYPE_CHECKING:
     from marey.encoders.encoder import Encoder
@@ -21,6 +23,9 @@ FRAME_ORDERS: tuple[FrameOrder, ...] = get_args(FrameOrder)
 Precision = Literal["float32", "bfloat16", "int8"]
 
 Side = Annotated[int, Field(ge=1, le=4096)]
+
+NO_ENCODER: Final = "none"
+"""Encoder name where all streams make their features themselves."""
 
 PRECOMPUTED: Final = "features"
 """Encoder name in the contract of precomputed features: read from files, made by an unknown program."""
@@ -33,8 +38,9 @@ class EncoderSpec(BaseModel):
         name: "efficientnet-lite0", whose weights are installed with marey; any model name of timm; a video network of
             torchvision ("r2plus1d-18", "s3d", "mvit-v2-s", "swin3d-t"), which gives one vector a clip; a video
             transformer of Hugging Face ("videomae", "vjepa2", "videoprism", "timesformer"), which gives tokens; a
-            network with a text tower ("clip", "siglip2", "siglip2-naflex", "xclip"); or "pixels" and "grey-pixels",
-            which encode nothing: for networks that are trained end to end.
+            network with a text tower ("clip", "siglip2", "siglip2-naflex", "xclip"); "pixels" and "grey-pixels",
+            which encode nothing: for networks that are trained end to end; or "none", where all streams make their
+            features themselves.
         weights: "pretrained", "random" (a control: the worth of the architecture alone), or the path of a file of
             weights (safetensors, or a PyTorch file of tensors).
         precision: of the arithmetic; features are always float32. "int8" is written by `marey quantize` from a
@@ -95,6 +101,12 @@ class MultiView(BaseModel):
         return tuple(View(part=(part, self.clips), anchor=anchor) for part in range(self.clips) for anchor in anchors)
 
 
+def crops_need_crop(fit: ClipFit) -> str:
+    """Return why several crops do not go with another fit than "crop"."""
+    why = "testing.crops=3 looks at what a crop leaves out, and needs fit: crop"
+    return f"{why}; fit: motion reads one region of a clip, so take testing.crops=1" if fit == "motion" else why
+
+
 class ClipReading(Protocol):
     """The part of a recipe that says how a clip is read."""
 
@@ -107,12 +119,16 @@ class ClipReading(Protocol):
         """Streams by name."""
 
     @property
-    def fit(self) -> Fit:
+    def fit(self) -> ClipFit:
         """Resize mode."""
 
     @property
     def photometric(self) -> Photometric:
         """Change of brightness and contrast."""
+
+    @property
+    def conversion(self) -> Conversion:
+        """Conversion of interlaced and HDR frames."""
 
     @property
     def testing(self) -> MultiView:
@@ -126,8 +142,11 @@ class Contract(BaseModel):
         sampling: from the span of the clip to T timestamps.
         testing: number of views in tests and predictions.
         streams: name to stream; each gives one image a timestamp.
-        fit: how an image of another shape comes to `size`.
+        fit: how an image of another shape comes to `size`: the whole frame, its middle, or the region where something
+            moves.
         photometric: "auto" stretches the contrast of frames before streams compare and the encoder sees them.
+        conversion: "standard" takes one field of interlaced frames, and brings HDR to BT.709; "none" reads frames as
+            they are stored, as versions before 0.2 did.
         encoder: the frozen network.
         encoder_hash: of its weights; another network of the same name is refused.
         size: (H, W) of its input, in pixels.
@@ -142,8 +161,9 @@ class Contract(BaseModel):
     sampling: Sampling
     testing: MultiView = MultiView()
     streams: Streams
-    fit: Fit
+    fit: ClipFit
     photometric: Photometric = "none"
+    conversion: Conversion = "none"
     encoder: EncoderSpec
     encoder_hash: str
     size: tuple[Side, Side]
@@ -157,7 +177,7 @@ class Contract(BaseModel):
         """Return the contract of a recipe with its loaded encoder.
 
         Args:
-            recipe: its `sampling`, `streams`, `fit`, `photometric` and `testing` are taken.
+            recipe: its `sampling`, `streams`, `fit`, `photometric`, `conversion` and `testing` are taken.
             encoder: as `load_encoder(recipe.encoder, frames=recipe.sampling.count)` gives it.
             multi_view: keep the recipe's `testing`; else clips are read in one view everywhere.
 
@@ -167,24 +187,29 @@ class Contract(BaseModel):
         testing = recipe.testing if multi_view else MultiView()
         return encoder.contract(
             sampling=recipe.sampling,
-            streams=recipe.streams,
+            streams={
+                name: stream.resolved() if isinstance(stream, FeatureStream) else stream
+                for name, stream in recipe.streams.items()
+            },
             fit=recipe.fit,
             photometric=recipe.photometric,
+            conversion=recipe.conversion,
             testing=testing,
         )
 
     @model_serializer(mode="wrap")
     def _leave_out_new_keys(self, write: SerializerFunctionWrapHandler) -> dict[str, Any]:
-        """Write what versions without `photometric` wrote, where it changes nothing: features are found by it."""
+        """Write what versions without a key wrote, where it changes nothing: features are found by it."""
         values: dict[str, Any] = write(self)
-        if values.get("photometric") == "none":
-            del values["photometric"]
+        for key in ("photometric", "conversion"):
+            if values.get(key) == "none":
+                del values[key]
         return values
 
     @model_validator(mode="after")
     def _check_crops(self) -> Self:
         if self.testing.crops > 1 and self.fit != "crop":
-            raise ValueError("testing.crops=3 looks at what a crop leaves out, and needs fit: crop")
+            raise ValueError(crops_need_crop(self.fit))
         return self
 
     @model_validator(mode="after")
@@ -195,6 +220,11 @@ class Contract(BaseModel):
                 f"sampling.frames=keyframes takes key frames, which lie seconds apart, and the streams {comparing} "
                 "compare frames a fraction of a second apart; keep streams of kind appearance, or frames: exact"
             )
+        return self
+
+    @model_validator(mode="after")
+    def _check_own_features(self) -> Self:
+        require_encodable(self.streams, self.encoder)
         return self
 
     @property
@@ -208,3 +238,33 @@ class Contract(BaseModel):
         if not self.gives_images:
             return (self.dim,)
         return (self.sampling.count, family_of(self.encoder).channels(self.encoder.name), *self.size)
+
+    def shape_of(self, stream: str) -> tuple[int, ...]:
+        """Return the shape of the input of the head of a stream: `shape`, or (D,) where it makes its own features."""
+        found = self.streams[stream]
+        return (found.dim,) if isinstance(found, FeatureStream) else self.shape
+
+
+def require_encodable(streams: Mapping[str, Stream], encoder: EncoderSpec) -> None:
+    """Refuse an encoder that does not fit streams which make their features themselves.
+
+    Raises:
+        ValueError: it says why.
+    """
+    own = feature_streams(streams)
+    others = " and ".join(f"'{name}'" for name in streams if name not in own)
+    if encoder.name == NO_ENCODER and others:
+        raise ValueError(f"encoder.name={NO_ENCODER} sees no images, and the streams {others} give some")
+    if not own or encoder.name in (NO_ENCODER, PRECOMPUTED):
+        return
+    family, named = family_of(encoder), " and ".join(f"'{name}'" for name in own)
+    if family.gives == "frames":
+        raise ValueError(
+            f"the encoder {encoder.name} is for networks on frames, and the streams {named} give features: train them "
+            f"with encoder.name={NO_ENCODER}"
+        )
+    if others and not family.per_image:
+        raise ValueError(
+            f"the encoder {encoder.name} sees a clip at once, and the streams {named} give features a timestamp: take "
+            f"an encoder of images, or the streams alone with encoder.name={NO_ENCODER}"
+        )

@@ -15,10 +15,11 @@ from marey.encoders.contract import Contract, EncoderSpec, MultiView
 from marey.encoders.engine import Engine, fit_threads, one_core
 from marey.encoders.engine_benchmark import Benchmarks
 from marey.encoders.engines import start_engine
+from marey.encoders.motion_region import ClipFit
 from marey.encoders.photometric import Photometric
 from marey.encoders.streams import Stream
 from marey.errors import UsageError, inner_sentence
-from marey.video import Fit, Interpolation, Sampling
+from marey.video import Conversion, Interpolation, Sampling
 
 
 class Encoder:
@@ -101,8 +102,9 @@ class Encoder:
         *,
         sampling: Sampling,
         streams: Mapping[str, Stream],
-        fit: Fit,
+        fit: ClipFit,
         photometric: Photometric = "none",
+        conversion: Conversion = "standard",
         testing: MultiView = MultiView(),  # noqa: B008 - frozen
     ) -> Contract:
         """Return the contract of this encoder with a sampling, streams and a resize mode; see `Contract.from_recipe`.
@@ -117,6 +119,7 @@ class Encoder:
                 streams=dict(streams),
                 fit=fit,
                 photometric=photometric,
+                conversion=conversion,
                 encoder=self.spec,
                 encoder_hash=self.hash,
                 size=self.size,

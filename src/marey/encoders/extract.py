@@ -13,10 +13,13 @@ from torch import Tensor
 
 from marey.data import Clip, content_hash
 from marey.encoders.cache import FeatureCache, Lock
+from marey.encoders.cache_entry import Expected, is_finite
 from marey.encoders.clip_reader import read_clip_views
 from marey.encoders.contract import Contract, FrameOrder, View
 from marey.encoders.encoder import Encoder
+from marey.encoders.feature_streams import FeatureStream, encode_parts
 from marey.errors import VideoError
+from marey.remote_path import is_remote
 from marey.video import Limits
 
 Features = dict[str, Tensor]
@@ -57,20 +60,26 @@ class _Job:
     """One clip in work.
 
     Attributes:
+        clip: the clip.
         keys: of its parts in the cache.
         features: of the parts that are finished.
         cached: True if all parts were in the cache.
-        images: of the parts that have still to be encoded.
+        images: of the parts that have still to be encoded, or the observations of a `FeatureStream`.
         lock: held meanwhile, so that no other process does the same.
         locked_by_other: True if another process works on it.
+        changed: True if its file changed while it was read: its features are not those of the file that was hashed.
+        fault: why its features cannot be used.
     """
 
+    clip: Clip
     keys: dict[_Part, str]
     features: dict[_Part, Tensor]
     cached: bool
     images: dict[_Part, Tensor] = field(default_factory=dict)
     lock: Lock | None = None
     locked_by_other: bool = False
+    changed: bool = False
+    fault: VideoError | None = None
 
     @property
     def found(self) -> dict[View, Features]:
@@ -164,6 +173,55 @@ def iterate_views(
         yield job if isinstance(job, VideoError) else job.found
 
 
+def part_keys(
+    reading: Reading, contract: Contract, cache: FeatureCache, *, content: str, order: FrameOrder, engine: str
+) -> dict[tuple[View, str], str]:
+    """Return the keys of a clip's features in the cache, by view and stream.
+
+    Args:
+        reading: the clip and its views.
+        contract: how a clip becomes features.
+        cache: of features.
+        content: hash of the video file.
+        order: of the frames.
+        engine: see `Encoder.cache_tag`.
+    """
+    clip, views = reading
+    return {
+        (view, stream): cache.key(clip, contract, stream, content=content, view=view, order=order, engine=engine)
+        for view in views
+        for stream in contract.streams
+    }
+
+
+def result_keys(
+    reading: Reading,
+    result: object,
+    encoder: Encoder,
+    contract: Contract,
+    cache: FeatureCache,
+    *,
+    order: FrameOrder,
+) -> dict[tuple[View, str], str]:
+    """Return the keys in the cache of what `iterate_views` gave for a clip, by view and stream.
+
+    Args:
+        reading: the clip and its views.
+        result: its features, or why there are none.
+        encoder: that made them.
+        contract: how a clip becomes features.
+        cache: of features.
+        order: of the frames.
+
+    Raises:
+        VideoError: the clip cannot be used; or its file has gone meanwhile.
+    """
+    if isinstance(result, VideoError):
+        raise result
+    content = content_hash(reading[0].path)
+    return part_keys(reading, contract, cache, content=content, order=order, engine=encoder.cache_tag)
+
+
 class _Extraction:
     """Lookup, decoding and encoding of clips, in the way that suits the device.
 
@@ -180,6 +238,11 @@ class _Extraction:
         self._cache = cache
         self._order = order
         self._limits = limits
+        images = torch.uint8 if contract.gives_images else torch.float32
+        self._expected = {
+            name: Expected(torch.float32 if isinstance(stream, FeatureStream) else images, contract.shape_of(name))
+            for name, stream in contract.streams.items()
+        }
 
     def jobs(self, readings: Sequence[Reading]) -> Iterator[_Job | VideoError]:
         """Yield clips that are finished, in their order."""
@@ -190,27 +253,19 @@ class _Extraction:
     def _prepare_and_encode(self, reading: Reading, *, insist: bool = False) -> _Job:
         job = self._prepare(reading, insist=insist)
         self._encode([job])
+        if job.fault is not None:
+            raise job.fault
         return job
 
     def _prepare(self, reading: Reading, *, insist: bool = False) -> _Job:
         """Look a clip up; decode it where something is missing, and no other process works on it."""
-        clip, views = reading
+        clip, _ = reading
         content = content_hash(clip.path)
-        keys = {
-            (view, stream): self._cache.key(
-                clip,
-                self._contract,
-                stream,
-                content=content,
-                view=view,
-                order=self._order,
-                engine=self._encoder.cache_tag,
-            )
-            for view in views
-            for stream in self._contract.streams
-        }
+        keys = part_keys(
+            reading, self._contract, self._cache, content=content, order=self._order, engine=self._encoder.cache_tag
+        )
         features = self._known(keys)
-        job = _Job(keys, features, cached=len(features) == len(keys))
+        job = _Job(clip, keys, features, cached=len(features) == len(keys))
         if job.cached:
             return job
         timeout = 2 * self._limits.timeout if insist else 0.0
@@ -225,6 +280,9 @@ class _Extraction:
             if wanted:
                 read = read_clip_views(clip, self._contract, wanted, order=self._order, limits=self._limits)
                 job.images = {(view, stream): read[view][stream] for view, stream in missing}
+                job.changed = content_hash(clip.path) != content
+                if job.changed and is_remote(clip.path):  # its parts may be of two versions
+                    raise VideoError(clip.path, "changed", "it was replaced while it was read: run it again")
         except BaseException:
             job.release()
             raise
@@ -232,26 +290,38 @@ class _Extraction:
         return job
 
     def _known(self, keys: dict[_Part, str]) -> dict[_Part, Tensor]:
-        known = {part: self._cache.get(key, mapped=self._contract.gives_images) for part, key in keys.items()}
-        return {part: features for part, features in known.items() if features is not None}
+        known = {}
+        for part, key in keys.items():
+            features = self._cache.get(key, mapped=self._contract.gives_images, expected=self._expected[part[1]])
+            if features is not None:
+                known[part] = features
+        return known
 
     def _encode(self, jobs: Sequence[_Job]) -> None:
         """Encode the missing parts of jobs in one batch, and store them."""
         parts = [(job, part) for job in jobs for part in job.images]
         try:
             if parts:
-                encoded = self._encoder.encode_clips(torch.stack([job.images[part] for job, part in parts]))
+                given = [(part[1], job.images[part]) for job, part in parts]
+                encoded = encode_parts(self._encoder, self._contract.streams, given)
                 for (job, part), features in zip(parts, encoded, strict=True):
-                    job.features[part] = self._keep(job.keys[part], features)
+                    self._keep(job, part, features)
         finally:
             for job in jobs:
                 job.images = {}
                 job.release()
 
-    def _keep(self, key: str, features: Tensor) -> Tensor:
-        self._cache.put(key, features)
-        kept = self._cache.get(key, mapped=True) if self._contract.gives_images else features.clone()
-        return features if kept is None else kept
+    def _keep(self, job: _Job, part: _Part, features: Tensor) -> None:
+        """Give features to their clip and to the cache; a clip with some that are not finite cannot be used."""
+        key, images = job.keys[part], self._contract.gives_images
+        if not is_finite(features):
+            detail = f"the encoder gives numbers for it that are not finite (stream '{part[1]}')"
+            job.fault = VideoError(job.clip.id, "not_finite", detail)
+            return
+        if not job.changed:
+            self._cache.keep(key, features)
+        kept = self._cache.get(key, mapped=True) if images and not job.changed else features.clone()
+        job.features[part] = features if kept is None else kept
 
     def _filling_batches(self, jobs: Iterator[_Job | VideoError]) -> Iterator[_Job | VideoError]:
         """Encode clips together until a batch is full; the same clips always make the same batches."""
@@ -262,10 +332,10 @@ class _Extraction:
                 images = sum(len(part) for each in _readable(group) for part in each.images.values())
                 if images == 0 or images >= _BATCH:
                     self._encode(_readable(group))
-                    yield from group
+                    yield from map(_or_fault, group)
                     group = []
             self._encode(_readable(group))
-            yield from group
+            yield from map(_or_fault, group)
         finally:
             for left in _readable(group):
                 left.release()
@@ -318,6 +388,10 @@ def _result(future: Future[_Job]) -> _Job | VideoError:
         return future.result()
     except VideoError as error:
         return error
+
+
+def _or_fault(job: _Job | VideoError) -> _Job | VideoError:
+    return job if isinstance(job, VideoError) or job.fault is None else job.fault
 
 
 def _readable(jobs: Sequence[_Job | VideoError]) -> list[_Job]:

@@ -4,7 +4,6 @@ from __future__ import annotations
 
 import json
 from collections.abc import Mapping
-from dataclasses import dataclass
 from pathlib import Path
 from typing import Any, ClassVar, Final, cast
 
@@ -12,17 +11,14 @@ import torch
 
 from marey.encoders.backbone import Colour
 from marey.encoders.contract import EncoderSpec
+from marey.encoders.hub_configuration import difference, with_keys
+from marey.encoders.hub_networks import TEXT_TOWERS, UNCHANGED, VIDEO_TRANSFORMERS, VideoTransformer
 from marey.encoders.registry import EncoderFamily, WeightsOrigin
 from marey.encoders.weights import NO_NETWORK, offline_if_unreachable
 from marey.errors import UsageError, WeightsError, first_line
 from marey.extras import install_command, pip_command
 from marey.video import Interpolation
 
-_IMAGENET: Final[tuple[Colour, Colour]] = ((0.485, 0.456, 0.406), (0.229, 0.224, 0.225))
-_HALVES: Final[tuple[Colour, Colour]] = ((0.45, 0.45, 0.45), (0.225, 0.225, 0.225))
-_HALF: Final[tuple[Colour, Colour]] = ((0.5, 0.5, 0.5), (0.5, 0.5, 0.5))
-_CLIP: Final[tuple[Colour, Colour]] = ((0.48145466, 0.4578275, 0.40821073), (0.26862954, 0.26130258, 0.27577711))
-_UNCHANGED: Final[tuple[Colour, Colour]] = ((0.0, 0.0, 0.0), (1.0, 1.0, 1.0))
 _PREPARATION: Final = ("video_preprocessor_config.json", "preprocessor_config.json", "processor_config.json")
 _VOCABULARIES: Final = ("tokenizer.json", "vocab.json", "spiece.model", "tokenizer.model")
 _RESAMPLING: Final[dict[int, Interpolation]] = {0: "nearest", 2: "bilinear", 3: "bicubic"}  # as Pillow counts
@@ -30,161 +26,24 @@ _LATER: Final = ("use_rope_interleave", "use_modality_embeddings", "interpolate_
 """Keys of V-JEPA 2.1's configuration; where one is on, V-JEPA 2 computes something else from the same weights."""
 
 
-@dataclass(frozen=True)
-class VideoTransformer:
-    """One of the architectures.
-
-    Attributes:
-        model: its class in `transformers`.
-        config: the class of its configuration.
-        repository: of its weights, on the hub.
-        revision: of the repository.
-        download: bytes of them, about, with the layers that only training needs.
-        side: key of its configuration for the size of the input.
-        frames: key that fixes T, and with it the size; None where it takes others.
-        colours: mean and deviation of RGB in [0, 1], when these weights were trained.
-        interpolation: how images were resized then.
-        since: the first version of `transformers` that has it.
-        paper: where it was described.
-    """
-
-    model: str
-    config: str
-    repository: str
-    revision: str
-    download: int
-    side: str
-    frames: str | None
-    colours: tuple[Colour, Colour]
-    interpolation: Interpolation
-    since: str
-    paper: str
-
-
-VIDEO_TRANSFORMERS: Final = {
-    "videomae": VideoTransformer(
-        "VideoMAEModel",
-        "VideoMAEConfig",
-        "MCG-NJU/videomae-base",
-        "main",
-        377_000_000,
-        "image_size",
-        "num_frames",
-        _IMAGENET,
-        "bilinear",
-        "4.24",
-        "Tong et al. 2022",
-    ),
-    "vjepa2": VideoTransformer(
-        "VJEPA2Model",
-        "VJEPA2Config",
-        "facebook/vjepa2-vitl-fpc64-256",
-        "main",
-        1_304_000_000,
-        "crop_size",
-        None,
-        _IMAGENET,
-        "bilinear",
-        "4.53",
-        "Assran et al. 2025",
-    ),
-    "videoprism": VideoTransformer(
-        "VideoPrismVisionModel",
-        "VideoPrismVisionConfig",
-        "google/videoprism-base-f16r288",
-        "2be2ef51d0d611d0fadf21a6d1470a4ad4af9249",  # main has the weights of another library alone
-        457_000_000,
-        "image_size",
-        None,
-        _UNCHANGED,
-        "bicubic",
-        "5.13",
-        "Zhao et al. 2024",
-    ),
-    "timesformer": VideoTransformer(
-        "TimesformerModel",
-        "TimesformerConfig",
-        "facebook/timesformer-base-finetuned-k400",
-        "refs/pr/5",  # main has a pickle alone
-        486_000_000,
-        "image_size",
-        "num_frames",
-        _HALVES,
-        "bilinear",
-        "4.25",
-        "Bertasius et al. 2021",
-    ),
-}
-"""By the names that recipes use."""
-
-TEXT_TOWERS: Final = {
-    "clip": VideoTransformer(
-        "CLIPModel",
-        "CLIPConfig",
-        "laion/CLIP-ViT-B-32-laion2B-s34B-b79K",  # OpenAI's own of this size are a pickle
-        "main",
-        605_000_000,
-        "image_size",
-        None,
-        _CLIP,
-        "bicubic",
-        "4.57.1",
-        "Radford et al. 2021",
-    ),
-    "siglip2": VideoTransformer(
-        "SiglipModel",  # those of a fixed size have the architecture of the first SigLIP
-        "SiglipConfig",
-        "google/siglip2-base-patch16-224",
-        "main",
-        1_501_000_000,
-        "image_size",
-        None,
-        _HALF,
-        "bilinear",
-        "4.57.1",
-        "Tschannen et al. 2025",
-    ),
-    "siglip2-naflex": VideoTransformer(
-        "Siglip2Model",
-        "Siglip2Config",
-        "google/siglip2-base-patch16-naflex",
-        "main",
-        1_501_000_000,
-        "num_patches",
-        None,
-        _HALF,
-        "bilinear",
-        "4.57.1",
-        "Tschannen et al. 2025",
-    ),
-    "xclip": VideoTransformer(
-        "XCLIPModel",
-        "XCLIPConfig",
-        "microsoft/xclip-base-patch32",
-        "main",
-        787_000_000,
-        "image_size",
-        "num_frames",
-        _IMAGENET,
-        "bilinear",
-        "4.57.1",
-        "Ni et al. 2022",
-    ),
-}
-"""Networks with a text tower, by the names that recipes use; side and frames are those of `vision_config`."""
-
 _ABOUT: Final = {**VIDEO_TRANSFORMERS, **TEXT_TOWERS}
 
 
-def new_video_transformer(spec: EncoderSpec) -> Any:
+def new_video_transformer(spec: EncoderSpec, stated: Mapping[str, Any] | None = None) -> Any:
     """Return the network with random weights, in the configuration of the spec's weights, or the default one.
+
+    Args:
+        spec: the encoder.
+        stated: keys of the configuration that differ from the default one; None for that of the weights.
 
     Raises:
         WeightsError: there is no configuration beside the weights, it is not on this machine, or is of another network.
         UsageError: `transformers` is not installed, or its version does not have the network.
     """
     about, library = _ABOUT[spec.name], _library(spec.name)
-    if spec.weights in ("pretrained", "random"):
+    if stated is not None:
+        configuration = with_keys(getattr(library, about.config)(), stated)
+    elif spec.weights in ("pretrained", "random"):
         configuration = getattr(library, about.config)()
     else:
         try:
@@ -206,6 +65,19 @@ class HubFamily(EncoderFamily):
         """Return the repository on the hub."""
         about = self.networks[name]
         return WeightsOrigin("download", about.repository, about.download, self.extra)
+
+    def configuration(self, spec: EncoderSpec) -> dict[str, Any]:
+        """Return the keys of the configuration beside the weights that differ from the default one."""
+        if spec.weights == "random":
+            return {}
+        kind = getattr(_library(spec.name), _ABOUT[spec.name].config)
+        source, _, local = _source(spec)
+        try:
+            with offline_if_unreachable():
+                found = _configuration(spec, local=local)
+        except (OSError, RuntimeError, ValueError, KeyError) as error:
+            raise _not_here(spec, source, error) from error
+        return difference(found, kind())
 
     def origin(self, name: str, weights: str) -> WeightsOrigin:
         """Return where weights come from; a name that is no folder is a repository of the hub."""
@@ -241,11 +113,7 @@ def load_video_transformer(spec: EncoderSpec) -> Any:
                 output_loading_info=True,
             )
     except (OSError, RuntimeError, ValueError, KeyError) as error:
-        reason = first_line(error)
-        raise WeightsError(
-            f"the weights of '{spec.name}' ({source}) are not on this machine, and fetching them failed ({reason}). "
-            f"{NO_NETWORK}; or name a folder of them: --set encoder.weights=FOLDER"
-        ) from error
+        raise _not_here(spec, source, error) from error
     # The library fills what it does not find with random numbers, and warns.
     missing = sorted(name for name in report["missing_keys"] if not name.startswith("predictor."))
     if missing:
@@ -280,6 +148,13 @@ def load_tokenizer(spec: EncoderSpec) -> Any:
             f"no tokenizer beside the weights of '{spec.name}' ({source}): {first_line(error)}; "
             "copy its files (tokenizer.json, tokenizer_config.json) into the folder of the weights"
         ) from error
+
+
+def _not_here(spec: EncoderSpec, source: str, error: Exception) -> WeightsError:
+    return WeightsError(
+        f"the weights of '{spec.name}' ({source}) are not on this machine, and fetching them failed "
+        f"({first_line(error)}). {NO_NETWORK}; or name a folder of them: --set encoder.weights=FOLDER"
+    )
 
 
 def _source(spec: EncoderSpec) -> tuple[str, str, bool]:
@@ -326,7 +201,7 @@ def normalisation(spec: EncoderSpec) -> tuple[tuple[Colour, Colour], Interpolati
         return about.colours, interpolation
     # Of pixels from 0 to 255 the library computes (pixel x factor - mean) / deviation; the factor is 1/255 by default.
     factor = float(stated.get("rescale_factor", 1 / 255)) if stated.get("do_rescale", True) else 1.0
-    mean, std = about.colours if stated.get("do_normalize", True) else _UNCHANGED
+    mean, std = about.colours if stated.get("do_normalize", True) else UNCHANGED
     if stated.get("do_normalize", True):
         mean, std = tuple(stated.get("image_mean", mean)), tuple(stated.get("image_std", std))
     return cast(

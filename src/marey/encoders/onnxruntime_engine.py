@@ -51,11 +51,20 @@ class OnnxRuntimeEngine(Engine):
     def _session(self, cores: int) -> Any:
         with self._lock:
             if cores not in self._sessions:
-                self._sessions[cores] = _open(self._data, cores)
+                self._sessions[cores] = open_session(self._data, cores)
             return self._sessions[cores]
 
 
-def _open(data: bytes, cores: int) -> Any:
+def open_session(data: bytes, cores: int) -> Any:
+    """Return a session of ONNX Runtime on the CPU.
+
+    Args:
+        data: the ONNX model.
+        cores: that it computes on.
+
+    Raises:
+        UsageError: ONNX Runtime is not installed.
+    """
     try:
         import onnxruntime
     except ImportError as error:

@@ -1,4 +1,4 @@
-"""Encoders without a network: raw frames for networks that are trained end to end, and precomputed features."""
+"""Encoders without a network: raw frames for networks that are trained end to end, given features, and none."""
 
 from __future__ import annotations
 
@@ -7,7 +7,7 @@ from typing import Final, NoReturn
 import torch
 from torch import Tensor, nn
 
-from marey.encoders.contract import PRECOMPUTED, EncoderSpec
+from marey.encoders.contract import NO_ENCODER, PRECOMPUTED, EncoderSpec
 from marey.encoders.encoder import Encoder, hw
 from marey.encoders.malloc import tune_malloc
 from marey.encoders.registry import Architecture, EncoderFamily, register_encoder
@@ -87,3 +87,44 @@ class PrecomputedFamily(EncoderFamily):
     def meta(self, spec: EncoderSpec, *, frames: int) -> NoReturn:
         """Refuse: there is no network."""
         self.load(spec, frames=frames, device="meta", engine=None)
+
+
+class NoEncoder(Encoder):
+    """No encoder, for recipes whose streams all make their features themselves."""
+
+    per_image = True
+    interpolation = "area"
+    mean = (0.0, 0.0, 0.0)
+    std = (1.0, 1.0, 1.0)
+    hash = NO_ENCODER
+    size = (1, 1)
+    dim = 1
+
+    def __init__(self, spec: EncoderSpec) -> None:
+        super().__init__()
+        if spec.size is not None or spec.grid is not None or spec.precision != "float32":
+            raise UsageError(f"the encoder '{spec.name}' encodes nothing: it has no size, no grid and no precision")
+        self.spec = spec
+        self.device = torch.device("cpu")
+
+    def encode_clips(self, clips: Tensor) -> NoReturn:
+        """Refuse: there is no network."""
+        raise UsageError(f"the encoder '{self.spec.name}' sees no images")
+
+
+@register_encoder(NO_ENCODER)
+class NoEncoderFamily(EncoderFamily):
+    """Streams that make their features themselves need no encoder."""
+
+    gives = "nothing"
+    per_image = True
+
+    def load(self, spec: EncoderSpec, *, frames: int, device: str | torch.device, engine: str | None) -> NoEncoder:
+        """Return what refuses images."""
+        return NoEncoder(spec)
+
+    def meta(self, spec: EncoderSpec, *, frames: int) -> Architecture:
+        """Return the shapes of nothing."""
+        encoder = NoEncoder(spec)
+        example = torch.empty(1, 3, *encoder.size)
+        return Architecture(nn.Identity(), nn.Identity(), example, encoder.size, False, (encoder.dim,), frames)

@@ -3,9 +3,9 @@
 from __future__ import annotations
 
 from abc import ABC, abstractmethod
-from collections.abc import Callable
+from collections.abc import Callable, Mapping
 from dataclasses import dataclass
-from typing import TYPE_CHECKING, ClassVar, Literal, TypeVar
+from typing import TYPE_CHECKING, Any, ClassVar, Literal, TypeVar
 
 import torch
 from torch import Tensor, nn
@@ -19,6 +19,7 @@ if TYPE_CHECKING:
     from marey.encoders.backbone import FrozenBackbone
     from marey.encoders.contract import EncoderSpec
     from marey.encoders.encoder import Encoder
+    from marey.encoders.trainable import TrainableNetwork
 
 Origin = Literal["marey", "download", "file", "none"]
 Family = TypeVar("Family", bound="EncoderFamily | type[EncoderFamily]")
@@ -109,6 +110,30 @@ class EncoderFamily(ABC):
     def backbone(self, spec: EncoderSpec) -> FrozenBackbone:
         """Return the network with its weights, float32, of one image; of quantizable families only."""
         raise UsageError(f"the encoder '{spec.name}' has no network of single images")
+
+    def configuration(self, spec: EncoderSpec) -> dict[str, Any]:
+        """Return what the weights of a spec decide of its network, beside its name; see `BackboneSpec`.
+
+        Raises:
+            WeightsError: the file that says it cannot be read.
+        """
+        return {}
+
+    def trainable(self, spec: EncoderSpec, configuration: Mapping[str, Any], *, frames: int) -> TrainableNetwork:
+        """Return the network of a spec, with its weights, as one that can be trained with a head.
+
+        Args:
+            spec: `weights: random` draws them from PyTorch's generator.
+            configuration: as `configuration` returns it.
+            frames: T of the clips.
+
+        Raises:
+            UsageError: it cannot be trained.
+        """
+        raise UsageError(
+            f"the encoder '{spec.name}' cannot be trained: choose another one, or leave training.unfreeze and "
+            "training.lora out"
+        )
 
     def channels(self, name: str) -> int:
         """Return C of an input image."""

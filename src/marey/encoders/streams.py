@@ -43,12 +43,14 @@ class Stream(BaseModel):
     Attributes:
         kind: registered name.
         gray: True if `combine` gets gray frames, which take a third of the memory.
+        symmetric: True if mirrored frames give the mirror image of the image, which is then not made anew.
         meaning: what its images show, in half a sentence.
     """
 
     model_config = ConfigDict(frozen=True, extra="forbid")
 
     gray: ClassVar[bool] = False
+    symmetric: ClassVar[bool] = False
     meaning: ClassVar[str] = ""
 
     kind: str
@@ -164,6 +166,8 @@ def kinds_of(stream: type[Stream]) -> tuple[str, ...]:
 class _Basic(Stream):
     """The options of the first three kinds; all three keep both, so that their models and features stay valid."""
 
+    symmetric: ClassVar[bool] = True
+
     span: Annotated[float, Field(gt=0, le=10)] = 0.2
     gain: Annotated[float, Field(gt=0, le=16)] = 1.0
 
@@ -185,6 +189,23 @@ class Appearance(_Basic):
     def combine(self, frames: Tensor) -> Tensor:
         """Return the frame: uint8 (T, 1, 3, H, W) to (T, 3, H, W)."""
         return frames[:, 0]
+
+
+@register_stream("gray", meaning="gray frames at the input size of the encoder, three times the same")
+class Gray(Stream):
+    """The frame in gray, for an encoder of colour frames: what was recorded in gray and in colour looks alike."""
+
+    gray: ClassVar[bool] = True
+    symmetric: ClassVar[bool] = True
+
+    @property
+    def offsets(self) -> tuple[float, ...]:
+        """The timestamp alone."""
+        return (0.0,)
+
+    def combine(self, frames: Tensor) -> Tensor:
+        """Return the frame three times: uint8 (T, 1, 1, H, W) to (T, 3, H, W)."""
+        return frames[:, 0].expand(-1, 3, -1, -1)
 
 
 @register_stream("difference", meaning="difference of two frames: grey where nothing moved")
@@ -233,6 +254,11 @@ class Triplet(_Basic):
 
 
 def luma(images: Tensor) -> Tensor:
-    """Return gray images (ITU-R BT.601): uint8 (..., 3, H, W) to (..., H, W)."""
-    red, green, blue = images.to(torch.int32).unbind(-3)
-    return ((299 * red + 587 * green + 114 * blue + 500) // 1000).to(torch.uint8)
+    """Return gray images (ITU-R BT.601): uint8 (..., 3, H, W) to (..., H, W); on the CPU."""
+    red, green, blue = np.moveaxis(images.numpy(), -3, 0)
+    weighted = red * np.uint32(299)
+    weighted += green * np.uint32(587)
+    weighted += blue * np.uint32(114)
+    weighted += np.uint32(500)
+    weighted //= np.uint32(1000)  # NumPy divides by a constant with SIMD instructions, PyTorch does not
+    return torch.from_numpy(weighted.astype(np.uint8))

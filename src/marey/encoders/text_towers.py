@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Sequence
+from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 from typing import Any, ClassVar, cast
 
@@ -13,8 +13,8 @@ from torch.nn.functional import normalize
 from marey.encoders.backbone import FrozenBackbone
 from marey.encoders.contract import EncoderSpec
 from marey.encoders.encoder import Encoder, hw
+from marey.encoders.hub_networks import TEXT_TOWERS
 from marey.encoders.hugging_face import (
-    TEXT_TOWERS,
     HubFamily,
     load_tokenizer,
     load_video_transformer,
@@ -22,6 +22,7 @@ from marey.encoders.hugging_face import (
     normalisation,
 )
 from marey.encoders.registry import Architecture, register_encoder
+from marey.encoders.trainable import TrainableNetwork, stages_of
 from marey.encoders.weights import weights_hash
 from marey.errors import UsageError
 
@@ -170,6 +171,35 @@ class TextImageFamily(HubFamily):
         whole = len(shape) == 4
         length = 1 + _patches(network.config) if whole else frames
         return Architecture(network, run, example, (shape[-2], shape[-1]), whole, (_dim(network),), length)
+
+    def trainable(self, spec: EncoderSpec, configuration: Mapping[str, Any], *, frames: int) -> TrainableNetwork:
+        """Return the network of images or clips, without the text tower; its blocks are the layers of the image tower.
+
+        The layers after them are trained with the last one, those of X-CLIP over the frames as well.
+        """
+        if spec.name == "siglip2-naflex":
+            raise UsageError("siglip2-naflex reads images of any shape, and is not trained here: take siglip2")
+        random = spec.weights == "random"
+        network: Any = new_video_transformer(spec, configuration) if random else load_video_transformer(spec)
+        shape = input_shape(spec, network.config, frames)
+        (mean, std), _ = normalisation(spec)
+        for name in ("text_model", "text_projection", "prompts_generator"):
+            if hasattr(network, name):
+                setattr(network, name, None)
+        vision = network.vision_model
+        after = [getattr(vision, name, None) for name in ("post_layernorm", "head")]
+        after += [getattr(network, name, None) for name in ("visual_projection", "mit", "prompts_visual_layernorm")]
+        clips = len(shape) == 4
+        return TrainableNetwork(
+            network,
+            embed_images,
+            per_image=not clips,
+            stages=stages_of(list(vision.encoder.layers), after),
+            mean=mean,
+            std=std,
+            size=(shape[-2], shape[-1]),
+            dim=_dim(network),
+        )
 
 
 @register_encoder("xclip")

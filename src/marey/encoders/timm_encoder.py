@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from collections.abc import Mapping
 from contextlib import suppress
 from functools import partial
 from pathlib import Path
@@ -14,6 +15,7 @@ from marey.encoders.backbone import Colour, FrozenBackbone, average_over
 from marey.encoders.contract import EncoderSpec
 from marey.encoders.encoder import Encoder, hw
 from marey.encoders.registry import Architecture, EncoderFamily, WeightsOrigin, encoder_names, register_encoder
+from marey.encoders.trainable import TrainableNetwork, stages_by_name
 from marey.encoders.weights import (
     EMBEDDED,
     NO_NETWORK,
@@ -98,6 +100,25 @@ class TimmFamily(EncoderFamily):
         """Return the network with its weights."""
         return load_timm_backbone(spec)
 
+    def trainable(self, spec: EncoderSpec, configuration: Mapping[str, Any], *, frames: int) -> TrainableNetwork:
+        """Return the network, of images; its blocks are layers of a transformer, or stages of a convolutional one."""
+        name = _timm_name(spec.name)
+        network: Any = _create(name, spec) if spec.weights == "random" else _build(name, spec)
+        drop_unused(network, spec)
+        config = _config(network)
+        with torch.device("meta"):
+            found = self.meta(spec, frames=frames)
+        return TrainableNetwork(
+            network,
+            partial(features_of, grid=spec.grid),
+            per_image=True,
+            stages=stages_by_name(network, "blocks", "stages"),
+            mean=cast(Colour, tuple(config["mean"])),
+            std=cast(Colour, tuple(config["std"])),
+            size=found.size,
+            dim=found.shape[0],
+        )
+
 
 @register_encoder(EMBEDDED)
 class EmbeddedFamily(TimmFamily):
@@ -166,17 +187,6 @@ def load_timm_backbone(spec: EncoderSpec) -> FrozenBackbone:
         std=cast(Colour, tuple(config["std"])),
         interpolation=_INTERPOLATION.get(config["interpolation"], "bicubic"),
     )
-
-
-def new_timm_network(spec: EncoderSpec) -> tuple[nn.Module, Colour, Colour]:
-    """Return the network of a spec with random weights, and mean and deviation of RGB in [0, 1] of its pretraining.
-
-    Raises:
-        UnknownNameError: there is no network of that name, or no such training of it.
-    """
-    network = _create(_timm_name(spec.name), spec)
-    config = _config(network)
-    return network, cast(Colour, tuple(config["mean"])), cast(Colour, tuple(config["std"]))
 
 
 def _timm_name(name: str) -> str:

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from collections.abc import Mapping
 from dataclasses import dataclass
 from pathlib import Path
 from typing import TYPE_CHECKING, Any, Final, cast
@@ -13,6 +14,7 @@ from marey.encoders.backbone import Colour, FrozenBackbone
 from marey.encoders.contract import EncoderSpec
 from marey.encoders.encoder import Encoder, hw
 from marey.encoders.registry import Architecture, EncoderFamily, WeightsOrigin, register_encoder
+from marey.encoders.trainable import TrainableNetwork, stages_by_name
 from marey.encoders.weights import NO_NETWORK, load_local, weights_hash
 from marey.errors import UsageError, WeightsError, first_line
 
@@ -162,17 +164,11 @@ class ClipEncoder(Encoder):
         engine: str | None = "pytorch",
     ) -> None:
         super().__init__()
-        if spec.grid is not None:
-            raise UsageError(f"{spec.name} gives one vector a clip, and has no grid: leave encoder.grid out")
         about = VIDEO_NETWORKS[spec.name]
         size = hw(spec.size, about.size)
         with torch.random.fork_rng(devices=[]):
             torch.manual_seed(0)
-            network = build_video_network(spec.name, frames=frames, size=size, classes=0)
-        if spec.weights == "pretrained":
-            load_kinetics(network, spec.name)
-        elif spec.weights != "random":
-            load_local(network, Path(spec.weights))
+            network = _with_weights(spec, frames=frames, size=size)
         frozen = FrozenBackbone(
             network,
             _vector_of,
@@ -203,10 +199,45 @@ class VideoNetworkFamily(EncoderFamily):
         dim = network(example).flatten(1).shape[1]
         return Architecture(network, network, example, size, True, (dim,), 1)
 
+    def trainable(self, spec: EncoderSpec, configuration: Mapping[str, Any], *, frames: int) -> TrainableNetwork:
+        """Return the network, of clips; its blocks are layers of a transformer, or stages of a convolutional one."""
+        about = VIDEO_NETWORKS[spec.name]
+        size = hw(spec.size, about.size)
+        network = _with_weights(spec, frames=frames, size=size)
+        with torch.device("meta"):
+            dim = self.meta(spec, frames=frames).shape[0]
+        return TrainableNetwork(
+            network,
+            _vector_of,
+            per_image=False,
+            stages=stages_by_name(network, "blocks", "features"),
+            mean=about.mean,
+            std=about.std,
+            size=size,
+            dim=dim,
+        )
+
     def pretrained(self, name: str) -> WeightsOrigin:
         """Return torchvision's name of the weights; it states their size in MiB."""
         known = VIDEO_NETWORKS[name].weights
         return WeightsOrigin("download", str(known), round(known.meta["_file_size"] * 2**20))
+
+
+def _with_weights(spec: EncoderSpec, *, frames: int, size: tuple[int, int]) -> nn.Module:
+    """Return the network of a spec without its last layer.
+
+    Raises:
+        UsageError: a grid is asked for, or it cannot take such clips.
+        WeightsError: its weights cannot be loaded.
+    """
+    if spec.grid is not None:
+        raise UsageError(f"{spec.name} gives one vector a clip, and has no grid: leave encoder.grid out")
+    network = build_video_network(spec.name, frames=frames, size=size, classes=0)
+    if spec.weights == "pretrained":
+        load_kinetics(network, spec.name)
+    elif spec.weights != "random":
+        load_local(network, Path(spec.weights))
+    return network
 
 
 def _vector_of(network: Any, pixels: Tensor) -> Tensor:

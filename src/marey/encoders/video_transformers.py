@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from collections.abc import Mapping
 from dataclasses import dataclass
 from functools import partial
 from typing import Any, cast
@@ -12,14 +13,15 @@ from torch import Tensor
 from marey.encoders.backbone import FrozenBackbone, average_over
 from marey.encoders.contract import EncoderSpec
 from marey.encoders.encoder import Encoder, hw
+from marey.encoders.hub_networks import VIDEO_TRANSFORMERS
 from marey.encoders.hugging_face import (
-    VIDEO_TRANSFORMERS,
     HubFamily,
     load_video_transformer,
     new_video_transformer,
     normalisation,
 )
 from marey.encoders.registry import Architecture, register_encoder
+from marey.encoders.trainable import Stages, TrainableNetwork, stages_of
 from marey.encoders.weights import weights_hash
 from marey.errors import UsageError
 
@@ -108,6 +110,32 @@ class VideoTransformerFamily(HubFamily):
 
         length = tokens.timestamps * rows * columns
         return Architecture(network, run, example, tokens.size, True, (tokens.dim,), length)
+
+    def trainable(self, spec: EncoderSpec, configuration: Mapping[str, Any], *, frames: int) -> TrainableNetwork:
+        """Return the network, of clips; its blocks are its layers."""
+        random = spec.weights == "random"
+        network = new_video_transformer(spec, configuration) if random else load_video_transformer(spec)
+        tokens = token_grid(spec, network.config, frames)
+        (mean, std), _ = normalisation(spec)
+        return TrainableNetwork(
+            network,
+            partial(_pooled_tokens, tokens=tokens, grid=spec.grid),
+            per_image=False,
+            stages=_stages(network),
+            mean=mean,
+            std=std,
+            size=tokens.size,
+            dim=tokens.dim,
+        )
+
+
+def _stages(network: Any) -> Stages:
+    """Return the layers of a network; those of VideoPrism see the space first, then the time."""
+    if hasattr(network, "temporal_layers"):
+        space = stages_of(list(network.spatial_layers), [network.layernorm1])
+        return space + stages_of(list(network.temporal_layers), [network.layernorm2])
+    norms = [getattr(network.encoder, "layernorm", None), getattr(network, "layernorm", None)]
+    return stages_of(list(network.encoder.layer), norms)
 
 
 def _pooled_tokens(network: Any, pixels: Tensor, *, tokens: TokenGrid, grid: tuple[int, int] | None) -> Tensor:
