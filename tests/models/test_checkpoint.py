@@ -5,16 +5,18 @@ import os
 import pickle
 import shutil
 import sys
+from contextlib import suppress
 from pathlib import Path
 from typing import Any, Literal
 
+import numpy as np
 import pytest
 import torch
 from safetensors.torch import load_file, save_file
 from torch import Tensor
 
 from marey.encoders import Contract, EncoderSpec, Stream
-from marey.errors import ModelFormatError, UsageError
+from marey.errors import MareyError, ModelFormatError, UsageError, VideoError
 from marey.models import (
     ActionModel,
     HeadSpec,
@@ -209,7 +211,7 @@ def saved(tmp_path: Path) -> Path:
 def change_config(folder: Path, **changes: Any) -> None:
     path = folder / "config.json"
     config = json.loads(path.read_text(encoding="utf-8"))
-    path.write_text(json.dumps({**config, **changes}), encoding="utf-8")
+    path.write_text(json.dumps({**config, "config_hash": None, **changes}), encoding="utf-8")
 
 
 @pytest.mark.parametrize("name", ["config.json", "model.safetensors"])
@@ -308,6 +310,7 @@ def test_weights_in_half_precision_are_taken_for_what_they_are(saved: Path) -> N
     exact = load_model(saved).probabilities(features())
     path = saved / "model.safetensors"
     save_file({name: values.half() for name, values in load_file(path).items()}, path)
+    change_config(saved, weights_hash=None)
     torch.testing.assert_close(load_model(saved).probabilities(features()), exact, rtol=0.02, atol=1e-3)
 
 
@@ -360,3 +363,46 @@ def test_a_full_disk_is_said_with_the_place_and_keeps_the_older_model(tmp_path: 
     assert caught.value.filename == str(tmp_path / "m")
     assert (tmp_path / "m" / "config.json").read_bytes() == before
     assert [path.name for path in tmp_path.iterdir()] == ["m"]
+
+
+def test_no_bit_of_a_model_that_changes_is_used_silently(saved: Path) -> None:
+    rng = np.random.default_rng(0)
+    expected = load_model(saved).probabilities(features())
+    for name in ("config.json", "model.safetensors"):
+        whole = (saved / name).read_bytes()
+        for place in rng.integers(8 * len(whole), size=60).tolist():
+            damaged = bytearray(whole)
+            damaged[place // 8] ^= 1 << place % 8
+            (saved / name).unlink()
+            (saved / name).write_bytes(damaged)
+            with suppress(MareyError):
+                assert torch.equal(load_model(saved).probabilities(features()), expected), (name, place)
+        (saved / name).write_bytes(whole)
+
+
+def test_a_config_that_was_changed_by_hand_is_refused_and_says_how_to_keep_it(saved: Path) -> None:
+    path = saved / "config.json"
+    config = {**json.loads(path.read_text(encoding="utf-8")), "temperature": 3.5}
+    path.write_text(json.dumps(config), encoding="utf-8")
+    with pytest.raises(ModelFormatError, match=r'if you changed it by hand, remove the line "config_hash"'):
+        load_model(saved)
+    del config["config_hash"]
+    path.write_text(json.dumps(config), encoding="utf-8")
+    assert load_model(saved).config.temperature == 3.5
+
+
+def test_weights_of_another_model_are_refused(saved: Path, tmp_path: Path) -> None:
+    other = model("lstm")
+    for values in other.classifier.parameters():
+        values.data.add_(0.5)
+    save_model(other, tmp_path / "other")
+    shutil.copy(tmp_path / "other" / "model.safetensors", saved)
+    with pytest.raises(ModelFormatError, match=r"model\.safetensors is not the file that was written: its hash is"):
+        load_model(saved)
+
+
+def test_a_probability_that_is_not_finite_is_an_error_with_its_reason() -> None:
+    broken = {name: torch.full_like(values, torch.inf) for name, values in features().items()}
+    with pytest.raises(VideoError, match="the model gives probabilities for it that are not finite") as caught:
+        model().probabilities(broken)
+    assert caught.value.reason == "not_finite"

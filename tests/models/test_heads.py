@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+import warnings
+
 import pytest
 import torch
 from torch import Tensor, nn
@@ -255,6 +257,39 @@ def test_a_head_remembers_the_scale_that_it_was_prepared_with(name: str) -> None
     scaled.prepare(features * 1000 + 77)
     mask = everywhere(features)
     torch.testing.assert_close(scaled(features * 1000 + 77, mask), head(features, mask), rtol=1e-3, atol=1e-3)
+
+
+@pytest.mark.parametrize("pooling", ["mean", "max"])
+def test_a_bilstm_that_is_pooled_leaves_out_frames_outside_the_mask(pooling: str) -> None:
+    torch.manual_seed(0)
+    head = create_head("bilstm-dense", (DIM,), CLASSES, {"hidden": 4, "layers": 2, "pooling": pooling}).eval()
+    features = clips(3, 8)
+    mask = torch.ones(3, 8, dtype=torch.bool)
+    mask[:, 6:] = False
+    torch.testing.assert_close(head(features, mask), head(features[:, :6], mask[:, :6]))
+    ends = create_head("bilstm-dense", (DIM,), CLASSES, {"hidden": 4, "layers": 2}).eval()
+    ends.load_state_dict(head.state_dict())
+    assert not torch.allclose(ends(features, mask), head(features, mask))
+
+
+def test_an_lstm_has_a_dense_layer_where_it_is_asked_for() -> None:
+    head = create_head("lstm", (DIM,), CLASSES, {"hidden": 4, "layers": 2, "dense": 7}).eval()
+    assert {"dense.weight", "linear.weight"} <= head.state_dict().keys()
+    assert head.state_dict()["linear.weight"].shape == (CLASSES, 7)
+    features = clips(3, 8)
+    assert head(features, everywhere(features)).shape == (3, CLASSES)
+
+
+def test_dropout_between_the_layers_of_an_lstm_is_at_work_in_training_alone() -> None:
+    options = {"hidden": 4, "layers": 2, "dropout": 0.0, "between": 0.7}
+    head, features = create_head("lstm", (DIM,), CLASSES, options), clips(3, 8)
+    answers = [head.train()(features, everywhere(features)) for _ in range(2)]
+    assert not torch.equal(*answers)
+    answers = [head.eval()(features, everywhere(features)) for _ in range(2)]
+    assert torch.equal(*answers)
+    with warnings.catch_warnings():
+        warnings.simplefilter("error")
+        create_head("lstm", (DIM,), CLASSES, options | {"layers": 1})  # there is nothing between
 
 
 def test_standardise_gives_mean_0_and_deviation_1() -> None:

@@ -25,6 +25,7 @@ from marey.models import (
     new_classifier,
     save_model,
 )
+from marey.models.head import InputDropout
 from marey.models.networks.convlstm import ConvLSTM2D
 from marey.video import Sampling
 
@@ -121,7 +122,7 @@ def test_the_order_of_the_frames_counts(name: str) -> None:
 
 @pytest.mark.parametrize(
     ("name", "fusion"),
-    [*(of(name, "late") for name in LIGHT), *(of(name, "early") for name in LIGHT if name not in {*SMALL, "finetune"})],
+    [*(of(name, "late") for name in LIGHT), *(of(name, "early") for name in LIGHT if name not in SMALL)],
 )
 def test_a_network_that_was_saved_answers_the_same(tmp_path: Path, name: str, fusion: Literal["late", "early"]) -> None:
     frames, _, height, width = shape_of(name)
@@ -169,6 +170,22 @@ def test_the_table_of_layers_names_shapes_and_adds_up() -> None:
     assert sum(layer.parameters for layer in layers) == 4_547_014
 
 
+def test_a_layer_that_is_called_at_each_step_has_one_row() -> None:
+    network = ConvLSTM2D(3, 4, kernel=1).eval()
+    with torch.no_grad():
+        layers = list_layers(network, lambda: network(torch.zeros(1, 5, 3, 2, 2)))
+    assert len({layer.name for layer in layers}) == len(layers)
+    assert sum(layer.parameters for layer in layers) == count_parameters(network).total
+
+
+def test_attention_has_a_row_with_all_its_parameters() -> None:
+    network = nn.Sequential(nn.TransformerEncoderLayer(8, 2, 16, batch_first=True), nn.GELU())
+    layers = list_layers(network.train(), lambda: network(torch.zeros(1, 3, 8)))
+    (attention,) = (layer for layer in layers if layer.kind == "MultiheadAttention")
+    assert attention.parameters == 4 * 8 * 8 + 4 * 8
+    assert sum(layer.parameters for layer in layers) == count_parameters(network).total
+
+
 def test_a_convolutional_lstm_of_one_pixel_is_an_lstm() -> None:
     torch.manual_seed(0)
     image, plain = ConvLSTM2D(3, 4, kernel=1).eval(), nn.LSTM(3, 4, batch_first=True)
@@ -197,6 +214,32 @@ def test_the_dense_layer_of_vgg16_with_bilstm_is_held_small() -> None:
     assert total is not None
     assert total.item() > penalty.item() / 2
     assert Classifier(HeadSpec(name="mean", options={}), {"a": (8,)}, 3).penalty() is None
+
+
+def test_dropout_of_the_inputs_drops_the_same_numbers_in_all_frames_of_a_clip() -> None:
+    torch.manual_seed(0)
+    dropped = InputDropout(0.5)(torch.ones(3, 5, 40)) == 0
+    assert torch.equal(dropped, dropped[:, :1].expand_as(dropped))
+    assert 0.2 < dropped.float().mean() < 0.8
+    assert not torch.equal(dropped[0], dropped[1])
+    assert torch.equal(InputDropout(0.5).eval()(torch.ones(3, 5, 40)), torch.ones(3, 5, 40))
+
+
+@pytest.mark.parametrize("bidirectional", [False, True])
+def test_c3d_averages_over_the_image_with_many_times_fewer_weights(*, bidirectional: bool) -> None:
+    torch.manual_seed(0)
+    shape, options = (16, 3, 64, 64), {"filters": 4, "bidirectional": bidirectional}
+    flat, averaged = (
+        create_head("c3d-lstm-gru", shape, 5, {**options, "pooling": pooling}) for pooling in ("flatten", "average")
+    )
+    pixels, mask = torch.rand(2, *shape), torch.ones(2, 16, dtype=torch.bool)
+    for head in (flat, averaged):
+        assert head.eval()(pixels, mask).shape == (2, 5)
+    lstms = [head.get_submodule("lstm") for head in (flat, averaged)]
+    assert [lstm.input_size for lstm in lstms if isinstance(lstm, nn.LSTM)] == [32 * 4 * 4, 32]
+    linear = flat.get_submodule("linear")
+    assert isinstance(linear, nn.Linear)
+    assert linear.in_features == (128 if bidirectional else 64)
 
 
 def test_a_head_refuses_the_other_kind_of_input_and_names_those_that_take_it() -> None:

@@ -13,10 +13,10 @@ every_head = pytest.mark.parametrize("name", head_names("features"))
 
 
 @every_head
-def test_every_option_has_a_default_that_is_a_number(name: str) -> None:
+def test_every_option_has_a_default_that_is_a_number_or_a_choice(name: str) -> None:
     options = head_options(name)
     assert "dropout" in options
-    assert all(isinstance(value, int | float) for value in options.values())
+    assert all(isinstance(value, int | float | str) for value in options.values())
     assert create_head(name, (4,), 2, options).classes == 2
 
 
@@ -41,7 +41,7 @@ def test_an_unknown_option_answers_with_what_was_probably_meant() -> None:
 @pytest.mark.parametrize("value", [0, -1, 1.5, 2.0, True, "3", None, float("nan"), float("inf"), 5000, 10**30])
 def test_a_count_that_no_head_can_have_is_wrong_use(name: str, value: object) -> None:
     for option, default in head_options(name).items():
-        if isinstance(default, int):
+        if isinstance(default, int) and default:  # 0 stands for a part that is left out
             with pytest.raises(UsageError, match=f"{option} of the head '{name}' has to be a whole number from 1 to"):
                 create_head(name, (8,), 2, {option: value})
 
@@ -66,7 +66,7 @@ def test_options_do_what_they_say(name: str) -> None:
     with torch.device("meta"):
         size = sum(parameter.numel() for parameter in create_head(name, (8,), 2).parameters())
         for option, default in head_options(name).items():
-            if isinstance(default, int) and option != "heads":
+            if isinstance(default, int) and default and option != "heads":
                 larger = create_head(name, (8,), 2, {option: 2 * default})
                 assert sum(parameter.numel() for parameter in larger.parameters()) > size
 

@@ -15,6 +15,7 @@ from safetensors.torch import load_file, save
 from torch import Tensor
 
 from marey.atomic import atomic_folder
+from marey.data.hashing import bytes_hash, values_hash
 from marey.encoders import (
     ENCODER_FILES,
     Contract,
@@ -26,13 +27,21 @@ from marey.encoders import (
     find_stream,
     load_encoder,
 )
-from marey.errors import ModelFormatError, UsageError
+from marey.errors import ModelFormatError, UsageError, VideoError
 from marey.extensions import VARIABLE, extension_of, load_extensions
 from marey.models.classifier import Classifier, HeadSpec, States, stack_clips
+from marey.models.familiarity import PREFIX, Familiarity, FamiliarityConfig, describe
+from marey.models.held_out import PREFIX as HELD_OUT
+from marey.models.held_out import HeldOutAnswers, HeldOutConfig
+from marey.models.members import PREFIX as MEMBERS
+from marey.models.members import LinearMembers
 from marey.models.registry import find_head
 
 _CONFIG: Final = "config.json"
 _WEIGHTS: Final = "model.safetensors"
+MOST_SEEDS: Final = 100
+"""Heads that may be averaged into one model."""
+
 _EXTENSIONS: Final = "extensions"  # the key of `made_with` that says which extensions a model needs
 
 
@@ -43,10 +52,15 @@ class ModelConfig(BaseModel):
         format: version of this layout.
         contract: from a clip to features.
         head: from features to log-probabilities.
+        seeds: number of heads, trained with other seeds, whose average the head is.
         labels: names of the classes, in the order of the outputs.
         temperature: the log-probabilities are divided by it (Guo et al. 2017).
         clip_seconds: median duration of the training clips; None where it is unknown.
+        familiarity: when a clip is unlike them all; None in models of earlier versions.
+        held_out: counts of the clips whose answers bound the errors for new ones; likewise.
         made_with: recipe, seed, versions, hash of the training data: for information.
+        weights_hash: BLAKE2b-128 of `model.safetensors`; None in models of earlier versions, and once it is checked.
+        config_hash: the same of all other keys; likewise.
     """
 
     model_config = ConfigDict(frozen=True, extra="forbid")
@@ -54,10 +68,15 @@ class ModelConfig(BaseModel):
     format: Literal[1] = 1
     contract: Contract
     head: HeadSpec
+    seeds: Annotated[int, Field(ge=1, le=MOST_SEEDS)] = 1
     labels: Annotated[tuple[str, ...], Field(min_length=2)]
     temperature: Annotated[float, Field(gt=0, allow_inf_nan=False)] = 1.0
     clip_seconds: Annotated[float, Field(gt=0, allow_inf_nan=False)] | None = None
+    familiarity: FamiliarityConfig | None = None
+    held_out: HeldOutConfig | None = None
     made_with: dict[str, Any] = {}
+    weights_hash: str | None = None
+    config_hash: str | None = None
 
 
 @dataclass(frozen=True)
@@ -68,11 +87,17 @@ class ActionModel:
         config: everything but the tensors.
         classifier: the trained head, in evaluation mode.
         network: the encoder, where it is in int8 and belongs to this model alone; others are loaded by name.
+        familiarity: what it keeps of its training clips; None where it cannot tell unknown clips.
+        held_out: answers for its training clips by models that were not trained on them; None where there are none.
+        members: the linear heads that were averaged into one; None for other heads.
     """
 
     config: ModelConfig
     classifier: Classifier
     network: QuantisedNetwork | None = None
+    familiarity: Familiarity | None = None
+    held_out: HeldOutAnswers | None = None
+    members: LinearMembers | None = None
 
     @property
     def labels(self) -> tuple[str, ...]:
@@ -97,7 +122,12 @@ class ActionModel:
         return load_encoder(contract.encoder, frames=contract.sampling.count, device=device, engine=engine)
 
     def probabilities(self, features: Features) -> Tensor:
-        """Return calibrated probabilities of one clip: stream name to features, to float64 (classes,)."""
+        """Return calibrated probabilities of one clip: stream name to features, to float64 (classes,).
+
+        Raises:
+            VideoError: a probability is not finite (`not_finite`); here, in `batch_probabilities`, `batch_answers` and
+                `step`.
+        """
         return self.batch_probabilities([features])[0]
 
     @torch.inference_mode()
@@ -105,6 +135,28 @@ class ActionModel:
         """Return calibrated probabilities of several clips of one length: float64 (N, classes)."""
         batch = stack_clips(clips)
         return self._calibrated(self.classifier(batch))
+
+    @torch.inference_mode()
+    def batch_answers(self, clips: Sequence[Features]) -> tuple[Tensor, Tensor | None]:
+        """Return calibrated probabilities of several clips of one length, and how unlike the training clips they are.
+
+        Returns:
+            float64 (N, classes), the same as `batch_probabilities`; and float64 (N,), above 1 for unknown clips, or
+            None where the model keeps nothing of its training clips.
+        """
+        if self.familiarity is None:
+            return self.batch_probabilities(clips), None
+        logits, descriptions = describe(self.classifier, stack_clips(clips))
+        probabilities = self._calibrated(logits)
+        return probabilities, self.familiarity.unfamiliarity(descriptions, probabilities)
+
+    @torch.inference_mode()
+    def member_probabilities(self, features: Features) -> Tensor:
+        """Return calibrated probabilities of one clip by each of the heads that are averaged: float64 (seeds, classes).
+
+        The mean of their logarithms, normalised, gives the model's.
+        """
+        return self._calibrated(self.classifier.member_logits(stack_clips([features]), self.members))[:, 0]
 
     @torch.inference_mode()
     def step(self, features: Features, states: States) -> Tensor:
@@ -120,12 +172,14 @@ class ActionModel:
 
     def _calibrated(self, logits: Tensor) -> Tensor:
         probabilities: Tensor = (logits.double() / self.config.temperature).softmax(-1)
+        if not probabilities.isfinite().all():
+            raise VideoError("clip", "not_finite", "the model gives probabilities for it that are not finite")
         return probabilities
 
 
-def new_classifier(contract: Contract, head: HeadSpec, classes: int) -> Classifier:
-    """Return an untrained classifier for a contract."""
-    return Classifier(head, dict.fromkeys(contract.streams, contract.shape), classes)
+def new_classifier(contract: Contract, head: HeadSpec, classes: int, *, members: int = 1) -> Classifier:
+    """Return an untrained classifier for a contract; with several members, the average of so many."""
+    return Classifier(head, {name: contract.shape_of(name) for name in contract.streams}, classes, members=members)
 
 
 def save_model(model: ActionModel, folder: str | Path) -> None:
@@ -140,14 +194,22 @@ def save_model(model: ActionModel, folder: str | Path) -> None:
     check_output_dir(folder)
     with atomic_folder(folder, overwrite=True) as part:
         state = {name: tensor.contiguous() for name, tensor in model.classifier.state_dict().items()}
-        (part / _WEIGHTS).write_bytes(save(state))  # `save_file` has an error of its own for a full disk
+        state |= model.familiarity.state() if model.familiarity is not None else {}
+        state |= model.held_out.state() if model.held_out is not None else {}
+        state |= model.members.state() if model.members is not None else {}
+        weights = save(state)
+        (part / _WEIGHTS).write_bytes(weights)  # `save_file` has an error of its own for a full disk
         if model.network is not None:
             model.network.write(part)
-        values = model.config.model_dump(mode="json")
+        kept = {"familiarity": model.familiarity, "held_out": model.held_out}
+        configs = {name: None if each is None else each.config for name, each in kept.items()}
+        values = model.config.model_copy(update=configs).model_dump(mode="json")
         needed = {key: extension_of(each) for key, each in _registered(values).items() if each is not None}
         if any(needed.values()):
             values["made_with"][_EXTENSIONS] = {key: name for key, name in needed.items() if name is not None}
-        text = json.dumps(values, indent=2, ensure_ascii=False)
+        values |= {"weights_hash": bytes_hash(weights), "config_hash": None}
+        values["config_hash"] = values_hash(values)
+        text = json.dumps(values, indent=2, ensure_ascii=False, allow_nan=False)
         (part / _CONFIG).write_text(text + "\n", encoding="utf-8")
 
 
@@ -157,6 +219,7 @@ def load_model(folder: str | Path) -> ActionModel:
     Raises:
         ModelFormatError: the folder is missing, incomplete, damaged, of another version, or needs an extension that is
             not here.
+        UsageError: it has an encoder that needs a package which is not installed.
     """
     folder = Path(folder)
     if not (folder / _CONFIG).is_file() and (folder / "model" / _CONFIG).is_file():
@@ -177,23 +240,59 @@ def load_model(folder: str | Path) -> ActionModel:
         ) from error
     try:
         # Copied: tensors of a file are not aligned, and the last bit of a product depends on it.
-        state = {name: _copied(values) for name, values in load_file(folder / _WEIGHTS).items()}
+        read = load_file(folder / _WEIGHTS)
+        answers = {name: read.pop(name).clone() for name in list(read) if name.startswith(HELD_OUT)}
+        state = {name: _copied(values) for name, values in read.items()}
+        averaged = {name: state.pop(name) for name in list(state) if name.startswith(MEMBERS)}
         with torch.device("meta"):  # memory is used for the tensors of the file only, whatever the config claims
-            classifier = new_classifier(config.contract, config.head, len(config.labels))
+            members = 1 if averaged else config.seeds
+            classifier = new_classifier(config.contract, config.head, len(config.labels), members=members)
+        kept = {name: state.pop(name) for name in list(state) if name.startswith(PREFIX)}
         classifier.load_state_dict(state, assign=True)
-    except (SafetensorError, OSError, RuntimeError, UsageError) as error:
+        familiarity = None if config.familiarity is None else Familiarity.of_state(config.familiarity, kept)
+        linear = (
+            LinearMembers.of_state(averaged, layers=classifier.only_layers, members=config.seeds) if averaged else None
+        )
+        held_out = None if config.held_out is None else HeldOutAnswers.of_state(config.held_out, answers)
+    except (KeyError, SafetensorError, OSError, RuntimeError, UsageError) as error:
+        if isinstance(error.__cause__, ImportError):  # the model is whole, and a package is missing
+            raise
         detail = " ".join(str(error).split())[:200]
         raise ModelFormatError(
             f"{folder / _WEIGHTS} does not fit its {_CONFIG} ({detail}); copy the model again"
         ) from error
-    broken = [name for name, values in state.items() if not torch.isfinite(values).all()]
+    broken = [name for name, values in (state | kept | answers | averaged).items() if not torch.isfinite(values).all()]
     if broken:
         raise ModelFormatError(
             f"{folder / _WEIGHTS}: {broken[0]} is not finite, so that no probability would be; its training diverged, "
             "or the file is damaged: train it again"
         )
+    _check_hashes(config, json.loads(text), folder)
+    config = config.model_copy(update={"weights_hash": None, "config_hash": None})
     in_int8 = config.contract.encoder.precision == "int8"
-    return ActionModel(config, classifier.eval(), QuantisedNetwork.read(folder) if in_int8 else None)
+    network = QuantisedNetwork.read(folder) if in_int8 else None
+    return ActionModel(config, classifier.eval(), network, familiarity, held_out, linear)
+
+
+def _check_hashes(config: ModelConfig, values: dict[str, Any], folder: Path) -> None:
+    """Refuse a model whose files are not those that were written; models of earlier versions do not say.
+
+    Raises:
+        ModelFormatError: it says which file.
+    """
+    if config.weights_hash is not None:
+        found = bytes_hash((folder / _WEIGHTS).read_bytes())
+        if found != config.weights_hash:
+            raise ModelFormatError(
+                f"{folder / _WEIGHTS} is not the file that was written: its hash is {found}, and {_CONFIG} says "
+                f"{config.weights_hash}; copy the model again, or, if you changed it yourself, remove the lines "
+                '"weights_hash" and "config_hash"'
+            )
+    if config.config_hash not in (None, values_hash({**values, "config_hash": None})):
+        raise ModelFormatError(
+            f"{folder / _CONFIG} is not the file that was written; copy the model again, or, if you changed it by "
+            'hand, remove the line "config_hash"'
+        )
 
 
 def _registered(values: Any) -> dict[str, object | None]:

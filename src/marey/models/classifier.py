@@ -2,15 +2,29 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterator, Mapping, Sequence
+from collections.abc import Callable, Iterator, Mapping, Sequence
 from contextlib import suppress
+from copy import copy
 from typing import Annotated, Any, Literal, Self
 
 import torch
-from pydantic import BaseModel, BeforeValidator, ConfigDict, Field, model_validator
+from pydantic import (
+    BaseModel,
+    BeforeValidator,
+    ConfigDict,
+    Field,
+    SerializerFunctionWrapHandler,
+    model_serializer,
+    model_validator,
+)
 from torch import Tensor, nn
 
+from marey.encoders import BackboneSpec
+from marey.errors import UsageError
+from marey.models.fine_tuning import FineTuning
 from marey.models.head import Head, StepState
+from marey.models.members import LinearMembers, Members, average_heads
+from marey.models.networks.finetune import FineTunedEncoder
 from marey.models.registry import Option, check_options, create_head, find_head
 
 States = dict[str, StepState]
@@ -36,6 +50,8 @@ class HeadSpec(BaseModel):
             "stacked" is late, with a weight a stream that the inner folds of the training decide (Wolpert 1992).
         weights: initial weights of a network that is fine-tuned: "random", "pretrained", or the path of a file.
         options: of the head; the others have their defaults.
+        backbone: the encoder that is trained with the head, on raw frames; None for a head on features, and for
+            networks that are trained whole. Recipes get it from `training.unfreeze` and `training.lora`.
     """
 
     model_config = ConfigDict(frozen=True, extra="forbid")
@@ -44,6 +60,26 @@ class HeadSpec(BaseModel):
     fusion: Literal["late", "early", "stacked"] = "late"
     weights: str = "random"
     options: Annotated[dict[str, Annotated[Option, BeforeValidator(_as_number)]], Field(default_factory=dict)]
+    backbone: BackboneSpec | None = None
+
+    @model_validator(mode="before")
+    @classmethod
+    def _read_finetune(cls, values: Any) -> Any:
+        """Read the head `finetune` of models of earlier versions: attention over the frames of a backbone."""
+        if not isinstance(values, dict) or values.get("name") != "finetune":
+            return values
+        options = dict(values.get("options") or {})
+        backbone = {"name": options.pop("backbone", "efficientnet-lite0")}
+        options.pop("unfreeze", None)
+        return {**values, "name": "attention", "options": options, "backbone": backbone}
+
+    @model_serializer(mode="wrap")
+    def _leave_out_backbone(self, write: SerializerFunctionWrapHandler) -> dict[str, Any]:
+        """Write what versions without `backbone` wrote, where there is none."""
+        values: dict[str, Any] = write(self)
+        if values.get("backbone") is None:
+            values.pop("backbone", None)
+        return values
 
     @model_validator(mode="after")
     def _check_text(self) -> Self:
@@ -61,15 +97,18 @@ class Classifier(nn.Module):
         spec: the head.
         shapes: stream name to shape of its input: (D,) a feature vector, or (T, C, H, W) of a clip's frames.
         classes: number of labels.
+        members: number of heads a stream whose average is taken.
     """
 
-    def __init__(self, spec: HeadSpec, shapes: Mapping[str, tuple[int, ...]], classes: int) -> None:
+    def __init__(
+        self, spec: HeadSpec, shapes: Mapping[str, tuple[int, ...]], classes: int, *, members: int = 1
+    ) -> None:
         super().__init__()
         self.streams = tuple(shapes)
+        self.classes = classes
         self.fusion = spec.fusion
-        options: Mapping[str, Any] = spec.options
         each = [_together(list(shapes.values()))] if spec.fusion == "early" else list(shapes.values())
-        self.heads: nn.ModuleList = nn.ModuleList(create_head(spec.name, shape, classes, options) for shape in each)
+        self.heads: nn.ModuleList = nn.ModuleList(_new_heads(spec, shape, classes, members) for shape in each)
         self.names = ("together",) if spec.fusion == "early" else self.streams
         self.stream_weights: Tensor | None
         equal = torch.full((len(each),), 1 / len(each)) if spec.fusion == "stacked" else None
@@ -88,6 +127,25 @@ class Classifier(nn.Module):
         """Load initial weights, see `Head.load_pretrained`."""
         for _, head in self._named_heads():
             head.load_pretrained(weights)
+
+    def begin_training(self, tuning: FineTuning) -> None:
+        """Choose what is trained, see `Head.begin_training`."""
+        for _, head in self._named_heads():
+            head.begin_training(tuning)
+
+    def finish_training(self) -> None:
+        """Bring the trained weights into the form that is saved."""
+        for _, head in self._named_heads():
+            head.finish_training()
+
+    def fit_to_clips(self, clips: Callable[[], Iterator[Mapping[str, Tensor]]]) -> None:
+        """Fit the fixed parts to training clips of raw frames.
+
+        Args:
+            clips: yields them batch by batch, stream name to (B, T, C, H, W); called once a head.
+        """
+        for name, head in self._named_heads():
+            head.fit_to_clips(values for batch in clips() for key, _, values in self._inputs(batch) if key == name)
 
     def penalty(self) -> Tensor | None:
         """Return a term of the loss that depends on the weights, or None."""
@@ -109,6 +167,32 @@ class Classifier(nn.Module):
     def head_logits(self, summaries: Mapping[str, Tensor], mask: Tensor) -> Tensor:
         """Return the logits of each head from the output of `forward_features`: (heads, B, classes)."""
         return torch.stack([head.forward_head(summaries[name], mask) for name, head in self._named_heads()])
+
+    @torch.inference_mode()
+    def member_logits(self, features: Mapping[str, Tensor], linear: LinearMembers | None = None) -> Tensor:
+        """Return log-probabilities before calibration of each member, (members, B, classes).
+
+        Args:
+            features: stream name to (B, T, D).
+            linear: the members of heads that were averaged into one linear layer.
+        """
+        mask = full_mask(features)
+        summaries = self.forward_features(features, mask)
+        if linear is not None:
+            by_head = linear.logits(summaries[name] for name in self.names)
+        else:
+            by_head = [
+                head.member_logits(summaries[name], mask)
+                if isinstance(head, Members)
+                else head.forward_head(summaries[name], mask)[None]
+                for name, head in self._named_heads()
+            ]
+        return torch.stack([fuse(torch.stack(logits), self.stream_weights) for logits in zip(*by_head, strict=True)])
+
+    @property
+    def only_layers(self) -> tuple[nn.Linear, ...]:
+        """The linear layers of its heads, where they are all that is trained; fewer than heads where more is."""
+        return tuple(layer for _, head in self._named_heads() if (layer := head.only_layer) is not None)
 
     @property
     def causal(self) -> bool:
@@ -162,6 +246,48 @@ class Classifier(nn.Module):
             values = [torch.cat(values, dim=-1 if values[0].ndim == 3 else -3)]
         for (name, head), value in zip(self._named_heads(), values, strict=True):
             yield name, head, value
+
+
+def average(classifiers: Sequence[Classifier]) -> tuple[Classifier, LinearMembers | None]:
+    """Return one classifier in place of several that were trained on the same clips with other seeds.
+
+    Its log-probabilities before calibration are the mean of theirs, normalised.
+
+    Args:
+        classifiers: of one recipe; a single one is returned as it is.
+
+    Returns:
+        The classifier; and, where heads are one linear layer, the layers that were averaged into it.
+    """
+    if len(classifiers) == 1:
+        return classifiers[0], None
+    streams = zip(*([head for _, head in each._named_heads()] for each in classifiers), strict=True)
+    heads, linear = average_heads(list(streams))
+    averaged = copy(classifiers[0])
+    averaged._modules = dict(averaged._modules)
+    averaged.heads = nn.ModuleList(heads)
+    return averaged.eval(), linear
+
+
+def _new_heads(spec: HeadSpec, shape: tuple[int, ...], classes: int, members: int) -> Head:
+    """Return a head, or several of which the average is taken."""
+    if members == 1:
+        return _new_head(spec, shape, classes)
+    return Members([_new_head(spec, shape, classes) for _ in range(members)])
+
+
+def _new_head(spec: HeadSpec, shape: tuple[int, ...], classes: int) -> Head:
+    if spec.backbone is None:
+        return create_head(spec.name, shape, classes, spec.options)
+    if len(shape) != 4:
+        raise UsageError(
+            f"training.unfreeze and training.lora train {spec.backbone.name} on frames, and the data holds features: "
+            "train on the videos, or leave both out"
+        )
+    frames, channels, height, width = shape
+    return FineTunedEncoder(
+        (frames, channels, height, width), classes, backbone=spec.backbone, head=spec.name, options=spec.options
+    )
 
 
 def stack_clips(clips: Sequence[Mapping[str, Tensor]]) -> dict[str, Tensor]:

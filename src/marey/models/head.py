@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from collections import deque
+from collections.abc import Iterable
 from dataclasses import dataclass, field
 from typing import Any, ClassVar, Literal
 
@@ -10,6 +11,7 @@ import torch
 from torch import Tensor, nn
 
 from marey.errors import UsageError
+from marey.models.fine_tuning import FineTuning
 
 InputKind = Literal["features", "frames"]
 """Input of a head: features of an encoder, or raw frames."""
@@ -40,14 +42,20 @@ class Standardise(nn.Module):
     def fit_moments(self, mean: Tensor, variance: Tensor) -> None:
         """Set mean and variance: (D,) both."""
         self.mean.copy_(mean)
-        deviation = variance.sqrt()
-        # A feature that hardly varies is noise, and must not be amplified to the size of the others.
-        floor = deviation.mean().clamp_min(1e-6) * 1e-2
-        self.scale.copy_(1 / deviation.clamp_min(floor))
+        self.scale.copy_(scale_of(variance.sqrt()))
 
     def forward(self, values: Tensor) -> Tensor:
         """Standardise (..., D)."""
         return (values - self.mean) * self.scale
+
+
+def scale_of(deviation: Tensor) -> Tensor:
+    """Return what standardised features are multiplied by, (D,), from their deviations.
+
+    A feature that hardly varies is noise, and must not be amplified to the size of the others.
+    """
+    floor = deviation.mean().clamp_min(1e-6) * 1e-2
+    return 1 / deviation.clamp_min(floor)
 
 
 class Dropout(nn.Module):
@@ -74,6 +82,19 @@ class Dropout(nn.Module):
         keep = torch.empty_like(values, requires_grad=False)
         torch.ge(drawn.view(torch.uint8)[:count].view(values.shape), dropped, out=keep)
         return values * keep.mul_(256 / (256 - dropped))
+
+
+class InputDropout(Dropout):
+    """Dropout of the inputs of a recurrent layer: the same numbers at each frame of a clip, as Keras does it.
+
+    Gal and Ghahramani 2016.
+    """
+
+    def forward(self, values: Tensor) -> Tensor:
+        """Drop values in training: (B, T, D) to (B, T, D)."""
+        if not self.training or self.share == 0:
+            return values
+        return values * super().forward(torch.ones_like(values[:, :1], requires_grad=False))
 
 
 @dataclass(slots=True)
@@ -115,12 +136,17 @@ class Head(nn.Module):
     """
 
     takes: ClassVar[InputKind] = "features"
-    causal: ClassVar[bool] = False
+    causal: bool = False
     trains: ClassVar[bool] = True
 
     def __init__(self, classes: int) -> None:
         super().__init__()
         self.classes = classes
+
+    @property
+    def typical(self) -> Tensor | None:
+        """The mean of the training features, (D,); None for heads that do not keep one."""
+        return None
 
     @property
     def only_layer(self) -> nn.Linear | None:
@@ -146,6 +172,21 @@ class Head(nn.Module):
             WeightsError: they cannot be loaded.
         """
         raise UsageError(f"there are no weights to begin from for a {type(self).__name__}: leave head.weights=random")
+
+    def begin_training(self, tuning: FineTuning) -> None:
+        """Choose what is trained of an encoder in front of the head; by default there is none.
+
+        Raises:
+            UsageError: it is to train something that is not there.
+        """
+        if tuning.trains:
+            raise tuning.refuse(type(self).__name__)
+
+    def finish_training(self) -> None:
+        """Bring the trained weights into the form that is saved; by default they have it."""
+
+    def fit_to_clips(self, clips: Iterable[Tensor]) -> None:
+        """Fit the fixed parts to training clips of raw frames, (B, T, C, H, W) each; by default there are none."""
 
     def forward(self, features: Tensor, mask: Tensor) -> Tensor:
         """Return logits, (B, classes)."""
@@ -188,6 +229,11 @@ class FeatureHead(Head):
         super().__init__(classes)
         self.dim = dim
         self.standardise = Standardise(dim)
+
+    @property
+    def typical(self) -> Tensor | None:
+        """The mean of the training features, (D,)."""
+        return self.standardise.mean
 
     def fit_normalizer(self, condensed: Tensor) -> None:
         """Fit the scale of the features to the training clips, (N, T, D)."""

@@ -156,7 +156,10 @@ class TemporalConvolutionHead(FeatureHead):
 
 @register_head("attention")
 class AttentionHead(FeatureHead):
-    """Attention with learned queries over the frames (attentive probe: Bardes et al. 2024)."""
+    """Attention with learned queries over the frames (attentive probe: Bardes et al. 2024).
+
+    The position of each frame is added to it, as sines and cosines, so that another order is another answer.
+    """
 
     def __init__(
         self,
@@ -186,7 +189,10 @@ class AttentionHead(FeatureHead):
 
 @register_head("transformer")
 class TransformerHead(FeatureHead):
-    """Self-attention over the frames (Vaswani et al. 2017), then the mean."""
+    """Self-attention over the frames (Vaswani et al. 2017), then the mean.
+
+    The position of each frame is added to it, as sines and cosines, so that another order is another answer.
+    """
 
     def __init__(
         self,

@@ -33,6 +33,7 @@ def imprint(model: ActionModel, label: str, clips: Sequence[Features]) -> Action
     that direction, and the mean length of the rows that are there. Its bias is their mean one, less what a clip gets
     whose cosine to the direction is `THRESHOLD`: a mean of whole clips resembles every clip a little, where rows that
     were trained against each other do not. The other rows stay as they are, so that the old classes keep their order.
+    Where the model is an average of seeds, it is now one head: its members do not know the class.
 
     Args:
         model: with heads that are one linear layer on a fixed summary.
@@ -56,7 +57,7 @@ def imprint(model: ActionModel, label: str, clips: Sequence[Features]) -> Action
         assert linear is not None  # noqa: S101 - asked before
         head.linear = _with_row(linear, summary)
         head.classes += 1
-    config = model.config.model_copy(update={"labels": (*model.labels, label)})
+    config = model.config.model_copy(update={"labels": (*model.labels, label), "seeds": 1})
     return ActionModel(config, classifier.eval(), model.network)
 
 

@@ -2,7 +2,10 @@
 
 from __future__ import annotations
 
+from typing import Annotated, Literal
+
 import torch
+from pydantic import Field
 from torch import Tensor, nn
 from torch.nn.utils.rnn import pack_padded_sequence, pad_packed_sequence
 
@@ -14,35 +17,63 @@ Recurrent = nn.LSTM | nn.GRU
 
 
 class RecurrentHead(FeatureHead):
-    """A recurrent layer read at the last frame (in both directions: at both ends), dropout, a linear layer."""
+    """A recurrent layer read at the last frame (in both directions: at both ends), dropout, a linear layer.
 
-    def __init__(self, dim: int, classes: int, recurrent: Recurrent, dropout: float) -> None:
+    With `dense`, a layer of so many numbers (ReLU) and dropout stand before the last one.
+    """
+
+    def __init__(self, dim: int, classes: int, recurrent: Recurrent, dropout: float, dense: int = 0) -> None:
         super().__init__(dim, classes)
         self.recurrent = recurrent
         self.dropout = Dropout(dropout)
-        self.linear = nn.Linear(_width(recurrent), classes)
+        self.dense = nn.Linear(_width(recurrent), dense) if dense else None
+        self.linear = nn.Linear(dense or _width(recurrent), classes)
 
     def forward_head(self, summary: Tensor, mask: Tensor) -> Tensor:
         """Return logits, (B, classes)."""
-        logits: Tensor = self.linear(self.dropout(read_to_the_end(self.recurrent, summary, mask)))
-        return logits
+        return self._of_state(read_to_the_end(self.recurrent, summary, mask))
 
     def step(self, frame: Tensor, state: StepState) -> Tensor:
         """Return logits after one more frame, if the head is causal."""
         if not self.causal:
             return super().step(frame, state)
-        logits: Tensor = self.linear(step(self.recurrent, self.standardise(frame), state))
+        return self._of_state(step(self.recurrent, self.standardise(frame), state))
+
+    def _of_state(self, last: Tensor) -> Tensor:
+        last = self.dropout(last)
+        logits: Tensor = self.linear(last if self.dense is None else self.dropout(self.dense(last).relu()))
         return logits
 
 
 @register_head("lstm")
 class LSTMHead(RecurrentHead):
-    """Long short-term memory (Hochreiter and Schmidhuber 1997)."""
+    """Long short-term memory (Hochreiter and Schmidhuber 1997).
+
+    Args:
+        dim: numbers a frame.
+        classes: number of labels.
+        hidden: numbers of the state.
+        layers: one above the other.
+        dense: numbers of a layer before the last; 0 for none.
+        dropout: of the state that is read, and of the dense layer.
+        between: dropout of what one layer gives the next; without effect in a single one.
+    """
 
     causal = True
 
-    def __init__(self, dim: int, classes: int, *, hidden: int = 128, layers: int = 1, dropout: float = 0.5) -> None:
-        super().__init__(dim, classes, nn.LSTM(dim, hidden, layers, batch_first=True), dropout)
+    def __init__(
+        self,
+        dim: int,
+        classes: int,
+        *,
+        hidden: int = 128,
+        layers: int = 1,
+        dense: Annotated[int, Field(ge=0)] = 0,
+        dropout: float = 0.5,
+        between: float = 0.0,
+    ) -> None:
+        recurrent = nn.LSTM(dim, hidden, layers, batch_first=True, dropout=between if layers > 1 else 0.0)
+        super().__init__(dim, classes, recurrent, dropout, dense)
 
 
 @register_head("bilstm")
@@ -91,25 +122,56 @@ class BiLSTMDenseHead(Head):
     """The head of VGG16 + BiLSTM: LayerNorm, BiLSTM(128), dropout, Dense(128, ReLU, L2 0.01), dropout, Dense(classes).
 
     PyTorch's LSTM has a second vector of biases, 2 x 4 x `hidden` more parameters than Keras counts.
+
+    Args:
+        dim: numbers a frame.
+        classes: number of labels.
+        hidden: numbers of the state in each direction.
+        layers: of the BiLSTM.
+        pooling: "ends" reads the last state of each direction; "mean" and "max" pool the states of all frames, as
+            `return_sequences` with global pooling does.
+        dense: numbers of the layer before the last.
+        l2: penalty on its weights.
+        dropout: before and after it.
     """
 
     def __init__(
-        self, dim: int, classes: int, *, hidden: int = 128, dense: int = 128, l2: float = 0.01, dropout: float = 0.5
+        self,
+        dim: int,
+        classes: int,
+        *,
+        hidden: int = 128,
+        layers: int = 1,
+        pooling: Literal["ends", "mean", "max"] = "ends",
+        dense: int = 128,
+        l2: float = 0.01,
+        dropout: float = 0.5,
     ) -> None:
         super().__init__(classes)
         self.normalise = nn.LayerNorm(dim, eps=1e-3)
-        self.recurrent = nn.LSTM(dim, hidden, batch_first=True, bidirectional=True)
+        self.recurrent = nn.LSTM(dim, hidden, layers, batch_first=True, bidirectional=True)
         self.dense = nn.Linear(2 * hidden, dense)
         self.dropout = Dropout(dropout)
         self.linear = nn.Linear(dense, classes)
         self.l2 = l2
+        self.pooling = pooling
         keras_init_(self)
 
     def forward_head(self, summary: Tensor, mask: Tensor) -> Tensor:
         """Return logits, (B, classes)."""
-        ends = self.dropout(read_to_the_end(self.recurrent, self.normalise(summary), mask))
-        logits: Tensor = self.linear(self.dropout(self.dense(ends).relu()))
+        summed_up = self.dropout(self._pool_states(self.normalise(summary), mask))
+        logits: Tensor = self.linear(self.dropout(self.dense(summed_up).relu()))
         return logits
+
+    def _pool_states(self, values: Tensor, mask: Tensor) -> Tensor:
+        """Return one vector a clip: (B, T, D) to (B, 2 x hidden)."""
+        if self.pooling == "ends":
+            return read_to_the_end(self.recurrent, values, mask)
+        states, there = read(self.recurrent, values, mask)
+        if self.pooling == "max":
+            return states.masked_fill(~there.unsqueeze(-1), -1.0).amax(1)  # no state is below -1
+        weight = there.unsqueeze(-1).to(states.dtype)
+        return (states * weight).sum(1) / weight.sum(1)
 
     def penalty(self) -> Tensor:
         """Return the sum of the dense layer's squared weights, `l2` times."""

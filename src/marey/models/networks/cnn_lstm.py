@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from torch import Tensor, nn
 
-from marey.models.head import Dropout, StepState
+from marey.models.head import Dropout, InputDropout, StepState
 from marey.models.init import keras_init_
 from marey.models.networks.network import EndToEndModel, PerFrame, Shape
 from marey.models.recurrent import step
@@ -18,6 +18,17 @@ class CNNLSTM(EndToEndModel):
     As tuned on KTH: 10 gray frames of 80 x 80, 320, 128 and 128 filters, an LSTM of 96 and a dense layer of 64. With
     six classes that is 4,547,014 parameters in the counting of Keras, 1,152 of them statistics of batch
     normalisation; PyTorch's LSTM has a second vector of biases, 4 x 96 more. It is initialised as in Keras.
+
+    Args:
+        shape: of a clip's frames, (T, C, H, W).
+        classes: number of labels.
+        filters: of the first convolution.
+        narrow: of the second and the third.
+        hidden: numbers of the LSTM's state.
+        dense: of the layer before the last.
+        dropout: of the feature map of each frame.
+        input_dropout: of the LSTM's inputs, the same numbers in all frames of a clip.
+        output_dropout: before the last layer.
     """
 
     causal = True
@@ -31,7 +42,9 @@ class CNNLSTM(EndToEndModel):
         narrow: int = 128,
         hidden: int = 96,
         dense: int = 64,
-        dropout: float = 0.5,
+        dropout: float = 0.2,
+        input_dropout: float = 0.2,
+        output_dropout: float = 0.0,
     ) -> None:
         super().__init__(shape, classes)
         _, channels, height, width = shape
@@ -45,15 +58,16 @@ class CNNLSTM(EndToEndModel):
             )
         )
         cells = ((height - 2) // 8) * ((width - 2) // 8)
+        self.input_dropout = InputDropout(input_dropout)
         self.recurrent = nn.LSTM(narrow * cells, hidden, batch_first=True)
         self.classifier = nn.Sequential(
-            nn.Linear(hidden, dense), nn.ReLU(), Dropout(dropout), nn.Linear(dense, classes)
+            nn.Linear(hidden, dense), nn.ReLU(), Dropout(output_dropout), nn.Linear(dense, classes)
         )
         keras_init_(self)
 
     def forward_clip(self, pixels: Tensor) -> Tensor:
         """Return logits, (B, classes)."""
-        states, _ = self.recurrent(self.frames(pixels))
+        states, _ = self.recurrent(self.input_dropout(self.frames(pixels)))
         logits: Tensor = self.classifier(states[:, -1])
         return logits
 
