@@ -4,7 +4,7 @@ import numpy as np
 import pytest
 import torch
 
-from marey.evaluation import expected_calibration_error, fit_temperature, reliability
+from marey.evaluation import calibrated_error, expected_calibration_error, fit_temperature, reliability, uncalibrated
 
 
 def draw(scale: float, *, clips: int = 20_000, classes: int = 5) -> tuple[np.ndarray, np.ndarray]:
@@ -66,3 +66,22 @@ def test_empty_bins_are_not_numbers_and_no_clip_has_no_error() -> None:
     bins = reliability([0.9], [True], bins=2)
     assert np.isnan(bins.accuracy[0])
     assert np.isnan(expected_calibration_error([], []))
+
+
+@pytest.mark.parametrize("temperature", [0.05, 1.0, 7.0])
+def test_probabilities_before_calibration_are_found_again_from_those_after_it(temperature: float) -> None:
+    logits, _ = draw(1.5, clips=50)
+    before, after = (torch.from_numpy(logits / by).softmax(-1).numpy() for by in (1.0, temperature))
+    np.testing.assert_allclose(uncalibrated(after, temperature), before, atol=1e-12)
+    assert uncalibrated((1.0, 0.0), 0.5).tolist() == [1.0, 0.0]
+
+
+def test_a_perfect_calibration_of_few_clips_has_an_error_and_of_many_has_none() -> None:
+    confidence = np.random.default_rng(0).uniform(0.4, 1.0, 40_000)
+    few, many = calibrated_error(confidence[:60]), calibrated_error(confidence)
+    assert 0.08 < few < 0.2
+    assert many < 0.01
+    correct = np.random.default_rng(1).random(60) < confidence[:60]
+    assert expected_calibration_error(confidence[:60], correct) == pytest.approx(few, abs=0.06)
+    assert calibrated_error(np.ones(30)) == 0
+    assert np.isnan(calibrated_error([]))

@@ -1,6 +1,7 @@
 from __future__ import annotations
 
 import csv
+from dataclasses import replace
 from pathlib import Path
 
 import numpy as np
@@ -39,6 +40,13 @@ def test_predictions_read_back_to_the_last_bit(tmp_path: Path) -> None:
     labels, rows = read_predictions(tmp_path / "predictions.csv")
     assert labels == LABELS
     assert rows == evaluation().rows
+
+
+def test_the_probability_before_calibration_reads_back_where_it_is_known(tmp_path: Path) -> None:
+    found = evaluation()
+    rows = tuple(replace(row, uncalibrated=None if row.reason else 1 / (3 + n)) for n, row in enumerate(found.rows))
+    write_predictions(replace(found, rows=rows), tmp_path / "predictions.csv")
+    assert read_predictions(tmp_path / "predictions.csv") == (LABELS, rows)
 
 
 def test_the_table_has_a_row_a_clip_with_its_prediction(tmp_path: Path) -> None:

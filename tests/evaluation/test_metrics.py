@@ -66,3 +66,18 @@ def test_the_text_of_metrics_is_short() -> None:
 
 def test_the_text_of_an_evaluation_is_short_and_counts_leaks_and_notes() -> None:
     assert repr(evaluation()) == ("Evaluation(protocol='one split', clips=4, failed=1, labels=3, leaks=0, notes=0)")
+
+
+def test_auc_is_the_share_of_pairs_in_the_right_order() -> None:
+    values = evaluation().metrics.values
+    assert values["auc"] == pytest.approx(1.0)  # of a and b; the only clip of c failed
+    # pooled: 0.8, 0.3 and 0.7 are of true labels; of the 18 pairs with other values, 0.3 and 0.6 stand wrong
+    assert values["auc_pooled"] == pytest.approx(17 / 18)
+
+
+def test_auc_is_left_out_where_one_class_occurs() -> None:
+    one = Evaluation(
+        ("a", "b"), (ClipResult("1", "1.mp4", "a", "g", None, (0.9, 0.1), reason=None),), (), "one split", "c0ffee", 0
+    )
+    assert "auc" not in one.metrics.values
+    assert one.metrics.values["auc_pooled"] == 1.0

@@ -2,9 +2,11 @@ from __future__ import annotations
 
 import json
 import math
+from dataclasses import replace
 from pathlib import Path
 
 import pytest
+from sklearn.metrics import classification_report
 
 from marey.data import Leak
 from marey.errors import DatasetError
@@ -34,6 +36,15 @@ SMALL = (
     row("3", "b", 0.1, 0.7, 0.2),  # right
     row("4", "c", 0.5, 0.3, 0.2),  # c taken for a, third choice right
     row("5", "c"),  # failed
+)
+
+DRAWN = (
+    ("a", (0.8, 0.1, 0.1)),
+    ("a", (0.3, 0.6, 0.1)),
+    ("a", (0.7, 0.2, 0.1)),
+    ("b", (0.1, 0.7, 0.2)),
+    ("b", (0.6, 0.3, 0.1)),
+    ("c", (0.2, 0.2, 0.6)),
 )
 
 
@@ -145,3 +156,25 @@ def test_a_clip_has_probabilities_or_a_reason_and_never_both() -> None:
         ClipResult("1", "1.avi", "a", None, None, (1.0,), "corrupt")
     with pytest.raises(ValueError, match="never both"):
         ClipResult("1", "1.avi", "a")
+
+
+def test_the_averages_of_the_classes_are_those_of_scikit_learns_report() -> None:
+    rows = [row(str(n), label, *given) for n, (label, given) in enumerate(DRAWN)]
+    metrics = evaluate(*rows).metrics
+    expected = classification_report(
+        [label for label, _ in DRAWN], [ABC[given.index(max(given))] for _, given in DRAWN], output_dict=True
+    )
+    for average in metrics.averages:
+        assert average.as_dict() == pytest.approx(
+            {name.replace("f1-score", "f1"): value for name, value in expected[average.label].items()}
+        )
+    assert metrics.as_dict()["averages"]["weighted avg"]["recall"] == pytest.approx(metrics.accuracy)
+
+
+def test_the_cross_entropy_before_calibration_stands_beside_the_calibrated_one() -> None:
+    rows = [replace(each, uncalibrated=p) for each, p in zip(SMALL, (0.5, 0.4, 0.9, 0.1, None), strict=True)]
+    metrics = evaluate(*rows).metrics
+    assert metrics.values["cross_entropy"] == pytest.approx(-math.log(0.5 * 0.4 * 0.9 * 0.1) / 4)
+    assert metrics.nll == pytest.approx(-math.log(0.8 * 0.3 * 0.7 * 0.2) / 4)
+    assert [each.name for each in metrics.rows[:3]] == ["accuracy", "cross_entropy", "nll"]
+    assert "cross_entropy" not in evaluate(*SMALL).metrics.values

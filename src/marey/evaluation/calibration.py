@@ -8,6 +8,7 @@ import numpy as np
 import numpy.typing as npt
 
 BINS = 15
+DRAWS, MOST_DRAWN = 1000, 5_000_000  # answers drawn for each clip, and for all clips together
 COLDEST, HOTTEST = 0.05, 20.0  # outside, the logits are separable or worthless
 
 
@@ -65,6 +66,43 @@ def expected_calibration_error(confidence: npt.ArrayLike, correct: npt.ArrayLike
     Guo et al., On Calibration of Modern Neural Networks, ICML 2017. NaN without clips.
     """
     return reliability(confidence, correct, bins=bins).error
+
+
+def calibrated_error(confidence: npt.ArrayLike, *, bins: int = BINS) -> float:
+    """Return the mean calibration error of a perfectly calibrated model with these confidences; NaN without clips.
+
+    Of few clips, even where each is right with the probability that its confidence states, the share of right ones in
+    a bin differs from their mean confidence: the error is biased upwards (Roelofs et al. 2022). So many answers are
+    drawn, right with just that probability; the same confidences give the same number.
+
+    Args:
+        confidence: `(N,)`, in [0, 1].
+        bins: of equal width.
+    """
+    confidences = np.asarray(confidence, dtype=np.float64)
+    if not len(confidences):
+        return float("nan")
+    edges = np.linspace(0.0, 1.0, bins + 1)
+    index = np.clip(np.searchsorted(edges, confidences, side="left") - 1, 0, bins - 1)
+    generator = np.random.default_rng(0)
+    found = []
+    for _ in range(max(20, min(DRAWS, MOST_DRAWN // len(confidences)))):
+        gap = (generator.random(len(confidences)) < confidences) - confidences
+        found.append(np.abs(np.bincount(index, weights=gap, minlength=bins)).sum() / len(confidences))
+    return float(np.mean(found))
+
+
+def uncalibrated(probabilities: npt.ArrayLike, temperature: float) -> npt.NDArray[np.float64]:
+    """Return the probabilities before temperature scaling: `softmax(z)` of `softmax(z / temperature)`.
+
+    Args:
+        probabilities: float64 `(..., K)`, calibrated.
+        temperature: by which the logits were divided.
+    """
+    with np.errstate(divide="ignore"):  # log 0 is -inf, whose exponential is 0 again
+        logits = np.log(np.asarray(probabilities, dtype=np.float64)) * temperature
+    weights = np.exp(logits - logits.max(axis=-1, keepdims=True))
+    return np.asarray(weights / weights.sum(axis=-1, keepdims=True))
 
 
 def fit_temperature(logits: npt.ArrayLike, labels: npt.ArrayLike) -> float:

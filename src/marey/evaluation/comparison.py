@@ -9,7 +9,7 @@ from typing import Any, Literal, Self
 import numpy as np
 import numpy.typing as npt
 
-from marey.evaluation.evaluation import ClipResult, Evaluation
+from marey.evaluation.evaluation import ClipResult, Evaluation, uncalibrated_of
 from marey.evaluation.intervals import (
     CHUNK,
     LEVEL,
@@ -256,6 +256,7 @@ def _other_metrics(results: RunResults) -> dict[str, float | None]:
     clips = ScoredClips.of(
         np.array([results.labels.index(row.label) for row in rows], dtype=np.int64),
         np.array([row.probabilities or missing for row in rows], dtype=np.float64),
+        uncalibrated=uncalibrated_of(rows),
     )
     found = compute_metrics(clips)
     return {name: value for name, value in found.items() if name not in ("accuracy", "macro_f1")}

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from collections import Counter
 from collections.abc import Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, field
 from functools import cached_property
 
 import numpy as np
@@ -13,6 +13,7 @@ import numpy.typing as npt
 from marey.data import Leak
 from marey.errors import DatasetError, Reason, did_you_mean
 from marey.evaluation.scoring import Metrics, score
+from marey.evaluation.seeds import SeedAnswers
 
 SUM_TOLERANCE = 1e-3  # probabilities come from float32 or bfloat16 networks
 NAMED = 3  # leaking groups that a warning names
@@ -32,6 +33,9 @@ class ClipResult:
         reason: why the clip failed, as one word; None where it did not.
         detail: the reason in words.
         views_right: share of the views of the clip that are right by themselves, where there are several.
+        uncalibrated: probability of the true label at temperature 1, as the training computes it, where it is known.
+        unfamiliarity: how unlike the training clips it is, above 1 for unknown; None where the model cannot tell.
+        members: (views, seeds, K), probabilities by each head of an average; None for other models.
 
     Raises:
         ValueError: both or neither of probabilities and reason are given.
@@ -46,6 +50,9 @@ class ClipResult:
     reason: Reason | None = None
     detail: str = ""
     views_right: float | None = None
+    uncalibrated: float | None = None
+    unfamiliarity: float | None = None
+    members: npt.NDArray[np.float64] | None = field(default=None, compare=False, repr=False)
 
     def __post_init__(self) -> None:
         if (self.probabilities is None) == (self.reason is None):
@@ -70,6 +77,7 @@ class Evaluation:
         seed: of the run.
         excluded: clips that were left out by name.
         notes: what a reader should know beside the metrics.
+        trained_seeds: number of seeds whose average the model is; None where no seed changes it, or it is unknown.
 
     Raises:
         DatasetError: there is no clip, or a clip's label is not one of the model's.
@@ -84,6 +92,7 @@ class Evaluation:
     seed: int
     excluded: tuple[str, ...] = ()
     notes: tuple[str, ...] = ()
+    trained_seeds: int | None = None
 
     def __post_init__(self) -> None:
         if not self.rows:
@@ -141,6 +150,15 @@ class Evaluation:
             leak=leak_warning(self.leaks),
             data_hash=self.data_hash,
             view_accuracy=self._view_accuracy(),
+            uncalibrated=uncalibrated_of(self.rows),
+            trained_seeds=self.trained_seeds,
+            seeds=SeedAnswers.of(
+                self.target,
+                [row.members for row in self.rows],
+                [row.fold for row in self.rows],
+                [row.reason is not None for row in self.rows],
+                seed=self.seed,
+            ),
         )
 
     def _view_accuracy(self) -> float | None:
@@ -165,6 +183,13 @@ class Evaluation:
         return tuple(sorted(wrong, key=lambda row: (-(row.confidence or 0.0), row.clip))[:k])
 
 
+def uncalibrated_of(rows: Sequence[ClipResult]) -> npt.NDArray[np.float64] | None:
+    """Return the `uncalibrated` of rows, (N,), NaN for clips that failed; None if another clip has none."""
+    if any(row.uncalibrated is None for row in rows if row.reason is None):
+        return None
+    return np.array([np.nan if row.uncalibrated is None else row.uncalibrated for row in rows], dtype=np.float64)
+
+
 def leak_warning(leaks: Sequence[Leak]) -> str | None:
     """Return the warning to show beside the metrics of a split that leaks; None where it does not."""
     if not leaks:
@@ -187,7 +212,10 @@ def leak_warning(leaks: Sequence[Leak]) -> str | None:
     files = len({leak.value for leak in leaks if leak.kind == "content"})
     if files:
         parts.append(f"{files} identical {'file' if files == 1 else 'files'}")
-    verb = "is" if len(groups) + files == 1 else "are"
+    copies = sum(leak.kind == "near_duplicate" for leak in leaks)
+    if copies:
+        parts.append(f"{copies} near-duplicate {'clip' if copies == 1 else 'clips'}")
+    verb = "is" if len(groups) + files + copies == 1 else "are"
     both = f"{' and '.join(parts)} {verb} on both sides of the split: this number is too high for new video"
     return "; ".join([both, *warnings])
 

@@ -1,4 +1,4 @@
-"""Bootstrap intervals of metrics, by resampling whole groups."""
+"""Bootstrap intervals of metrics, by resampling whole groups, and seeds with them."""
 
 from __future__ import annotations
 
@@ -8,6 +8,8 @@ from typing import Any, Literal
 
 import numpy as np
 import numpy.typing as npt
+
+from marey.evaluation.seeds import SeedAnswers
 
 RESAMPLES = 2000
 LEVEL = 0.95
@@ -54,10 +56,20 @@ class Interval(Bootstrap):
     Attributes:
         accuracy: low and high end, or None where there is nothing to resample.
         macro_f1: low and high end, or None.
+        seeds: number of seeds that were resampled with the units; 1 where the seed of the training was kept, and None
+            where no seed changes the model, or it is unknown.
     """
 
     accuracy: tuple[float, float] | None
     macro_f1: tuple[float, float] | None
+    seeds: int | None = None
+
+    def as_dict(self) -> dict[str, Any]:
+        """Return for JSON."""
+        values = Bootstrap.as_dict(self)
+        if self.seeds is not None and self.seeds > 1 and self.method == "bootstrap":
+            values["method"] += f" and {self.seeds} seeds"
+        return {**values, "seeds": self.seeds}
 
 
 def bootstrap(
@@ -69,8 +81,12 @@ def bootstrap(
     seed: int,
     resamples: int = RESAMPLES,
     level: float = LEVEL,
+    seeds: SeedAnswers | None = None,
 ) -> Interval:
     """Return percentile intervals of accuracy and macro F1, by drawing groups with replacement.
+
+    Where the model is the average of several seeds, a set of them is drawn with the groups, for each fold another one:
+    the interval then holds how much the seed changes the numbers.
 
     Clips of one subject or one source video are right or wrong together, so single clips are drawn only where no
     group is known; a clip without a group is a group of its own. Efron & Tibshirani, An Introduction to the
@@ -84,6 +100,7 @@ def bootstrap(
         seed: of the resampling.
         resamples: number of resamples.
         level: the share of resamples inside the interval.
+        seeds: the answers of the members of an average.
     """
     unit: Literal["groups", "clips"] = "groups" if any(group is not None for group in groups) else "clips"
     names = [f"group {group}" if group is not None else f"clip {row}" for row, group in enumerate(groups)]
@@ -95,6 +112,13 @@ def bootstrap(
     right = target == predicted
     if right.all() or not right.any():
         return all_alike(unit, units, right=bool(right.all()), level=level, resamples=resamples)
+    if seeds is not None:
+        pairs = np.array(list(_draws_of_both(target, seeds, member, classes, seed=seed, resamples=resamples)))
+        both = [percentiles(values, level) for values in pairs.T]
+        note = few_note(unit, units)
+        return Interval(
+            unit, units, note, level, resamples, accuracy=both[0], macro_f1=both[1], seeds=len(seeds.accuracy)
+        )
     hits = np.zeros((units, classes))
     support = np.zeros((units, classes))
     named = np.zeros((units, classes))
@@ -112,6 +136,27 @@ def bootstrap(
 
     ends = [percentiles(np.concatenate(values), level) for values in (accuracy, macro_f1)]
     return Interval(unit, units, few_note(unit, units), level, resamples, accuracy=ends[0], macro_f1=ends[1])
+
+
+def _draws_of_both(
+    target: npt.NDArray[np.int64],
+    seeds: SeedAnswers,
+    member: npt.NDArray[np.int64],
+    classes: int,
+    *,
+    seed: int,
+    resamples: int,
+) -> Iterator[tuple[float, float]]:
+    """Yield accuracy and macro F1 of each resample of units and seeds."""
+    generator, rows = np.random.default_rng([seed, 1]), np.arange(len(target))
+    for many in draws(int(member.max()) + 1, seed=seed, resamples=resamples):
+        chosen = generator.integers(len(seeds.drawn), size=(len(many), int(seeds.folds.max()) + 1))
+        for times, sets in zip(many, chosen, strict=True):
+            weights, predicted = times[member], seeds.drawn[sets[seeds.folds], rows]
+            hits = np.bincount(target, weights * (predicted == target), minlength=classes).astype(np.float64)
+            support = np.bincount(target, weights, minlength=classes).astype(np.float64)
+            named = np.bincount(predicted + 1, weights, minlength=classes + 1)[1:].astype(np.float64)
+            yield float(hits.sum() / support.sum()), float(macro_f1_of(hits, support, named))
 
 
 def draws(units: int, *, seed: int, resamples: int) -> Iterator[npt.NDArray[np.float64]]:

@@ -7,6 +7,7 @@ import json
 from pathlib import Path
 
 from marey.atomic import atomic_file, write_atomic
+from marey.data.csv_cells import CsvWriter, as_written
 from marey.errors import REASONS, DatasetError, Reason
 from marey.evaluation.evaluation import ClipResult, Evaluation
 from marey.evaluation.scoring import Metrics
@@ -24,6 +25,7 @@ COLUMNS = (
     "detail",
 )
 PROBABILITY = "p_"
+UNCALIBRATED = "uncalibrated"
 
 
 def write_metrics(metrics: Metrics, path: str | Path) -> None:
@@ -34,7 +36,7 @@ def write_metrics(metrics: Metrics, path: str | Path) -> None:
 
 
 def write_predictions(evaluation: Evaluation, path: str | Path) -> None:
-    """Write `predictions.csv`: the columns of `COLUMNS`, then `p_<label>` for each label.
+    """Write `predictions.csv`: the columns of `COLUMNS`, `p_<label>` for each label, and `uncalibrated` where known.
 
     Probabilities read back to the last bit; a clip that failed has a reason and no numbers.
     """
@@ -42,8 +44,10 @@ def write_predictions(evaluation: Evaluation, path: str | Path) -> None:
         atomic_file(Path(path)) as part,
         part.open("w", newline="", encoding="utf-8", errors="surrogateescape") as file,
     ):
-        table = csv.writer(file, lineterminator="\n")
-        table.writerow([*COLUMNS, *(PROBABILITY + label for label in evaluation.labels)])
+        table = CsvWriter(file)
+        known = any(row.uncalibrated is not None for row in evaluation.rows)
+        last = [UNCALIBRATED] if known else []
+        table.writerow([*COLUMNS, *(PROBABILITY + label for label in evaluation.labels), *last])
         for row in evaluation.rows:
             predicted = evaluation.predicted(row)
             table.writerow(
@@ -63,6 +67,7 @@ def write_predictions(evaluation: Evaluation, path: str | Path) -> None:
                         if row.probabilities is None
                         else [repr(float(value)) for value in row.probabilities]
                     ),
+                    *(["" if row.uncalibrated is None else repr(float(row.uncalibrated))] if known else []),
                 ]
             )
 
@@ -75,11 +80,12 @@ def read_predictions(path: str | Path) -> tuple[tuple[str, ...], tuple[ClipResul
     """
     try:
         with Path(path).open(newline="", encoding="utf-8", errors="surrogateescape") as file:
-            lines = list(csv.reader(file))
+            lines = [[as_written(cell) for cell in line] for line in csv.reader(file)]
     except (OSError, csv.Error) as error:
         raise DatasetError(f"{path}: cannot be read as a table of predictions: {error}") from error
     head = lines[0] if lines else []
-    names = head[len(COLUMNS) :]
+    known = head[-1:] == [UNCALIBRATED]  # earlier versions have not written it
+    names = head[len(COLUMNS) : -1 if known else None]
     if tuple(head[: len(COLUMNS)]) != COLUMNS or not all(name.startswith(PROBABILITY) for name in names):
         raise DatasetError(
             f"{path}: its first line is not that of predictions.csv; it has to begin with {','.join(COLUMNS)}"
@@ -87,25 +93,27 @@ def read_predictions(path: str | Path) -> tuple[tuple[str, ...], tuple[ClipResul
     rows = []
     for number, line in enumerate(lines[1:], start=2):
         try:
-            rows.append(_row(line, columns=len(head)))
+            rows.append(_row(line, columns=len(head), known=known))
         except ValueError as error:
             raise DatasetError(f"{path}: row {number}: {error}") from error
     return tuple(name.removeprefix(PROBABILITY) for name in names), tuple(rows)
 
 
-def _row(line: list[str], *, columns: int) -> ClipResult:
+def _row(line: list[str], *, columns: int, known: bool) -> ClipResult:
     if len(line) != columns:
         raise ValueError(f"{len(line)} values in {columns} columns")
     value = dict(zip(COLUMNS, line, strict=False))
+    given = line[len(COLUMNS) : -1 if known else None]
     return ClipResult(
         clip=value["clip"],
         path=value["path"],
         label=value["label"],
         group=value["group"] or None,
         fold=int(value["fold"]) if value["fold"] else None,
-        probabilities=None if value["reason"] else tuple(float(p) for p in line[len(COLUMNS) :]),
+        probabilities=None if value["reason"] else tuple(float(p) for p in given),
         reason=_reason(value["reason"]),
         detail=value["detail"],
+        uncalibrated=float(line[-1]) if known and line[-1] else None,
     )
 
 

@@ -20,7 +20,7 @@ from typing import Any, Final
 import numpy as np
 import numpy.typing as npt
 
-from marey.evaluation.calibration import expected_calibration_error
+from marey.evaluation.calibration import calibrated_error, expected_calibration_error
 from marey.extensions import ExtensionWarning, extension_of, load_extensions
 
 TOP_K = (1, 2, 3, 5)
@@ -37,6 +37,7 @@ _RESERVED: Final = frozenset(
         "leaks",
         "interval",
         "per_class",
+        "averages",
         "labels",
         "confusion_matrix",
         "data_hash",
@@ -60,6 +61,8 @@ class ScoredClips:
         f1: float64 `(K,)`, of each class.
         support: int64 `(K,)`, true clips of each class.
         view_accuracy: share of correct single views; None where each clip has one.
+        uncalibrated: float64 `(N,)`, probabilities of the true classes at temperature 1, NaN for clips that failed;
+            None where they are not known.
     """
 
     target: npt.NDArray[np.int64]
@@ -71,6 +74,7 @@ class ScoredClips:
     f1: npt.NDArray[np.float64]
     support: npt.NDArray[np.int64]
     view_accuracy: float | None = None
+    uncalibrated: npt.NDArray[np.float64] | None = None
 
     @classmethod
     def of(
@@ -79,6 +83,7 @@ class ScoredClips:
         probabilities: npt.NDArray[np.float64],
         *,
         view_accuracy: float | None = None,
+        uncalibrated: npt.NDArray[np.float64] | None = None,
     ) -> ScoredClips:
         """Predict and count; arguments as the attributes."""
         # scikit-learn imports SciPy, which takes time: only scoring shall wait for it.
@@ -93,7 +98,7 @@ class ScoredClips:
         precision, recall, f1, support = precision_recall_fscore_support(
             target, predicted, labels=np.arange(size), zero_division=0.0
         )
-        return cls(target, predicted, rank, probabilities, precision, recall, f1, support, view_accuracy)
+        return cls(target, predicted, rank, probabilities, precision, recall, f1, support, view_accuracy, uncalibrated)
 
     @property
     def usable(self) -> npt.NDArray[np.bool_]:
@@ -227,6 +232,31 @@ def _accuracy(clips: ScoredClips) -> float:
 
 
 @register_metric(
+    "cross_entropy",
+    title="cross-entropy, uncalibrated",
+    meaning="mean of -log p(true label) at temperature 1, in nats, as a training prints it; 0 is best",
+    optional=True,
+)
+def _cross_entropy(clips: ScoredClips) -> float | None:
+    if clips.uncalibrated is None or not clips.usable.any():
+        return None
+    return _mean_surprise(clips.uncalibrated[clips.usable])
+
+
+@register_metric(
+    "nll", title="cross-entropy, calibrated (NLL)", meaning="the same of the calibrated probabilities; 0 is best"
+)
+def _nll(clips: ScoredClips) -> float | None:
+    if not clips.usable.any():
+        return None
+    return _mean_surprise(clips.probabilities[clips.usable, clips.target[clips.usable]])
+
+
+def _mean_surprise(given: npt.NDArray[np.float64]) -> float:
+    return float(-np.log(np.maximum(given, np.finfo(np.float64).eps)).mean())
+
+
+@register_metric(
     "view_accuracy",
     title="accuracy of single views",
     meaning="each view of a clip by itself; the other metrics use the mean of its views",
@@ -281,9 +311,44 @@ def _ece(clips: ScoredClips) -> float | None:
     return expected_calibration_error(clips.probabilities[clips.usable].max(axis=1), clips.correct[clips.usable])
 
 
-@register_metric("nll", title="log loss (NLL)", meaning="mean of -log p(true label), in nats; 0 is best")
-def _nll(clips: ScoredClips) -> float | None:
+@register_metric(
+    "ece_calibrated",
+    title="the same of a perfect calibration",
+    meaning="error that perfectly calibrated answers with these confidences have in the mean: few clips scatter",
+)
+def _ece_calibrated(clips: ScoredClips) -> float | None:
     if not clips.usable.any():
         return None
-    given = clips.probabilities[clips.usable, clips.target[clips.usable]]
-    return float(-np.log(np.maximum(given, np.finfo(np.float64).eps)).mean())
+    return calibrated_error(clips.probabilities[clips.usable].max(axis=1))
+
+
+@register_metric(
+    "auc",
+    title="AUC, mean of the classes",
+    meaning="probability that a clip of a class gets more of it than a clip of another class; 0.5 for guessing",
+    optional=True,
+)
+def _auc(clips: ScoredClips) -> float | None:
+    from sklearn.metrics import roc_auc_score
+
+    occurring = np.flatnonzero(np.bincount(clips.target[clips.usable], minlength=len(clips.support)))
+    if len(occurring) < 2:
+        return None
+    hits = clips.target[clips.usable, None] == occurring
+    return float(roc_auc_score(hits, clips.probabilities[np.ix_(clips.usable, occurring)], average="macro"))
+
+
+@register_metric(
+    "auc_pooled",
+    title="AUC, pooled",
+    meaning="the same over all pairs of a clip and a class, as Keras computes AUC; flatters where classes are many",
+    optional=True,
+)
+def _auc_pooled(clips: ScoredClips) -> float | None:
+    from sklearn.metrics import roc_auc_score
+
+    classes = len(clips.support)
+    if not clips.usable.any() or classes < 2:
+        return None
+    hits = clips.target[clips.usable, None] == np.arange(classes)
+    return float(roc_auc_score(hits.ravel(), clips.probabilities[clips.usable].ravel()))

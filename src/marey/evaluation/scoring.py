@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from typing import Any
 
 import numpy as np
@@ -11,6 +11,7 @@ import numpy.typing as npt
 
 from marey.evaluation.intervals import Interval, as_list, bootstrap
 from marey.evaluation.metrics import TOP_K, MetricRow, ScoredClips, compute_metrics, metric_rows
+from marey.evaluation.seeds import SeedAnswers
 
 FAILED = "(failed)"
 """The column of the confusion matrix for clips that could not be used."""
@@ -18,13 +19,17 @@ FAILED = "(failed)"
 
 @dataclass(frozen=True, slots=True)
 class ClassScores:
-    """Precision, recall and F1 of one class; None where the class does not occur in the test set."""
+    """Precision, recall, F1 and support of one class, or their mean over classes; None without test clips."""
 
     label: str
     precision: float | None
     recall: float | None
     f1: float | None
     support: int
+
+    def as_dict(self) -> dict[str, float | None]:
+        """Return for JSON, without the label."""
+        return {"precision": self.precision, "recall": self.recall, "f1": self.f1, "support": self.support}
 
 
 @dataclass(frozen=True, slots=True)
@@ -50,6 +55,7 @@ class Metrics:
         leak: the warning to show beside every number of a leaking split, or None.
         data_hash: hash of the data set.
         seed: of the run.
+        seeds: the answers of each seed, where the model is the average of several.
     """
 
     protocol: str
@@ -68,6 +74,7 @@ class Metrics:
     leak: str | None
     data_hash: str
     seed: int
+    seeds: SeedAnswers | None = None
 
     @property
     def accuracy(self) -> float:
@@ -119,6 +126,20 @@ class Metrics:
         """The rows of a table of these metrics."""
         return metric_rows(self.as_dict())
 
+    @property
+    def averages(self) -> tuple[ClassScores, ClassScores]:
+        """The means over the classes that occur: equal weights, and weights by support, as scikit-learn names them."""
+        occurring = [row for row in self.classes if row.support]
+        shares = [row.support / self.clips for row in occurring]
+        scores = np.array([[row.precision, row.recall, row.f1] for row in occurring], dtype=np.float64)
+
+        def named(name: str, means: npt.NDArray[np.float64]) -> ClassScores:
+            precision, recall, f1 = means.tolist()
+            return ClassScores(name, precision, recall, f1, self.clips)
+
+        weighted = np.asarray(np.average(scores, axis=0, weights=shares))
+        return named("macro avg", scores.mean(axis=0)), named("weighted avg", weighted)
+
     def _number(self, name: str) -> float:
         value = self.values[name]
         assert value is not None  # noqa: S101 - only metrics of probabilities can be missing
@@ -151,15 +172,9 @@ class Metrics:
             "majority_baseline": self.majority_baseline,
             "leaks": {"count": self.leaks, "note": self.leak},
             "interval": span.as_dict(),
-            "per_class": {
-                row.label: {
-                    "precision": row.precision,
-                    "recall": row.recall,
-                    "f1": row.f1,
-                    "support": row.support,
-                }
-                for row in self.classes
-            },
+            "seeds": None if self.seeds is None else self.seeds.as_dict(),
+            "per_class": {row.label: row.as_dict() for row in self.classes},
+            "averages": {row.label: row.as_dict() for row in self.averages},
             "labels": list(self.labels),
             "confusion_matrix": {
                 "rows": "true label",
@@ -185,6 +200,9 @@ def score(
     leak: str | None = None,
     data_hash: str = "",
     view_accuracy: float | None = None,
+    uncalibrated: npt.NDArray[np.float64] | None = None,
+    trained_seeds: int | None = None,
+    seeds: SeedAnswers | None = None,
 ) -> Metrics:
     """Compute all metrics of a test set.
 
@@ -195,11 +213,17 @@ def score(
         groups: the group of each clip, None where it is not known.
         seed: of the run, and of the bootstrap.
         protocol, failed_reasons, excluded, leaks, leak, data_hash, view_accuracy: stated in the metrics as given.
+        uncalibrated: as in `ScoredClips`.
+        trained_seeds: number of seeds whose average the model is; None where no seed changes it, or it is unknown.
+        seeds: the answers of each of them.
     """
     from sklearn.metrics import confusion_matrix
 
     size = len(labels)
-    clips = ScoredClips.of(target, probabilities, view_accuracy=view_accuracy)
+    clips = ScoredClips.of(target, probabilities, view_accuracy=view_accuracy, uncalibrated=uncalibrated)
+    interval = bootstrap(target, clips.predicted, groups, classes=size, seed=seed, seeds=seeds)
+    if trained_seeds is not None and interval.seeds is None:
+        interval = replace(interval, seeds=1)
     per_class = zip(labels, clips.precision, clips.recall, clips.f1, clips.support, strict=True)
     return Metrics(
         protocol=protocol,
@@ -211,7 +235,7 @@ def score(
         values=compute_metrics(clips),
         chance_level=1 / size,
         majority_baseline=float(clips.support.max() / len(target)),
-        interval=bootstrap(target, clips.predicted, groups, classes=size, seed=seed),
+        interval=interval,
         classes=tuple(
             ClassScores(label, float(p), float(r), float(f), int(n)) if n else ClassScores(label, None, None, None, 0)
             for label, p, r, f, n in per_class
@@ -224,4 +248,5 @@ def score(
         leak=leak,
         data_hash=data_hash,
         seed=seed,
+        seeds=seeds,
     )

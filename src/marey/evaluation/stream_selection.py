@@ -4,9 +4,12 @@ from __future__ import annotations
 
 from collections import Counter
 from collections.abc import Sequence
-from dataclasses import asdict, dataclass
+from dataclasses import asdict, dataclass, field, replace
 from statistics import median
 from typing import Any, Self
+
+import numpy as np
+import numpy.typing as npt
 
 
 @dataclass(frozen=True, slots=True)
@@ -29,6 +32,26 @@ class StreamScore:
 
 
 @dataclass(frozen=True)
+class HeldOut:
+    """Outputs for training clips by heads that were not trained on them.
+
+    Attributes:
+        clips: (N,), their numbers.
+        probabilities: (N, K), calibrated.
+    """
+
+    clips: tuple[int, ...]
+    probabilities: npt.NDArray[np.float64]
+
+    @classmethod
+    def of_logits(cls, clips: Sequence[int], logits: Sequence[npt.ArrayLike], temperature: float) -> Self:
+        """Return the outputs with these logits, one (N_i, K) a fold."""
+        scores = np.concatenate([np.asarray(each, dtype=np.float64) for each in logits]) / temperature
+        shares = np.exp(scores - scores.max(axis=1, keepdims=True))
+        return cls(tuple(clips), shares / shares.sum(axis=1, keepdims=True))
+
+
+@dataclass(frozen=True)
 class StreamSelection:
     """The streams that a model takes, and why.
 
@@ -38,6 +61,7 @@ class StreamSelection:
         accuracy: of them.
         temperature: of their fused logits.
         reason: a sentence.
+        held_out: outputs of the inner folds; not written to files.
     """
 
     streams: dict[str, StreamScore]
@@ -45,6 +69,7 @@ class StreamSelection:
     accuracy: float | None
     temperature: float
     reason: str
+    held_out: HeldOut | None = field(default=None, compare=False)
 
     @property
     def taken(self) -> tuple[str, ...]:
@@ -53,7 +78,9 @@ class StreamSelection:
 
     def as_dict(self) -> dict[str, Any]:
         """Return what JSON can hold."""
-        return asdict(self)
+        values = asdict(replace(self, held_out=None))
+        del values["held_out"]
+        return values
 
     @classmethod
     def from_dict(cls, values: dict[str, Any]) -> Self:
