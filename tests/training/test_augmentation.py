@@ -7,6 +7,7 @@ import torch
 from torch import Tensor
 
 from marey.training import Augmentation, augment
+from marey.training.augmentation import Draws
 
 
 def clips(count: int = 3, *, frames: int = 4, size: tuple[int, int] = (12, 16)) -> Tensor:
@@ -16,9 +17,13 @@ def clips(count: int = 3, *, frames: int = 4, size: tuple[int, int] = (12, 16)) 
     return pictures.expand(-1, frames, -1, -1, -1).contiguous()
 
 
+def draws(count: int, seed: int) -> Draws:
+    return Draws(torch.Generator().manual_seed(seed), count)
+
+
 def changed(given: Tensor, *, seed: int = 0, **how: float) -> Tensor:
     how_much = Augmentation.model_validate(how)
-    return augment({"a": given}, how_much, torch.Generator().manual_seed(seed))["a"]
+    return augment({"a": given}, how_much, draws(len(given), seed))["a"]
 
 
 def test_nothing_is_done_where_nothing_is_asked_for() -> None:
@@ -69,7 +74,7 @@ def test_a_crop_is_a_part_of_the_picture_as_large_as_it() -> None:
 
 def test_streams_of_a_clip_are_moved_alike() -> None:
     given = clips()
-    both = augment({"a": given, "b": given}, Augmentation(crop=0.4, flip=0.5), torch.Generator().manual_seed(1))
+    both = augment({"a": given, "b": given}, Augmentation(crop=0.4, flip=0.5), draws(len(given), 1))
     assert torch.equal(both["a"], both["b"])
 
 

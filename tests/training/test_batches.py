@@ -5,7 +5,7 @@ import torch
 from torch import Tensor
 
 from marey.training import Batch, FeatureSet, Training, TrainingBatches
-from marey.training.augmentation import frame_dropout_mask, mixup, temporal_jitter
+from marey.training.augmentation import Draws, frame_dropout_mask, mixup, temporal_jitter
 
 CLIPS, LENGTH, DIM, CLASSES = 23, 6, 3, 4
 
@@ -79,7 +79,7 @@ def test_every_reading_of_a_clip_is_used_in_time() -> None:
 @pytest.mark.parametrize("reach", [1, 2, 9])
 def test_jitter_keeps_the_order_and_moves_no_frame_out_of_reach(reach: int) -> None:
     features = {stream: values[0] for stream, values in numbered().features.items()}
-    moved = temporal_jitter(features, reach, generator())
+    moved = temporal_jitter(features, reach, Draws(generator(), CLIPS))
     frames = moved["a"][..., 0] - 100 * torch.arange(CLIPS).unsqueeze(1)
     assert bool((frames.diff(dim=1) >= 0).all())
     assert int((frames - torch.arange(LENGTH)).abs().max()) <= reach
@@ -101,7 +101,7 @@ def test_mixed_targets_sum_to_one_and_follow_the_features(alpha: float) -> None:
 
 @pytest.mark.parametrize("drop", [0.0, 0.5, 0.99])
 def test_a_clip_keeps_at_least_one_frame(drop: float) -> None:
-    mask: Tensor = frame_dropout_mask((400, 5), drop, generator())
+    mask: Tensor = frame_dropout_mask(5, drop, Draws(generator(), 400))
     assert bool(mask.any(dim=1).all())
     share = 1 - (1 - drop) - drop / 5  # one is put back in each
     assert float((~mask).float().mean()) == pytest.approx(share, abs=0.04)

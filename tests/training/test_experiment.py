@@ -10,8 +10,8 @@ from marey.encoders import PRECOMPUTED, Contract, EncoderSpec, Features, Stream
 from marey.errors import DatasetError, VideoError
 from marey.evaluation import macro_f1_of
 from marey.training import Experiment, Recipe, load_recipe
-from marey.training.experiment import ValidationOutputs
 from marey.training.tune import scores
+from marey.training.validation import ValidationOutputs
 from marey.video import Sampling
 
 LABELS = ("bend", "jump", "wave")

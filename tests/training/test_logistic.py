@@ -62,3 +62,10 @@ def test_a_row_of_weight_two_counts_as_two_rows() -> None:
     (other,) = fit_logistic(*twice, weights=np.ones(13), classes=3, strengths=[1.0])
 
     assert one.weight == pytest.approx(other.weight, abs=1e-3)
+
+
+def test_clips_that_all_look_the_same_get_the_shares_of_the_classes() -> None:
+    labels = np.array([0, 0, 0, 1])
+    (fit,) = fit_logistic(np.zeros((4, 9)), labels, weights=np.ones(4), classes=2, strengths=[1.0])
+    assert np.allclose(np.exp(fit.bias) / np.exp(fit.bias).sum(), [0.75, 0.25], atol=1e-3)
+    assert not fit.weight.any()

@@ -221,6 +221,33 @@ def test_a_training_that_is_interrupted_goes_on_to_the_same_bits(
     assert len(written) == 10
 
 
+def test_a_damaged_checkpoint_costs_an_epoch_and_not_the_training(
+    monkeypatch: pytest.MonkeyPatch, tmp_path: Path, caplog: pytest.LogCaptureFixture
+) -> None:
+    training = LIVELY.model_copy(update={"epochs": 10, "patience": 10})
+    whole = train(training)
+    written = interrupt_after(monkeypatch, 6)
+    with pytest.raises(KeyboardInterrupt):
+        train(training, log_dir=tmp_path)
+    path = tmp_path / CHECKPOINT
+    data = bytearray(path.read_bytes())
+    data[len(data) // 3] ^= 4
+    path.write_bytes(data)
+    assert_same(train(training, log_dir=tmp_path), whole)
+    assert len(written) == 6 + 5  # one more than the four that were left
+    assert f"{path} is damaged (its checksum is another): the training goes on from an earlier state" in caplog.text
+
+
+def test_a_checkpoint_of_an_earlier_version_is_taken_up(tmp_path: Path) -> None:
+    state: dict[str, Any] = {"of": [1], "values": torch.arange(3)}
+    torch.save(state, tmp_path / CHECKPOINT)
+    found = checkpoint.read_checkpoint(tmp_path / CHECKPOINT, of=[1])
+    assert found is not None
+    assert torch.equal(found["values"], state["values"])
+    checkpoint.remove_checkpoints(tmp_path)
+    assert list(tmp_path.iterdir()) == []
+
+
 @pytest.mark.parametrize("damage", ["cut", "empty", "other", "text", "earlier version"])
 def test_a_checkpoint_that_is_damaged_or_anothers_is_not_taken_up(
     monkeypatch: pytest.MonkeyPatch, tmp_path: Path, damage: str
@@ -271,21 +298,6 @@ def test_the_loss_is_pytorchs_cross_entropy_with_smoothing_and_weights(weights: 
             ]
         ).mean()
         assert float(loss(batch)[0].detach()) == pytest.approx(float(expected.detach()), rel=1e-5)
-
-
-def test_the_optimizer_is_pytorchs_adamw() -> None:
-    networks = [new(toy()) for _ in range(2)]
-    ours = loop._AdamW(networks[0], weight_decay=0.1)
-    theirs = torch.optim.AdamW(networks[1].parameters(), lr=0.1, weight_decay=0.1, fused=True)
-    for step in range(3):
-        for network in networks:
-            sum(((step + 1) * values).square().sum() for values in network.heads[0].parameters()).backward()  # type: ignore[union-attr]
-        theirs.param_groups[0]["lr"] = 0.1 * (step + 1)
-        ours.step(0.1 * (step + 1))
-        theirs.step()
-        theirs.zero_grad()
-    for one, other in zip(networks[0].parameters(), networks[1].parameters(), strict=True):
-        assert torch.equal(one, other)
 
 
 @pytest.mark.long

@@ -123,8 +123,9 @@ def test_the_last_of_two_changes_of_a_key_holds() -> None:
         ("training.epochs", r"'training\.epochs' changes nothing; write key=value"),
         ("=3", r"'=3' changes nothing"),
         ("seed=[1", r"the value in 'seed=\[1' is not YAML"),
-        ("seed=2024-13-45", r"the value in 'seed=2024-13-45' is not YAML: month"),
-        ("seed=" + "[" * 3000, r"is not YAML"),
+        ("seed=2024-13-45", r"'seed': Input should be a valid integer.*2024-13-45"),
+        ("seed=" + "[" * 3000, r"the value in 'seed=\[+\.\.\.' is nested more than 32 levels deep"),
+        ("streams.x={name: y}", "'streams.x"),
     ],
 )
 def test_a_wrong_key_or_value_is_named_with_the_way_out(change: str, sentence: str) -> None:
@@ -139,7 +140,17 @@ def test_a_wrong_key_or_value_is_named_with_the_way_out(change: str, sentence: s
         ("", "holds no keys"),
         ("- a\n- b\n", "holds no keys"),
         ("name: x\ndescription: y\n", r"'sampling' is missing; 'streams' is missing; 'head' is missing"),
-        ("!!python/object/apply:os.system ['true']", "is not YAML"),
+        ("!!python/object/apply:os.system ['true']", "has a value of the type .*os.system in line 1"),
+        ("seed: !!timestamp 2026-01-01", "has a value of the type !!timestamp in line 1"),
+        ("name: x\nseed: 1\nseed: 2\n", "has the key 'seed' twice, again in line 3: keep one"),
+        ("training: {epochs: 1, epochs: 2}\n", "has the key 'epochs' twice"),
+        ("seed: " + "9" * 5000, "has a number of 5,000 digits in line 1"),
+        ("seed: 0x" + "f" * 4999, "has a number of 5,001 digits in line 1"),
+        ("a: &a [*a]", "has a value that contains itself"),
+        ("a: &a " + "[" * 5000, "is nested more than 32 levels deep"),
+        ("? [a]\n: b\n", "has a list or a mapping as a key"),
+        ('name: "\\ud800"', "half a character"),
+        ("x" * 1_000_001, "has 1,000,001 characters"),
     ],
 )
 def test_a_file_that_is_no_recipe_says_so(tmp_path: Path, text: str, sentence: str) -> None:
@@ -148,6 +159,21 @@ def test_a_file_that_is_no_recipe_says_so(tmp_path: Path, text: str, sentence: s
     with pytest.raises(RecipeError, match=sentence) as caught:
         load_recipe(path)
     assert str(path) in str(caught.value)
+
+
+def test_aliases_that_stand_for_a_million_values_are_refused(tmp_path: Path) -> None:
+    lines = ["a0: &a0 [x, x, x, x, x, x, x, x, x, x]"]
+    lines += [f"a{number}: &a{number} [{', '.join([f'*a{number - 1}'] * 10)}]" for number in range(1, 7)]
+    (tmp_path / "bomb.yaml").write_text("\n".join(lines), encoding="utf-8")
+    with pytest.raises(RecipeError, match="stands for more than 20,000 values, by the aliases in line"):
+        load_recipe(tmp_path / "bomb.yaml")
+
+
+def test_an_alias_and_a_date_as_a_name_are_read(tmp_path: Path) -> None:
+    values = yaml.safe_load(text_of("default-0.1")) | {"name": "NAME", "description": "DESCRIPTION"}
+    text = yaml.safe_dump(values, sort_keys=False).replace("NAME", "&day 2026-01-01").replace("DESCRIPTION", "*day")
+    (tmp_path / "dated.yaml").write_text(text, encoding="utf-8")
+    assert load_recipe(tmp_path / "dated.yaml").name == "2026-01-01"
 
 
 def test_a_recipe_file_that_is_not_there_or_no_text_says_so(tmp_path: Path) -> None:

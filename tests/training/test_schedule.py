@@ -65,9 +65,34 @@ def test_a_plateau_falls_to_a_tenth_once_the_score_has_not_risen_for_longer_than
     assert plateau is not None
     factors = []
     for score in (0.5, 0.6, 0.6, 0.5, 0.4, 0.7, 0.7, 0.1, 0.1, 0.1, 0.1, 0.1):
-        plateau.step(score)
+        plateau.step(score, counts=True)
         factors.append(plateau.factor)
     assert factors == pytest.approx([1, 1, 1, 1, 0.1, 0.1, 0.1, 0.1, 0.01, 0.01, 0.01, 0.001])
+
+
+def test_a_plateau_is_multiplied_by_the_factor_that_is_asked_for() -> None:
+    training = Training(schedule="plateau", patience=6, plateau_factor=0.5)
+    plateau = TrainingState.begin(training, validated=True).plateau
+    assert plateau is not None
+    factors = []
+    for score in (0.5, 0.5, 0.5, 0.5, 0.5, 0.4, 0.4, 0.4, 0.4):
+        plateau.step(score, counts=True)
+        factors.append(plateau.factor)
+    assert factors == [1, 1, 1, 1, 0.5, 0.5, 0.5, 0.5, 0.25]
+
+
+def test_before_the_least_steps_neither_patience_nor_plateau_count() -> None:
+    state = TrainingState.begin(Training(schedule="plateau", patience=4, epochs=30), validated=True)
+
+    def update(patience: int | None) -> None:
+        state.update({"train_loss": 0.0, "learning_rate": 0.1, "val_macro_f1": 0.5}, patience=patience)
+
+    for _ in range(20):
+        update(None)
+    assert (state.waited, state.epochs, state.lr_scale) == (0, 30, 1.0)
+    for _ in range(4):
+        update(4)
+    assert (state.is_over, state.epochs, state.lr_scale) == (True, 24, 0.1)
 
 
 def test_an_epoch_of_the_same_score_is_kept_and_is_no_better_one() -> None:

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Mapping
+from dataclasses import dataclass
 from typing import Annotated
 
 import torch
@@ -43,41 +44,66 @@ class Augmentation(BaseModel):
         return self.brightness > 0 or self.contrast > 0
 
 
-def augment(clips: Mapping[str, Tensor], augmentation: Augmentation, generator: torch.Generator) -> dict[str, Tensor]:
+@dataclass(frozen=True)
+class Draws:
+    """Random numbers for the clips of a batch. They do not depend on which of the clips are worked on here.
+
+    Attributes:
+        generator: their source.
+        count: number of clips in the batch.
+        rows: the clips that are worked on, (B,); by default all.
+    """
+
+    generator: torch.Generator
+    count: int
+    rows: Tensor | None = None
+
+    def own(self, values: Tensor) -> Tensor:
+        """Return the rows of the clips that are worked on."""
+        return values if self.rows is None else values[self.rows]
+
+    def uniform(self, *shape: int) -> Tensor:
+        """Draw numbers from 0 to 1, (B, *shape)."""
+        return self.own(torch.rand(self.count, *shape, generator=self.generator))
+
+    def integers(self, low: int, high: int, *shape: int) -> Tensor:
+        """Draw whole numbers, `low` included and `high` not, (B, *shape)."""
+        return self.own(torch.randint(low, high, (self.count, *shape), generator=self.generator))
+
+
+def augment(clips: Mapping[str, Tensor], augmentation: Augmentation, draws: Draws) -> dict[str, Tensor]:
     """Change the frames of clips at random, all streams of a clip alike.
 
     Args:
         clips: stream name to uint8 (B, T, C, H, W).
         augmentation: the limits of the changes.
-        generator: source of random numbers.
+        draws: source of random numbers.
 
     Returns:
         float32 (B, T, C, H, W) in 0 to 255; the clips themselves where nothing is to be changed.
     """
     changed = dict(clips)
-    count = len(next(iter(clips.values())))
     if augmentation.moves:
-        theta = _affine(count, augmentation, generator)
+        theta = _affine(augmentation, draws)
         changed = {stream: _resample(values.float(), theta) for stream, values in changed.items()}
     if augmentation.colours:
         brightness, contrast = (
-            1 + most * (2 * torch.rand(count, 1, 1, 1, 1, generator=generator) - 1)
-            for most in (augmentation.brightness, augmentation.contrast)
+            1 + most * (2 * draws.uniform(1, 1, 1, 1) - 1) for most in (augmentation.brightness, augmentation.contrast)
         )
         changed = {stream: _adjust(values.float(), brightness, contrast) for stream, values in changed.items()}
     return changed
 
 
-def _affine(count: int, augmentation: Augmentation, generator: torch.Generator) -> Tensor:
+def _affine(augmentation: Augmentation, draws: Draws) -> Tensor:
     """Draw the part of the image that is kept, (B, 2, 3), as `affine_grid` takes it."""
-    part = 1 - augmentation.crop * torch.rand(count, 2, generator=generator)
+    part = 1 - augmentation.crop * draws.uniform(2)
     # In grid coordinates the image goes from -1 to 1; the middle of the part may lie wherever the part fits.
     free = (1 - part) + 2 * augmentation.shift
-    side = torch.where(torch.rand(count, generator=generator) < augmentation.flip, -1.0, 1.0)
-    theta = torch.zeros(count, 2, 3)
+    side = torch.where(draws.uniform() < augmentation.flip, -1.0, 1.0)
+    theta = torch.zeros(len(part), 2, 3)
     theta[:, 0, 0] = part[:, 0] * side
     theta[:, 1, 1] = part[:, 1]
-    theta[:, :, 2] = (2 * torch.rand(count, 2, generator=generator) - 1) * free
+    theta[:, :, 2] = (2 * draws.uniform(2) - 1) * free
     return theta
 
 
@@ -92,10 +118,10 @@ def _adjust(clips: Tensor, brightness: Tensor, contrast: Tensor) -> Tensor:
     return (((clips - mean) * contrast + mean) * brightness).clamp_(0, 255)
 
 
-def temporal_jitter(features: Mapping[str, Tensor], reach: int, generator: torch.Generator) -> dict[str, Tensor]:
+def temporal_jitter(features: Mapping[str, Tensor], reach: int, draws: Draws) -> dict[str, Tensor]:
     """Replace each frame's features by those of a frame at most `reach` places away, alike in all streams."""
-    count, length = next(iter(features.values())).shape[:2]
-    places = torch.arange(length) + torch.randint(-reach, reach + 1, (count, length), generator=generator)
+    length = next(iter(features.values())).shape[1]
+    places = torch.arange(length) + draws.integers(-reach, reach + 1, length)
     index = places.clamp_(0, length - 1).sort(dim=1).values.unsqueeze(-1)
     return {stream: values.gather(1, index.expand(values.shape)) for stream, values in features.items()}
 
@@ -115,8 +141,8 @@ def mixup(
     return mixed, torch.lerp(targets[other], targets, share.view(-1, 1))
 
 
-def frame_dropout_mask(shape: tuple[int, int], probability: float, generator: torch.Generator) -> Tensor:
+def frame_dropout_mask(length: int, probability: float, draws: Draws) -> Tensor:
     """Draw a mask (B, T) that is false with a probability; each clip keeps at least one frame."""
-    mask = torch.rand(shape, generator=generator) >= probability
-    one = torch.randint(shape[1], (shape[0], 1), generator=generator)
+    mask = draws.uniform(length) >= probability
+    one = draws.integers(0, length, 1)
     return mask.scatter_(1, one, value=True)

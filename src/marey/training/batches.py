@@ -5,17 +5,17 @@ from __future__ import annotations
 from abc import ABC, abstractmethod
 from collections.abc import Callable, Iterator, Sequence
 from dataclasses import dataclass, replace
-from typing import Literal, NamedTuple, Self
+from typing import Final, Literal, NamedTuple, Self
 
 import numpy as np
 import numpy.typing as npt
 import torch
 from torch import Tensor
 
-from marey.encoders import Features
+from marey.encoders import Contract, Features
 from marey.models import Classifier
-from marey.training.augmentation import Augmentation, augment, frame_dropout_mask, mixup, temporal_jitter
-from marey.training.recipe import Training
+from marey.training.augmentation import Augmentation, Draws, augment, frame_dropout_mask, mixup, temporal_jitter
+from marey.training.settings import Training
 
 Stage = Literal["features", "pooled", "normalized"]
 
@@ -28,17 +28,19 @@ class Batch(NamedTuple):
         mask: bool (B, T), true where there is a frame.
         targets: (B, classes), rows sum to 1.
         normalized: True when the features are the input of the trained layers.
+        weight: of this part of a batch in the mean over the parts of all processes.
     """
 
     features: dict[str, Tensor]
     mask: Tensor
     targets: Tensor
     normalized: bool = False
+    weight: float = 1.0
 
     def to(self, device: str) -> Batch:
         """Return the batch on a device."""
         features = {name: values.to(device) for name, values in self.features.items()}
-        return Batch(features, self.mask.to(device), self.targets.to(device), self.normalized)
+        return self._replace(features=features, mask=self.mask.to(device), targets=self.targets.to(device))
 
 
 class ClipSet(ABC):
@@ -84,6 +86,20 @@ class ClipSet(ABC):
     def _batch(self, features: dict[str, Tensor], chosen: Tensor) -> Batch:
         mask = torch.ones(len(chosen), self.length, dtype=torch.bool)
         return Batch(features, mask, one_hot(self.labels[chosen], self.classes), self.stage == "normalized")
+
+
+class Part(NamedTuple):
+    """A part of many clips: every `size`-th of them, from `rank` on."""
+
+    rank: int
+    size: int
+
+    def rows(self, count: int) -> range:
+        """Return which of so many clips it is."""
+        return range(self.rank, count, self.size)
+
+
+WHOLE: Final = Part(0, 1)
 
 
 @dataclass(frozen=True)
@@ -203,6 +219,14 @@ class TrainingBatches:
 
     An epoch does not depend on those before it, so a resumed training goes on as if it had not stopped.
 
+    Args:
+        clips: all of them.
+        training: size of a batch, and changes to features.
+        seed: of all that is random.
+        augmentation: changes to frames.
+        part: of every batch. One that is left without a clip, where the last batch is small, is the first clip with a
+            weight of 0.
+
     Attributes:
         epoch: the one that comes next.
     """
@@ -214,7 +238,9 @@ class TrainingBatches:
         *,
         seed: int,
         augmentation: Augmentation = Augmentation(),  # noqa: B008 - frozen
+        part: Part = WHOLE,
     ) -> None:
+        self._part = part
         self._clips = clips
         self._training = training
         self._augmentation = augmentation
@@ -242,18 +268,27 @@ class TrainingBatches:
             yield self._batch(view, chosen, generator)
 
     def _batch(self, view: Tensor, chosen: Tensor, generator: torch.Generator) -> Batch:
-        clips, training = self._clips, self._training
+        clips, training, part = self._clips, self._training, self._part
+        rows = part.rows(len(chosen))
+        own = None if part == WHOLE else torch.tensor(rows or [0])
+        # Clips are mixed with any other of the batch, so that all of them are read.
+        draws = Draws(generator, len(chosen), None if training.mixup else own)
+        view, chosen = draws.own(view), draws.own(chosen)
         batch = clips._batch(clips.read(view, chosen), chosen)
-        features, mask, targets, _ = batch
+        features, mask, targets, *_ = batch
         if isinstance(clips, FrameSet):
-            features = augment(features, self._augmentation, generator)
+            features = augment(features, self._augmentation, draws)
         if training.temporal_jitter:
-            features = temporal_jitter(features, training.temporal_jitter, generator)
+            features = temporal_jitter(features, training.temporal_jitter, draws)
         if training.mixup:
             features, targets = mixup(features, targets, training.mixup, generator)
         if training.frame_dropout:
-            mask = frame_dropout_mask((len(chosen), clips.length), training.frame_dropout, generator)
-        return batch._replace(features=features, mask=mask, targets=targets)
+            mask = frame_dropout_mask(clips.length, training.frame_dropout, draws)
+        if own is not None and training.mixup:
+            features = {name: values[own] for name, values in features.items()}
+            mask, targets = mask[own], targets[own]
+        weight = len(rows) * part.size / draws.count
+        return batch._replace(features=features, mask=mask, targets=targets, weight=weight)
 
 
 def class_weights(labels: Tensor, classes: int, training: Training) -> Tensor:
@@ -276,3 +311,21 @@ def count_predictions(logits: Tensor, labels: Tensor) -> npt.NDArray[np.float64]
     predicted = logits.argmax(1)
     counted = (labels[labels == predicted], labels, predicted)
     return np.stack([torch.bincount(one, minlength=logits.shape[1]).numpy() for one in counted]).astype(np.float64)
+
+
+def clip_set(
+    read: Sequence[Sequence[Features]], labels: Sequence[int], classes: int, contract: Contract, training: Training
+) -> ClipSet:
+    """Return clips as features in memory, or as frames on the disk where the contract gives images.
+
+    Args:
+        read: one list a view, of the features or the frames of each clip.
+        labels: of the clips.
+        classes: number of classes.
+        contract: from a clip to these.
+        training: says how many clips are read at once.
+    """
+    if not contract.gives_images:
+        return FeatureSet.stack(read, labels, classes)
+    views, targets = tuple(tuple(view) for view in read), torch.tensor(labels, dtype=torch.int64)
+    return FrameSet(views, targets, classes, contract.sampling.count, training.batch_size)

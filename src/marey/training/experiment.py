@@ -2,45 +2,34 @@
 
 from __future__ import annotations
 
-import json
 import statistics
-from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
+from collections.abc import Iterable, Iterator, Mapping, Sequence
 from copy import copy
-from dataclasses import dataclass
+from dataclasses import replace
 from pathlib import Path
-from typing import Any, Final, Self
+from typing import Any, Self
 
 import torch
-from torch import Tensor
 
-from marey.data import Clip, Split, content_hash
+from marey.data import Clip, Split, content_hash, group_or_path
 from marey.encoders import PRECOMPUTED, Contract, Features, typical_duration
 from marey.errors import DatasetError, VideoError
-from marey.evaluation import StreamSelection, fit_temperature
-from marey.models import ActionModel, Classifier, ModelConfig, new_classifier
-from marey.training.batches import ClipSet, FeatureSet, FrameSet
-from marey.training.checkpoint import CHECKPOINT, History
-from marey.training.fold import FoldResult, fold_seed, read_fold, write_fold
+from marey.evaluation import HeldOut, StreamSelection
+from marey.models import ActionModel, Classifier, ModelConfig, average, new_classifier
+from marey.training.batches import ClipSet, FeatureSet, clip_set
+from marey.training.checkpoint import History, remove_checkpoints
+from marey.training.familiarity import held_out_scores, with_familiarity
+from marey.training.fixed_parts import FixedParts
+from marey.training.fold import FoldResult, fold_seed, member_seed, read_fold, write_fold
+from marey.training.held_out import with_held_out
 from marey.training.linear import LinearTraining
 from marey.training.loop import FitResult, Task, fit
+from marey.training.process_group import ProcessGroup
 from marey.training.protocol import Protocol, inner_splits
 from marey.training.recipe import Recipe
 from marey.training.schedule import equal_epochs
-
-_NORMALIZERS_KEPT: Final = 64  # each of a megabyte or less
-
-
-@dataclass(frozen=True, slots=True)
-class ValidationOutputs:
-    """Outputs of a classifier for clips that it was not trained on.
-
-    Attributes:
-        logits: (N, classes).
-        labels: (N,), the targets.
-    """
-
-    logits: Tensor
-    labels: Tensor
+from marey.training.stacking import Floats
+from marey.training.validation import ValidationOutputs, temperature_of
 
 
 class Experiment:
@@ -54,6 +43,7 @@ class Experiment:
         recipe: settings of the training.
         made_with: facts that are written into the models.
         device: "cpu" or "cuda".
+        group: processes that train along; each has this experiment, and all but rank 0 call `follow`.
     """
 
     def __init__(
@@ -66,7 +56,9 @@ class Experiment:
         recipe: Recipe,
         made_with: Mapping[str, Any],
         device: str = "cpu",
+        group: ProcessGroup | None = None,
     ) -> None:
+        self._group = group
         self._clips = clips
         self._labels = tuple(labels)
         self._contract = contract
@@ -80,12 +72,13 @@ class Experiment:
             None if contract.encoder.name == PRECOMPUTED else typical_duration([clips[i] for i in usable])
         )
         self._row = {index: row for row, index in enumerate(usable)}
-        self._normalizers: dict[tuple[tuple[int, ...], str, tuple[str, ...]], dict[str, Tensor]] = {}
         self._selections: dict[tuple[Split, ...], StreamSelection] = {}
-        self._pooled: dict[str, FeatureSet] = {}
         number = {label: row for row, label in enumerate(self._labels)}
         read = [[_features(view[index]) for index in usable] for view in views]
-        self._clip_set = self._make_set(read, [number[clips[i].label or ""] for i in usable])
+        self._clip_set = clip_set(
+            read, [number[clips[i].label or ""] for i in usable], len(self._labels), contract, recipe.training
+        )
+        self._fixed = FixedParts(self._clip_set) if isinstance(self._clip_set, FeatureSet) else None
 
     def with_recipe(self, recipe: Recipe) -> Self:
         """Return an experiment on the same clips and features with another recipe that reads them in the same way."""
@@ -113,28 +106,43 @@ class Experiment:
             write_fold(trained, out)
             return trained
         if not splits:
-            final = self._fit(trained_on, seed=seed, log_dir=out / "fit")
-            trained = self._finish(final, (final.history,), 1.0, trained_on, notes)
+            fits = self._fit_members(trained_on, seed=seed, out=out)
+            trained = self._finish(fits, [each.history for each in fits], fits[0].epochs, 1.0, trained_on, notes)
+            trained = self._knowing(trained, trained_on, None)
         else:
-            chosen = list(self._fit_each(splits, seed=seed, out=out / "choose"))
-            temperature = _fit_temperature(
-                [self._outputs(each.classifier, split.val) for each, split in zip(chosen, splits, strict=True)]
-            )
+            chosen = [
+                list(self._fit_each(splits, seed=own, out=place / "choose")) for own, place in self._members(seed, out)
+            ]
+            by_split = [average([each.classifier for each in fits])[0] for fits in zip(*chosen, strict=True)]
+            outputs = [self._outputs(each, split.val) for each, split in zip(by_split, splits, strict=True)]
+            temperature = temperature_of(outputs)
+            every = [each for fits in chosen for each in fits]
             if self._recipe.training.retrain == "all":
-                rates = [each.history["learning_rate"][: each.epochs] for each in chosen]
+                rates = [each.history["learning_rate"][: each.epochs] for each in every]
                 epochs = round(statistics.median(equal_epochs(rate, self._recipe.training) for rate in rates))
-                final = self._fit(trained_on, seed=seed, log_dir=out / "fit", epochs=epochs)
+                finals = self._fit_members(trained_on, seed=seed, out=out, epochs=epochs)
             else:
-                final, trained_on = chosen[0], splits[0].train
-            trained = self._finish(final, tuple(each.history for each in chosen), temperature, trained_on, notes)
+                finals, trained_on = [fits[0] for fits in chosen], splits[0].train
+                epochs = round(statistics.median(each.epochs for each in finals))
+            histories = [each.history for each in every]
+            trained = self._finish(finals, histories, epochs, temperature, trained_on, notes)
+            held_out = HeldOut.of_logits(
+                [row for split in splits for row in self._rows(split.val)],
+                [each.logits for each in outputs],
+                temperature,
+            )
+            folds = [(each, *pair) for each, pair in zip(by_split, self._in_rows(splits), strict=True)]
+            trained = self._knowing(trained, trained_on, self._scores(folds, held_out), held_out)
         write_fold(trained, out)
         return trained
 
-    def train_on_all(self, folds: Sequence[FoldResult], *, seed: int, out: Path) -> FoldResult:
+    def train_on_all(
+        self, folds: Sequence[FoldResult], tests: Sequence[Sequence[int]], *, seed: int, out: Path
+    ) -> FoldResult:
         """Train the final model of a cross-validation on all clips.
 
-        Epochs and temperature are the medians over the folds, so nothing is left to choose. Linear heads are trained
-        as in a fold, with inner folds of all clips.
+        Epochs and temperature are the medians over the folds, so nothing is left to choose; the answers of the folds
+        for their test clips bound its errors. Linear heads are trained as in a fold, with inner folds of all clips.
         """
         if self._recipe.training.solver == "logistic":
             return self.train(tuple(self._row), seed=seed, out=out)  # the choice is cheap, and made on all clips
@@ -143,13 +151,26 @@ class Experiment:
         epochs = round(statistics.median(fold.epochs for fold in folds))
         temperature = statistics.median(fold.model.config.temperature for fold in folds)
         everything = tuple(self._row)
-        final = self._fit(everything, seed=seed, log_dir=out / "fit", epochs=epochs)
-        trained = self._finish(final, (final.history,), temperature, everything)
+        finals = self._fit_members(everything, seed=seed, out=out, epochs=epochs)
+        known = [fold.model.familiarity.config.threshold for fold in folds if fold.model.familiarity is not None]
+        trained = self._finish(finals, [each.history for each in finals], epochs, temperature, everything)
+        pairs = [(fold.model, test) for fold, each in zip(folds, tests, strict=True) if (test := self._usable(each))]
+        logits = [self._outputs(model.classifier, test).logits / model.config.temperature for model, test in pairs]
+        held_out = HeldOut.of_logits([row for _, test in pairs for row in self._rows(test)], logits, 1.0)
+        trained = self._knowing(trained, everything, None, held_out, statistics.median(known) if known else None)
         write_fold(trained, out)
         return trained
 
+    def follow(self) -> None:
+        """Take part in the trainings of rank 0, until it has no more."""
+        assert self._group is not None  # noqa: S101 - nobody to follow
+        while (asked := self._group.receive()) is not None:
+            self._fit_together(*asked, log_dir=None)
+
     def cross_validate(self, splits: Sequence[Split], *, seed: int, out: Path) -> Iterator[ValidationOutputs]:
         """Train on each split, and yield the outputs of the best epoch for its validation clips; keep only the logs.
+
+        One seed is trained, also where the model is the average of several.
 
         Args:
             splits: training and validation clips.
@@ -164,7 +185,7 @@ class Experiment:
             return
         fits = self._fit_each((self._usable_part(split) for split in splits), seed=seed, out=out)
         for number, (split, result) in enumerate(zip(splits, fits, strict=True), start=1):
-            (out / f"{number:02d}" / CHECKPOINT).unlink(missing_ok=True)
+            remove_checkpoints(out / f"{number:02d}")
             yield self._outputs(result.classifier, self._usable(split.val))
 
     def needs_more_streams(self, protocol: Protocol, *, seed: int) -> bool:
@@ -191,7 +212,11 @@ class Experiment:
         rows = self._rows(trained_on)
         classifier = linear.finish(self._prepared(rows, contract), rows, selection)
         final = FitResult(classifier, {}, 0)
-        return self._finish(final, (), selection.temperature, trained_on, notes, contract=contract, selection=selection)
+        trained = self._finish(
+            [final], (), 0, selection.temperature, trained_on, notes, contract=contract, selection=selection
+        )
+        folds = ((self._prepared(train, contract), train, val) for train, val in self._in_rows(splits))
+        return self._knowing(trained, trained_on, self._scores(folds, selection.held_out), selection.held_out)
 
     def _cross_validate_linear(self, splits: Sequence[Split]) -> Iterator[ValidationOutputs]:
         linear = self._linear()
@@ -213,16 +238,15 @@ class Experiment:
         return self._selections[key]
 
     def _linear(self) -> LinearTraining:
-        clips = self._clip_set
-        assert isinstance(clips, FeatureSet)  # noqa: S101 - a recipe for frames has another solver
-        pooled = self._pool(clips, self._new_classifier(self._contract))
+        assert self._fixed is not None  # noqa: S101 - a recipe for frames has another solver
+        pooled = self._fixed.pool(self._new_classifier(self._contract), self._recipe.head)
         return LinearTraining(pooled, self._recipe, lambda rows: self._prepared(rows, self._contract))
 
     def _prepared(self, rows: Sequence[int], contract: Contract) -> Classifier:
         """Return an untrained classifier, its fixed parts fitted to the clips of some rows."""
         classifier = self._new_classifier(contract)
-        assert isinstance(self._clip_set, FeatureSet)  # noqa: S101 - as above
-        self._fit_normalizer(classifier, self._pool(self._clip_set, classifier), rows)
+        assert self._fixed is not None  # noqa: S101 - as above
+        self._fixed.fit_normalizer(classifier, self._recipe.head, rows)
         return classifier
 
     def _new_classifier(self, contract: Contract) -> Classifier:
@@ -260,19 +284,19 @@ class Experiment:
         if len({self._clips[index].label for index in indices}) < 2:
             raise DatasetError("fewer than two classes are left to train on, once unusable clips are taken out")
 
-    def _make_set(self, read: Sequence[Sequence[Features]], labels: Sequence[int]) -> ClipSet:
-        if not self._contract.gives_images:
-            return FeatureSet.stack(read, labels, len(self._labels))
-        return FrameSet(
-            tuple(tuple(view) for view in read),
-            torch.tensor(labels, dtype=torch.int64),
-            len(self._labels),
-            self._contract.sampling.count,
-            self._recipe.training.batch_size,
-        )
-
     def _rows(self, indices: Sequence[int]) -> list[int]:
         return [self._row[index] for index in indices]
+
+    def _members(self, seed: int, out: Path) -> list[tuple[int, Path]]:
+        """Return the seed and the folder of each training whose average is the model; the first has those given."""
+        count = self._recipe.seed_count if self._fixed is not None else 1
+        folders = [out, *(out / f"seed-{number + 1}" for number in range(1, count))]
+        return [(member_seed(seed, number), folder) for number, folder in enumerate(folders)]
+
+    def _fit_members(self, train: Sequence[int], *, seed: int, out: Path, epochs: int | None = None) -> list[FitResult]:
+        """Train once with each seed, without validation."""
+        each = self._members(seed, out)
+        return [self._fit(train, seed=own, log_dir=folder / "fit", epochs=epochs) for own, folder in each]
 
     def _fit_each(self, splits: Iterable[Split], *, seed: int, out: Path) -> Iterator[FitResult]:
         """Train on each split, with a folder each for the logs."""
@@ -288,46 +312,27 @@ class Experiment:
         log_dir: Path,
         epochs: int | None = None,
     ) -> FitResult:
+        if self._group is not None:
+            self._group.send((train, validation, seed, epochs))
+        return self._fit_together(train, validation, seed, epochs, log_dir=log_dir)
+
+    def _fit_together(
+        self, train: Sequence[int], validation: Sequence[int], seed: int, epochs: int | None, *, log_dir: Path | None
+    ) -> FitResult:
         recipe = self._recipe
         with torch.random.fork_rng():
             torch.manual_seed(seed)
             classifier = self._new_classifier(self._contract)
         clips = evaluated = self._clip_set
-        if isinstance(clips, FeatureSet):
-            evaluated = self._pool(clips, classifier)
-            self._fit_normalizer(classifier, evaluated, self._rows(train))
+        if self._fixed is not None:
+            evaluated = self._fixed.pool(classifier, recipe.head)
+            self._fixed.fit_normalizer(classifier, recipe.head, self._rows(train))
             clips = clips if recipe.training.changes_frames else evaluated
         if recipe.head.weights != "random":
             classifier.load_pretrained(recipe.head.weights)
         chosen = evaluated.take(self._rows(validation)) if validation else None
         task = Task(classifier, clips.take(self._rows(train)), seed, validation=chosen, epochs=epochs, log_dir=log_dir)
-        return fit(task, recipe.training, augmentation=recipe.augment, device=self._device)
-
-    def _pool(self, clips: FeatureSet, classifier: Classifier) -> FeatureSet:
-        """Return all clips pooled as by this head: training does not change it, and it takes half of a fold's time."""
-        key = self._head_key()
-        if key not in self._pooled:
-            self._pooled.clear()  # two of them need not fit into memory
-            self._pooled[key] = clips.pooled(classifier)
-        return self._pooled[key]
-
-    def _fit_normalizer(self, classifier: Classifier, pooled: FeatureSet, rows: Sequence[int]) -> None:
-        """Fit the normalization to the training clips, once for all recipes of that head and these streams."""
-        key = tuple(rows), self._head_key(), classifier.streams
-        if key in self._normalizers:
-            for name, buffer in classifier.named_buffers():
-                buffer.copy_(self._normalizers[key][name])
-            return
-        classifier.fit_normalizer(pooled.take(rows).all_views())
-        if len(self._normalizers) == _NORMALIZERS_KEPT:
-            del self._normalizers[next(iter(self._normalizers))]
-        self._normalizers[key] = {name: buffer.clone() for name, buffer in classifier.named_buffers()}
-
-    def _head_key(self) -> str:
-        """Return a key of all that decides a head before it is trained."""
-        head = self._recipe.head.model_dump(mode="json")
-        head["options"].pop("dropout", None)  # it has no state
-        return json.dumps(head, sort_keys=True)
+        return fit(task, recipe.training, augmentation=recipe.augment, device=self._device, group=self._group)
 
     @torch.inference_mode()
     def _outputs(self, classifier: Classifier, indices: Sequence[int]) -> ValidationOutputs:
@@ -337,8 +342,9 @@ class Experiment:
 
     def _finish(
         self,
-        final: FitResult,
-        histories: tuple[History, ...],
+        finals: Sequence[FitResult],
+        histories: Sequence[History],
+        epochs: int,
         temperature: float,
         trained_on: Sequence[int],
         notes: tuple[str, ...] = (),
@@ -351,50 +357,44 @@ class Experiment:
         config = ModelConfig(
             contract=contract or self._contract,
             head=self._recipe.head,
+            seeds=len(finals),
             labels=self._labels,
             temperature=temperature,
             clip_seconds=self._clip_seconds,
             made_with={**self._made_with, "trained_on": contents, "groups": groups},
         )
-        return FoldResult(ActionModel(config, final.classifier), histories, final.epochs, notes, selection)
+        classifier, linear = average([each.classifier for each in finals])
+        return FoldResult(ActionModel(config, classifier, members=linear), tuple(histories), epochs, notes, selection)
 
+    def _scores(
+        self, folds: Iterable[tuple[Classifier, list[int], list[int]]], held_out: HeldOut | None
+    ) -> Floats | None:
+        """Return the scores of the clips that the inner folds held out; None without inner folds."""
+        return None if held_out is None else held_out_scores(folds, self._described_set(), held_out)
 
-def run_protocol(
-    experiment: Experiment, protocol: Protocol, *, seed: int, out: Path, on_fold: Callable[[int, int], None]
-) -> tuple[list[FoldResult], FoldResult]:
-    """Train every split of a protocol.
+    def _knowing(
+        self,
+        trained: FoldResult,
+        trained_on: Sequence[int],
+        scores: Floats | None,
+        held_out: HeldOut | None = None,
+        threshold: float | None = None,
+    ) -> FoldResult:
+        """Keep descriptions of the training clips with the model, and the answers for those that were held out."""
+        groups = [group_or_path(self._clips[index]) for index in trained_on]
+        rows, clips = self._rows(trained_on), self._described_set()
+        model = with_familiarity(trained.model, clips, rows, groups, scores=scores, threshold=threshold)
+        own = list(self._row)
+        used = [self._clips[own[row]] for row in held_out.clips] if held_out is not None else []
+        return replace(trained, model=with_held_out(model, held_out, self._clip_set.labels, used))
 
-    Args:
-        experiment: clips, features and recipe.
-        protocol: the splits.
-        seed: for the run; the seeds of the folds are drawn from it.
-        out: the run's folder; results of folds that are already there are read from it.
-        on_fold: called with the number of folds done, and of all, before each and at the end.
-
-    Returns:
-        The model of each split, and the final model: that of the only split, or one trained on all clips.
-    """
-    folds = []
-    steps = len(protocol.splits) + protocol.pooled
-    for number, split in enumerate(protocol.splits):
-        on_fold(number, steps)
-        folder = out / "folds" / f"{number + 1:02d}"
-        folds.append(experiment.train(split.train, validation=split.val, seed=fold_seed(seed, number), out=folder))
-    final = folds[0]
-    if protocol.pooled:
-        on_fold(len(folds), steps)
-        final = experiment.train_on_all(folds, seed=seed, out=out / "folds" / "all")
-    on_fold(steps, steps)
-    return folds, final
+    def _described_set(self) -> ClipSet:
+        if self._fixed is None:
+            return self._clip_set
+        return self._fixed.pool(self._new_classifier(self._contract), self._recipe.head)
 
 
 def _features(result: Features | VideoError) -> Features:
     if isinstance(result, VideoError):
         raise result
     return result
-
-
-def _fit_temperature(outputs: Sequence[ValidationOutputs]) -> float:
-    """Fit one temperature to all validation clips, each classified by a model that was not trained on it."""
-    logits, labels = torch.cat([each.logits for each in outputs]), torch.cat([each.labels for each in outputs])
-    return fit_temperature(logits.numpy(), labels.numpy())

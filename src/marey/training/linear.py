@@ -11,7 +11,7 @@ import torch
 from torch import nn
 
 from marey.errors import UsageError
-from marey.evaluation import StreamScore, StreamSelection, fit_temperature
+from marey.evaluation import HeldOut, StreamScore, StreamSelection, fit_temperature
 from marey.models import Classifier, Head
 from marey.training.batches import FeatureSet, class_weights
 from marey.training.logistic import DEFAULT_STRENGTH, STRENGTHS, LinearFit, fit_logistic
@@ -29,10 +29,12 @@ class FoldOutputs:
     Attributes:
         logits: head's name to float64 (strengths, N, K), each clip by a head that was not trained on it.
         labels: (N,).
+        rows: (N,), numbers of the clips.
     """
 
     logits: dict[str, Floats]
     labels: Labels
+    rows: tuple[int, ...]
 
 
 class LinearTraining:
@@ -66,7 +68,7 @@ class LinearTraining:
             )
         rows = tuple(row for _, validation in splits for row in validation)
         logits = {name: np.concatenate([each[name] for each in found], axis=1) for name in found[0]}
-        return FoldOutputs(logits, self._clips.labels[torch.tensor(rows)].numpy())
+        return FoldOutputs(logits, self._clips.labels[torch.tensor(rows)].numpy(), rows)
 
     def select(self, outputs: FoldOutputs) -> StreamSelection:
         """Choose the strength of each stream's head, and the streams, by the log loss on the inner folds."""
@@ -85,6 +87,7 @@ class LinearTraining:
             accuracy=_accuracy(fused, outputs.labels),
             temperature=temperature,
             reason=reason,
+            held_out=HeldOut.of_logits(outputs.rows, [fused], temperature),
         )
 
     def select_untested(self) -> StreamSelection:

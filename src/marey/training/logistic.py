@@ -91,6 +91,8 @@ def _in_row_space(values: npt.NDArray[np.floating]) -> tuple[Floats, Floats | No
     if count >= min(dim, _MOST_ROWS):
         return full, None
     squares, vectors = np.linalg.eigh(full @ full.T)
+    if squares[-1] <= 0:
+        return full, None  # all clips look the same, as where nobody is seen
     kept = squares > squares[-1] * 1e-10
     lengths = np.sqrt(squares[kept])
     basis: Floats = (vectors[:, kept] / lengths).T @ full

@@ -12,6 +12,7 @@ from typing import Any, Final, Self
 
 from marey.atomic import write_atomic
 from marey.data import CATALOG
+from marey.remote_path import as_path, shown_text
 
 EVALUATION: Final = "evaluation.json"
 """The file that marks the folder of an evaluation."""
@@ -73,11 +74,19 @@ class Mark:
 
 def located(data: str) -> str:
     """Return the absolute path of data, or the name of a data set as it is."""
-    return data if data in CATALOG and not Path(data).exists() else str(Path(data).absolute())
+    return data if data in CATALOG and not Path(data).exists() else str(as_path(data).absolute())
 
 
 def command_line(name: str, function: Callable[..., Any], given: Mapping[str, Any]) -> str:
-    """Return the command line of a call, ready to paste.
+    """Return the command line of a call, ready to paste; URLs are without password and query.
+
+    Arguments are those of `command_words`.
+    """
+    return shlex.join(shown_text(word) for word in command_words(name, function, given))
+
+
+def command_words(name: str, function: Callable[..., Any], given: Mapping[str, Any]) -> list[str]:
+    """Return the words of the command line of a call, as a process takes them.
 
     Args:
         name: of the command, such as "train".
@@ -93,6 +102,9 @@ def command_line(name: str, function: Callable[..., Any], given: Mapping[str, An
             words.append(str(value))
             continue
         flag = f"--{parameter.name.rstrip('_').replace('_', '-')}"
+        if isinstance(value, bool):
+            words.append(flag if value else flag.replace("--", "--no-", 1))
+            continue
         for each in value if isinstance(value, list | tuple) else [value]:
             words += [flag, str(each)]
-    return shlex.join(words)
+    return words

@@ -3,172 +3,35 @@
 from __future__ import annotations
 
 import json
-import warnings
 from collections.abc import Sequence
-from typing import Annotated, Any, Final, Literal, Self
+from typing import Annotated, Any, Self
 
 import yaml
 from pydantic import BaseModel, ConfigDict, Field, model_validator
 
-from marey.encoders import TEXT_TOWERS, EncoderSpec, MultiView, Photometric, Streams, View, family_of
+from marey.encoders import (
+    TEXT_TOWERS,
+    ClipFit,
+    EncoderSpec,
+    MultiView,
+    Photometric,
+    Streams,
+    architecture,
+    crops_need_crop,
+    family_of,
+    feature_streams,
+    require_encodable,
+)
 from marey.errors import UsageError
-from marey.models import ZERO_SHOT, HeadSpec, find_head
+from marey.models import ZERO_SHOT, HeadSpec, TrainedCount, count_trained, find_head
 from marey.training.augmentation import Augmentation
-from marey.video import Fit, Sampling
+from marey.training.settings import OF_EPOCHS, Training, Views, current_key
+from marey.video import Conversion, Sampling
 
-_RENAMED: Final = {
-    "training.rounds": "training.inner_folds",
-    "training.refit": "training.retrain",
-    "training.time_jitter": "training.temporal_jitter",
-    "training.frame_drop": "training.frame_dropout",
-}
-"""Keys of earlier versions, which the next release will no longer read."""
+_SEEDS = 5  # were they independent, the spread of accuracy would fall with the root of their number
 
-Share = Annotated[float, Field(ge=0, lt=1)]
-Positive = Annotated[float, Field(gt=0, allow_inf_nan=False)]
-NotNegative = Annotated[float, Field(ge=0, allow_inf_nan=False)]
 Scalar = bool | int | float | str | None
 Number = Annotated[int | float, Field(allow_inf_nan=False)]
-
-
-def current_key(key: str) -> str:
-    """Return today's name of a dotted recipe key, with a `FutureWarning` for the name of an earlier version."""
-    if key not in _RENAMED:
-        return key
-    warnings.warn(
-        f"the recipe key '{key}' is now called '{_RENAMED[key]}'; the next release will not read the old name",
-        FutureWarning,
-        stacklevel=2,
-    )
-    return _RENAMED[key]
-
-
-class Views(BaseModel):
-    """Further readings of the training clips; each costs as much to extract as the first.
-
-    Attributes:
-        random: number of readings at random timestamps of the segments.
-        mirrored: "train" adds each reading with left and right exchanged. Not for actions that differ in just that.
-    """
-
-    model_config = ConfigDict(frozen=True, extra="forbid")
-
-    random: Annotated[int, Field(ge=0, le=64)] = 0
-    mirrored: Literal["none", "train"] = "none"
-
-    @property
-    def readings(self) -> tuple[View, ...]:
-        """Return all readings of a training clip, the plain one first."""
-        sides = (False, True) if self.mirrored == "train" else (False,)
-        return tuple(View(index, mirrored) for mirrored in sides for index in range(self.random + 1))
-
-
-_OF_ADAMW: Final = (
-    "epochs",
-    "batch_size",
-    "learning_rate",
-    "weight_decay",
-    "schedule",
-    "warmup",
-    "patience",
-    "label_smoothing",
-    "mixup",
-    "temporal_jitter",
-    "frame_dropout",
-    "precision",
-)
-
-
-class Training(BaseModel):
-    """Settings of the training.
-
-    Attributes:
-        epochs: at most.
-        batch_size: clips a step.
-        learning_rate: the highest.
-        weight_decay: of AdamW (Loshchilov and Hutter 2019).
-        schedule: "cosine" falls to zero at the last epoch; "plateau" divides by 10 when validation stops improving.
-        warmup: share of the steps over which the learning rate rises from zero.
-        patience: epochs without a better validation score after which training stops.
-        label_smoothing: share of the target that is spread over all classes (Szegedy et al. 2016).
-        class_weights: "balanced" weighs each class by how rare it is; "none" does not.
-        mixup: alpha of the Beta distribution by which two clips are mixed (Zhang et al. 2018); 0 for none.
-        temporal_jitter: places by which a frame's features may be exchanged for those of a neighbour.
-        frame_dropout: probability with which a frame is left out.
-        validation: share of the training clips, by group, that is set aside to choose the epoch and the temperature.
-        inner_folds: times that this is done, each with another share; the median of the chosen epochs is taken, and one
-            temperature for the clips of all folds. A dozen clips say little; all of them, each set aside once, say
-            more.
-        retrain: "all" trains again on all training clips, with a full schedule of as much learning as the one that was
-            cut off at the chosen epoch; "none" keeps the classifier of that epoch, and needs a single inner fold.
-        precision: of the products while a network on frames is trained; its weights, its validation and the saved model
-            are float32 (mixed precision, Micikevicius et al. 2018). "bfloat16" pays on GPUs and on CPUs that have it,
-            and is many times slower on others: see `marey doctor`.
-        solver: "adamw" trains any head in epochs. "logistic" finds the optimum of a head that is one linear layer on
-            features, as multinomial logistic regression with an L2 penalty: it has no epochs and no learning rate,
-            and the seed only decides which clips the inner folds set aside.
-        C: inverse strength of the L2 penalty of "logistic"; "auto" chooses it for each stream by the log loss on the
-            inner folds.
-    """
-
-    model_config = ConfigDict(frozen=True, extra="forbid")
-
-    epochs: Annotated[int, Field(ge=1, le=100_000)] = 60
-    batch_size: Annotated[int, Field(ge=1)] = 32
-    learning_rate: Positive = 1e-3
-    weight_decay: NotNegative = 0.01
-    schedule: Literal["cosine", "plateau"] = "cosine"
-    warmup: Share = 0.1
-    patience: Annotated[int, Field(ge=1)] = 20
-    label_smoothing: Share = 0.1
-    class_weights: Literal["balanced", "none"] = "balanced"
-    mixup: NotNegative = 0.0
-    temporal_jitter: Annotated[int, Field(ge=0)] = 0
-    frame_dropout: Share = 0.0
-    validation: Annotated[float, Field(ge=0, le=0.5)] = 0.2
-    inner_folds: Annotated[int, Field(ge=1, le=20)] = 1
-    retrain: Literal["all", "none"] = "all"
-    precision: Literal["float32", "bfloat16"] = "float32"
-    solver: Literal["adamw", "logistic"] = "adamw"
-    C: Literal["auto"] | Positive = "auto"
-
-    @model_validator(mode="before")
-    @classmethod
-    def _rename_keys(cls, values: Any) -> Any:
-        if not isinstance(values, dict):
-            return values
-        return {current_key(f"training.{key}").removeprefix("training."): value for key, value in values.items()}
-
-    @model_validator(mode="after")
-    def _inner_folds_fit(self) -> Self:
-        if self.inner_folds > 1 and self.inner_folds * self.validation > 1 + 1e-9:
-            most = f"at most {int(1 / self.validation + 1e-9)} fit"
-            raise ValueError(
-                f"{self.inner_folds} inner folds, each with another {self.validation:g} of the clips: {most}"
-            )
-        if self.inner_folds > 1 and self.retrain == "none":
-            raise ValueError("retrain 'none' keeps the one classifier that was validated, and needs inner_folds: 1")
-        return self
-
-    @model_validator(mode="after")
-    def _solver_fits(self) -> Self:
-        if self.solver == "adamw":
-            if self.C != "auto":
-                raise ValueError(f"C={self.C:g} is the penalty of solver: logistic; adamw has weight_decay")
-            return self
-        fields = type(self).model_fields
-        unused = [name for name in _OF_ADAMW if getattr(self, name) != fields[name].default]
-        if unused:
-            raise ValueError(
-                f"{unused[0]}={getattr(self, unused[0])} is a setting of solver: adamw; a logistic regression has no "
-                "steps: leave it out, or choose a recipe that has them, such as default-0.1"
-            )
-        return self
-
-    @property
-    def changes_frames(self) -> bool:
-        """True when clips are augmented, so that features differ from epoch to epoch."""
-        return self.mixup > 0 or self.temporal_jitter > 0 or self.frame_dropout > 0
 
 
 class StreamChoice(BaseModel):
@@ -249,8 +112,11 @@ class Recipe(BaseModel):
         description: its purpose, in a sentence.
         sampling: the timestamps of a clip.
         streams: the inputs of the encoder, made of the frames around each timestamp.
-        fit: resizing of frames to the encoder's size.
+        fit: "stretch" brings whole frames to the encoder's size, "crop" their middle, and "motion" the region of the
+            clip where something moves.
         photometric: "auto" stretches the contrast of frames, for video in the dark; "none" leaves them as they are.
+        conversion: "standard" takes one field of interlaced frames, and brings HDR video to BT.709; "none" reads frames
+            as they are stored.
         testing: number of readings of a clip that is tested or predicted.
         encoder: the frozen network.
         views: further readings of the training clips.
@@ -269,8 +135,9 @@ class Recipe(BaseModel):
     description: str
     sampling: Sampling
     streams: Streams
-    fit: Fit = "stretch"
+    fit: ClipFit = "stretch"
     photometric: Photometric = "none"
+    conversion: Conversion = "standard"
     testing: MultiView = MultiView()
     encoder: EncoderSpec = EncoderSpec()
     views: Views = Views()
@@ -285,7 +152,7 @@ class Recipe(BaseModel):
     @model_validator(mode="after")
     def _input_fits(self) -> Self:
         if self.testing.crops > 1 and self.fit != "crop":
-            raise ValueError("testing.crops=3 looks at what a crop leaves out, and needs fit: crop")
+            raise ValueError(crops_need_crop(self.fit))
         unknown = [name for name in self.selection.first if name not in self.streams]
         if unknown:
             raise ValueError(f"selection.first names '{unknown[0]}', and the streams are {', '.join(self.streams)}")
@@ -300,9 +167,26 @@ class Recipe(BaseModel):
             )
         if self.head.name == ZERO_SHOT and self.head.fusion != "late":
             raise ValueError(f"head.fusion={self.head.fusion}: zero-shot compares each stream with words, by late")
+        if self.head.name == ZERO_SHOT and feature_streams(self.streams):
+            raise ValueError("head.name=zero-shot compares images with words, and a stream here gives no images")
+        require_encodable(self.streams, self.encoder)
         on_frames = family_of(self.encoder).gives == "frames"
+        if self.head.backbone is not None and not on_frames:
+            raise ValueError(f"head.backbone takes frames, and {self.encoder.name} gives features: leave it out")
+        if on_frames and self.head.backbone is None and self.training.fine_tuning.trains:
+            raise ValueError(str(self.training.fine_tuning.refuse(f"'{self.head.name}' on {self.encoder.name}")))
+        if self.training.fine_tuning.trains and self.head.name == ZERO_SHOT:
+            raise ValueError("head.name=zero-shot has nothing to train: leave training.unfreeze and training.lora out")
+        if self.training.fine_tuning.trains and self.encoder.precision != "float32":
+            raise ValueError("encoder.precision is that of a frozen encoder: leave it out, and see training.precision")
+        on_frames = on_frames or self.training.fine_tuning.trains
         if on_frames and self.training.solver == "logistic":
             raise ValueError("training.solver=logistic fits linear heads on features, and the encoder gives frames")
+        if on_frames and self.training.seeds not in ("auto", 1):
+            raise ValueError(
+                f"training.seeds={self.training.seeds} averages heads on features; a network on frames would cost as "
+                "much again for each: leave it out, and compare seeds with marey compare"
+            )
         if not on_frames and (self.augment.moves or self.augment.colours):
             raise ValueError(f"augment changes frames, and {self.encoder.name} gives features: see training.mixup")
         if on_frames and (self.training.temporal_jitter or self.training.frame_dropout):
@@ -321,17 +205,40 @@ class Recipe(BaseModel):
         searched = {current_key(str(key)): domain for key, domain in values["search"].items()}
         training = values.get("training")
         if isinstance(training, dict) and training.get("solver") == "logistic":  # which has none of these
-            unused = {"head.options.dropout", *(f"training.{name}" for name in _OF_ADAMW)}
+            unused = {"head.options.dropout", *(f"training.{name}" for name in OF_EPOCHS)}
             searched = {key: domain for key, domain in searched.items() if key not in unused}
         return {**values, "search": searched}
 
-    def require_training(self) -> None:
-        """Refuse a recipe that has nothing to train.
+    @property
+    def seed_count(self) -> int:
+        """The number of trainings with other seeds whose average is the model."""
+        if self.training.seeds != "auto":
+            return self.training.seeds
+        on_frames = family_of(self.encoder).gives == "frames" or self.training.fine_tuning.trains
+        return 1 if on_frames or self.training.solver == "logistic" else _SEEDS
+
+    def count_trained(self, classes: int = 2) -> TrainedCount:
+        """Return how many parameters are trained, of a recipe on frames.
 
         Raises:
-            UsageError: its head is of that kind.
+            UsageError: the encoder has no such part, or a package that it needs is not installed.
         """
+        shape = architecture(self.encoder, frames=self.sampling.count).shape
+        return count_trained(self.head, dict.fromkeys(self.streams, shape), classes, self.training.fine_tuning)
+
+    def require_training(self) -> None:
+        """Refuse a recipe that has nothing to train, or asks for what cannot be trained.
+
+        Raises:
+            UsageError: its head is of that kind, or its encoder has no such blocks or layers.
+        """
+        if self.head.backbone is not None:
+            self.count_trained()
         head = find_head(self.head.name)
+        if head is not None and not head.trains and self.head.name != ZERO_SHOT:
+            raise UsageError(
+                f"the head '{self.head.name}' is not trained: choose another recipe, or leave out head.name"
+            )
         if head is not None and not head.trains:
             raise UsageError(
                 f"the recipe '{self.name}' has nothing to train: it names actions by their words, as in "

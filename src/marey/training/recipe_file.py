@@ -6,15 +6,24 @@ import warnings
 from collections.abc import Iterable, Mapping
 from importlib import resources
 from pathlib import Path
+from types import UnionType
 from typing import Annotated, Any, Final, Union, get_args, get_origin
 
-import yaml
 from pydantic import BaseModel, ValidationError
 
 from marey.encoders import Stream, stream_class
 from marey.errors import RecipeError, UnknownNameError, did_you_mean
-from marey.training.recipe import Recipe, current_key
+from marey.training.fine_tuning import RECIPE as FINE_TUNING
+from marey.training.fine_tuning import (
+    read_finetune,
+    take_settings,
+    trained_on_frames,
+    trains_encoder,
+)
+from marey.training.recipe import Recipe
 from marey.training.search import check_space
+from marey.training.settings import current_key
+from marey.training.yaml_text import YamlTextError, read_yaml
 
 DEFAULT_RECIPE: Final = "auto"
 """Name of the recipe that is taken where none is named."""
@@ -22,8 +31,8 @@ DEFAULT_RECIPE: Final = "auto"
 _RENAMED: Final = {"default": DEFAULT_RECIPE}
 """Names of earlier versions, which the next release will no longer know."""
 
-_NOT_YAML: Final = (yaml.YAMLError, ValueError, RecursionError)
-"""Errors that PyYAML raises; also for an impossible date or number, and for too many brackets."""
+_SHOWN: Final = 120
+"""Characters of a value in a message."""
 
 
 def recipe_names() -> tuple[str, ...]:
@@ -45,15 +54,18 @@ def load_recipe(recipe: str | Path, *, changes: Iterable[str] = ()) -> Recipe:
     """
     text, source = _read(recipe)
     try:
-        values = yaml.safe_load(text)
-    except _NOT_YAML as error:
-        raise RecipeError(f"{source} is not YAML: {' '.join(str(error).split())}") from error
+        values = read_yaml(text)
+    except YamlTextError as error:
+        raise RecipeError(f"{source} {error}") from error
     if not isinstance(values, dict):
         raise RecipeError(f"{source} is not a recipe: it holds no keys")
-    for change in changes:
-        _change(values, change)
+    values = read_finetune(values)
+    frozen, changes = not trains_encoder(values), tuple(changes)
+    keys = {_change(values, change) for change in changes}
+    if frozen and trains_encoder(values):
+        take_settings(values, read_yaml(_read(FINE_TUNING)[0])["training"], named=keys)
     try:
-        loaded = Recipe.model_validate(values)
+        loaded = trained_on_frames(Recipe.model_validate(values))
     except ValidationError as error:
         raise RecipeError(f"{source}: {_explain(error, values)}") from error
     try:
@@ -87,25 +99,29 @@ def _read(recipe: str | Path) -> tuple[str, str]:
     return file.read_text(encoding="utf-8"), f"recipe '{name}'"
 
 
-def _change(values: dict[str, Any], change: str) -> None:
+def _change(values: dict[str, Any], change: str) -> str:
+    """Change a key of a recipe, and return it."""
     key, equals, text = change.partition("=")
     if not equals or not key.strip():
         raise RecipeError(f"'{change}' changes nothing; write key=value, as in training.epochs=100")
     try:
-        value = yaml.safe_load(text)
-    except _NOT_YAML as error:
-        raise RecipeError(f"the value in '{change}' is not YAML: {' '.join(str(error).split())}") from error
+        value = read_yaml(text)
+    except YamlTextError as error:
+        raise RecipeError(f"the value in '{_shown(change)}' {error}") from error
     if isinstance(value, str):
         value = _number(value)
     key = current_key(key.strip())
     *folders, last = key.split(".")
     here = values
     for folder in folders:
-        inside = here.setdefault(folder, {})
+        if here.get(folder) is None:
+            here[folder] = {}
+        inside = here[folder]
         if not isinstance(inside, dict):
             raise RecipeError(f"'{key}': '{folder}' is a value, {inside!r}, and has no keys below it")
         here = inside
     here[last] = value
+    return key
 
 
 def _number(text: str) -> str | float:
@@ -128,10 +144,15 @@ def _explain(error: ValidationError, values: Mapping[str, Any]) -> str:
         elif fault["type"] == "missing":
             sentences.append(f"'{place}' is missing")
         else:
-            given = f" (it is {fault['input']!r})" if not isinstance(fault["input"], Mapping) else ""
+            given = f" (it is {_shown(repr(fault['input']))})" if not isinstance(fault["input"], Mapping) else ""
             message = fault["msg"].removeprefix("Value error, ")
             sentences.append(f"'{place}': {message}{given}" if place else message)
     return "; ".join(sentences)
+
+
+def _shown(text: str) -> str:
+    """Return the beginning of a value in a message."""
+    return text if len(text) <= _SHOWN else f"{text[:_SHOWN]}..."
 
 
 def _keys_beside(place: tuple[int | str, ...], values: Any) -> list[str]:
@@ -141,7 +162,7 @@ def _keys_beside(place: tuple[int | str, ...], values: Any) -> list[str]:
         inner = _model_of(field.annotation) if field is not None else None
         model = inner or model  # a name in a dictionary of models leaves the model as it is
         values = values.get(key) if isinstance(values, Mapping) else None
-    if model is Stream and isinstance(values, Mapping):
+    if model is Stream and isinstance(values, Mapping) and "kind" in values:
         model = stream_class(values["kind"])
     return list(model.model_fields)
 
@@ -149,7 +170,7 @@ def _keys_beside(place: tuple[int | str, ...], values: Any) -> list[str]:
 def _model_of(annotation: Any) -> type[BaseModel] | None:
     if isinstance(annotation, type) and issubclass(annotation, BaseModel):
         return annotation
-    if get_origin(annotation) in (dict, Union, Annotated):
+    if get_origin(annotation) in (dict, Union, UnionType, Annotated):
         found = [_model_of(inner) for inner in get_args(annotation)]
         return next((model for model in found if model is not None), None)
     return None

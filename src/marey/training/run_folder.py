@@ -5,11 +5,13 @@ from __future__ import annotations
 import json
 import shutil
 import time
+from contextlib import suppress
 from dataclasses import asdict, dataclass
 from pathlib import Path
 from typing import Any, Final, Literal
+from weakref import WeakValueDictionary
 
-import yaml
+from filelock import BaseFileLock, FileLock, Timeout
 
 from marey.atomic import check_writable, temp_path, write_atomic
 from marey.data.hashing import values_hash
@@ -17,8 +19,10 @@ from marey.errors import RecipeError, UsageError
 from marey.progress import Reporter
 from marey.training import Protocol, Recipe, load_recipe
 from marey.training.origin import EVALUATION, Origin
+from marey.training.yaml_text import YamlTextError, read_yaml
 
 _RUN: Final = "run.json"
+_LOCK: Final = "run.lock"
 _RECIPE: Final = "recipe.yaml"
 _FOLDERS: Final = ("folds", "model", "plots")
 _FILES: Final = ("metrics.json", "predictions.csv", "report.html", "quarantine.csv")
@@ -31,6 +35,9 @@ _KINDS: Final = {
     EVALUATION: "an evaluation",
 }
 """File that marks one kind of result -> name of the kind."""
+
+
+_owned: Final[WeakValueDictionary[Path, BaseFileLock]] = WeakValueDictionary()
 
 
 @dataclass(frozen=True, slots=True)
@@ -61,7 +68,7 @@ def claim_run(
     origin: Origin,
     if_exists: str,
     reporter: Reporter,
-) -> None:
+) -> BaseFileLock:
     """Make the folder of a run, or continue a run of the same recipe, data and splits.
 
     Args:
@@ -73,8 +80,12 @@ def claim_run(
         if_exists: "resume" goes on with the same run; "restart" removes what an earlier one has left.
         reporter: told when an earlier run continues.
 
+    Returns:
+        The lock on the run, which the process holds until it is released; it goes with the process.
+
     Raises:
-        UsageError: the folder holds something else, or another run that is not to be replaced.
+        UsageError: the folder holds something else, another run that is not to be replaced, or one that another
+            process is writing.
     """
     if if_exists not in ("resume", "restart"):
         raise UsageError(f"if_exists='{if_exists}' is neither 'resume' nor 'restart'")
@@ -83,6 +94,9 @@ def claim_run(
     check_writable(out / _RUN)
     identity = _identity(recipe, data_hash, protocol)
     kept: dict[str, Any] = {"starts": 1}
+    if not _is_new(out):
+        _read(out)
+    lock = _own(out)
     if not _is_new(out):
         before = _read(out)
         if if_exists == "restart":
@@ -102,6 +116,29 @@ def claim_run(
     # First: without it, whatever else is in the folder is not a run's.
     _write(out, {**identity, "origin": origin.as_dict(), **kept})
     write_atomic(out / _RECIPE, recipe.to_yaml(), single_writer=True)
+    return lock
+
+
+def _own(out: Path) -> BaseFileLock:
+    """Lock a run against other processes; a process that claims its own run again gives up the earlier claim.
+
+    Raises:
+        UsageError: another process has it.
+    """
+    out.mkdir(parents=True, exist_ok=True)
+    path = out.resolve()
+    if (earlier := _owned.pop(path, None)) is not None:  # of a call that failed and is not forgotten yet
+        earlier.release(force=True)
+    lock = FileLock(out / _LOCK, timeout=0, thread_local=False)
+    try:
+        with suppress(NotImplementedError):  # a file system without locks
+            lock.acquire()
+    except Timeout as error:
+        raise UsageError(
+            f"another process is writing the run in {out}: wait until it has ended, or choose another --out"
+        ) from error
+    _owned[path] = lock
+    return lock
 
 
 def run_state(
@@ -211,18 +248,18 @@ def _is_the_same(path: Path, written: object, recipe: Recipe) -> bool:
     The hash of the file tells that it was not changed since.
     """
     try:
-        values = yaml.safe_load(path.read_text(encoding="utf-8"))
+        values = read_yaml(path.read_text(encoding="utf-8"))
         if _hash_of_recipe(values) != written:
             return False
         then = load_recipe(path)
-    except (OSError, ValueError, TypeError, yaml.YAMLError, RecipeError):
+    except (OSError, ValueError, TypeError, YamlTextError, RecipeError):
         return False
     return then.model_copy(update={"search": {}}) == recipe.model_copy(update={"search": {}})
 
 
 def _is_new(out: Path) -> bool:
     """Return true if a folder is empty, or holds only the first file of a run that was stopped at its start."""
-    return not out.is_dir() or all(path == temp_path(out / _RUN) for path in out.iterdir())
+    return not out.is_dir() or all(path in (temp_path(out / _RUN), out / _LOCK) for path in out.iterdir())
 
 
 def _write(out: Path, values: dict[str, Any]) -> None:

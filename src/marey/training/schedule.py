@@ -13,7 +13,7 @@ from torch import Tensor
 from marey.errors import TrainingError
 from marey.models import Classifier
 from marey.training.checkpoint import QUANTITIES, History
-from marey.training.recipe import Training
+from marey.training.settings import Training
 
 
 def warmup_cosine(warmup: int, steps: int) -> Callable[[int], float]:
@@ -55,28 +55,30 @@ def equal_epochs(rates: Sequence[float], training: Training) -> int:
 
 @dataclass(slots=True)
 class Plateau:
-    """Factor that falls to a tenth when the score has not risen for some epochs.
+    """Factor that falls when the score has not risen for some epochs.
 
     Attributes:
         patience: epochs without a better score before the factor falls.
         factor: current factor of the learning rate.
         best: the highest score.
         waited: epochs since.
+        fall: what the factor is multiplied by.
     """
 
     patience: int
     factor: float = 1.0
     best: float = -math.inf
     waited: int = 0
+    fall: float = 0.1
 
-    def step(self, score: float) -> None:
-        """Add the score of an epoch."""
-        if score > self.best:
-            self.best, self.waited = score, 0
+    def step(self, score: float, *, counts: bool) -> None:
+        """Add the score of an epoch, which is waited for only if it counts."""
+        if score > self.best or not counts:
+            self.best, self.waited = max(score, self.best), 0
             return
         self.waited += 1
         if self.waited > self.patience:
-            self.factor, self.waited = self.factor / 10, 0
+            self.factor, self.waited = self.factor / (1 / self.fall), 0  # of 0.1 the same bits as by ten, as ever
 
 
 @dataclass(slots=True)
@@ -104,8 +106,10 @@ class TrainingState:
     @classmethod
     def begin(cls, training: Training, *, validated: bool) -> TrainingState:
         """Return the state before the first epoch."""
+        if training.schedule != "plateau" or not validated:
+            return cls(training.epochs)
         # Half of the patience: the rate falls before the training stops.
-        plateau = Plateau(max(1, training.patience // 2)) if training.schedule == "plateau" and validated else None
+        plateau = Plateau(max(1, training.patience // 2), fall=training.plateau_factor)
         return cls(training.epochs, plateau=plateau)
 
     @classmethod
@@ -134,8 +138,10 @@ class TrainingState:
         """Factor of the learning rate by the plateau schedule."""
         return 1.0 if self.plateau is None else self.plateau.factor
 
-    def update(self, values: Mapping[str, float], *, patience: int) -> bool:
+    def update(self, values: Mapping[str, float], *, patience: int | None) -> bool:
         """Add an epoch, and return True when its weights are to be kept.
+
+        Without a patience the training neither stops nor lowers its learning rate yet, however the scores are.
 
         A dozen validation clips give only a dozen values of F1. Of epochs with the same F1 the later one is kept: a
         learning rate further down its schedule generalises better than one that was cut off.
@@ -153,11 +159,11 @@ class TrainingState:
         score = values.get("val_macro_f1")
         if score is None:
             return False
-        self.waited = 0 if score > self.best_score else self.waited + 1
-        if self.waited >= patience:
+        self.waited = 0 if score > self.best_score or patience is None else self.waited + 1
+        if patience is not None and self.waited >= patience:
             self.epochs = min(self.epochs, self.epochs_done)
         if self.plateau is not None:
-            self.plateau.step(score)
+            self.plateau.step(score, counts=patience is not None)
         if score < self.best_score:
             return False
         self.best_score, self.best_epoch = score, self.epochs_done - 1

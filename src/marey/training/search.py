@@ -60,6 +60,8 @@ def check_space(recipe: Recipe) -> None:
             if name in _FIXED:
                 raise ValueError(f"'{key}' cannot be searched: {_FIXED[name]}")
         _require_key(recipe, key)
+        if key.startswith(("training.unfreeze", "training.lora")) and recipe.head.backbone is None:
+            raise ValueError(f"'{key}' is searched where the recipe trains its encoder: --set training.unfreeze=1")
         if key == "head.name":
             for name in domain.checked:
                 head_options(str(name))

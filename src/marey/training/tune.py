@@ -3,10 +3,10 @@
 from __future__ import annotations
 
 import itertools
-import warnings
 from collections.abc import Callable, Iterator, Mapping, Sequence
 from contextlib import contextmanager, suppress
 from dataclasses import dataclass
+from functools import partial
 from pathlib import Path
 from typing import TYPE_CHECKING, Any, Final, Literal, get_args
 
@@ -15,14 +15,23 @@ import torch
 from filelock import FileLock, Timeout
 
 from marey.data import Clip, Split, group_or_path, k_folds, leave_one_group_out
-from marey.errors import MareyError, UsageError
+from marey.errors import MareyError, UsageError, first_line
 from marey.evaluation import macro_f1_of
-from marey.extras import install_command
 from marey.models import head_options
 from marey.training.batches import count_predictions
 from marey.training.experiment import Experiment
 from marey.training.recipe import Domain, Recipe
 from marey.training.search import applicable, changed, grid_of, is_whole
+from marey.training.tune_storage import (
+    REASON,
+    Places,
+    SharedStorage,
+    close_storage,
+    open_storage,
+    quiet_optuna,
+    require_optuna,
+    signs_of_life,
+)
 
 if TYPE_CHECKING:
     import optuna
@@ -34,7 +43,6 @@ SAMPLERS: tuple[Sampler, ...] = get_args(Sampler)
 FOLDS: Final = 5
 _NAME: Final = "marey"
 _STARTUP: Final = 5  # trials before any is pruned
-_REASON: Final = "reason"
 _IDENTITY: Final = "identity"
 _TESTED: Final = "tested"
 
@@ -106,13 +114,13 @@ def scores(experiment: Experiment, splits: Sequence[Split], *, seed: int, out: P
 
 
 class Study:
-    """Trials of a search, in an SQLite database that outlives the process.
+    """Trials of a search, in a database that outlives the process.
 
     The next trial depends only on the finished trials and on the seed: a search that was killed goes on as if it had
-    not been.
+    not been. Where several processes share the database, it also depends on who is faster.
 
     Args:
-        path: the database; made where there is none.
+        storage: an SQLite file, which this process uses alone; or a database that processes share, see `SharedStorage`.
         recipe: the recipe with its search space.
         identity: facts that must be the same to continue a search; name to value.
         sampler: "tpe" (Bergstra et al. 2011), "random", or "grid".
@@ -122,10 +130,17 @@ class Study:
         UsageError: Optuna is not installed, there is nothing to search, or the database holds another search.
     """
 
-    def __init__(self, path: Path, recipe: Recipe, *, identity: Mapping[str, str], sampler: Sampler, seed: int) -> None:
-        optuna = _optuna()
-        from sqlalchemy.engine import URL
-        from sqlalchemy.exc import DatabaseError
+    def __init__(
+        self,
+        storage: Path | SharedStorage,
+        recipe: Recipe,
+        *,
+        identity: Mapping[str, str],
+        sampler: Sampler,
+        seed: int,
+    ) -> None:
+        optuna = require_optuna()
+        from sqlalchemy.exc import SQLAlchemyError
 
         if sampler not in SAMPLERS:
             raise UsageError(f"sampler='{sampler}' is none of {', '.join(SAMPLERS)}")
@@ -140,34 +155,39 @@ class Study:
         self._sampler: Sampler = sampler
         self._seed = seed
         self._grid = self._grid_points() if sampler == "grid" else []
+        shared = isinstance(storage, SharedStorage)
         try:
-            with _quiet():
-                storage = optuna.storages.RDBStorage(str(URL.create("sqlite", database=str(path))))
+            with quiet_optuna():
+                self._storage = open_storage(storage)
                 self._study = optuna.create_study(
-                    storage=storage,
+                    storage=self._storage,
                     study_name=_NAME,
                     direction="maximize",
                     pruner=optuna.pruners.MedianPruner(n_startup_trials=_STARTUP, n_warmup_steps=1),
                     load_if_exists=True,
                 )
-        except DatabaseError as error:
-            raise UsageError(f"{path} is no study ({error.orig}); remove it, or choose another --out") from error
-        self._storage = storage
+        except (SQLAlchemyError, ValueError, KeyError, OSError) as error:
+            raise UsageError(
+                f"{storage} is no study ({first_line(getattr(error, 'orig', None) or error)}); remove it, or choose "
+                "another --out" + (" or --storage" if shared else "")
+            ) from error
         before = self._study.user_attrs.get(_IDENTITY)
         different = [name for name, value in identity.items() if before is not None and before.get(name) != value]
         if different:
             self.close()
             raise UsageError(
-                f"{path} holds a search that differs in its {' and '.join(different)}; choose another --out"
+                f"{storage} holds a search that differs in its {' and '.join(different)}; choose another --out"
+                + (" or --storage" if shared else "")
             )
         self._study.set_user_attr(_IDENTITY, dict(identity))
-        for trial in self._study.get_trials(deepcopy=False, states=(optuna.trial.TrialState.RUNNING,)):
-            self._study.tell(trial.number, state=optuna.trial.TrialState.FAIL)
+        self._places = Places(self._study)
+        if not shared:
+            for trial in self._study.get_trials(deepcopy=False, states=(optuna.trial.TrialState.RUNNING,)):
+                self._study.tell(trial.number, state=optuna.trial.TrialState.FAIL)
 
     def close(self) -> None:
         """Close the database."""
-        self._storage.remove_session()
-        self._storage.engine.dispose()
+        close_storage(self._storage)
 
     @property
     def trials(self) -> tuple[Trial, ...]:
@@ -206,27 +226,48 @@ class Study:
         Args:
             score: function of a recipe and the number of the trial that yields the score after each fold.
         """
-        optuna = _optuna()
-        failed, pruned = optuna.trial.TrialState.FAIL, optuna.trial.TrialState.PRUNED
-        with _quiet():
-            self._study.sampler = self._next_sampler()
-            trial = self._study.ask()
-            recipe, value = None, float("nan")
-            try:
-                recipe = self.recipe_of({key: self._suggest(trial, key) for key in self._space})
-                for step, value in enumerate(score(recipe, trial.number)):
-                    trial.report(value, step)
-                    if trial.should_prune():
-                        self._study.tell(trial, state=pruned)
-                        break
-                else:
-                    self._study.tell(trial, value)
-            except (MareyError, ValueError, torch.OutOfMemoryError) as error:
-                trial.set_user_attr(_REASON, " ".join(str(error).split()))
-                self._study.tell(trial, state=failed)
-            except KeyboardInterrupt:
-                self._study.tell(trial, state=failed)
-                raise
+        with quiet_optuna():
+            return self._try(score, self._study.ask(), place=self.done)
+
+    def run_shared(self, score: Callable[[Recipe, int], Iterator[float]], *, wanted: int) -> Trial | None:
+        """Try the next values of a search that several processes share.
+
+        Args:
+            score: as that of `run`.
+            wanted: number of trials in all.
+
+        Returns:
+            The trial; None where other processes are at work on all that are left.
+        """
+        with quiet_optuna():
+            begun = self._places.take(wanted)
+            if begun is None:
+                return None
+            trial, place = begun
+            with signs_of_life(trial):
+                return self._try(score, trial, place=place)
+
+    def _try(self, score: Callable[[Recipe, int], Iterator[float]], trial: optuna.Trial, *, place: int) -> Trial:
+        states = require_optuna().trial.TrialState
+        # One that is late, and was taken for dead, is finished already.
+        tell = partial(self._study.tell, trial, skip_if_finished=True)
+        self._study.sampler = self._sampler_at(place)
+        value = float("nan")
+        try:
+            recipe = self.recipe_of({key: self._suggest(trial, key) for key in self._space})
+            for step, value in enumerate(score(recipe, trial.number)):
+                trial.report(value, step)
+                if trial.should_prune():
+                    tell(state=states.PRUNED)
+                    break
+            else:
+                tell(value)
+        except (MareyError, ValueError, torch.OutOfMemoryError) as error:
+            trial.set_user_attr(REASON, " ".join(str(error).split()))
+            tell(state=states.FAIL)
+        except KeyboardInterrupt:
+            tell(state=states.FAIL)
+            raise
         done: int = trial.number
         return self.trials[done]
 
@@ -239,12 +280,12 @@ class Study:
 
         Functional ANOVA on a random forest (Hutter, Hoos and Leyton-Brown 2014), over the complete trials.
         """
-        optuna = _optuna()
+        optuna = require_optuna()
         scores = {trial.score for trial in self.trials if trial.state == "complete"}
         found: dict[str, float] = {}
         if len(scores) < 2:
             return found
-        with _quiet(), suppress(RuntimeError):  # a forest of few trials may see equal scores alone: no variance
+        with quiet_optuna(), suppress(RuntimeError):  # a forest of few trials may see equal scores alone: no variance
             evaluator = optuna.importance.FanovaImportanceEvaluator(seed=self._seed)
             found = optuna.importance.get_param_importances(self._study, evaluator=evaluator)
         return dict(sorted(found.items(), key=lambda item: -item[1]))
@@ -258,10 +299,9 @@ class Study:
             return trial.suggest_int(key, int(low), int(high), step=int(domain.step or 1), log=domain.log)
         return trial.suggest_float(key, low, high, step=domain.step, log=domain.log)
 
-    def _next_sampler(self) -> optuna.samplers.BaseSampler:
-        """Return a sampler for the next trial alone, so that no state is lost with the process."""
-        samplers = _optuna().samplers
-        index = self.done
+    def _sampler_at(self, index: int) -> optuna.samplers.BaseSampler:
+        """Return a sampler for one trial alone, so that no state is lost with the process."""
+        samplers = require_optuna().samplers
         drawn = int(np.random.SeedSequence([self._seed, index]).generate_state(1)[0])
         fixed: dict[str, Any] | None = None
         if self._sampler == "grid":
@@ -307,7 +347,7 @@ class Study:
             for key, value in trial.params.items()
         }
         state: State = states.get(trial.state.name, "running")
-        return Trial(trial.number, state, parameters, score, trial.user_attrs.get(_REASON))
+        return Trial(trial.number, state, parameters, score, trial.user_attrs.get(REASON))
 
 
 @contextmanager
@@ -343,25 +383,3 @@ def _name_of(value: Any, domain: Domain) -> tuple[Any] | None:
         return None
     steps = (value - low) / domain.step if domain.step is not None else 0.0
     return (value,) if abs(steps - round(steps)) < 1e-9 else None
-
-
-def _optuna() -> Any:
-    try:
-        import optuna
-    except ImportError as error:
-        raise UsageError(f"a search needs Optuna, which is not installed: {install_command('tune')}") from error
-    return optuna
-
-
-@contextmanager
-def _quiet() -> Iterator[None]:
-    """Hide Optuna's messages about its own interfaces and trials."""
-    logging = _optuna().logging
-    level = logging.get_verbosity()
-    logging.set_verbosity(logging.ERROR)
-    try:
-        with warnings.catch_warnings():
-            warnings.simplefilter("ignore", _optuna().exceptions.ExperimentalWarning)
-            yield
-    finally:
-        logging.set_verbosity(level)
