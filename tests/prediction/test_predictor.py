@@ -185,7 +185,7 @@ def test_below_the_threshold_the_label_is_none_and_the_probabilities_stay(predic
     assert (same.label, none.label) == (known.label, None)
     assert (none.labels, none.probabilities, none.confidence) == (known.labels, known.probabilities, known.confidence)
     frames = np.zeros((10, 64, 64, 3), np.uint8)
-    assert predictor.predict(frames, frame_rate=10.0, threshold=1.0)[0].label is None
+    assert predictor.predict(frames, frame_rate=10.0, threshold=1.0, unknown="never")[0].label is None
     assert none.as_dict(2)["label"] is None
     assert none.as_dict(2)["top"] == known.as_dict(2)["top"]
 

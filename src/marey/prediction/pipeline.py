@@ -7,18 +7,19 @@ import os
 from collections.abc import Iterable, Sequence
 from dataclasses import dataclass
 from pathlib import Path
-from typing import Final
+from typing import Final, Literal, NamedTuple
 
 import numpy as np
 import numpy.typing as npt
-import torch
 from torch import Tensor
 
 from marey.data import VIDEO_SUFFIXES, Clip
-from marey.encoders import Encoder, Features, FrameOrder, View, read_clip_views, read_frames
+from marey.encoders import Encoder, Features, FrameOrder, View, encode_parts, read_clip_views, read_frames
 from marey.errors import DatasetError, UsageError
 from marey.models import ActionModel
+from marey.remote_path import RemotePath, as_path
 from marey.video import Limits
+from marey.video.remote_list import is_remote_folder, list_remote, match_remote
 
 Frames = npt.NDArray[np.uint8] | Tensor
 """A clip in memory: uint8 RGB, (T, H, W, 3) or (T, 3, H, W)."""
@@ -27,6 +28,33 @@ Source = str | Path | Clip | Frames
 
 Probabilities = tuple[float, ...]
 """Of the classes, in the order of the model's labels."""
+
+Unknown = Literal["mark", "never"]
+"""Label clips that are unlike all training clips as unknown, or never."""
+
+UNKNOWN: Final = "unknown"
+"""Label of a clip that is unlike all clips that the model learned from."""
+
+
+class Answer(NamedTuple):
+    """The output of a model for a clip, or for one view of it.
+
+    Attributes:
+        probabilities: of the classes, in the order of the model's labels.
+        unfamiliarity: how unlike the training clips it is, above 1 for unknown clips; None where the model keeps
+            nothing of them.
+        members: probabilities by each of the heads that are averaged, where they were asked for.
+    """
+
+    probabilities: Probabilities
+    unfamiliarity: float | None = None
+    members: tuple[Probabilities, ...] = ()
+
+    @property
+    def unknown(self) -> bool:
+        """True if the clip is unlike all training clips."""
+        return self.unfamiliarity is not None and self.unfamiliarity > 1
+
 
 Parts = dict[tuple[View, str], Tensor]
 """One stream of one view of a clip -> its frames, uint8 (T, 3, H, W), or its features, float32 (T, D)."""
@@ -90,9 +118,9 @@ class ClipPipeline:
     def encode(self, clips: Sequence[Parts]) -> list[Parts]:
         """Encode frames of one or several clips, or of parts of them, as one batch."""
         assert self.encoder is not None  # noqa: S101 - whoever has no encoder has features
-        frames = torch.stack([part for parts in clips for part in parts.values()])
-        encoded = self.encoder.encode_clips(frames).split([len(parts) for parts in clips])
-        return [dict(zip(parts, features, strict=True)) for parts, features in zip(clips, encoded, strict=True)]
+        given = [(stream, values) for parts in clips for (_, stream), values in parts.items()]
+        encoded = iter(encode_parts(self.encoder, self.model.config.contract.streams, given))
+        return [{part: next(encoded) for part in parts} for parts in clips]
 
     def classify(self, features: Parts | Sequence[Features]) -> list[Probabilities]:
         """Return the probabilities of each view.
@@ -103,6 +131,24 @@ class ClipPipeline:
         if isinstance(features, dict):
             features = self.by_view(features)
         return [tuple(self.model.probabilities(one).tolist()) for one in features]
+
+    def answers(self, features: Parts | Sequence[Features], *, members: bool = False) -> list[Answer]:
+        """Return the probabilities of each view, and how unlike the training clips it is.
+
+        Args:
+            features: as for `classify`.
+            members: also return the probabilities by each of the heads that are averaged, where there are several.
+        """
+        if isinstance(features, dict):
+            features = self.by_view(features)
+        found = []
+        for one in features:
+            (probabilities,), strange = self.model.batch_answers([one])
+            each: tuple[Probabilities, ...] = ()
+            if members and self.model.config.seeds > 1:
+                each = tuple(tuple(alone) for alone in self.model.member_probabilities(one).tolist())
+            found.append(Answer(tuple(probabilities.tolist()), None if strange is None else float(strange[0]), each))
+        return found
 
     def by_view(self, parts: Parts) -> list[Features]:
         """Return the features of all parts as one mapping a view, in the order of `views`."""
@@ -126,6 +172,13 @@ def mean_of_views(probabilities: Sequence[Probabilities]) -> Probabilities:
     return tuple(np.mean(probabilities, axis=0).tolist())
 
 
+def mean_of_answers(answers: Sequence[Answer]) -> Answer:
+    """Return the mean of the answers for a clip's views."""
+    strange = [answer.unfamiliarity for answer in answers if answer.unfamiliarity is not None]
+    mean = mean_of_views([answer.probabilities for answer in answers])
+    return Answer(mean, sum(strange) / len(strange) if strange else None)
+
+
 def sort_by_probability(labels: Sequence[str], probabilities: Iterable[float]) -> tuple[tuple[str, float], ...]:
     """Return the classes with their probabilities, most probable first; equal ones keep the order of the labels.
 
@@ -143,6 +196,8 @@ def find_clips(sources: Iterable[str | Path]) -> list[Clip]:
     A file is taken whatever it is called, so that its own fault is reported. A folder stands for the video files
     in it and below it; a pattern with `*`, `?` or `[...]`, where no file has that very name, for what it matches.
 
+    Both may lie on another machine: s3://bucket/clips/*.mp4.
+
     Raises:
         DatasetError: a folder without videos, or a pattern that matches nothing.
     """
@@ -155,7 +210,7 @@ def expand(sources: Iterable[Source]) -> list[Clip | Frames]:
     named: set[Path] = set()
     for source in sources:
         if isinstance(source, str | Path):
-            new = [path for path in dict.fromkeys(_files_of(Path(source))) if path not in named]
+            new = [path for path in dict.fromkeys(_files_of(as_path(source))) if path not in named]
             named.update(new)
             expanded += map(Clip, new)
         else:
@@ -163,7 +218,9 @@ def expand(sources: Iterable[Source]) -> list[Clip | Frames]:
     return expanded
 
 
-def _files_of(source: Path) -> list[Path]:
+def _files_of(source: Path) -> Sequence[Path]:
+    if isinstance(source, RemotePath):
+        return _remote_files_of(source)
     if source.is_dir():
         videos = [
             Path(folder) / name
@@ -182,3 +239,19 @@ def _files_of(source: Path) -> list[Path]:
             raise DatasetError(f"no file matches '{source}'")
         return files
     return [source]
+
+
+def _remote_files_of(source: RemotePath) -> Sequence[Path]:
+    if glob.has_magic(str(source)):
+        matches = match_remote(source)
+        if not matches:
+            raise DatasetError(f"no file matches '{source}'")
+        return matches
+    if source.suffix.lower() in VIDEO_SUFFIXES or not is_remote_folder(source):
+        return [source]
+    videos = [path for path in list_remote(source) if path.suffix.lower() in VIDEO_SUFFIXES]
+    if not videos:
+        raise DatasetError(
+            f"no videos in {source}: none of its files ends in one of {' '.join(sorted(VIDEO_SUFFIXES))}"
+        )
+    return videos

@@ -4,100 +4,38 @@ from __future__ import annotations
 
 import warnings
 from collections.abc import Callable, Iterable, Iterator, Sequence
-from dataclasses import dataclass
+from functools import partial
 from pathlib import Path
-from typing import Any, cast
+from typing import cast, get_args
 
 import numpy as np
 import torch
 
 from marey.data import Clip
+from marey.data.hashing import bytes_hash
 from marey.encoders import Encoder, FeatureCache, Features, FrameOrder, Progress, clip_span, iterate_views
-from marey.errors import ModelFormatError, Reason, UsageError, VideoError
+from marey.errors import ModelFormatError, UnknownNameError, UsageError, VideoError
 from marey.models import ActionModel, load_model
+from marey.prediction.clip_prediction import Prediction, prediction_of_answer
 from marey.prediction.pipeline import (
+    Answer,
     ClipPipeline,
     Frames,
     Probabilities,
     Source,
+    Unknown,
     expand,
+    mean_of_answers,
     mean_of_views,
-    sort_by_probability,
 )
+from marey.prediction.promises import Promises, draw_of
 from marey.prediction.segmentation import Segmentation
 from marey.prediction.stream import Inference, OnFrame, StreamPrediction, stream_predict
 from marey.prediction.timeline import Timeline, read_timeline, timeline_of_clip
+from marey.remote_path import as_path
 from marey.video import Limits, Playback, StreamFrame, is_live, open_live, play, probe, require_decoder
 
-
-@dataclass(frozen=True, slots=True)
-class Prediction:
-    """The prediction of a clip.
-
-    Attributes:
-        source: the clip, as it was named.
-        labels: the classes, most probable first; empty where the clip cannot be used.
-        probabilities: of those, in the same order.
-        reason: why the clip cannot be used, as one word; None where it can.
-        detail: the reason in words.
-        threshold: below this probability of the most probable class the label is None.
-        matches: of networks that were trained to say whether words fit, such as SigLIP: how far each label fits by
-            itself, from 0 to 1, in the same order; empty for all others.
-    """
-
-    source: str
-    labels: tuple[str, ...]
-    probabilities: tuple[float, ...]
-    reason: Reason | None = None
-    detail: str = ""
-    threshold: float = 0.0
-    matches: tuple[float, ...] = ()
-
-    @property
-    def label(self) -> str | None:
-        """The most probable class; None where its probability is below the threshold, or the clip cannot be used."""
-        return self.labels[0] if self.labels and self.probabilities[0] >= self.threshold else None
-
-    @property
-    def confidence(self) -> float | None:
-        """The probability of the most probable class, whatever the threshold."""
-        return self.probabilities[0] if self.probabilities else None
-
-    def __repr__(self) -> str:
-        """Show source, label and confidence, or the reason."""
-        if self.reason is not None:
-            return f"Prediction({self.source!r}, reason={self.reason!r})"
-        return f"Prediction({self.source!r}, label={self.label!r}, confidence={self.confidence:.3f})"
-
-    def top(self, k: int) -> tuple[tuple[str, float], ...]:
-        """Return the `k` most probable classes with their probabilities."""
-        return tuple(zip(self.labels[:k], self.probabilities[:k], strict=True))
-
-    def as_dict(self, k: int) -> dict[str, Any]:
-        """Return for JSON: source, label, confidence and the `k` most probable, or the reason why there are none.
-
-        The label is None where it is none of the classes.
-        """
-        if self.reason is not None:
-            return {"source": self.source, "reason": self.reason, "detail": self.detail}
-        matches = dict(zip(self.labels[:k], self.matches, strict=False))
-        return {
-            "source": self.source,
-            "label": self.label,
-            "confidence": self.confidence,
-            "top": [[label, probability] for label, probability in self.top(k)],
-            **({"matches": matches} if matches else {}),
-        }
-
-
-def prediction_of(
-    source: str, labels: Sequence[str], probabilities: Sequence[float], *, threshold: float = 0.0
-) -> Prediction:
-    """Return the prediction of a clip whose probabilities are known, in the order of the model's labels."""
-    order = sort_by_probability(labels, probabilities)
-    return Prediction(
-        source, tuple(label for label, _ in order), tuple(share for _, share in order), threshold=threshold
-    )
+OnFeatures = Callable[[Clip, Features], None]
 
 
 class Predictor:
@@ -146,6 +84,11 @@ class Predictor:
         self._limits = limits
 
     @property
+    def encoder(self) -> Encoder:
+        """The model's encoder."""
+        return self._encoder
+
+    @property
     def labels(self) -> tuple[str, ...]:
         """The classes, in the order of `probabilities`."""
         return self.model.labels
@@ -156,7 +99,11 @@ class Predictor:
         *,
         frame_rate: float | None = None,
         threshold: float = 0.0,
+        unknown: Unknown = "mark",
+        risk: float | None = None,
+        sets: float | None = None,
         on_progress: Callable[[Progress], None] | None = None,
+        on_features: OnFeatures | None = None,
     ) -> list[Prediction]:
         """Label clips.
 
@@ -165,24 +112,46 @@ class Predictor:
                 RGB, (T, H, W, 3) or (T, 3, H, W).
             frame_rate: of arrays, in frames per second.
             threshold: below this probability of the most probable class the label is None.
+            unknown: "mark" labels clips that are unlike all training clips "unknown"; "never" gives them the most
+                probable class. Models of earlier versions cannot tell them.
+            risk: give answers only where at most this share of them is wrong, by the clips that were held out of the
+                training: it sets the threshold (`marey.evaluation.control_risk`).
+            sets: also give a set of labels that holds the true one with this probability
+                (`marey.evaluation.PredictionSets`).
             on_progress: called after each file.
+            on_features: called with each clip of a file that could be read, and the features of its first view.
 
         Returns:
             One prediction a clip, in the order of the sources. A file that is named twice comes once; of a clip that
             cannot be used, `reason` says why.
 
         Raises:
-            UsageError: an array of another shape, no frame rate for one, or a threshold outside [0, 1].
+            UsageError: an array of another shape, no frame rate for one, a threshold outside [0, 1], another word for
+                `unknown`, or a risk or sets of a model that keeps no answers for held-out clips.
             DatasetError: a folder without videos, or a pattern that matches nothing.
         """
         if not 0 <= threshold <= 1:
             raise UsageError(f"threshold={threshold:g}: a probability lies from 0 to 1")
+        if unknown not in get_args(Unknown):
+            raise UnknownNameError("value of unknown", unknown, get_args(Unknown))
+        if risk is not None and threshold:
+            raise UsageError(
+                f"threshold={threshold:g} and risk={risk:g}: the risk chooses the threshold; leave one out"
+            )
+        label = partial(
+            self._label, threshold=threshold, unknown=unknown, promises=Promises.of(self.model, risk=risk, sets=sets)
+        )
         single = isinstance(sources, str | Path | Clip | np.ndarray | torch.Tensor)
         expanded = expand(cast("Iterable[Source]", [sources] if single else sources))
         clips = [one for one in expanded if isinstance(one, Clip)]
         if frame_rate is None and len(clips) < len(expanded):
             raise UsageError("frames in memory need their frame rate: predict(frames, frame_rate=25.0)")
-        results = iter([self._label(clip.id, views, threshold) for clip, views in self._read(clips, on_progress)])
+        labelled = []
+        for clip, views in self._read(clips, on_progress):
+            labelled.append(label(clip.id, views, draw=draw_of(clip) if sets is not None else ""))
+            if on_features is not None and not isinstance(views, VideoError):
+                on_features(clip, views[0])
+        results = iter(labelled)
         predictions: list[Prediction] = []
         arrays = 0
         for one in expanded:
@@ -191,15 +160,27 @@ class Predictor:
             else:
                 arrays += 1
                 read = self._read_array(one, frame_rate)
-                predictions.append(self._label(f"array {arrays}", read, threshold))
+                content = bytes_hash(np.ascontiguousarray(np.asarray(one)).tobytes()) if sets is not None else ""
+                predictions.append(label(f"array {arrays}", read, draw=content))
         return predictions
 
-    def _label(self, name: str, views: list[Features] | VideoError, threshold: float) -> Prediction:
+    def _label(
+        self,
+        name: str,
+        views: list[Features] | VideoError,
+        *,
+        threshold: float,
+        unknown: Unknown,
+        promises: Promises,
+        draw: str,
+    ) -> Prediction:
         """Return the prediction of a clip from the features of its views."""
         if isinstance(views, VideoError):
             return Prediction(name, (), (), views.reason, views.detail)
-        found = mean_of_views(self.pipeline.classify(views))
-        return prediction_of(name, self.labels, found, threshold=threshold)
+        found = mean_of_answers(self.pipeline.answers(views))
+        return prediction_of_answer(
+            name, self.model, found, threshold=threshold, unknown=unknown, promises=promises, draw=draw
+        )
 
     def _read(
         self,
@@ -253,6 +234,19 @@ class Predictor:
             for _, views in self._read(clips, on_progress, order=order)
         ]
 
+    def view_answers(
+        self,
+        clips: Sequence[Clip],
+        *,
+        order: FrameOrder = "given",
+        on_progress: Callable[[Progress], None] | None = None,
+    ) -> list[list[Answer] | VideoError]:
+        """Return the answers of the model and its members for each view of each clip, or why there are none."""
+        return [
+            views if isinstance(views, VideoError) else self.pipeline.answers(views, members=True)
+            for _, views in self._read(clips, on_progress, order=order)
+        ]
+
     def timeline(
         self,
         source: str | Path,
@@ -296,15 +290,15 @@ class Predictor:
                 on_time=report,
             )
         report(duration)
-        return found if found is not None else self._of_short(Path(source), segmentation)
+        return found if found is not None else self._of_short(as_path(source), segmentation)
 
     def _of_short(self, path: Path, rule: Segmentation) -> Timeline:
         """Label a video that is shorter than one window as a clip."""
-        (result,) = self.probabilities([Clip(path)])
+        (result,) = self.view_answers([Clip(path)])
         if isinstance(result, VideoError):
             raise result
         _, duration = clip_span(Clip(path), self._limits)
-        return timeline_of_clip(result, self.model, source=str(path), duration=duration, rule=rule)
+        return timeline_of_clip(mean_of_answers(result), self.model, source=str(path), duration=duration, rule=rule)
 
     def stream(
         self,
@@ -332,13 +326,15 @@ class Predictor:
         if on_frame is not None:
             warnings.warn("on_frame: use Predictor.stream_frames, which yields them", DeprecationWarning, stacklevel=2)
         latest: StreamPrediction | None = None
+        number = -1
         for frame, predictions in self.stream_frames(
             source, segmentation=segmentation, inference=_renamed(memory, inference)
         ):
             for latest in predictions:
                 yield latest
-            if on_frame is not None:
+            if on_frame is not None and frame.number != number:
                 on_frame(frame, latest)
+            number = frame.number
 
     def stream_frames(
         self,
@@ -360,7 +356,8 @@ class Predictor:
             inference: "recurrent", "window", or "auto": recurrent where the head can.
 
         Yields:
-            A frame, and the predictions since the frame before: mostly none or one.
+            A frame, and the predictions since the frame before: mostly none or one. A frame that stays on screen for
+            more than 64 timestamps comes several times, each with the predictions that are new.
 
         Raises:
             VideoError: the source cannot be used, or breaks off.

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from collections.abc import Sequence
 from dataclasses import dataclass
-from typing import Annotated, Self
+from typing import Annotated, Literal, Self
 
 import numpy as np
 import numpy.typing as npt
@@ -29,6 +29,8 @@ class Segmentation(BaseModel):
         release: probability below which the segment ends.
         margin: by how much another class has to be more probable before it takes over.
         min_duration: seconds; shorter segments are merged into their neighbours, or dropped.
+        unknown: "mark" labels what is unlike all training clips "unknown"; "never" does not. A window that lies over
+            the change from one action to the next is unlike them, too.
     """
 
     model_config = ConfigDict(frozen=True, extra="forbid")
@@ -40,6 +42,7 @@ class Segmentation(BaseModel):
     release: Share = 0.3
     margin: Share = 0.1
     min_duration: Seconds = 1.0
+    unknown: Literal["mark", "never"] = "never"
 
     @model_validator(mode="after")
     def _check_release(self) -> Self:

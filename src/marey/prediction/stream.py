@@ -5,7 +5,7 @@ from __future__ import annotations
 import time
 from collections import deque
 from collections.abc import Callable, Iterator
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from typing import Any, Final, Literal
 
 import numpy as np
@@ -14,7 +14,7 @@ import numpy.typing as npt
 from marey.encoders import Encoder
 from marey.models import ActionModel
 from marey.prediction.frame_sampler import FrameSampler, batch_frames, prefetch
-from marey.prediction.pipeline import sort_by_probability
+from marey.prediction.pipeline import UNKNOWN, sort_by_probability
 from marey.prediction.segmentation import Hysteresis, Segmentation
 from marey.prediction.windows import Grid, RecurrentInference, WindowInference, is_streamable, plan_grid
 from marey.video import Playback, StreamFrame
@@ -31,13 +31,17 @@ class StreamPrediction:
 
     Attributes:
         time: seconds from the first frame.
-        label: the action, which does not flicker; None for none of the classes.
-        confidence: its probability, or that of the most probable class where there is none.
+        label: the action, which does not flicker; None for none of the classes, "unknown" for what is unlike all
+            training clips.
+        confidence: its probability, or that of the most probable class where there is none or it is unknown.
         labels: the classes, most probable first.
         probabilities: of those, in the same order.
         latency: seconds from the arrival of the newest frame that it rests on until the prediction.
         rate: frames a second at which the source is processed.
         dropped: frames so far that came too fast and were left out.
+        lost: seconds so far in which a live source had broken off.
+        unfamiliarity: how unlike the training clips the latest window is, above 1 for unknown; None where the model
+            cannot tell, or keeps a state.
     """
 
     time: float
@@ -48,6 +52,8 @@ class StreamPrediction:
     latency: float
     rate: float
     dropped: int
+    unfamiliarity: float | None = None
+    lost: float = 0.0
 
     def __repr__(self) -> str:
         """Show time, label and confidence."""
@@ -67,6 +73,8 @@ class StreamPrediction:
             "latency": round(self.latency, 4),
             "rate": round(self.rate, 2),
             "dropped": self.dropped,
+            **({"lost": round(self.lost, 3)} if self.lost else {}),
+            **({"unfamiliarity": self.unfamiliarity} if self.unfamiliarity is not None else {}),
         }
 
 
@@ -84,6 +92,8 @@ def stream_predict(
 ) -> Iterator[tuple[StreamFrame, list[StreamPrediction]]]:
     """Yield each frame of a source with the predictions that are new at it.
 
+    After a live source had broken off nothing is known of what came before: windows, states and labels begin anew.
+
     Args:
         model: head and contract.
         encoder: its encoder.
@@ -92,8 +102,20 @@ def stream_predict(
         inference: "recurrent" takes one step a timestamp with a head that keeps a state, "window" gives the head the
             latest window, and "auto" is recurrent where that is possible.
     """
+    for start, stretch in playback.stretches():
+        for frame, predictions in _predict_stretch(model, encoder, stretch, rule=rule, inference=inference):
+            if start:
+                frame = replace(frame, time=frame.time + start, end=frame.end + start)
+                predictions = [replace(each, time=each.time + start) for each in predictions]
+            yield frame, predictions
+
+
+def _predict_stretch(
+    model: ActionModel, encoder: Encoder, playback: Playback, *, rule: Segmentation, inference: Inference
+) -> Iterator[tuple[StreamFrame, list[StreamPrediction]]]:
     infer, grid = make_inference(model, encoder, rule, inference=inference)
-    smoothed = SmoothedLabel(rule, grid)
+    smoothed, marked = SmoothedLabel(rule, grid), SmoothedLabel(rule, grid)
+    names = (*model.labels, UNKNOWN)
     arrivals: deque[float] = deque(maxlen=_RATE_OVER)
     batches = batch_frames(
         FrameSampler(playback, model.config.contract, grid.period), 1 if playback.live else _TOGETHER
@@ -106,18 +128,23 @@ def stream_predict(
             while outputs and samples and outputs[0].last <= samples[-1].index:
                 output = outputs.popleft()
                 probabilities, label = smoothed(output.probabilities.numpy())
+                if rule.unknown == "mark" and output.unfamiliarity is not None:
+                    _, label = marked(output.with_unknown().numpy())
+                confidence = None if label is None or label == len(model.labels) else float(probabilities[label])
                 order = sort_by_probability(model.labels, probabilities)
                 now = time.monotonic()
                 predictions.append(
                     StreamPrediction(
                         time=(output.last + 0.5) * grid.period,
-                        label=None if label is None else model.labels[label],
-                        confidence=order[0][1] if label is None else float(probabilities[label]),
+                        label=None if label is None else names[label],
+                        confidence=order[0][1] if confidence is None else confidence,
                         labels=tuple(name for name, _ in order),
                         probabilities=tuple(share for _, share in order),
                         latency=max(0.0, now - frame.arrived),
                         rate=(len(arrivals) - 1) / max(1e-9, now - arrivals[0]) if len(arrivals) > 1 else 0.0,
                         dropped=playback.dropped,
+                        unfamiliarity=output.unfamiliarity,
+                        lost=playback.lost,
                     )
                 )
             yield frame, predictions

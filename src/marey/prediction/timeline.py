@@ -3,8 +3,8 @@
 from __future__ import annotations
 
 from bisect import bisect_right
-from collections.abc import Callable, Sequence
-from dataclasses import dataclass
+from collections.abc import Callable
+from dataclasses import dataclass, replace
 from typing import Any, Final
 
 import numpy as np
@@ -14,10 +14,10 @@ from marey.data import Segment
 from marey.encoders import Encoder
 from marey.models import ActionModel
 from marey.prediction.frame_sampler import FrameSampler, batch_samples, prefetch
-from marey.prediction.pipeline import sort_by_probability
+from marey.prediction.pipeline import UNKNOWN, Answer, sort_by_probability
 from marey.prediction.segmentation import Segmentation, find_segments, smooth
 from marey.prediction.stream import Inference, make_inference
-from marey.prediction.windows import Grid, RecurrentInference, WindowOutput
+from marey.prediction.windows import Grid, RecurrentInference, WindowInference, WindowOutput
 from marey.video import Playback, StreamFrame
 
 _BATCH: Final = 16  # samples that are encoded as one batch
@@ -33,7 +33,8 @@ class Timeline:
         labels: the classes, in the order of `probabilities`.
         times: float64 (N,), timestamps in seconds from the first frame, ascending.
         probabilities: float32 (N, classes), the weighted mean of all windows around a timestamp, smoothed.
-        segments: ascending and without overlap; between them it is none of the classes.
+        segments: ascending and without overlap; between them it is none of the classes. Those labelled "unknown" are
+            unlike all training clips; their confidence is the share of the windows that are.
         window: seconds of a window.
         images: number of images that were encoded.
     """
@@ -53,10 +54,15 @@ class Timeline:
 
     def at(self, time: float) -> tuple[tuple[str, float], ...]:
         """Return the classes with their probabilities at the timestamp nearest to a time, most probable first."""
+        return sort_by_probability(self.labels, self.probabilities_at(time))
+
+    def probabilities_at(self, time: float) -> npt.NDArray[np.float32]:
+        """Return the probabilities at the timestamp nearest to a time, (classes,), in the order of `labels`."""
         place = int(np.searchsorted(self.times, time))
         if place == len(self.times) or (place > 0 and time - self.times[place - 1] <= self.times[place] - time):
             place -= 1
-        return sort_by_probability(self.labels, self.probabilities[place])
+        nearest: npt.NDArray[np.float32] = self.probabilities[place]
+        return nearest
 
     def segment_at(self, time: float) -> Segment | None:
         """Return the segment at a time; None where it is none of the classes."""
@@ -101,7 +107,9 @@ def read_timeline(
     """
     infer, grid = make_inference(model, encoder, rule, inference=inference)
     before = encoder.images
+    marks = rule.unknown == "mark" and model.familiarity is not None and isinstance(infer, WindowInference)
     averager = OverlapAverager(len(model.labels), spread=None if isinstance(infer, RecurrentInference) else grid)
+    marked = OverlapAverager(len(model.labels) + 1, spread=grid) if marks else None
     last: StreamFrame | None = None
     count = 0
     for frame, samples in prefetch(batch_samples(FrameSampler(playback, model.config.contract, grid.period), _BATCH)):
@@ -109,31 +117,37 @@ def read_timeline(
         count += len(samples)
         for output in infer.add(samples):
             averager.add(output)
+            if marked is not None:
+                marked.add(replace(output, probabilities=output.with_unknown()))
         if on_time is not None and samples:
             on_time(samples[-1].time)
     if last is None or averager.empty:
         return None
     times = np.asarray((np.arange(count) + 0.5) * grid.period, dtype=np.float64)
-    probabilities = smooth(averager.mean(count), round(rule.smooth / grid.period))
+    width = round(rule.smooth / grid.period)
+    probabilities = smooth(averager.mean(count), width)
+    decided, names = probabilities, model.labels
+    if marked is not None:
+        decided, names = smooth(marked.mean(count), width), (*model.labels, UNKNOWN)
     return Timeline(
         source=source,
         duration=last.end,
         labels=model.labels,
         times=times,
         probabilities=probabilities.astype(np.float32),
-        segments=find_segments(probabilities, times, model.labels, duration=last.end, rule=rule),
+        segments=find_segments(decided, times, names, duration=last.end, rule=rule),
         window=grid.window,
         images=encoder.images - before,
     )
 
 
 def timeline_of_clip(
-    probabilities: Sequence[float], model: ActionModel, *, source: str, duration: float, rule: Segmentation
+    answer: Answer, model: ActionModel, *, source: str, duration: float, rule: Segmentation
 ) -> Timeline:
     """Return the timeline of a video that is no longer than one window: the same probabilities at all timestamps.
 
     Args:
-        probabilities: of the whole video as a clip, (classes,).
+        answer: for the whole video as a clip.
         model: the model that gave them.
         source: the video's name.
         duration: seconds.
@@ -141,14 +155,17 @@ def timeline_of_clip(
     """
     count = model.config.contract.sampling.count
     times = np.asarray((np.arange(count) + 0.5) * (duration / count), dtype=np.float64)
-    rows = np.tile(np.asarray(probabilities, dtype=np.float64), (count, 1))
+    rows = np.tile(np.asarray(answer.probabilities, dtype=np.float64), (count, 1))
+    decided, names = rows, model.labels
+    if rule.unknown == "mark" and answer.unknown:
+        decided, names = np.eye(len(names) + 1)[[-1] * count], (*names, UNKNOWN)
     return Timeline(
         source=source,
         duration=duration,
         labels=model.labels,
         times=times,
         probabilities=rows.astype(np.float32),
-        segments=find_segments(rows, times, model.labels, duration=duration, rule=rule),
+        segments=find_segments(decided, times, names, duration=duration, rule=rule),
         window=duration,
         images=count * len(model.config.contract.streams),
     )

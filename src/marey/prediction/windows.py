@@ -3,18 +3,19 @@
 from __future__ import annotations
 
 from collections import deque
-from collections.abc import Sequence
+from collections.abc import Iterable, Iterator, Mapping, Sequence
 from dataclasses import dataclass
-from typing import Final
+from typing import Final, TypeAlias
 
 import torch
 from torch import Tensor
 
-from marey.encoders import Contract, Encoder, Features
+from marey.encoders import Contract, Encoder, Features, feature_streams
 from marey.errors import UsageError
 from marey.models import ActionModel
 from marey.prediction.frame_sampler import Sample
 
+Seen: TypeAlias = "Mapping[str, tuple[int, ...]]"
 LONGEST_DEFAULT: Final = 2.0  # s: a longer window would miss short actions
 _OVERLAP: Final = 4  # windows that overlap at each timestamp by default, where a network reads them whole
 
@@ -109,11 +110,19 @@ class WindowOutput:
         first: the grid index of its first timestamp.
         last: of its last timestamp.
         probabilities: float64 (classes,).
+        unfamiliarity: how unlike the training clips it is, above 1 for unknown; None where the model cannot tell.
     """
 
     first: int
     last: int
     probabilities: Tensor
+    unfamiliarity: float | None = None
+
+    def with_unknown(self) -> Tensor:
+        """Return the probabilities with "unknown" as the last class, (classes + 1,): all or nothing is its."""
+        if self.unfamiliarity is not None and self.unfamiliarity > 1:
+            return torch.cat([torch.zeros_like(self.probabilities), torch.ones(1, dtype=torch.float64)])
+        return torch.cat([self.probabilities, torch.zeros(1, dtype=torch.float64)])
 
 
 class FeatureBuffer:
@@ -124,14 +133,16 @@ class FeatureBuffer:
 
     Args:
         encoder: the frozen network.
+        own: names of the streams that make their features themselves, of whole windows.
     """
 
-    def __init__(self, encoder: Encoder) -> None:
+    def __init__(self, encoder: Encoder, own: Iterable[str] = ()) -> None:
         self._encoder = encoder
+        self._own = frozenset(own)
         self._last: dict[str, tuple[tuple[int, ...], Tensor]] = {}
 
     def of(self, samples: Sequence[Sample]) -> list[Features]:
-        """Return stream name to (D,), or to uint8 (C, H, W), of each sample, all encoded as one batch."""
+        """Return stream name to (D,), or to what whole windows are encoded from, of each sample, as one batch."""
         missing: dict[tuple[str, tuple[int, ...]], Tensor] = {}
         for sample in samples:
             for stream, seen in sample.seen.items():
@@ -141,9 +152,11 @@ class FeatureBuffer:
             (stream, seen): values for stream, (seen, values) in self._last.items()
         }
         if missing:
-            images = torch.stack(list(missing.values()))
-            values = self._encoder.encode_clips(images.unsqueeze(0))[0] if self._encoder.per_image else images
-            encoded.update(zip(missing, values, strict=True))
+            encoded.update(missing)
+            seen_by_encoder = [key for key in missing if key[0] not in self._own]
+            if self._encoder.per_image and seen_by_encoder:
+                images = torch.stack([missing[key] for key in seen_by_encoder])
+                encoded.update(zip(seen_by_encoder, self._encoder.encode_clips(images.unsqueeze(0))[0], strict=True))
         found = [{stream: encoded[stream, seen] for stream, seen in sample.seen.items()} for sample in samples]
         if samples:
             self._last = {stream: (seen, found[-1][stream]) for stream, seen in samples[-1].seen.items()}
@@ -152,6 +165,8 @@ class FeatureBuffer:
 
 class WindowInference:
     """A ring buffer of the features of the latest samples, and the model's output for each complete window.
+
+    A window of the same frames as the window before, while a source stands still, has its output.
 
     Args:
         model: head and contract.
@@ -163,33 +178,52 @@ class WindowInference:
         self._model = model
         self._encoder = encoder
         self._grid = grid
-        self._features = FeatureBuffer(encoder)
-        self._ring: deque[Features] = deque(maxlen=grid.reach)
+        self._own = feature_streams(model.config.contract.streams)
+        self._features = FeatureBuffer(encoder, self._own)
+        self._ring: deque[tuple[Seen, Features]] = deque(maxlen=grid.reach)
         self._next = 0  # grid index of the next sample
+        self._seen: list[Seen] = []  # of the latest window
+        self._answer: tuple[Tensor, float | None] = (torch.empty(0), None)
 
     def add(self, samples: Sequence[Sample]) -> list[WindowOutput]:
         """Return the outputs of the windows that end with these samples, which follow those before."""
-        ready: list[tuple[int, Features]] = []
-        for features in self._features.of(samples):
-            self._ring.append(features)
+        ready: list[tuple[int, Features | None]] = []  # None: made of the same frames as the window before
+        latest, answer = self._seen, self._answer
+        for sample, features in zip(samples, self._features.of(samples), strict=True):
+            self._ring.append((sample.seen, features))
             first = self._next - self._grid.reach + 1
             if first >= 0 and first % self._grid.stride == 0:
                 chosen = [self._ring[place] for place in range(0, self._grid.reach, self._grid.spacing)]
-                ready.append((first, self._stacked(chosen)))
+                seen = [each for each, _ in chosen]
+                ready.append((first, None if seen == latest else self._stacked([each for _, each in chosen])))
+                latest = seen
             self._next += 1
         if not ready:
             return []
-        found = self._model.batch_probabilities([features for _, features in ready])
-        return [
-            WindowOutput(first, first + self._grid.reach - 1, probabilities)
-            for (first, _), probabilities in zip(ready, found, strict=True)
-        ]
+        new = [features for _, features in ready if features is not None]
+        found: Iterator[tuple[Tensor, float | None]] = iter(self._answers(new) if new else ())
+        outputs = []
+        for first, window in ready:
+            if window is not None:
+                answer = next(found)
+            outputs.append(WindowOutput(first, first + self._grid.reach - 1, *answer))
+        self._seen, self._answer = latest, answer
+        return outputs
+
+    def _answers(self, windows: Sequence[Features]) -> list[tuple[Tensor, float | None]]:
+        """Return probabilities, (classes,), and the unfamiliarity of each window, where the model can tell it."""
+        found, strange = self._model.batch_answers(windows)
+        return list(zip(found, [None] * len(windows) if strange is None else strange.tolist(), strict=True))
 
     def _stacked(self, chosen: Sequence[Features]) -> Features:
         stacked = {stream: torch.stack([features[stream] for features in chosen]) for stream in chosen[0]}
-        if self._encoder.per_image:
-            return stacked
-        return {stream: self._encoder.encode_clips(images.unsqueeze(0))[0] for stream, images in stacked.items()}
+        return {stream: self._encoded(stream, values) for stream, values in stacked.items()}
+
+    def _encoded(self, stream: str, values: Tensor) -> Tensor:
+        """Return the features of a stream in a window, (T, D); without an encoder of windows they are known."""
+        if stream in self._own:
+            return self._own[stream].encode(values)
+        return values if self._encoder.per_image else self._encoder.encode_clips(values.unsqueeze(0))[0]
 
 
 class RecurrentInference:
@@ -225,4 +259,4 @@ class RecurrentInference:
 
 def is_streamable(model: ActionModel, encoder: Encoder) -> bool:
     """Return whether the model can read a source sample by sample, with a state."""
-    return model.classifier.causal and encoder.per_image
+    return model.classifier.causal and encoder.per_image and not feature_streams(model.config.contract.streams)

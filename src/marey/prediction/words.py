@@ -21,7 +21,10 @@ from marey.models import (
     new_classifier,
     stack_clips,
 )
-from marey.prediction.predictor import Prediction, Predictor
+from marey.prediction.clip_prediction import Prediction
+from marey.prediction.pipeline import Unknown
+from marey.prediction.predictor import Predictor
+from marey.prediction.promises import Promises
 
 _FEWEST: Final = 8  # windows below which their median says nothing
 
@@ -50,9 +53,18 @@ class WordPredictor(Predictor):
         config = ModelConfig(contract=contract, head=head, labels=labels)
         super().__init__(ActionModel(config, classifier), encoder=encoder)
 
-    def _label(self, name: str, views: list[Features] | VideoError, threshold: float) -> Prediction:
+    def _label(
+        self,
+        name: str,
+        views: list[Features] | VideoError,
+        *,
+        threshold: float,
+        unknown: Unknown,
+        promises: Promises,
+        draw: str,
+    ) -> Prediction:
         """Return the prediction of a clip, with `matches` where the network was trained to give them."""
-        prediction = super()._label(name, views, threshold)
+        prediction = super()._label(name, views, threshold=threshold, unknown=unknown, promises=promises, draw=draw)
         if isinstance(views, VideoError) or not self._words.independent:
             return prediction
         shares = head_logits(self.model.classifier, views).sigmoid().mean(0)
