@@ -116,3 +116,9 @@ def test_a_grid_of_images_of_two_sizes_is_refused() -> None:
         image_grid([("a", small), ("b", large)])
     with pytest.raises(UsageError, match="none"):
         image_grid([])
+
+
+@pytest.mark.parametrize("size", [(1, 960), (960, 1), (1, 1)])
+def test_a_clip_of_a_single_row_or_column_has_a_chronophotograph(size: tuple[int, int]) -> None:
+    frames = torch.arange(5 * 3 * size[0] * size[1]).remainder(251).to(torch.uint8).reshape(5, 3, *size)
+    assert chronophotograph(frames).shape == (*size, 3)

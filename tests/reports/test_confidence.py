@@ -10,11 +10,19 @@ import pytest
 
 from marey.cli.screen import Screen
 from marey.commands import COMMANDS
-from marey.commands.predict import Predictions, Timelines
+from marey.commands.steps.predictions import Predictions, Timelines
 from marey.data import Segment
 from marey.evaluation import ClipResult, Evaluation
 from marey.prediction import Prediction, Timeline
-from marey.reports import Caption, confidence_text, draw_caption, percent_text, write_report, write_segments
+from marey.reports import (
+    Caption,
+    confidence_text,
+    confidence_texts,
+    draw_caption,
+    percent_text,
+    write_report,
+    write_segments,
+)
 from marey.reports.phrases import remarks
 
 HIGH = 0.9999999
@@ -97,3 +105,21 @@ def test_no_report_shows_certainty(tmp_path: Path) -> None:
     assert any("Mean confidence is >0.99 and accuracy 0.88" in remark for remark in remarks(evaluation))
     text = write_report(evaluation, tmp_path, title="t").read_text(encoding="utf-8")
     assert "confidence &gt;0.99" in text
+
+
+@pytest.mark.parametrize(
+    ("probabilities", "threshold", "texts"),
+    [
+        ((0.434, 0.431, 0.135), 0.0, ["43.4 %", "43.1 %", "13.5 %"]),
+        ((0.43449, 0.43441), 0.0, ["43.45 %", "43.44 %"]),
+        ((0.5, 0.5), 0.0, ["0.50", "0.50"]),
+        ((0.597, 0.403), 0.6, ["59.7 %", "40.3 %"]),
+        ((0.62, 0.38), 0.6, ["0.62", "0.38"]),
+        ((0.997, 0.003), 0.0, [">0.99", "<0.01"]),
+        ((), 0.5, []),
+    ],
+)
+def test_as_many_digits_are_shown_as_decided(
+    probabilities: tuple[float, ...], threshold: float, texts: list[str]
+) -> None:
+    assert confidence_texts(probabilities, threshold=threshold) == texts

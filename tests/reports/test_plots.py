@@ -128,6 +128,18 @@ def test_the_mean_of_the_folds_ends_when_fewer_than_half_still_run() -> None:
     assert np.asarray(mean.get_ydata())[0] == pytest.approx(1.0)
 
 
-def test_the_best_epoch_is_marked() -> None:
-    title = plot_curves([history(12)]).axes[1].get_title(loc="left")
-    assert title == "Validation macro F1, best at epoch 12"
+def test_the_kept_epoch_is_marked() -> None:
+    title = plot_curves([history(12)]).axes[-1].get_title(loc="left")
+    assert title == "Validation macro F1, epoch 12 kept"
+
+
+def test_of_epochs_that_tie_the_last_one_is_marked_as_kept() -> None:
+    axes = plot_curves([{"train_loss": [1.0, 0.5, 0.4, 0.3], "val_macro_f1": [0.2, 0.7, 0.7, 0.6]}]).axes[-1]
+    assert axes.get_title(loc="left") == "Validation macro F1, epoch 3 kept"
+
+
+def test_accuracy_of_training_and_validation_is_drawn_beside_the_loss() -> None:
+    both = {"train_loss": [1.0, 0.5], "train_accuracy": [0.5, 0.75], "val_accuracy": [0.25, 0.5]}
+    axes = plot_curves([both]).axes[1]
+    assert axes.get_ylabel() == "accuracy"
+    assert [list(np.asarray(line.get_ydata())) for line in axes.get_lines()] == [[0.5, 0.75], [0.25, 0.5]]

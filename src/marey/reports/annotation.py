@@ -13,6 +13,7 @@ import numpy.typing as npt
 from marey.atomic import atomic_folder
 from marey.errors import UsageError
 from marey.prediction import Timeline
+from marey.remote_path import as_path
 from marey.reports.caption import Caption, draw_caption
 from marey.reports.chronophotograph import EXPOSURES, chronophotograph
 from marey.reports.image_io import reduced_size, save_image, time_name
@@ -35,9 +36,9 @@ def caption_of_clip(top: Classes, duration: float, *, label: str | None) -> Capt
     Args:
         top: the classes to show with their probabilities, most probable first.
         duration: of the clip, seconds.
-        label: the most probable class; None below the threshold.
+        label: the most probable class, None below the threshold, or "unknown".
     """
-    confidence = None if label is None else dict(top)[label]
+    confidence = None if label is None else dict(top).get(label)  # of unknown clips there is none
     return lambda time: Caption(label, confidence, tuple(top), time, duration)
 
 
@@ -56,7 +57,7 @@ def caption_of_timeline(timeline: Timeline, classes: int, *, steady: bool = True
         if steady:
             segment = timeline.segment_at(time)
             label = None if segment is None else segment.label
-        confidence = None if label is None else dict(ranked)[label]
+        confidence = None if label is None else dict(ranked).get(label)
         return Caption(label, confidence, ranked[:classes], time, timeline.duration)
 
     return caption_at
@@ -88,9 +89,8 @@ def annotate_video(
         VideoError: the source cannot be read to its end.
         UsageError: `out` is the source, or is not `.mp4`.
     """
-    source, out = Path(source), Path(out)
-    if out.exists() and source.exists() and out.samefile(source):
-        raise UsageError(f"{out} would replace its own source: choose another name")
+    source, out = as_path(source), Path(out)
+    check_other_file(source, out)
     with play(source, limits=limits) as playback:
         size = playback.size if resize is None else resize(playback.size)
         with VideoWriter(out, size=size, frame_rate=playback.frame_rate, sound_of=source) as writer:
@@ -186,3 +186,13 @@ def _with_ends(playback: Playback) -> Iterator[tuple[StreamFrame, float]]:
         shown = frame
     if shown is not None:
         yield shown, shown.end
+
+
+def check_other_file(source: Path, out: Path) -> None:
+    """Refuse to write a video over the one that it is made of.
+
+    Raises:
+        UsageError: both are the same file.
+    """
+    if out.exists() and source.exists() and out.samefile(source):
+        raise UsageError(f"{out} would replace its own source: choose another name")

@@ -180,7 +180,7 @@ def _steady(frames: npt.NDArray[np.uint8], background: npt.NDArray[np.float32]) 
 def _edges(image: npt.NDArray[np.float32]) -> Plane:
     """Return the limited strength of the gradient, zero on the border; it hardly depends on the light."""
     grey = image.mean(axis=2)
-    down, right = np.gradient(grey)
+    down, right = (np.gradient(grey, axis=axis) if grey.shape[axis] > 1 else np.zeros_like(grey) for axis in (0, 1))
     strength = np.minimum(np.hypot(down, right), 24.0)
     strength -= strength.mean()
     strength[[0, -1]] = 0

@@ -2,18 +2,19 @@
 
 from __future__ import annotations
 
-import csv
-import json
 from collections.abc import Mapping, Sequence
 from dataclasses import asdict, dataclass, field
 from pathlib import Path
 from typing import Any, Final
 
 from marey.atomic import atomic_file, write_atomic
+from marey.data.csv_cells import CsvWriter
 from marey.evaluation import Cost, Difference, MetricRow, PooledScores
+from marey.json_text import json_text
 from marey.reports import phrases
 from marey.reports.comparison_plot import Mark, plot_comparison
-from marey.reports.page import embed, write_page
+from marey.reports.embedding import embed
+from marey.reports.page import write_page
 
 SIGNIFICANCE: Final = 0.05
 """Significance level of corrected p-values."""
@@ -135,7 +136,7 @@ def write_comparison(
         "facts": dict(facts or {}),
         "recipes": [entry.as_dict() for entry in entries],
     }
-    write_atomic(out / "compare.json", json.dumps(values, indent=2, ensure_ascii=False) + "\n", single_writer=True)
+    write_atomic(out / "compare.json", json_text(values, indent=2) + "\n", single_writer=True)
     return path
 
 
@@ -226,9 +227,9 @@ def _write(path: Path, entries: Sequence[Entry]) -> None:
         part.open("w", newline="", encoding="utf-8", errors="surrogateescape") as file,
     ):
         columns = list(dict.fromkeys(name for row in rows for name in row))
-        table = csv.DictWriter(file, columns, lineterminator="\n")
-        table.writeheader()
-        table.writerows(rows)
+        table = CsvWriter(file)
+        table.writerow(columns)
+        table.writerows([row.get(name) for name in columns] for row in rows)
 
 
 def _flat(entry: Entry) -> dict[str, Any]:

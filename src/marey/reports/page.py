@@ -2,8 +2,6 @@
 
 from __future__ import annotations
 
-import base64
-import io
 from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass
 from functools import cache
@@ -19,35 +17,31 @@ from PIL import Image
 from marey.atomic import write_atomic
 from marey.evaluation import (
     ClipResult,
+    DataFindings,
     Evaluation,
+    Guarantees,
     Metrics,
     OrderEffect,
+    ShiftResult,
     StreamRow,
     StreamSelection,
+    UnknownActions,
     reasons,
     reliability,
 )
 from marey.reports import phrases
+from marey.reports.embedding import EmbeddedImage, embed, embed_pixels
+from marey.reports.findings import FEW, ClipImage, show_findings
 from marey.reports.image_io import save_image
 from marey.reports.plots import History, plot_confusion, plot_curves, plot_per_class, plot_reliability
-from marey.reports.style import save_png
+from marey.reports.risk_plot import plot_risk
 
 MISTAKES = 12
-PLOTS = ("confusion", "per_class", "reliability", "curves")
+PLOTS = ("confusion", "per_class", "reliability", "risk", "curves")
 MISTAKE_SIDE = 640  # pixels; the longer side of the image of a mistake
 
 ImageOf = Callable[[ClipResult], npt.NDArray[np.uint8] | None]
 """Function that returns an image of a clip, uint8 RGB `(H, W, 3)`, or None if there is none."""
-
-
-@dataclass(frozen=True, slots=True)
-class EmbeddedImage:
-    """An image in a page: its data URL, its size in pixels, and its alternative text."""
-
-    source: str
-    width: int
-    height: int
-    alt: str
 
 
 @dataclass(frozen=True, slots=True)
@@ -69,6 +63,11 @@ def write_report(
     facts: Mapping[str, str] | None = None,
     frame_order: OrderEffect | None = None,
     selections: Sequence[StreamSelection] = (),
+    unknown: UnknownActions | None = None,
+    guarantees: Guarantees | None = None,
+    shifts: Sequence[ShiftResult] = (),
+    findings: DataFindings | None = None,
+    clip_image: ClipImage | None = None,
     mistake_image: ImageOf | None = None,
     mistakes: int = MISTAKES,
 ) -> Path:
@@ -83,6 +82,11 @@ def write_report(
         facts: name -> value of what else is needed to reproduce the numbers (versions, machine, command).
         frame_order: effect of another order of the frames, if it was tested.
         selections: the choice of streams of each training, where they were chosen.
+        unknown: how well unknown actions are told, if it was tested.
+        guarantees: what sets of labels and confident answers are worth, if it was measured.
+        shifts: results of the clips under each shift, if that was tested.
+        findings: what the training says about its data.
+        clip_image: function that makes the image of a clip, for the findings.
         mistake_image: function that makes the image of a wrong clip.
         mistakes: number of mistakes to show, the most confident first.
 
@@ -104,12 +108,16 @@ def write_report(
         metrics=metrics,
         remarks=phrases.remarks(evaluation),
         classes=[(row, phrases.mistaken_for(metrics, index)) for index, row in enumerate(metrics.classes)],
-        images=_plots(evaluation, histories or (), plots),
+        images=_plots(evaluation, histories or (), unknown, plots),
         mistakes=_mistakes(evaluation, mistakes, mistake_image, plots),
         mistake_count=len(evaluation.most_confident_mistakes(metrics.clips)),
         recipe=recipe_text,
         facts={name: value for name, value in own.items() if value} | dict(facts or {}),
         frame_order=frame_order,
+        unknown=unknown,
+        guarantees=guarantees,
+        shifts=shifts,
+        findings=None if findings is None else show_findings(findings, clip_image, most=FEW),
         streams=StreamRow.of(selections),
         trainings=len(selections),
         reasons=reasons(selections),
@@ -117,7 +125,9 @@ def write_report(
     return out / "report.html"
 
 
-def _plots(evaluation: Evaluation, histories: Sequence[History], folder: Path) -> dict[str, EmbeddedImage]:
+def _plots(
+    evaluation: Evaluation, histories: Sequence[History], unknown: UnknownActions | None, folder: Path
+) -> dict[str, EmbeddedImage]:
     metrics = evaluation.metrics
     figures: dict[str, tuple[Figure, str]] = {
         "confusion": (plot_confusion(metrics), _describe_confusion(metrics)),
@@ -132,6 +142,10 @@ def _plots(evaluation: Evaluation, histories: Sequence[History], folder: Path) -
         bins = reliability(probabilities.max(axis=1), probabilities.argmax(axis=1) == evaluation.target[scored])
         alt = f"Accuracy against confidence in 15 bins; expected calibration error {bins.error:.3f}."
         figures["reliability"] = plot_reliability(bins), alt
+    if unknown is not None and unknown.selective is not None:
+        curve = unknown.selective
+        alt = f"Share of wrong answers against share of clips answered; area below the line {curve.area:.3f}."
+        figures["risk"] = plot_risk(curve), alt
     if any(history.get("train_loss") for history in histories):
         alt = "Loss and validation macro F1 over the epochs of training."
         figures["curves"] = plot_curves(histories), alt
@@ -145,13 +159,6 @@ def _plots(evaluation: Evaluation, histories: Sequence[History], folder: Path) -
     return images
 
 
-def embed(figure: Figure, path: Path, alt: str) -> EmbeddedImage:
-    """Write a figure as PNG, and return it as an image for a page."""
-    save_png(figure, path)
-    width, height = (round(96 * inches) for inches in figure.get_size_inches())
-    return EmbeddedImage(_data_url(path.read_bytes(), "png"), width, height, alt)
-
-
 def _mistakes(evaluation: Evaluation, k: int, image_of: ImageOf | None, folder: Path) -> list[Mistake]:
     shown = []
     for number, row in enumerate(evaluation.most_confident_mistakes(k), start=1):
@@ -162,10 +169,8 @@ def _mistakes(evaluation: Evaluation, k: int, image_of: ImageOf | None, folder: 
             image = Image.fromarray(pixels)
             image.thumbnail((MISTAKE_SIDE, MISTAKE_SIDE))
             save_image(np.asarray(image), folder / f"mistake_{number:02d}.png")
-            buffer = io.BytesIO()
-            image.save(buffer, "JPEG", quality=85)  # a tenth of the PNG: the page has to fit into an e-mail
             alt = f"Chronophotograph of {row.clip}: {row.label}, predicted as {predicted}."
-            embedded = EmbeddedImage(_data_url(buffer.getvalue(), "jpeg"), *image.size, alt)
+            embedded = embed_pixels(np.asarray(image), alt)
         shown.append(Mistake(row, predicted, embedded))
     return shown
 
@@ -183,10 +188,6 @@ def _describe_confusion(metrics: Metrics) -> str:
         return "Confusion matrix: no class is predicted as another."
     worst = "; ".join(f"{target} predicted as {predicted} {-number} times" for number, target, predicted in pairs)
     return f"Confusion matrix. Most frequent: {worst}."
-
-
-def _data_url(data: bytes, kind: str) -> str:
-    return f"data:image/{kind};base64,{base64.b64encode(data).decode('ascii')}"
 
 
 def write_page(path: Path, template: str, *, single_writer: bool = False, **values: Any) -> None:
@@ -209,6 +210,7 @@ def _environment() -> jinja2.Environment:
         "correct_clips": phrases.correct_clips,
         "count": phrases.count,
         "frame_order": phrases.frame_order,
+        "sentence": phrases.sentence,
         "share": phrases.share,
         "span": phrases.span,
     }

@@ -2,11 +2,11 @@
 
 from __future__ import annotations
 
-from collections.abc import Mapping
+from collections.abc import Mapping, Sequence
 
 import numpy as np
 
-from marey.evaluation import Bootstrap, Evaluation, Metrics, OrderEffect
+from marey.evaluation import Bootstrap, Evaluation, Metrics, OrderEffect, SeedAnswers
 
 CLEAR_GAP = 0.05  # of mean confidence from accuracy, that is worth a remark
 
@@ -21,6 +21,34 @@ def confidence_text(probability: float) -> str:
     if probability < 0.005:
         return "<0.01"
     return f"{probability:.2f}"
+
+
+def confidence_texts(probabilities: Sequence[float], *, threshold: float = 0.0) -> list[str]:
+    """Return probabilities as text; where two digits do not show what decided, in percent with as many as do.
+
+    The most probable class is decided by the second one and by the threshold: 0.434 and 0.431 are "43.4 %" and
+    "43.1 %", and 0.597 below a threshold of 0.6 is "59.7 %".
+
+    Args:
+        probabilities: of the classes, most probable first.
+        threshold: below it the answer is none of the classes.
+    """
+    texts = [confidence_text(value) for value in probabilities]
+    rivals = [*probabilities[1:2], *([threshold] if threshold else [])]
+    decisive = [value for value in rivals if probabilities and value != probabilities[0]]
+    for digits in range(1, 5):
+        if all(_differ(texts[0], probabilities[0], value, digits - 1) for value in decisive):
+            break
+        texts = [
+            text if text[0] in "<>" else f"{100 * value:.{digits}f} %"
+            for text, value in zip(map(confidence_text, probabilities), probabilities, strict=True)
+        ]
+    return texts
+
+
+def _differ(text: str, one: float, other: float, digits: int) -> bool:
+    """Return whether two probabilities look different with so many digits of percent."""
+    return text[0] in "<>" or f"{100 * one:.{digits}f}" != f"{100 * other:.{digits}f}"
 
 
 def percent_text(probability: float) -> str:
@@ -41,6 +69,11 @@ def share(value: float | None, digits: int = 2) -> str:
         digits += 1
         text = f"{value:.{digits}f}"
     return text
+
+
+def signed(value: float) -> str:
+    """Return a contribution with its sign: "+1.50", "-0.31"; small ones with two digits, "+0.0038"."""
+    return f"{value:+.2f}" if abs(value) >= 0.095 or value == 0 else f"{value:+.2g}"
 
 
 def count(number: int, noun: str) -> str:
@@ -95,9 +128,12 @@ def frame_order(effect: OrderEffect) -> str:
     return f"{text}; the drop shows how much the model uses temporal order"
 
 
-def settings(values: Mapping[str, float | None]) -> str:
-    """Return the settings that are not None: "threshold 0.5, smooth 2"."""
-    return ", ".join(f"{name} {value:g}" for name, value in values.items() if value is not None)
+def settings(values: Mapping[str, float | str | None]) -> str:
+    """Return the settings that are not None: "threshold 0.5, smooth 2, unknown mark"."""
+    written = {
+        name: value if isinstance(value, str) else f"{value:g}" for name, value in values.items() if value is not None
+    }
+    return ", ".join(f"{name} {value}" for name, value in written.items())
 
 
 def about_intervals(drawn: Bootstrap, *, there: bool) -> list[str]:
@@ -113,6 +149,24 @@ def about_intervals(drawn: Bootstrap, *, there: bool) -> list[str]:
     return remarks
 
 
+def about_seeds(metrics: Metrics) -> list[str]:
+    """Return sentences on the seeds of the training: what each gives alone, and whether the interval holds them."""
+    resampled = metrics.interval.seeds
+    fixed = "The seed of the training is kept: the interval does not hold how much another would change the numbers."
+    there = metrics.interval.accuracy is not None
+    if metrics.seeds is None:
+        return [fixed] if resampled == 1 and there else []
+    text = [f"The model is the average of {len(metrics.seeds.accuracy)} seeds: {seeds_alone(metrics.seeds)}."]
+    held = "The interval resamples the seeds with the test set." if resampled != 1 else fixed
+    return [*text, held] if there else text
+
+
+def seeds_alone(seeds: SeedAnswers) -> str:
+    """Return the accuracy of each seed by itself: "alone from 0.71 to 0.80, standard deviation 0.031"."""
+    low, high = min(seeds.accuracy), max(seeds.accuracy)
+    return f"alone from {share(low, 3)} to {share(high, 3)}, standard deviation {share(seeds.spread, 3)}"
+
+
 def sentence(half: str) -> str:
     """Return a sentence from a text that begins in lower case and has no full stop."""
     return f"{half[0].upper()}{half[1:]}."
@@ -125,7 +179,11 @@ def remarks(evaluation: Evaluation) -> list[str]:
         f"Chance level is {share(metrics.chance_level)}; "
         f"always predicting the most frequent class has an accuracy of {share(metrics.majority_baseline)}."
     ]
+    ends = metrics.interval.accuracy
+    if metrics.accuracy <= metrics.majority_baseline or (ends is not None and ends[0] <= metrics.majority_baseline):
+        text.append("That is no better than always predicting the most frequent class, as far as these clips can tell.")
     text += about_intervals(metrics.interval, there=metrics.interval.accuracy is not None)
+    text += about_seeds(metrics)
     if metrics.interval.unit == "clips":
         text.append(
             "No groups are known. If several clips show one person or come from one video, the interval is too narrow."

@@ -15,7 +15,7 @@ from marey.evaluation import FAILED, ClassScores, Metrics, Reliability
 from marey.reports import phrases, style
 
 History: TypeAlias = Mapping[str, Sequence[float]]
-"""Values by epoch of `train_loss`, `val_loss`, `val_macro_f1`, `learning_rate`; any may be missing."""
+"""Values by epoch: `train_` and `val_` `loss` and `accuracy`, `val_macro_f1`, `learning_rate`; any may be missing."""
 
 LEGIBLE = 5.5  # points; smaller numbers are left out
 MANY = 25  # more bars are drawn closer together
@@ -176,33 +176,39 @@ def plot_reliability(bins: Reliability) -> Figure:
 
 
 def plot_curves(histories: Sequence[History]) -> Figure:
-    """Plot loss and validation macro F1 over the epochs: folds thin, their mean thick, a dot at each best epoch."""
-    values = [np.asarray(history.get("val_macro_f1", ()), dtype=np.float64) for history in histories]
-    values = [fold for fold in values if np.isfinite(fold).any()]
-    figure = style.new_figure(8.8 if values else 4.7, 3.5)
-    loss = style.add_axes(figure, 0.65, 0.55, 3.6, 2.4)
-    for name, colour, label in (
-        ("train_loss", style.BLUE, "training"),
-        ("val_loss", style.ORANGE, "validation"),
-    ):
-        _draw_folds(loss, [history.get(name, ()) for history in histories], colour, label)
-    folds = f", {len(histories)} trainings and their mean" if len(histories) > 1 else ""
-    style.label_axes(loss, x="epoch", y="loss", title=f"Loss{folds}")
-    loss.set_ylim(bottom=0)
-    if loss.get_legend_handles_labels()[0]:
-        loss.legend(frameon=False, fontsize=style.BASE - 1)
-    if not values:
-        return figure
+    """Plot loss, accuracy and validation macro F1 over the epochs: folds thin, their mean thick.
 
-    axes = style.add_axes(figure, 5.0, 0.55, 3.6, 2.4)
-    _draw_folds(axes, values, style.GREEN, "validation")
-    epochs = [int(np.nanargmax(fold)) + 1 for fold in values]
-    heights = [float(np.nanmax(fold)) for fold in values]
-    axes.scatter(epochs, heights, s=20, color=style.INK, zorder=4, clip_on=False)
-    first, last = min(epochs), max(epochs)
-    when = f"best at epoch {first}" if first == last else f"best at epochs {first} to {last}"
-    style.label_axes(axes, x="epoch", y="macro F1", title=f"Validation macro F1, {when}")
-    axes.set_ylim(0, 1)
+    A dot marks each epoch that is kept: of those with the highest macro F1, the last one.
+    """
+    pairs = [
+        (what, f"{known}_{what}")
+        for what in ("loss", "accuracy")
+        for known in ("train", "val")
+        if any(len(history.get(f"{known}_{what}", ())) for history in histories)
+    ]
+    panels = list(dict.fromkeys(what for what, _ in pairs))
+    scores = [np.asarray(history.get("val_macro_f1", ()), dtype=np.float64) for history in histories]
+    scores = [fold for fold in scores if np.isfinite(fold).any()]
+    figure = style.new_figure(0.35 + 4.25 * (len(panels) + bool(scores)), 3.5)
+    folds = f", {len(histories)} trainings and their mean" if len(histories) > 1 else ""
+    for place, what in enumerate(panels):
+        axes = style.add_axes(figure, 0.65 + 4.25 * place, 0.55, 3.6, 2.4)
+        for name, colour, label in (("train", style.BLUE, "training"), ("val", style.ORANGE, "validation")):
+            _draw_folds(axes, [history.get(f"{name}_{what}", ()) for history in histories], colour, label)
+        style.label_axes(axes, x="epoch", y=what, title=f"{what.capitalize()}{folds}")
+        axes.set_ylim(0, 1.02 if what == "accuracy" else None)
+        axes.legend(frameon=False, fontsize=style.BASE - 1)
+    if scores:
+        axes = style.add_axes(figure, 0.65 + 4.25 * len(panels), 0.55, 3.6, 2.4)
+        _draw_folds(axes, scores, style.GREEN, "validation")
+        epochs = [len(fold) - int(np.nanargmax(fold[::-1])) for fold in scores]
+        axes.scatter(
+            epochs, [float(np.nanmax(fold)) for fold in scores], s=20, color=style.INK, zorder=4, clip_on=False
+        )
+        first, last = min(epochs), max(epochs)
+        when = f"epoch {first} kept" if first == last else f"epochs {first} to {last} kept"
+        style.label_axes(axes, x="epoch", y="macro F1", title=f"Validation macro F1, {when}")
+        axes.set_ylim(0, 1.02)
     return figure
 
 

@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import csv
 import io
 import json
 from collections.abc import Sequence
@@ -15,9 +14,11 @@ from PIL import Image
 
 from marey.atomic import atomic_folder, write_atomic
 from marey.data import Segment
+from marey.data.csv_cells import CsvWriter
 from marey.data.manifest import portable_path
 from marey.errors import UsageError
 from marey.prediction import Timeline
+from marey.remote_path import as_path
 from marey.reports import style
 from marey.reports.chronophotograph import image_grid
 from marey.reports.image_io import label_name, reduced_size, save_image, time_name
@@ -132,10 +133,10 @@ def write_thumbnails(
 
 def _table(timelines: Sequence[Timeline], table: Path) -> str:
     text = io.StringIO(newline="")
-    writer = csv.writer(text, lineterminator="\n")
+    writer = CsvWriter(text)
     writer.writerow(SEGMENT_COLUMNS)
     for timeline in timelines:
-        path = check_table_path(Path(timeline.source), table)
+        path = check_table_path(as_path(timeline.source), table)
         for segment in timeline.segments:
             span = round(segment.start, 6), round(segment.end, 6)
             writer.writerow((path, segment.label, *span, round(segment.confidence, 6)))

@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import json
 from collections.abc import Mapping, Sequence
 from dataclasses import asdict
 from pathlib import Path
@@ -14,8 +13,10 @@ from matplotlib.figure import Figure
 
 from marey.atomic import write_atomic
 from marey.evaluation import Metrics
+from marey.json_text import json_text
 from marey.reports import phrases, style
-from marey.reports.page import embed, write_page
+from marey.reports.embedding import embed
+from marey.reports.page import write_page
 from marey.reports.plots import named_bars
 from marey.training.tune import Trial
 
@@ -84,7 +85,7 @@ def write_tuning(
         "facts": dict(facts or {}),
         "trials": [asdict(trial) for trial in trials],
     }
-    write_atomic(out / "tune.json", json.dumps(values, indent=2, ensure_ascii=False) + "\n")
+    write_atomic(out / "tune.json", json_text(values, indent=2) + "\n")
     return path
 
 

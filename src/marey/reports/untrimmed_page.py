@@ -13,7 +13,8 @@ from marey.atomic import write_atomic
 from marey.evaluation import F1_AT, TIOU, PlayedVideo, UntrimmedEvaluation
 from marey.prediction import Timeline
 from marey.reports import phrases
-from marey.reports.page import EmbeddedImage, embed, write_page
+from marey.reports.embedding import EmbeddedImage, embed
+from marey.reports.page import write_page
 from marey.reports.style import clock_text
 from marey.reports.timeline_plot import plot_timeline
 
