@@ -135,7 +135,7 @@ def test_predictions_in_json_have_the_shape_that_scripts_read(
     answers = json.loads(ended.out)
     assert [answer["source"] for answer in answers] == [clip.as_posix() for clip in clips]
     for answer in answers:
-        assert list(answer) == ["source", "label", "confidence", "top"]
+        assert list(answer) == ["source", "label", "confidence", "top", "unfamiliarity", "unknown"]
         assert [answer["label"], answer["confidence"]] == answer["top"][0]
         assert sum(probability for _, probability in answer["top"]) == pytest.approx(1.0)
 

@@ -5,8 +5,8 @@ from rich.console import Console
 
 from marey.cli.screen import Screen
 from marey.commands import COMMANDS, Reporter
-from marey.commands.predict import Predictions
 from marey.commands.registry import Line, Table
+from marey.commands.steps.predictions import Predictions
 from marey.prediction import Prediction
 from marey.progress import AUTO, SILENT, resolve
 

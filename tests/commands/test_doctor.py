@@ -8,8 +8,10 @@ import subprocess
 import sys
 import sysconfig
 import tomllib
+from contextlib import suppress
 from ctypes import CDLL
 from ctypes.util import find_library
+from importlib import metadata
 from pathlib import Path
 from typing import Any
 
@@ -35,6 +37,7 @@ def bare_folder(root: Path) -> Path:
     """All installed packages but those of the extras, as links."""
     folder = Path(sysconfig.get_path("purelib"))
     names = {canonicalize_name(Requirement(each).name) for extra in EXTRAS for each in marey_requirements(extra)}
+    names -= needed_anyway()
     modules = {name.replace("-", "_") for name in names}
     (root / "packages").mkdir()
     for path in folder.iterdir():
@@ -42,6 +45,21 @@ def bare_folder(root: Path) -> Path:
         if name not in modules and canonicalize_name(name) not in names:
             (root / "packages" / path.name).symlink_to(path)
     return root / "packages"
+
+
+def needed_anyway() -> set[str]:
+    """The packages that come with marey alone, such as h11, which the service names as well."""
+    found: set[str] = set()
+    waiting = [each for each in metadata.requires("marey") or [] if "extra" not in each]
+    while waiting:
+        requirement = Requirement(waiting.pop())
+        name = canonicalize_name(requirement.name)
+        if name in found or (requirement.marker and not requirement.marker.evaluate({"extra": ""})):
+            continue
+        with suppress(metadata.PackageNotFoundError):
+            waiting += metadata.requires(name) or []
+            found.add(name)
+    return found
 
 
 def marey_requirements(extra: str) -> list[str]:

@@ -2,13 +2,16 @@ from __future__ import annotations
 
 import json
 import shutil
+from dataclasses import replace
 from pathlib import Path
 
 import numpy as np
 import pytest
 
 from marey import commands
-from marey.errors import DatasetError, ModelFormatError
+from marey.commands import COMMANDS
+from marey.commands.registry import Table
+from marey.errors import DatasetError, ModelFormatError, UsageError
 from marey.evaluation import read_predictions
 
 
@@ -33,6 +36,34 @@ def test_evaluation_of_the_tested_clips_repeats_what_training_said(small_run: Pa
     assert result.metrics.accuracy == metrics["accuracy"]
     for name in ("metrics.json", "predictions.csv", "report.html"):
         assert (tmp_path / "e" / name).is_file()
+
+
+def test_the_scores_of_each_class_and_their_averages_are_shown_when_asked_for(
+    small_run: Path, small_set: Path, tmp_path: Path
+) -> None:
+    result = commands.evaluate(small_run, str(small_set), out=tmp_path / "e", split="all", per_class=True)
+    shown = [item for item in COMMANDS["evaluate"].show(result) if isinstance(item, Table)]
+    assert [table.columns for table in shown] == [("class", "precision", "recall", "F1", "support")]
+    names = [row[0] for row in shown[0].rows]
+    assert names == [*result.metrics.labels, "accuracy", "macro avg", "weighted avg"]
+    assert shown[0].rows[-3][-1] == "12"
+    plain = replace(result, per_class=False)
+    assert not any(isinstance(item, Table) for item in COMMANDS["evaluate"].show(plain))
+
+
+def test_the_cross_entropy_is_computed_before_and_after_calibration(small_run: Path) -> None:
+    metrics = json.loads((small_run / "metrics.json").read_text())
+    temperature = json.loads((small_run / "model" / "config.json").read_text())["temperature"]
+    _, rows = read_predictions(small_run / "predictions.csv")
+    assert all(row.uncalibrated is not None for row in rows)
+    assert metrics["nll"] > 0
+    assert metrics["cross_entropy"] > 0
+    assert temperature == 1.0 or metrics["cross_entropy"] != pytest.approx(metrics["nll"], abs=1e-6)
+
+
+def test_the_scores_of_classes_are_refused_for_windows(small_run: Path) -> None:
+    with pytest.raises(UsageError, match="--per-class is for clips"):
+        commands.evaluate(small_run, "d.csv", mode="window", per_class=True)  # type: ignore[call-overload]
 
 
 def test_evaluation_on_the_clips_that_were_trained_on_says_so(small_run: Path, small_set: Path, tmp_path: Path) -> None:

@@ -24,7 +24,8 @@ SIZES |= {"vit_pe_core_base_patch16_224.fb": 32}
 
 
 def recipes() -> list[object]:
-    trained = [name for name in recipe_names() if not name.endswith("-zeroshot")]  # see test_words.py
+    elsewhere = ("-zeroshot", "pose")  # see test_words.py and test_pose.py
+    trained = [name for name in recipe_names() if not name.endswith(elsewhere)]
     return [name if name in QUICK else pytest.param(name, marks=pytest.mark.long) for name in trained]
 
 
@@ -42,10 +43,10 @@ def smaller(name: str, transformers: Path) -> list[str]:
     """What makes a recipe quick without making it another one."""
     recipe = load_recipe(name)
     changes = ["encoder.weights=random", "head.weights=random"]
+    if name == "finetune":
+        changes += ["encoder.name=test_vit"]
     if recipe.training.solver == "adamw":
         changes += ["training.epochs=1", "training.batch_size=4"]
-    if recipe.head.name == "finetune":
-        changes += ["head.options.backbone=test_vit"]
     if recipe.training.inner_folds > 1:
         changes += ["training.inner_folds=1"]
     if recipe.encoder.name in VIDEO_TRANSFORMERS:
@@ -71,6 +72,6 @@ def test_it_trains_and_its_saved_model_answers_the_same(
     assert rows
     model = marey.Predictor(tmp_path / "run", cache=FeatureCache(tmp_path / "other"))
     for prediction, row in zip(model.predict([row["path"] for row in rows]), rows, strict=True):
-        assert prediction.label == row["predicted"]
+        assert prediction.labels[0] == row["predicted"]  # of so few clips, one that was held out may be "unknown"
         for label, probability in zip(prediction.labels, prediction.probabilities, strict=True):
             assert probability == pytest.approx(float(row[f"p_{label}"]), abs=1e-5)

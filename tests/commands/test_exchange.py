@@ -13,6 +13,7 @@ import torch
 from PIL import Image
 
 from marey import commands
+from marey.commands.steps.extractions import Exported
 from marey.data import load_data, read_feature_file, read_feature_folder
 from marey.encoders import FeatureCache, extract, load_encoder, read_clip, read_frames
 from marey.errors import DatasetError, UsageError
@@ -87,7 +88,7 @@ def test_what_was_taken_for_granted_is_said(tmp_path: Path, drawn: dict[str, Any
         "classes are called by their numbers",
         "are taken as 0 to 1",
         "colours are taken as RGB",
-        "50 frames a second are assumed",
+        "50 frames a second are stated",
         "no groups known: every file is its own group",
         "groups are unknown: clips of one recording",
     ):
@@ -180,6 +181,7 @@ def test_a_file_that_cannot_be_read_stops_an_export_or_is_left_out(
     made = commands.extract(
         str(tmp_path / "clips"), recipe="default-0.1", out=tmp_path / "f", set=small_changes, on_error="skip"
     )
+    assert isinstance(made, Exported)
     assert len(made.files.manifest.clips) == 2
     assert "bad.mp4" in (tmp_path / "f" / "left_out.csv").read_text()
 

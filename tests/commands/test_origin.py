@@ -1,5 +1,6 @@
 from __future__ import annotations
 
+import inspect
 import json
 import shlex
 from pathlib import Path
@@ -11,25 +12,21 @@ from marey.training.origin import Origin, command_line, located
 
 
 def test_command_line_names_what_differs_from_the_defaults_ready_to_paste() -> None:
-    given = {
+    parameters = inspect.signature(commands.train).parameters.values()
+    given = {parameter.name: parameter.default for parameter in parameters}
+    given |= {
+        "per_class": True,
         "data": "my clips",
-        "recipe": "auto",
         "out": Path("runs/a b"),
         "folds": "group",
         "set": ["training.epochs=5", "seed=1"],
-        "epochs": None,
-        "seed": None,
         "group_regex": r"(\w+)_\d+",
-        "exclude": None,
-        "device": "auto",
-        "engine": None,
-        "if_exists": "resume",
         "reporter": commands.Reporter(),
     }
     line = command_line("train", commands.train, given)
     assert line == (
         "marey train 'my clips' --out 'runs/a b' --folds group --set training.epochs=5 --set seed=1 "
-        r"--group-regex '(\w+)_\d+'"
+        r"--per-class --group-regex '(\w+)_\d+'"
     )
 
 

@@ -13,8 +13,8 @@ import pytest
 from PIL import Image
 
 from marey import commands
-from marey.commands.predict import Predictions, Timelines
 from marey.commands.steps.outputs import CaptionTrack
+from marey.commands.steps.predictions import Predictions, Timelines
 from marey.data import read_manifest
 from marey.errors import UsageError
 from marey.video import probe
@@ -124,9 +124,9 @@ def test_a_clip_below_the_threshold_is_none_of_the_classes_wherever_it_is_shown(
     assert isinstance(none, Predictions)
     assert (none.predictions[0].label, none.usable) == (None, True)
     assert none.predictions[0].top(2) == known.predictions[0].top(2)
-    caption = CaptionTrack.of_clip(none.predictions[0], 2).caption_at(0.0)
+    caption = CaptionTrack.of_clip(none.predictions[0], 2, clip).caption_at(0.0)
     assert (caption.label, caption.confidence, caption.top) == (None, None, known.predictions[0].top(2))
-    assert CaptionTrack.of_clip(known.predictions[0], 2).caption_at(0.0).label == known.predictions[0].label
+    assert CaptionTrack.of_clip(known.predictions[0], 2, clip).caption_at(0.0).label == known.predictions[0].label
 
     shown = call_marey("predict", small_run, clip, "--threshold", "1", "--top", "2")
     assert shown.code == 0

@@ -13,7 +13,8 @@ from typing import Any
 import pytest
 
 from marey import commands
-from marey.commands.predict import Predictions, Timelines
+from marey.commands.steps.predictions import Predictions, Timelines, totals
+from marey.data import Segment
 from marey.errors import UsageError
 
 Call = Callable[..., Any]
@@ -187,7 +188,7 @@ def test_a_video_that_breaks_off_behind_the_sampled_frames_keeps_its_label_and_i
 ) -> None:
     whole = make_video(tmp_path / "whole.avi", seconds=4.0)
     (tmp_path / "cut.avi").write_bytes(whole.read_bytes()[: int(0.9 * whole.stat().st_size)])
-    answer = commands.predict(small_run, [str(tmp_path / "cut.avi")], annotate=tmp_path / "out.mp4")
+    answer = commands.predict(small_run, [str(tmp_path / "cut.avi")], annotate=tmp_path / "out.mp4", unknown="never")
     assert isinstance(answer, Predictions)
     assert answer.predictions[0].label in ("boxing", "walking")
     (failed,) = answer.unwritten
@@ -285,3 +286,17 @@ def test_a_scan_is_shown_when_its_list_cannot_be_written(call_marey: Call, small
     assert "12 of 21 usable" in ended.out
     assert ended.err == f"marey: {tmp_path / 'bad.csv'} was not written: File too large\n"
     assert names(tmp_path) == {"clips"}
+
+
+def test_the_time_of_each_action_is_added_up_where_one_comes_twice() -> None:
+    segments = [Segment(0.0, 60.0, "walk", 0.9), Segment(60.0, 90.0, "wave", 0.8), Segment(90.0, 120.0, "walk", 0.7)]
+    (table,) = totals(segments, 200.0)
+    assert table.columns == ("action", "segments", "in total", "share")
+    assert table.rows == [("walk", "2", "1:30.0", "45 %"), ("wave", "1", "0:30.0", "15 %")]
+    assert list(totals(segments[:2], 200.0)) == []
+    assert list(totals([], 0.0)) == []
+
+
+def test_a_file_is_not_opened_again(videos: list[str]) -> None:
+    with pytest.raises(UsageError, match=r"reconnect=5 is for live sources, and '.*' is a file"):
+        commands.predict("runs/none", videos[0], mode="window", reconnect=5.0)

@@ -142,6 +142,7 @@ def with_hash(folder: Path, change: Any) -> Path:
     config = json.loads((folder / "config.json").read_text())
     config["contract"]["encoder_hash"] = network.hash
     change(config["contract"])
+    config.pop("config_hash", None)
     (folder / "config.json").write_text(json.dumps(config))
     return folder
 

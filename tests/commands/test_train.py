@@ -11,7 +11,7 @@ import pytest
 import yaml
 
 from marey import commands
-from marey.commands.predict import Predictions
+from marey.commands.steps.predictions import Predictions
 from marey.data import write_quarantine
 from marey.data.hashing import values_hash
 from marey.data.scan import ScanRow
@@ -324,3 +324,20 @@ def test_a_run_that_is_stopped_at_its_very_start_can_be_started_again(
 
 def stop() -> str:
     raise StoppedError
+
+
+@pytest.mark.long
+def test_two_processes_train_the_model_of_one(small_set: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setenv("MAREY_CACHE", str(tmp_path / "cache"))
+    changes = ["encoder.size=32", "sampling.count=3", "training.epochs=2", "training.batch_size=4"]
+    options = ["head.options.dropout=0.0", "head.options.filters=4"]
+    answers = []
+    for devices in (1, 2):
+        out = tmp_path / str(devices)
+        result = commands.train(
+            small_set, recipe="c3d-lstm-gru", out=out, set=changes + options, device="cpu", devices=devices
+        )
+        assert not result.of_other_process
+        answers.append([row.probabilities for row in read_predictions(out / "predictions.csv")[1]])
+    for one, two in zip(*answers, strict=True):
+        assert two == pytest.approx(one, abs=1e-3)

@@ -195,3 +195,26 @@ def test_the_program_prints_the_best_values_and_answers_in_json(
     answer = json.loads(call_marey(*asked, "--json").out)
     assert answer["best"]["number"] == tuned.best.number
     assert answer["test"]["metrics"]["accuracy"] == tuned.result.metrics.accuracy
+
+
+def test_a_shared_search_goes_on_from_another_folder_with_the_same_best(
+    small_set: Path, tmp_path: Path, changes: list[str]
+) -> None:
+    storage = str(tmp_path / "search.log")
+    one, two = (
+        commands.tune(
+            str(small_set),
+            recipe="default-0.1",
+            out=tmp_path / name,
+            trials=2,
+            folds="2",
+            set=changes,
+            storage=storage,
+        )
+        for name in ("one", "two")
+    )
+    assert tried(one) == tried(two)
+    assert not (two.folder / "study.db").exists()
+    assert not (two.folder / "trials").exists()
+    for name in ("metrics.json", "predictions.csv"):
+        assert (one.folder / "best" / name).read_bytes() == (two.folder / "best" / name).read_bytes()

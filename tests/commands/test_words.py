@@ -11,7 +11,7 @@ from torch import Tensor
 
 from conftest import CallMarey
 from marey import commands
-from marey.commands.predict import Predictions, Timelines
+from marey.commands.steps.predictions import Predictions, Timelines
 from marey.data import Clip
 from marey.encoders import Contract, TextImageEncoder, load_encoder, read_clip
 from marey.errors import MareyError, RecipeError, UsageError

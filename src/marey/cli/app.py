@@ -17,6 +17,7 @@ import marey.app.command
 import marey.service.command  # noqa: F401 - registers its command, as those of marey.commands register themselves
 from marey import __version__
 from marey.cli.command import typer_command
+from marey.cli.plain_text import visible
 from marey.commands import COMMANDS
 from marey.commands.registry import Command, Panel
 from marey.errors import MareyError
@@ -129,7 +130,7 @@ def _line_of_warning(
 ) -> str:
     """Write warnings about extensions as other messages of the program are written."""
     if issubclass(category, ExtensionWarning):
-        return f"marey: {message}\n"
+        return visible(f"marey: {message}\n")
     return _FORMAT(message, category, filename, lineno, line)
 
 
@@ -144,17 +145,15 @@ def main() -> None:
     try:
         app()
     except MareyError as error:
-        sys.stderr.write(f"marey: {error}\n")
+        sys.stderr.write(visible(f"marey: {error}\n"))
         sys.exit(error.exit_code)
     except BrokenPipeError:
         sys.exit(0)
     except OSError as error:
         # A full disk, a folder that may not be written to: not a bug of marey.
         place = f"{error.filename}: " if error.filename is not None else ""
-        sys.stderr.write(
-            f"marey: {place}{error.strerror or error}; make room or name another place: what was finished is kept, "
-            "and the same command continues from there\n"
-        )
+        text = f"marey: {place}{error.strerror or error}; make room or name another place: what was finished is kept, "
+        sys.stderr.write(visible(text) + "and the same command continues from there\n")
         sys.exit(3)
     except Exception as error:
         traceback.print_exc()

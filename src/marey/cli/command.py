@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import inspect
-import json
 import sys
 from collections.abc import Callable, Mapping
 from pathlib import Path
@@ -13,9 +12,11 @@ from typing import Annotated, Any, Final, Literal, Union, get_args, get_origin
 import typer
 from rich.markup import escape
 
+from marey.cli.plain_text import visible, visible_json
 from marey.cli.screen import Screen
 from marey.commands.registry import EARLIER_NAME, Command, help_of
 from marey.errors import did_you_mean
+from marey.json_text import json_text
 
 _SHORT: Final = {"out": ("-o",)}
 _NO_OPTIONS: Final = ("on_answer", "reporter")  # the program gives these to a command
@@ -63,7 +64,7 @@ def _run(command: Command, given: dict[str, Any], screen: Screen, *, as_json: bo
         printed = True
         if as_json:
             values = None if answer is None else answer.as_dict()
-            sys.stdout.write(json.dumps(values, indent=2, ensure_ascii=False) + "\n")
+            sys.stdout.write(visible_json(json_text(values, indent=2)) + "\n")
             sys.stdout.flush()  # files are written next, which may take a while
         else:
             screen.show(command.show(answer))
@@ -82,8 +83,10 @@ def _run(command: Command, given: dict[str, Any], screen: Screen, *, as_json: bo
         answer = command.function(*by_place, **given)
         if as_json and hasattr(answer, "lines"):
             for line in answer.lines():
-                sys.stdout.write(json.dumps(line, ensure_ascii=False) + "\n")
+                sys.stdout.write(visible_json(json_text(line)) + "\n")
                 sys.stdout.flush()  # a reader waits for each
+        elif getattr(answer, "of_other_process", False):
+            pass
         elif not printed:
             show(answer)
         elif not as_json:
@@ -96,7 +99,7 @@ def _run(command: Command, given: dict[str, Any], screen: Screen, *, as_json: bo
     finally:
         unwritten = tuple(getattr(answer, "unwritten", ()))
         for failed in unwritten:
-            sys.stderr.write(f"marey: {failed}\n")
+            sys.stderr.write(visible(f"marey: {failed}\n"))
     if unwritten or not getattr(answer, "usable", True):
         raise typer.Exit(3)
 
@@ -169,4 +172,4 @@ def _flag(name: str) -> str:
 
 
 def _warn(text: str) -> None:
-    sys.stderr.write(f"marey: {text}; {EARLIER_NAME}\n")
+    sys.stderr.write(visible(f"marey: {text}; {EARLIER_NAME}\n"))

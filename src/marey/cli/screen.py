@@ -24,6 +24,7 @@ from rich.progress import (
 from rich.table import Table
 from rich.text import Text
 
+from marey.cli.plain_text import visible
 from marey.commands.registry import Line
 from marey.commands.registry import Table as PlainTable
 from marey.commands.steps.live import LivePredictions
@@ -44,7 +45,7 @@ class _Bar(Stage):
         self._task = task
 
     def advance(self, done: int, note: str = "") -> None:
-        self._progress.update(self._task, completed=done, note=note)
+        self._progress.update(self._task, completed=done, note=visible(note))
 
 
 class _TerminalReporter(Reporter):
@@ -54,26 +55,26 @@ class _TerminalReporter(Reporter):
         self._console = console
 
     def say(self, sentence: str) -> None:
-        self._console.print(Text(sentence, style="dim"), soft_wrap=True)
+        self._console.print(Text(visible(sentence), style="dim"), soft_wrap=True)
 
     def warn(self, sentence: str) -> None:
-        self._console.print(Text(f"warning: {sentence}", style="yellow"), soft_wrap=True)
+        self._console.print(Text(visible(f"warning: {sentence}"), style="yellow"), soft_wrap=True)
 
     @contextmanager
     def stage(self, title: str, total: int) -> Iterator[Stage]:
         columns = (
-            TextColumn("{task.description}"),
+            TextColumn("{task.description}", markup=False),
             BarColumn(bar_width=28),
             MofNCompleteColumn(),
             _RateColumn(),
             TimeElapsedColumn(),
             TextColumn("left"),
             TimeRemainingColumn(),
-            TextColumn("{task.fields[note]}", style="dim"),
+            TextColumn("{task.fields[note]}", style="dim", markup=False),
         )
         silent = not self._console.is_terminal  # a log file would get an empty line per stage
         with Progress(*columns, console=self._console, transient=True, disable=silent) as progress:
-            yield _Bar(progress, progress.add_task(title, total=total, note=""))
+            yield _Bar(progress, progress.add_task(visible(title), total=total, note=""))
 
 
 class Screen:
@@ -136,7 +137,7 @@ class Screen:
         room = self._out.width - 1 - 3 * len(kept) - sum(size for size, keep in zip(sizes, kept, strict=True) if keep)
         for column, keep in zip(item.columns, kept, strict=True):
             table.add_column(
-                column,
+                Text(visible(column)),
                 overflow="ellipsis" if one_line else "fold",
                 no_wrap=one_line or column in item.whole,
                 justify="right" if column in item.right else "left",
@@ -155,7 +156,9 @@ class Screen:
         try:
             with Live(console=self._out, auto_refresh=False, transient=True) as line:
                 for found in item.predictions:
-                    text = f"{clock_text(found.time)}  {found.label or NONE}  {confidence_text(found.confidence)}"
+                    text = visible(
+                        f"{clock_text(found.time)}  {found.label or NONE}  {confidence_text(found.confidence)}"
+                    )
                     if found.label != before:
                         self._out.print(Text(text), soft_wrap=True)
                         before = found.label
@@ -175,7 +178,9 @@ class Screen:
 
 
 def _text(cell: str | Line) -> Text:
-    return Text(cell.text, style=_STYLES[cell.style]) if isinstance(cell, Line) else Text(cell)
+    if isinstance(cell, Line):
+        return Text(visible(cell.text), style=_STYLES[cell.style])
+    return Text(visible(cell))
 
 
 def _shortened(path: Text) -> Text:

@@ -20,13 +20,16 @@ for _each in COMMANDS.values():  # a function takes the place of its module: `ma
         globals()[_each.function.__name__] = _each.function
 
 if TYPE_CHECKING:
-    from marey.commands import data, exchange, recipes
+    from marey.commands import data, data_export, exchange, recipes, sheet
     from marey.commands.compare import compare
     from marey.commands.demo import demo
+    from marey.commands.diagnose import diagnose
     from marey.commands.doctor import doctor
     from marey.commands.evaluate import evaluate
+    from marey.commands.explain import explain
     from marey.commands.extract import extract
     from marey.commands.find import find
+    from marey.commands.import_keras import import_keras
     from marey.commands.learn import learn
     from marey.commands.models import list_models
     from marey.commands.predict import predict
@@ -43,18 +46,23 @@ __all__ = [
     "command",
     "compare",
     "data",
+    "data_export",
     "demo",
+    "diagnose",
     "doctor",
     "evaluate",
     "exchange",
+    "explain",
     "extract",
     "find",
+    "import_keras",
     "learn",
     "list_models",
     "list_recipes",
     "predict",
     "quantize",
     "recipes",
+    "sheet",
     "train",
     "tune",
 ]

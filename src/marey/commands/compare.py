@@ -28,6 +28,7 @@ from marey.commands.options import (
 from marey.commands.registry import Help, Line, command
 from marey.errors import MareyError, UsageError
 from marey.progress import AUTO, Once, Reporter
+from marey.remote_path import as_path
 
 if TYPE_CHECKING:
     from marey.data import Manifest
@@ -201,7 +202,7 @@ def compare(
     page = write_comparison(
         entries,
         out,
-        title=f"{len(asked)} {'recipe' if len(asked) == 1 else 'recipes'} on {Path(data).name}",
+        title=f"{len(asked)} {'recipe' if len(asked) == 1 else 'recipes'} on {as_path(data).name}",
         protocol=_protocol(next(iter(protocols.values()))),
         notes=notes,
         facts={

@@ -18,6 +18,7 @@ from marey.commands.registry import Help, Line, Table, command
 from marey.commands.steps.written import Unwritten, written
 from marey.errors import UsageError
 from marey.progress import AUTO, Reporter, Stage
+from marey.remote_path import as_path
 
 if TYPE_CHECKING:
     from marey.data import Manifest, NamedData, Part, ScanRow
@@ -102,6 +103,7 @@ class Scan:
                     "width": info.width,
                     "height": info.height,
                     "rotation": info.rotation,
+                    "mirrored": info.mirrored,
                     "codec": info.codec,
                     "faults": list(info.faults),
                 }
@@ -171,7 +173,8 @@ def get(name: str, *, source_dir: StrPath | None = None, reporter: Reporter = AU
     """Download, check and unpack a data set by its name, and write its manifest.
 
     The same command continues an interrupted download. The manifest has the official split: ucf101-2 or hmdb51-3 have
-    the second or third one, and come with the first. ucf-hmdb-10 and ucf101-25 are made of installed data sets.
+    the second or third one, and come with the first. ucf-hmdb-10 and ucf101-25 are made of installed data sets, with a
+    metadata.csv for other programs beside the manifest; ucf-hmdb-10-published has the published names of the actions.
 
     Args:
         name: a name from `marey data list`.
@@ -303,7 +306,7 @@ def scan(
         files = len({clip.path for clip in source.clips})
     except DatasetError:
         # Not a labelled data set: any file, or a folder with videos somewhere in it, can be looked at as well.
-        if data in CATALOG or Path(data).suffix.lower() in (".csv", ".parquet"):
+        if data in CATALOG or as_path(data).suffix.lower() in (".csv", ".parquet"):
             raise
         source = [clip.path for clip in find_clips([data])]
         files = len(source)
@@ -323,7 +326,11 @@ def scan(
 
 @command(
     "data split",
-    examples=("data split clips/ --out split.csv --test 0.3", "data split clips/ --out random.csv --by clip"),
+    examples=(
+        "data split clips/ --out split.csv --test 0.3",
+        "data split clips/ --out random.csv --by clip",
+        "data split ucf50 --classes Swing,TaiChi --most 100 --out two.csv",
+    ),
     show=show_clips,
 )
 def split(
@@ -334,6 +341,8 @@ def split(
     val: float = 0.0,
     seed: int = 0,
     by: Literal["group", "clip"] = "group",
+    classes: str | None = None,
+    most: int | None = None,
     group_regex: GroupRegex = None,
 ) -> DataSet:
     """Split a data set into train, val and test parts, and write them as a manifest.
@@ -347,16 +356,19 @@ def split(
         val: share of the clips to validate on.
         seed: the random seed of the split.
         by: "group" keeps groups whole, "clip" does not.
+        classes: take these classes alone, separated by commas.
+        most: take so many clips of each class at most, in turn from its groups.
     """
     from dataclasses import replace
 
-    from marey.data import find_leaks, holdout, load_data, write_manifest
+    from marey.data import find_leaks, holdout, load_data, take_subset, write_manifest
 
     out = Path(out)
     if out.exists():
         raise UsageError(f"{out} exists, and is left as it is; choose another --out")
     check_writable(out)
-    manifest = load_data(data, group_regex=group_regex)
+    named = [name.strip() for name in (classes or "").split(",") if name.strip()]
+    manifest = take_subset(load_data(data, group_regex=group_regex), classes=named, most=most)
     parts = holdout(manifest.clips, test=test, val=val, seed=seed, by=by)
     sides: tuple[tuple[Part, tuple[int, ...]], ...] = (
         ("train", parts.train),

@@ -12,7 +12,7 @@ from marey.commands.registry import command
 from marey.progress import AUTO, Reporter
 
 if TYPE_CHECKING:
-    from marey.commands.predict import Predictions
+    from marey.commands.steps.predictions import Predictions
     from marey.commands.steps.results import EvaluationResult
     from marey.commands.steps.written import Unwritten
 
@@ -46,7 +46,7 @@ class Demonstration:
 
 
 def _show(answer: Demonstration) -> Iterator[Any]:
-    from marey.commands.predict import show_labels
+    from marey.commands.steps.prediction_lines import show_labels
     from marey.commands.train import show_result
 
     yield from show_result(answer.result)
@@ -73,7 +73,8 @@ def demo(
         reporter: receives the progress; by default progress bars in a terminal or a notebook.
     """
     from marey.commands.data import make
-    from marey.commands.predict import Predictions, predict
+    from marey.commands.predict import predict
+    from marey.commands.steps.predictions import Predictions
     from marey.commands.train import train
     from marey.errors import UsageError
     from marey.synthetic import ACTIONS, FRAME_RATE, draw

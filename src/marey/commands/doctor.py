@@ -15,6 +15,7 @@ from marey.commands.registry import Line, Table, command
 if TYPE_CHECKING:
     from collections.abc import Callable, Iterator
 
+    from marey.extensions import Extension
     from marey.extras import Extra
     from marey.video import Decoder
 
@@ -86,10 +87,11 @@ def _line_for_all(lines: set[str]) -> list[tuple[str, str]]:
 
 @command("doctor", examples=("doctor", "doctor --json"), show=_show)
 def doctor() -> Health:
-    """Check the installation: packages, CPU, GPU, video, encoder and cache.
+    """Check the installation: packages, CPU, GPU, video, encoder, cache and extensions.
 
     A missing optional part is not a fault: it is listed with the line that installs it.
     """
+    from marey.extensions import load_extensions
     from marey.extras import EXTRAS
 
     own_checks = {"fast", "rar", "torchcodec"}  # engines, RAR archives, TorchCodec
@@ -104,6 +106,7 @@ def doctor() -> Health:
         ("TorchCodec", _torchcodec),
         ("RAR archives", _rar),
         *((extra, partial(_extra, extra)) for extra in EXTRAS if extra not in own_checks),
+        *((f"extension {each.name}", partial(_extension, each)) for each in load_extensions()),
     ]
     return Health(tuple(_finding(name, look) for name, look in looks))
 
@@ -146,6 +149,8 @@ def _gpu() -> str:
 
 
 def _video() -> str:
+    import av
+
     from marey.video import probe
 
     with TemporaryDirectory() as folder:
@@ -154,7 +159,7 @@ def _video() -> str:
         codec = probe(path).codec
     if abs(value - 100) > 8:
         raise RuntimeError(f"a grey of 100 was written, and {value:.0f} read back; reinstall PyAV")
-    return f"writes and reads {codec}"
+    return f"writes and reads {codec}, by FFmpeg {av.ffmpeg_version_info} inside PyAV {av.__version__}"
 
 
 def _write_grey(folder: Path) -> Path:
@@ -288,6 +293,12 @@ def _extra(extra: Extra) -> str:
     if missing := missing_packages(extra):
         raise _MissingError(f"{PURPOSE[extra]}; not installed: {', '.join(missing)}", install_command(extra))
     return PURPOSE[extra]
+
+
+def _extension(extension: Extension) -> str:
+    if extension.failure is not None:
+        raise RuntimeError(extension.failure)
+    return f"of the package {extension.package}" if extension.package else "named by MAREY_PLUGINS"
 
 
 def _system_command(**packages: str) -> str:

@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import json
 from collections.abc import Iterator, Sequence
 from dataclasses import replace
 from pathlib import Path
@@ -10,12 +9,16 @@ from typing import TYPE_CHECKING, Any, Literal, get_args, overload
 
 from marey.commands.options import (
     OLD_FRAME_ORDER,
+    Actors,
     Device,
     Engine,
     Exclude,
     FrameOrder,
+    GpuShare,
     GroupRegex,
     MinDuration,
+    On,
+    PerClass,
     Smooth,
     Stride,
     StrPath,
@@ -25,15 +28,18 @@ from marey.commands.registry import Line, command
 from marey.commands.steps.untrimmed import UntrimmedResult
 from marey.commands.train import show_result
 from marey.errors import DatasetError, UnknownNameError, UsageError
+from marey.json_text import json_text
 from marey.progress import AUTO, Reporter
+from marey.remote_path import as_path
 
 if TYPE_CHECKING:
+    from marey.commands.steps.clip_results import Cluster
     from marey.commands.steps.held_out import Fold
     from marey.commands.steps.results import EvaluationResult
     from marey.data import Manifest
     from marey.encoders import Encoder
     from marey.encoders import FrameOrder as Order
-    from marey.evaluation import ClipResult
+    from marey.evaluation import ShiftResult
     from marey.models import ActionModel
     from marey.training.origin import Mark, Origin
 
@@ -61,10 +67,15 @@ def evaluate(
     mode: Literal["clip"] = "clip",
     split: Literal["auto", "train", "val", "test", "all"] = "auto",
     frame_order: FrameOrder = "original",
+    shifts: bool = False,
+    per_class: PerClass = False,
     group_regex: GroupRegex = None,
     exclude: Exclude = None,
     device: Device = "auto",
     engine: Engine = None,
+    on: On = None,
+    actors: Actors = None,
+    gpu_share: GpuShare = None,
     reporter: Reporter = AUTO,
 ) -> EvaluationResult: ...
 
@@ -96,6 +107,8 @@ def evaluate(
     examples=(
         "evaluate runs/first",
         "evaluate runs/first other-clips/ --split all",
+        "evaluate runs/first --shifts",
+        "evaluate runs/first s3://bucket/clips --on ray",
         "evaluate runs/first untrimmed.csv --mode window --threshold 0.6",
     ),
     show=_show,
@@ -110,15 +123,20 @@ def evaluate(
     mode: Literal["clip", "window"] = "clip",
     split: Literal["auto", "train", "val", "test", "all"] = "auto",
     frame_order: FrameOrder = "original",
+    shifts: bool = False,
     window: Window = None,
     stride: Stride = None,
     smooth: Smooth = None,
     threshold: float | None = None,
     min_duration: MinDuration = None,
+    per_class: PerClass = False,
     group_regex: GroupRegex = None,
     exclude: Exclude = None,
     device: Device = "auto",
     engine: Engine = None,
+    on: On = None,
+    actors: Actors = None,
+    gpu_share: GpuShare = None,
     reporter: Reporter = AUTO,
 ) -> EvaluationResult | UntrimmedResult:
     """Test a model on labelled clips, or on untrimmed video.
@@ -139,11 +157,14 @@ def evaluate(
             own data, "auto" takes what each fold has held out.
         frame_order: "shuffled" or "reversed" also tests with the frames in that order; the drop in accuracy shows how
             much the model uses temporal order. For clips only.
+        shifts: also test the clips darker, smaller, faster, at another frame rate and recompressed; copies of them are
+            made and encoded for it, which takes as long as reading the clips five times.
         threshold: segments below this probability are none of the classes.
         reporter: receives the progress; by default progress bars in a terminal or a notebook.
     """
     call = dict(locals())
 
+    from marey.commands.steps.clip_results import Cluster
     from marey.commands.steps.held_out import load_own_data, read_folds
     from marey.commands.steps.prepare import load_labelled, pick_device, require_known_labels, segmentation_of
     from marey.commands.steps.untrimmed import evaluate_untrimmed
@@ -154,6 +175,9 @@ def evaluate(
     from marey.training.run_folder import claim_folder, read_origin, run_of
 
     written_as = command_line("evaluate", evaluate, call)
+    cluster = Cluster.of(on, actors, gpu_share, device, engine)
+    if cluster is not None and mode == "window":
+        raise UsageError("a cluster reads clips: leave out --mode window, or --on")
     if mode not in ("clip", "window"):
         raise UnknownNameError("mode", mode, ("clip", "window"))
     if frame_order not in get_args(FrameOrder):
@@ -172,11 +196,15 @@ def evaluate(
         raise UsageError(f"{named[0]} is for windows: add --mode window, or leave it out")
     if mode == "window" and order != "given":
         raise UsageError(f"frame_order={frame_order} is for clips: leave it out with --mode window")
+    if shifts and (mode == "window" or order != "given"):
+        raise UsageError("--shifts changes clips, with their frames in order: leave out --mode and --frame-order")
+    if mode == "window" and per_class:
+        raise UsageError("--per-class is for clips: leave it out with --mode window")
     if mode == "window" and data is None:
         raise UsageError("windows slide over untrimmed video: name the data, a manifest with several rows a file")
     if data is None and split != "auto":
         raise UsageError(f"split={split} needs data: without data, the held-out clips of the run are tested")
-    segmentation = segmentation_of(given)
+    segmentation = segmentation_of(given).model_copy(update={"unknown": "never"})  # labels are compared
     if data is not None and is_features(data) and (mode == "window" or order != "given"):
         raise UsageError(f"{data} holds features of clips: windows, and another order of frames, need the videos")
 
@@ -211,7 +239,7 @@ def evaluate(
         protocol = f"{'all' if wanted == 'all' else f'the {wanted}'} clips of the data"
     if not is_features(source):
         require_known_labels([clip for fold in folds for clip in fold.test], trained.labels)
-    title = f"{Path(model).resolve().name} on {Path(source).name}"
+    title = f"{Path(model).resolve().name} on {as_path(source).name}"
     made_by = Mark(str(Path(model).absolute()), located(source), written_as)
     if mode == "window":
         return evaluate_untrimmed(
@@ -227,6 +255,10 @@ def evaluate(
             made_by=made_by,
             reporter=reporter,
         )
+    if cluster is not None and is_features(source):
+        raise UsageError(f"{source} holds features, and a cluster would have nothing to read: leave out --on")
+    if shifts and is_features(source):
+        raise UsageError(f"{source} holds features of clips: --shifts changes the videos, and needs them")
     encoder = None if is_features(source) else trained.load_encoder(device=where, engine=engine)
     return _evaluate_clips(
         Path(model),
@@ -235,12 +267,15 @@ def evaluate(
         manifest,
         source=source,
         encoder=encoder,
+        cluster=cluster,
         order=order,
         protocol=protocol,
         excluded=excluded,
         out=place,
         title=title,
         made_by=made_by,
+        per_class=per_class,
+        with_shifts=shifts,
         reporter=reporter,
     )
 
@@ -253,16 +288,23 @@ def _evaluate_clips(
     *,
     source: str,
     encoder: Encoder | None,
+    cluster: Cluster | None,
     order: Order,
     protocol: str,
     excluded: tuple[str, ...],
     out: Path,
     title: str,
     made_by: Mark,
+    per_class: bool,
+    with_shifts: bool,
     reporter: Reporter,
 ) -> EvaluationResult:
     from marey.atomic import write_atomic
-    from marey.commands.steps.results import EvaluationResult, leaks_from_training, write_results
+    from marey.commands.steps.evaluated_rows import predicted_rows
+    from marey.commands.steps.guarantees import guarantees
+    from marey.commands.steps.results import EvaluationResult, leaks_from_training, trained_seeds, write_results
+    from marey.commands.steps.shifts import shifted, write_shifts
+    from marey.commands.steps.unknown_actions import unknown_actions
     from marey.data import data_hash
     from marey.encoders import PRECOMPUTED
     from marey.evaluation import Evaluation, OrderEffect
@@ -274,21 +316,26 @@ def _evaluate_clips(
         notes = ("Features do not say of which videos they are: whether the model was trained on those is not known.",)
     evaluation = Evaluation(
         labels=trained.labels,
-        rows=_rows(folds, source, encoder, "given", reporter),
+        rows=predicted_rows(folds, source, encoder, "given", cluster, reporter),
         leaks=tuple(dict.fromkeys(leaks)),
         protocol=protocol,
         data_hash=data_hash(manifest.with_clips(clips)),
         seed=int(trained.config.made_with.get("recipe", {}).get("seed", 0)),
         excluded=excluded,
         notes=notes,
+        trained_seeds=trained_seeds(trained.config),
     )
     made_by.write(out)
     effect = None
     if order != "given":
-        rows = _rows(folds, source, encoder, order, reporter)
+        rows = predicted_rows(folds, source, encoder, order, cluster, reporter)
         changed = replace(evaluation, rows=rows, protocol=f"{protocol}, frames {order}")
         effect, evaluation = OrderEffect.of(order, evaluation, changed), changed
-        write_atomic(out / "frame_order.json", json.dumps(effect.as_dict(), indent=1) + "\n", single_writer=True)
+        write_atomic(out / "frame_order.json", json_text(effect.as_dict(), indent=1) + "\n", single_writer=True)
+    changed_clips: tuple[ShiftResult, ...] = ()
+    if with_shifts and encoder is not None:
+        changed_clips = shifted(evaluation, folds, encoder, trained, reporter)
+        write_shifts(changed_clips, out / "shifts.json")
     for note in notes:
         reporter.say(note)
     page = write_results(
@@ -297,6 +344,9 @@ def _evaluate_clips(
         out,
         title=title,
         frame_order=effect,
+        unknown=unknown_actions(evaluation, trained),
+        guarantees=guarantees(evaluation, clips, {fold.number: fold.model for fold in folds}, trained),
+        shifts=changed_clips,
         facts={
             "command": made_by.command,
             "groups": manifest.grouping,
@@ -304,33 +354,7 @@ def _evaluate_clips(
             **({"leaks": notes[0]} if notes else {}),
         },
     )
-    return EvaluationResult(evaluation.metrics, out, page, model, notes, effect)
-
-
-def _rows(
-    folds: Sequence[Fold], source: str, encoder: Encoder | None, order: Order, reporter: Reporter
-) -> tuple[ClipResult, ...]:
-    """Return what the model of each fold predicts for its clips, a row a clip."""
-    from marey.commands.steps.given_features import given_probabilities
-    from marey.commands.steps.prepare import watched
-    from marey.commands.steps.results import to_row
-    from marey.prediction import Predictor
-
-    rows: list[ClipResult] = []
-    title = "reading clips" if order == "given" else f"reading clips, {order}"
-    for fold in folds:
-        if encoder is None:
-            results = given_probabilities(Path(source), fold.test, fold.model)
-        else:
-            name = title if fold.number is None else f"{title}, fold {fold.number} of {len(folds)}"
-            with watched(reporter, name, len(fold.test)) as watch:
-                predictor = Predictor(fold.model, encoder=encoder)
-                results = predictor.view_probabilities(fold.test, order=order, on_progress=watch)
-        rows += [
-            to_row(clip, result, fold.model.labels, fold=fold.number)
-            for clip, result in zip(fold.test, results, strict=True)
-        ]
-    return tuple(rows)
+    return EvaluationResult(evaluation.metrics, out, page, model, notes, effect, per_class, changed_clips)
 
 
 def _part_of(manifest: Manifest, model: ActionModel, part: str) -> tuple[str, list[Fold]]:
@@ -358,6 +382,6 @@ def _is_own(data: str, origin: Origin | None, group_regex: str | None, exclude: 
 
 def _beside(run: Path, data: str | None, order: str) -> Path:
     """Return where results go that were given no place: beside the run, named for what was tested."""
-    tested = "held-out" if data is None else f"on-{Path(data).stem}"
+    tested = "held-out" if data is None else f"on-{as_path(data).stem}"
     ending = tested if order == "given" else f"{tested}-{order}"
     return run.with_name(f"{run.resolve().name}-{ending}")

@@ -2,86 +2,59 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterator
-from dataclasses import asdict, dataclass, replace
+from collections.abc import Callable, Iterator, Sequence
+from dataclasses import replace
 from functools import partial
 from pathlib import Path
-from typing import TYPE_CHECKING, Any, overload
+from typing import TYPE_CHECKING, Any, Literal, overload
 
 from marey.commands.options import (
     OLD_FRAME_ORDER,
     OLD_ON_ERROR,
+    Actors,
     Changes,
     Data,
     Device,
     Engine,
     FrameOrder,
+    GpuShare,
     GroupRegex,
+    On,
     OnError,
     RecipeName,
     StrPath,
     changes_of,
 )
 from marey.commands.registry import Line, Table, command
+from marey.commands.steps.extractions import Exported, Extraction, ExtractionStatus, Partitioned
 from marey.errors import UsageError, VideoError
 from marey.progress import AUTO, Reporter
+from marey.remote_path import is_remote
 
 if TYPE_CHECKING:
-    from marey.data import FeatureFiles, FeatureTable, Manifest
-    from marey.encoders import Contract, Encoder, Features
+    from marey.commands.steps.clip_results import Here, There
+    from marey.data import Clip, FeatureFiles, FeatureTable, Manifest
+    from marey.encoders import Contract, DoneList, Encoder, Features, View
 
 
-@dataclass(frozen=True)
-class Extraction:
-    """The answer of `extract` to the cache.
+def show_features(answer: Extraction | ExtractionStatus | Exported | Partitioned) -> Iterator[Any]:
+    """Show what was read, and where it was written."""
+    from marey.data.text import pluralize
 
-    Attributes:
-        clips: number of clips.
-        failed: path -> reason and detail of the clips that cannot be used.
-        dim: length of a feature vector.
-        images: number of images that were encoded now.
-        cache: the folder of the features.
-    """
-
-    clips: int
-    failed: dict[str, str]
-    dim: int
-    images: int
-    cache: Path
-
-    def as_dict(self) -> dict[str, Any]:
-        """Return it for JSON."""
-        return {**asdict(self), "cache": str(self.cache)}
-
-
-@dataclass(frozen=True)
-class Exported:
-    """The answer of `extract` to a file or folder.
-
-    Attributes:
-        files: the files written.
-        notes: omissions and remarks, a sentence each.
-    """
-
-    files: FeatureFiles
-    notes: tuple[str, ...]
-
-    def as_dict(self) -> dict[str, Any]:
-        """Return it for JSON."""
-        return {
-            "path": str(self.files.path),
-            "clips": len(self.files.manifest.clips),
-            "streams": {name: [*self.files.lengths, dim] for name, dim in self.files.dims.items()},
-            "notes": list(self.notes),
-        }
-
-
-def _show(answer: Extraction | Exported) -> Iterator[Any]:
-    if isinstance(answer, Extraction):
+    if not isinstance(answer, Exported):
         for clip, why in answer.failed.items():
             yield Line(f"{clip}: {why}", "fault")
-        yield f"{answer.clips} clips, {len(answer.failed)} unusable, {answer.images} images encoded now"
-        yield f"cache   {answer.cache}"
+        shard = None if isinstance(answer, Partitioned) else answer.shard
+        clips = pluralize(answer.clips, "clip") + ("" if shard is None else f" in shard {shard}")
+        if isinstance(answer, ExtractionStatus):
+            yield f"{clips}: {answer.done} done, {len(answer.failed)} failed, {answer.left} left"
+        else:
+            before = f"{answer.done_before} done before, " if answer.done_before else ""
+            yield f"{clips}, {before}{len(answer.failed)} unusable, {pluralize(answer.images, 'image')} encoded now"
+        if isinstance(answer, Partitioned):
+            yield f"features   {answer.path}, {pluralize(answer.partitions, 'partition')}, {answer.written} written now"
+        else:
+            yield f"cache   {answer.cache}"
         return
     table = Table(("stream", "clips", "frames", "features"))
     frames = " or ".join(map(str, answer.files.lengths))
@@ -98,6 +71,8 @@ def extract(
     data: Data,
     *,
     out: None = None,
+    shard: str | None = None,
+    status: Literal[False] = False,
     recipe: RecipeName = "auto",
     set: Changes = None,
     group_regex: GroupRegex = None,
@@ -105,6 +80,9 @@ def extract(
     on_error: OnError = "fail",
     device: Device = "auto",
     engine: Engine = None,
+    on: On = None,
+    actors: Actors = None,
+    gpu_share: GpuShare = None,
     reporter: Reporter = AUTO,
 ) -> Extraction: ...
 
@@ -113,7 +91,9 @@ def extract(
 def extract(
     data: Data,
     *,
-    out: StrPath,
+    out: None = None,
+    shard: str | None = None,
+    status: Literal[True],
     recipe: RecipeName = "auto",
     set: Changes = None,
     group_regex: GroupRegex = None,
@@ -121,16 +101,67 @@ def extract(
     on_error: OnError = "fail",
     device: Device = "auto",
     engine: Engine = None,
+    on: On = None,
+    actors: Actors = None,
+    gpu_share: GpuShare = None,
     reporter: Reporter = AUTO,
-) -> Exported: ...
+) -> ExtractionStatus: ...
+
+
+@overload
+def extract(
+    data: Data,
+    *,
+    out: StrPath,
+    shard: None = None,
+    status: Literal[False] = False,
+    recipe: RecipeName = "auto",
+    set: Changes = None,
+    group_regex: GroupRegex = None,
+    frame_order: FrameOrder = "original",
+    on_error: OnError = "fail",
+    device: Device = "auto",
+    engine: Engine = None,
+    on: None = None,
+    actors: None = None,
+    gpu_share: None = None,
+    reporter: Reporter = AUTO,
+) -> Exported | Partitioned: ...
+
+
+@overload
+def extract(
+    data: Data,
+    *,
+    out: StrPath,
+    shard: None = None,
+    status: Literal[False] = False,
+    recipe: RecipeName = "auto",
+    set: Changes = None,
+    group_regex: GroupRegex = None,
+    frame_order: FrameOrder = "original",
+    on_error: OnError = "fail",
+    device: Device = "auto",
+    engine: Engine = None,
+    on: str,
+    actors: Actors = None,
+    gpu_share: GpuShare = None,
+    reporter: Reporter = AUTO,
+) -> Partitioned: ...
 
 
 @command(
     "extract",
     panel="Data and features",
-    examples=("extract clips/", "extract clips/ --out features.npz", "extract clips/ --recipe clip --out features/"),
-    show=_show,
-    aliases=("data export",),
+    examples=(
+        "extract clips/",
+        "extract clips/ --out features.npz",
+        "extract clips/ --recipe clip --out features/",
+        "extract s3://bucket/clips --shard 3/8",
+        "extract s3://bucket/clips --on ray --out s3://bucket/features",
+        "extract clips/ --status",
+    ),
+    show=show_features,
     renamed={"unusable": "on_error"},
     values={**OLD_FRAME_ORDER, **OLD_ON_ERROR},
 )
@@ -138,6 +169,8 @@ def extract(
     data: Data,
     *,
     out: StrPath | None = None,
+    shard: str | None = None,
+    status: bool = False,
     recipe: RecipeName = "auto",
     set: Changes = None,
     group_regex: GroupRegex = None,
@@ -145,31 +178,53 @@ def extract(
     on_error: OnError = "fail",
     device: Device = "auto",
     engine: Engine = None,
+    on: On = None,
+    actors: Actors = None,
+    gpu_share: GpuShare = None,
     reporter: Reporter = AUTO,
-) -> Extraction | Exported:
+) -> Extraction | ExtractionStatus | Exported | Partitioned:
     """Extract the features of every clip of a data set, each clip once.
 
     Without --out, the cache is filled with all that a training reads (of a recipe with `selection.first`, what it reads
-    first); the same command continues an interrupted extraction. With --out, the features of each clip's plain
-    reading, as in evaluation, are also written for other programs, or for `marey data import` elsewhere: float32,
-    frames x features, per stream. An .npz file holds `features.<stream>` (clips, frames, features) beside `labels`,
-    `groups`, `splits`, `clips` and `contract`; a folder holds an .npy file per clip and stream, and features.csv.
+    first); the same command continues an interrupted extraction, and tries clips again that failed. With --out, the
+    features of each clip's plain reading, as in evaluation, are also written for other programs, or for `marey data
+    import` elsewhere: float32, frames x features, per stream. An .npz file holds `features.<stream>` (clips, frames,
+    features) beside `labels`, `groups`, `splits`, `clips` and `contract`; a folder holds an .npy file per clip and
+    stream, and features.csv.
+
+    With --on ray, actors on a cluster do the work, and no frame leaves its node. They share the cache folder where they
+    see it; else the features come back through Ray. Then, and in an object store, --out names a folder of Parquet
+    partitions, where a second call does only the rest; `marey train` and `marey data import` read it.
 
     Args:
-        out: write the features to this file, if it ends in .npz, or to this new folder.
+        out: write the features to this file, if it ends in .npz, or to this new folder; with --on, or in an object
+            store, to this folder of partitions, which may have some already.
+        shard: read only the K-th of N parts of the data, "K/N", so that N processes or machines with one cache folder
+            share the work; by default the part that a SLURM array or torchrun names in its variables. "all" reads
+            everything whatever they say.
+        status: say what is done, what failed and what is left, and read nothing.
         frame_order: the order in which the encoder's streams see the frames.
         reporter: receives the progress; by default progress bars in a terminal or a notebook.
     """
-    from marey.commands.steps.prepare import pick_device, watched
+    from marey.commands.steps.clip_results import Cluster, Here, There
+    from marey.commands.steps.prepare import pick_device
     from marey.data import check_features_out, load_data
-    from marey.encoders import Contract, FeatureCache, iterate_views, load_encoder
+    from marey.encoders import Contract, DoneList, FeatureCache, View, find_shard, load_encoder
     from marey.training import load_recipe
     from marey.video import require_decoder
 
+    cluster = Cluster.of(on, actors, gpu_share, device, engine)
+    partitioned = out is not None and (cluster is not None or is_remote(out))
     if out is not None:
-        check_features_out(Path(out))
+        if not partitioned:
+            check_features_out(Path(out))
+        elif str(out).lower().endswith(".npz"):
+            raise UsageError(f"{out}: a cluster and an object store get a folder of partitions: name a folder")
         if frame_order != "original":
             raise UsageError(f"frame_order={frame_order} fills the cache: leave it out with --out")
+        if shard is not None or status:
+            option = "--status" if status else f"--shard {shard}"
+            raise UsageError(f"{option} is about the cache: leave it out with --out, which writes one file or folder")
     chosen = load_recipe(recipe, changes=changes_of(set))
     require_decoder(chosen.sampling.decoder)
     where = pick_device(device)
@@ -181,18 +236,87 @@ def extract(
     if out is not None:
         if contract.gives_images:
             raise UsageError(f"the recipe '{recipe}' is trained on images, and has no features to export")
-        return _export(manifest, encoder, contract, Path(out), on_error=on_error, reporter=reporter)
-    readings = [(clip, chosen.views.readings) for clip in manifest.clips]
-    cache = FeatureCache()
+        if not partitioned:
+            return _export(manifest, encoder, contract, Path(out), on_error=on_error, reporter=reporter)
     order: Any = "given" if frame_order == "original" else frame_order
+    part = None if partitioned else find_shard(shard)
+    if part is not None:
+        reporter.say(f"shard {part} of the files, by {part.named_by}")
+    cache = FeatureCache()
+    views = chosen.views.readings if out is None else (View(),)
+    worker = (
+        Here(encoder, contract, cache, order)
+        if cluster is None
+        else There(cluster, encoder, contract, cache, reporter, order)
+    )
+    with DoneList(cache, manifest.root, contract, views, order=order, engine=encoder.cache_tag) as listed:
+        if out is not None:
+            return _partition(manifest, worker, listed, out, on_error=on_error, reporter=reporter)
+        clips = list(manifest.clips) if part is None else part.choose(manifest.clips, manifest.root)
+        rows = listed.read()
+        rest = [clip for clip in clips if not listed.is_done(clip, rows)]
+        shown = None if part is None else str(part)
+        done = len(clips) - len(rest)
+        if status:
+            failed = {clip.id: why for clip in rest if (why := listed.failure(clip, rows)) is not None}
+            return ExtractionStatus(len(clips), done, failed, len(rest) - len(failed), cache.root, shown)
+        failed = _fill([(clip, views) for clip in rest], worker, listed, reporter)
+    return Extraction(len(clips), failed, encoder.dim, worker.images, cache.root, shown, done)
+
+
+def _fill(
+    readings: Sequence[tuple[Clip, tuple[View, ...]]],
+    worker: Here | There,
+    listed: DoneList,
+    reporter: Reporter,
+    hear: Callable[[int, tuple[str, ...] | VideoError], None] = lambda place, result: None,
+) -> dict[str, str]:
+    """Let a worker read clips, and list what is done; return the failures in the order of the clips."""
+    from marey.commands.steps.prepare import watched
+
+    faults: dict[int, str] = {}
     with watched(reporter, "reading clips", len(readings)) as watch:
-        results = iterate_views(readings, encoder, contract, cache=cache, order=order, on_progress=watch)
-        failed = {
-            clip.id: f"{result.reason}: {result.detail}"
-            for clip, result in zip(manifest.clips, results, strict=True)
-            if isinstance(result, VideoError)
-        }
-    return Extraction(len(readings), failed, encoder.dim, encoder.images, cache.root)
+        for place, result in worker.results(readings, watch):
+            clip, _ = readings[place]
+            if isinstance(result, VideoError):
+                faults[place] = f"{result.reason}: {result.detail}"
+                listed.add(clip, (), result)
+            else:
+                listed.add(clip, result)
+            hear(place, result)
+    return {readings[place][0].id: why for place, why in sorted(faults.items())}
+
+
+def _partition(
+    manifest: Manifest, worker: Here | There, listed: DoneList, out: StrPath, *, on_error: str, reporter: Reporter
+) -> Partitioned:
+    """Write the features of clips as partitions."""
+    from marey.commands.steps.partitions import Partitions
+    from marey.data.text import join_first
+    from marey.encoders import View
+    from marey.errors import DatasetError
+
+    clips = manifest.clips
+    parts = Partitions(
+        out, worker.contract, clips, _names(manifest), listed=listed, rows=listed.read(), cache=worker.cache
+    )
+    rest = parts.rest
+    failed = _fill(
+        [(clips[place], (View(),)) for place in rest],
+        worker,
+        listed,
+        reporter,
+        lambda place, result: parts.add(rest[place], result),
+    )
+    parts.finish()
+    if failed and on_error == "fail":
+        some = join_first([f"{clip}: {why}" for clip, why in failed.items()])
+        raise DatasetError(
+            f"{len(failed)} of {len(clips)} clips cannot be used, as their rows in {out} say: {some}; --on-error skip "
+            "takes that for done"
+        )
+    before = len(clips) - len(rest)
+    return Partitioned(str(out), len(clips), failed, worker.images, before, parts.count, parts.written)
 
 
 def write_table(table: FeatureTable, out: Path, on_error: str, reporter: Reporter) -> FeatureFiles:

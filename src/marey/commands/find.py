@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import csv as csv_files
 import io
 import json
 from collections.abc import Iterator, Sequence
@@ -16,6 +15,7 @@ from marey.commands.options import Device, Engine, StrPath
 from marey.commands.registry import Help, Line, Table, command
 from marey.errors import UnknownNameError, UsageError, did_you_mean
 from marey.progress import AUTO, Reporter
+from marey.remote_path import as_path
 
 if TYPE_CHECKING:
     from torch import Tensor
@@ -167,7 +167,7 @@ def find(
         raise UsageError(f"min_similarity={min_similarity:g}: a cosine lies from -1 to 1")
     videos = _videos(sources)
     told = str(query) if words or (" " in str(query).strip() and not Path(query).exists()) else None
-    asked = None if told is not None else _query(Path(query), start, end)
+    asked = None if told is not None else _query(as_path(query), start, end)
     if told is not None:
         _check_words(told, {"start": start, "end": end, "mirror": mirror or None})
     for path in (csv, sheet):
@@ -317,10 +317,11 @@ def _require_features(contract: Contract, name: str) -> None:
 
 def _write_hits(hits: Sequence[Hit], out: Path) -> None:
     """Write the segments as CSV: path, start, end and similarity, best first."""
+    from marey.data.csv_cells import CsvWriter
     from marey.reports import check_table_path
 
     table = io.StringIO()
-    rows = csv_files.writer(table, lineterminator="\n")
+    rows = CsvWriter(table)
     rows.writerow(("path", "start", "end", "similarity"))
     for hit in hits:
         rows.writerow(

@@ -4,15 +4,20 @@ from __future__ import annotations
 
 from collections.abc import Iterator
 from dataclasses import asdict, dataclass, fields
-from typing import TYPE_CHECKING, Any
+from pathlib import Path
+from typing import TYPE_CHECKING, Any, Final
 
+from marey.atomic import check_writable
 from marey.commands.options import Changes, StrPath, changes_of
 from marey.commands.registry import Line, Table, command
 
 if TYPE_CHECKING:
-    from marey.encoders import Architecture, WeightsOrigin
+    from marey.encoders import Architecture, Stream, WeightsOrigin
     from marey.models import Classifier, Layer
     from marey.training import Recipe
+
+
+_FLOAT32: Final = 4  # bytes
 
 
 @dataclass(frozen=True)
@@ -25,7 +30,7 @@ class Counts:
         frozen: of those, the encoder's.
         statistics: of those, means and variances of batch normalisation.
         flops: floating-point operations for a clip, two for each multiplication and addition.
-        input: its input per clip and stream, (T, C, H, W).
+        input: its input per clip and stream, (T, C, H, W), or (T, D) where all streams make their own features.
     """
 
     parameters: int
@@ -33,7 +38,7 @@ class Counts:
     frozen: int
     statistics: int
     flops: int
-    input: tuple[int, int, int, int]
+    input: tuple[int, ...]
 
 
 @dataclass(frozen=True)
@@ -75,17 +80,21 @@ class ModelTable:
         rows: a recipe each.
         layers: of the one that was named, the encoder's first.
         classes: number of outputs.
+        plot: the drawing of the layers, where one was asked for.
     """
 
     rows: tuple[ModelRow, ...]
     layers: tuple[Layer, ...]
     classes: int
+    plot: Path | None = None
 
     def as_dict(self) -> list[dict[str, Any]]:
         """Return it for JSON."""
         found = [row.as_dict() for row in self.rows]
         if self.layers:
             found[0]["layers"] = [asdict(layer) for layer in self.layers]
+        if self.plot is not None:
+            found[0]["plot"] = str(self.plot)
         return found
 
 
@@ -107,11 +116,24 @@ def _show(answer: ModelTable) -> Iterator[Any]:
         if row.counts is None:
             yield f"{row.name} is not counted: {row.fault}"
         elif answer.layers:
-            every, statistics = row.counts.parameters, row.counts.statistics
             yield f"encoder {row.encoder}, head {row.head}"
-            yield f"{every:,} parameters, {statistics:,} of them statistics of batch normalisation"
+            yield from _totals(row.counts)
     yield "weights: with marey, downloaded once (sizes are approximate), or none: trained from scratch"
-    yield f"with {answer.classes} classes; an LSTM's second biases are not counted, as in Keras"
+    size = "; 1 MB is 2^20 bytes, as there" if answer.layers else ""
+    yield f"with {answer.classes} classes; an LSTM's second biases are not counted, as in Keras{size}"
+    if answer.plot is not None:
+        yield f"plot   {answer.plot}"
+
+
+def _totals(counts: Counts) -> Iterator[str]:
+    """Yield the totals below a table of layers, with their size as float32."""
+    fixed = f"{counts.frozen:,} frozen and {counts.statistics:,} statistics of batch normalisation"
+    for name, number, note in (
+        ("parameters", counts.parameters, ""),
+        ("trainable", counts.trained, ""),
+        ("non-trainable", counts.frozen + counts.statistics, f": {fixed}"),
+    ):
+        yield f"{name:<14}{number:>14,}  ({number * _FLOAT32 / 2**20:,.2f} MB){note}"
 
 
 def _costs(row: ModelRow) -> tuple[str | Line, ...]:
@@ -126,9 +148,18 @@ def _costs(row: ModelRow) -> tuple[str | Line, ...]:
 
 
 @command(
-    "models", examples=("models", "models lrcn --classes 101", "models default --set sampling.count=32"), show=_show
+    "models",
+    examples=(
+        "models",
+        "models lrcn --classes 101",
+        "models auto --set sampling.count=32",
+        "models cnn-lstm --plot layers.png",
+    ),
+    show=_show,
 )
-def list_models(name: StrPath | None = None, *, classes: int = 6, set: Changes = None) -> ModelTable:
+def list_models(
+    name: StrPath | None = None, *, classes: int = 6, set: Changes = None, plot: StrPath | None = None
+) -> ModelTable:
     """List the models of all recipes: weights, parameters, operations per clip and input; or the layers of one.
 
     Nothing is downloaded, and no weights are needed. A model that cannot be built here, because an extra is missing,
@@ -137,21 +168,32 @@ def list_models(name: StrPath | None = None, *, classes: int = 6, set: Changes =
     Args:
         name: a recipe, or a YAML file, whose layers are listed; by default all built-in recipes.
         classes: number of classes to count with.
+        plot: draw the layers of the recipe that is named, from the first to the last, as .png.
 
     Raises:
-        UsageError: the recipe that was asked for cannot be built.
+        UsageError: the recipe that was asked for cannot be built, or there is no drawing of all.
     """
     from marey.errors import UsageError
     from marey.training import load_recipe, recipe_names
 
     if classes < 2:
         raise UsageError(f"--classes {classes}: a model tells at least two apart")
+    if plot is not None and (name is None or Path(plot).suffix.lower() != ".png"):
+        raise UsageError(f"--plot {plot} draws the layers of one recipe as .png: marey models NAME --plot layers.png")
     if name is None:
         recipes = [load_recipe(each, changes=changes_of(set)) for each in recipe_names()]
         return ModelTable(tuple(_row(each, classes) for each in recipes), (), classes)
     recipe = load_recipe(name, changes=changes_of(set))
+    drawn = None if plot is None else Path(plot)
+    if drawn is not None:
+        check_writable(drawn)
     built = _build(recipe, classes)
-    return ModelTable((_about(recipe, _count(*built), None),), _layers(*built), classes)
+    layers = _layers(*built)
+    if drawn is not None:
+        from marey.reports import plot_layers, save_png
+
+        save_png(plot_layers(layers, title=f"{recipe.name}: layer, output, parameters"), drawn)
+    return ModelTable((_about(recipe, _count(*built), None),), layers, classes, drawn)
 
 
 def count_recipe(recipe: Recipe, *, classes: int) -> Counts:
@@ -174,13 +216,10 @@ def _row(recipe: Recipe, classes: int) -> ModelRow:
 
 def _about(recipe: Recipe, counts: Counts | None, fault: str | None) -> ModelRow:
     from marey.encoders import weights_origin
-    from marey.models import head_options
 
-    backbone = {**head_options(recipe.head.name), **recipe.head.options}.get("backbone")
-    weights = weights_origin(
-        recipe.encoder, head=recipe.head.name, weights=recipe.head.weights, backbone=backbone and str(backbone)
-    )
-    names = (tuple(recipe.streams), recipe.encoder.name, recipe.head.name)
+    backbone = None if recipe.head.backbone is None else recipe.head.backbone.name
+    weights = weights_origin(recipe.encoder, head=recipe.head.name, weights=recipe.head.weights, backbone=backbone)
+    names = (tuple(recipe.streams), backbone or recipe.encoder.name, recipe.head.name)
     return ModelRow(recipe.name, recipe.description, weights, *names, counts, fault)
 
 
@@ -188,12 +227,15 @@ def _build(recipe: Recipe, classes: int) -> tuple[Recipe, Architecture, Classifi
     import torch
 
     from marey.encoders import architecture
-    from marey.models import Classifier
+    from marey.models import Classifier, is_imprintable
 
     encoder = architecture(recipe.encoder, frames=recipe.sampling.count)
     # A network on frames is large, and need not be run; a head packs sequences, which needs values.
     with torch.device("meta" if encoder.network is None else "cpu"):
-        classifier = Classifier(recipe.head, dict.fromkeys(recipe.streams, encoder.shape), classes)
+        shapes = {name: _shape(stream, encoder) for name, stream in recipe.streams.items()}
+        classifier = Classifier(recipe.head, shapes, classes)
+        if recipe.seed_count > 1 and not is_imprintable(classifier):  # linear heads are averaged into one
+            classifier = Classifier(recipe.head, shapes, classes, members=recipe.seed_count)
     return recipe, encoder, classifier.eval().requires_grad_(False)
 
 
@@ -201,35 +243,53 @@ def _example(recipe: Recipe, encoder: Architecture) -> dict[str, Any]:
     import torch
 
     frames = encoder.network is None
-    shape = encoder.shape if frames else (encoder.length, *encoder.shape)
-    return {stream: torch.zeros(1, *shape, device="meta" if frames else "cpu") for stream in recipe.streams}
+    length = () if frames else (encoder.length,)
+    return {
+        name: torch.zeros(1, *length, *_shape(stream, encoder), device="meta" if frames else "cpu")
+        for name, stream in recipe.streams.items()
+    }
+
+
+def _shape(stream: Stream, encoder: Architecture) -> tuple[int, ...]:
+    """Return the shape of the input of a stream's head."""
+    from marey.encoders import FeatureStream
+
+    return (stream.dim,) if isinstance(stream, FeatureStream) else encoder.shape
 
 
 def _count(recipe: Recipe, encoder: Architecture, classifier: Classifier) -> Counts:
     import torch
 
+    from marey.encoders import feature_streams
     from marey.evaluation import count_flops
     from marey.models import count_parameters
 
     features = _example(recipe, encoder)
     trained = count_parameters(classifier)
-    statistics, frozen, flops = trained.statistics, 0, 0
+    seen = len(recipe.streams) - len(feature_streams(recipe.streams))
+    weights, statistics, frozen, flops = trained.weights, trained.statistics, 0, 0
+    kept = trained.total
+    if recipe.head.backbone is not None:
+        found = recipe.count_trained(classifier.classes)
+        weights, frozen = found.trained, found.frozen
     with torch.no_grad():
         if encoder.network is not None:
             counted = count_parameters(encoder.network)
             frozen, statistics = counted.weights, statistics + counted.statistics
+            kept += counted.total
             encoder.network.requires_grad_(False)  # the counter follows a query of attention pooling to its gradient
-            runs = len(recipe.streams) * (1 if encoder.whole else recipe.sampling.count)
-            flops = runs * count_flops(lambda: encoder.run(encoder.example))
+            runs = seen * (1 if encoder.whole else recipe.sampling.count)
+            flops = runs * count_flops(lambda: encoder.run(encoder.example)) if runs else 0
         flops += count_flops(lambda: classifier(features))
-    colours = encoder.shape[1] if encoder.network is None else 3
+    image = (encoder.shape[1] if encoder.network is None else 3, *encoder.size)
+    given = image if seen else (max(stream.dim for stream in feature_streams(recipe.streams).values()),)
     return Counts(
-        trained.weights + frozen + statistics,
-        trained.weights,
+        kept,
+        weights,
         frozen,
         statistics,
         flops,
-        (recipe.sampling.count, colours, *encoder.size),
+        (recipe.sampling.count, *given),
     )
 
 

@@ -44,6 +44,14 @@ Exclude = Annotated[
     Help("a quarantine list, as `marey data scan` writes it: its clips are left out, and counted."),
 ]
 Device = Annotated[str, Help("the device: auto, cpu or cuda.")]
+Devices = Annotated[
+    int | None,
+    Help(
+        "number of GPUs, or of processes on the CPU, that train one model together on each machine; by default as many "
+        "as torchrun started, else one. For recipes that train on frames."
+    ),
+]
+Nodes = Annotated[int, Help("number of machines that train together; torchrun or srun starts the command on each.")]
 Engine = Annotated[
     str | None,
     Help(
@@ -51,11 +59,27 @@ Engine = Annotated[
         "by default the value of MAREY_ENGINE, else auto."
     ),
 ]
+On = Annotated[
+    str | None,
+    Help(
+        '"ray" divides the clips among actors on a Ray cluster: the one that RAY_ADDRESS names, else the one that this '
+        'machine belongs to, else one of its own cores; "ray://HOST:PORT" is one elsewhere. Needs the extra ray.'
+    ),
+]
+Actors = Annotated[
+    int | None, Help("with --on, the number of actors; by default as many as the cluster has CPUs or GPU shares for.")
+]
+GpuShare = Annotated[
+    float | None, Help("with --on, the share of a GPU that an actor takes, from 0.05 to 1; by default 1.")
+]
 IfExists = Annotated[
     Literal["resume", "restart"],
     Help('what to do with an earlier run in the same folder: "resume" continues it, "restart" replaces it.'),
 ]
 FrameOrder = Literal["original", "reversed", "shuffled"]
+PerClass = Annotated[
+    bool, Help("show precision, recall, F1 and support of each class, with their macro and weighted averages.")
+]
 OnError = Annotated[
     Literal["fail", "skip"],
     Help('what to do with clips that cannot be used: "fail", or "skip" and list them in left_out.csv.'),

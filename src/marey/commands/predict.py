@@ -2,152 +2,41 @@
 
 from __future__ import annotations
 
-import csv as csv_files
-import io
-from collections.abc import Callable, Iterable, Iterator, Sequence
-from dataclasses import dataclass, replace
+from collections.abc import Callable, Mapping, Sequence
+from dataclasses import replace
 from functools import partial
 from pathlib import Path
+from types import MappingProxyType
 from typing import TYPE_CHECKING, Annotated, Any, Literal
 
-from marey.atomic import write_atomic
 from marey.commands.options import (
+    Actors,
     Changes,
     Device,
     Engine,
+    GpuShare,
     MinDuration,
+    On,
     Smooth,
     Stride,
     StrPath,
     Window,
     changes_of,
 )
-from marey.commands.registry import Help, Line, Table, command
+from marey.commands.registry import Help, command
+from marey.commands.steps.label_answer import LabelledRows
 from marey.commands.steps.live import LivePredictions, predict_live
+from marey.commands.steps.prediction_lines import show_predictions
+from marey.commands.steps.predictions import Predictions, Timelines
 from marey.errors import UnknownNameError, UsageError
 from marey.progress import AUTO, Reporter
+from marey.remote_path import is_remote
 
 if TYPE_CHECKING:
     from marey.commands.steps.outputs import Outputs
-    from marey.commands.steps.written import Unwritten
     from marey.data import Clip
-    from marey.prediction import Prediction, Predictor, Segmentation, Timeline
-
-
-@dataclass(frozen=True)
-class Predictions:
-    """The answer of `predict` for clips, one prediction per clip.
-
-    Attributes:
-        predictions: in the order of the sources.
-        labels: name the clips by these labels, without training: "wave, clap, jump"; in Python a list works too.
-        recipe: the recipe that labels in words are compared by, whose encoder has a text tower: siglip2-zeroshot, the
-            default for them, clip-zeroshot, xclip-zeroshot, or a YAML file.
-        set: changes a key of that recipe: encoder.weights=FOLDER; may be repeated. In Python, a mapping works too.
-        top: number of classes shown of each.
-        written: requested files and folders.
-        unwritten: those that could not be written, each with the reason.
-    """
-
-    predictions: tuple[Prediction, ...]
-    top: int
-    written: tuple[Path, ...] = ()
-    unwritten: tuple[Unwritten, ...] = ()
-
-    @property
-    def usable(self) -> bool:
-        """True if any clip could be used."""
-        return any(prediction.reason is None for prediction in self.predictions)
-
-    def as_dict(self) -> list[dict[str, Any]]:
-        """Return it for JSON."""
-        return [prediction.as_dict(self.top) for prediction in self.predictions]
-
-
-@dataclass(frozen=True)
-class Timelines:
-    """The answer of `predict` for windows and frames: a timeline per video.
-
-    Attributes:
-        timelines: of the videos that could be used, in the order of the sources.
-        failed: those that could not, each with its reason.
-        written: requested files and folders.
-        unwritten: those that could not be written, each with the reason.
-    """
-
-    timelines: tuple[Timeline, ...]
-    failed: tuple[Prediction, ...]
-    written: tuple[Path, ...] = ()
-    unwritten: tuple[Unwritten, ...] = ()
-
-    @property
-    def usable(self) -> bool:
-        """True if any video could be used."""
-        return bool(self.timelines)
-
-    def as_dict(self) -> list[dict[str, Any]]:
-        """Return it for JSON."""
-        return [timeline.as_dict() for timeline in self.timelines] + [failed.as_dict(0) for failed in self.failed]
-
-
-def show_labels(answer: Predictions) -> Iterator[Any]:
-    """Show the label of each clip, and then the files that cannot be used."""
-    from marey.reports import NONE, confidence_text
-
-    fit = ("fits",) if any(prediction.matches for prediction in answer.predictions) else ()
-    columns = ("source", "label", "confidence", *fit, "then")
-    table = Table(columns, whole=("label", "confidence", *fit), one_line=True, path="source")
-    failed = [prediction for prediction in answer.predictions if prediction.reason is not None]
-    for prediction in answer.predictions:
-        if prediction.reason is not None:
-            continue
-        none = prediction.label is None
-        top = [(label, confidence_text(value)) for label, value in prediction.top(answer.top)]
-        label, confidence = (NONE, "") if none else top[0]
-        others = ", ".join(" ".join(pair) for pair in (top if none else top[1:]))
-        fits = [confidence_text(prediction.matches[0])] if prediction.matches else [""] * len(fit)
-        table.add(prediction.source, label, confidence, *fits, others)
-    if table.rows:
-        yield table
-    if failed:
-        files = "file" if len(failed) == 1 else "files"
-        yield Line(f"{len(failed)} {files} of {len(answer.predictions)} cannot be used:", "warning")
-    for prediction in failed:
-        yield Line(f"{prediction.source}: {prediction.reason}: {prediction.detail}", "fault")
-    yield from _show_written(answer.written)
-
-
-def _show(answer: Predictions | Timelines | LivePredictions) -> Iterator[Any]:
-    if isinstance(answer, LivePredictions):
-        yield answer
-    elif isinstance(answer, Predictions):
-        yield from show_labels(answer)
-    else:
-        yield from _show_segments(answer)
-
-
-def _show_segments(answer: Timelines) -> Iterator[Any]:
-    from marey.reports import NONE, confidence_text
-    from marey.reports.style import clock_text
-
-    columns = ("source", "from", "to", "label", "confidence")
-    table = Table(columns, whole=("from", "to", "confidence"), one_line=True, path="source")
-    for timeline in answer.timelines:
-        for segment in timeline.segments:
-            ends = (clock_text(segment.start), clock_text(segment.end))
-            table.add(timeline.source, *ends, segment.label, confidence_text(segment.confidence))
-        if not timeline.segments:
-            table.add(timeline.source, clock_text(0.0), clock_text(timeline.duration), NONE, "")
-    if table.rows:
-        yield table
-    for failed in answer.failed:
-        yield Line(f"{failed.source}: {failed.reason}: {failed.detail}", "fault")
-    yield from _show_written(answer.written)
-
-
-def _show_written(paths: Iterable[Path]) -> Iterator[str]:
-    for path in paths:
-        yield f"written   {path}"
+    from marey.encoders import Features
+    from marey.prediction import Predictor, Segmentation, Timeline, Way
 
 
 @command(
@@ -156,11 +45,16 @@ def _show_written(paths: Iterable[Path]) -> Iterator[str]:
     examples=(
         "predict runs/first clip.mp4",
         "predict runs/first clips/ --csv labels.csv --annotate annotated/",
+        "predict runs/first clips/ --risk 0.05 --sets 0.9",
         "predict runs/first match.mp4 --mode window --segments match.csv",
+        "predict runs/first match.mp4 --mode frame --csv frames.csv",
+        "predict runs/first https://example.org/clip.mp4 --download --annotate clip.mp4",
+        "predict runs/first 's3://bucket/clips/*.mp4' --csv labels.csv",
+        "predict runs/first s3://bucket/clips --on ray --out s3://bucket/predictions.parquet",
         "predict runs/first 0 --max-seconds 60",
         'predict clip.mp4 --labels "wave, clap, jump" --recipe siglip2-zeroshot',
     ),
-    show=_show,
+    show=show_predictions,
     renamed={"over": "mode", "plate": "chronophotograph", "seconds": "max_seconds"},
     values={"mode": {"windows": "window", "frames": "frame"}},
 )
@@ -178,6 +72,9 @@ def predict(
     smooth: Smooth = None,
     threshold: float | None = None,
     min_duration: MinDuration = None,
+    unknown: Literal["mark", "never"] | None = None,
+    risk: float | None = None,
+    sets: float | None = None,
     annotate: StrPath | None = None,
     frames: StrPath | None = None,
     chronophotograph: StrPath | None = None,
@@ -185,23 +82,43 @@ def predict(
     timeline: StrPath | None = None,
     thumbnails: StrPath | None = None,
     csv: StrPath | None = None,
+    independent: bool = False,
+    verbose: bool = False,
+    download: bool = False,
+    in_place: bool = False,
     max_seconds: float | None = None,
+    reconnect: float = 0.0,
     device: Device = "auto",
     engine: Engine = None,
     on_answer: Callable[[Predictions | Timelines], None] | None = None,
+    out: StrPath | None = None,
+    on: On = None,
+    actors: Actors = None,
+    gpu_share: GpuShare = None,
     reporter: Reporter = AUTO,
-) -> Predictions | Timelines | LivePredictions:
+) -> Predictions | Timelines | LivePredictions | LabelledRows:
     """Predict the action in video clips, long videos or a live camera, each with its confidence.
 
     Args:
         model: a model folder, or a run with one in it; with `labels` there is none, and the sources begin here.
         sources: video files, folders of them, or patterns such as 'clips/*.mp4'; or one live source: the number of a
-            camera, rtsp://..., http(s)://..., or '-' for a pipe.
+            camera, rtsp://..., http(s)://..., or '-' for a pipe. Files, folders and patterns may lie in an object
+            store: s3://bucket/clips/*.mp4, gs://, az://, hf://.
+        labels: name the clips by these labels, without training: "wave, clap, jump"; in Python a list works too.
+        recipe: the recipe that labels in words are compared by, whose encoder has a text tower: siglip2-zeroshot, the
+            default for them, clip-zeroshot, xclip-zeroshot, or a YAML file.
+        set: changes a key of that recipe: encoder.weights=FOLDER; may be repeated. In Python, a mapping works too.
         top: number of classes to give, the most probable first.
         mode: "clip" gives one label a file; "window" slides over each file and gives labelled segments; "frame" labels
             each frame by the average of the windows that contain it.
         threshold: below this probability the answer is none of the classes; by default 0.5 for windows and live
             sources, and 0 for whole clips.
+        unknown: "mark" labels what is unlike all clips that the model learned from "unknown"; "never" gives it the most
+            probable class. By default "mark" for whole clips, and "never" for windows, frames and live sources, where
+            every change from one action to the next is unlike them. Models of earlier versions cannot tell.
+        risk: answer only where at most this share of the answers is wrong (0.05): the threshold comes from the clips
+            that were held out of the training, and it is said where they are too few to guarantee it. For whole clips.
+        sets: also give a set of labels that holds the true one with this probability (0.9). For whole clips.
         annotate: write the video with label, confidence, bars and time on its frames, as .mp4; for several videos, a
             folder.
         frames: a new folder for labelled frames as images; for several videos, with a folder a video.
@@ -210,13 +127,29 @@ def predict(
         timeline: write a plot of the timeline as .png; for several videos, a folder.
         thumbnails: a new folder with an image of each segment; for several videos, with a folder a video.
         csv: write the labels of the clips to this CSV file: source, label, confidence, and the reason where a file
-            cannot be used. For segments, --segments writes CSV.
+            cannot be used; with --mode frame, a row for each frame: its time and the probability of each class. For
+            segments, --segments writes CSV.
+        independent: with --mode frame, classify each frame by itself, without those around it: the baseline that sees
+            no movement.
+        verbose: say what was read of each video: its frames, the timestamps, and the shape of the features.
+        download: fetch the video at an http(s) URL, or on a web page, and label it as a clip, with all outputs of a
+            file. Pages such as YouTube's need the extra live.
+        in_place: read the file at an http(s) URL where it lies, by ranges of bytes, and label it as a file, with the
+            extra remote; without this, one such URL is watched live. Other URLs of files, and several sources, are
+            always read like this.
         max_seconds: stop a live source after so many seconds.
+        reconnect: open a camera or a stream that breaks off again, for so many seconds, after growing waits.
         on_answer: called with the answer for files as soon as it is known, before any output is written.
+        out: write the answers to this Parquet file, here or in an object store: a row a clip, or with --mode window and
+            frame a row a window, with the probabilities of all classes. A second call adds what is missing. No other
+            output goes with it.
         reporter: receives the progress; by default progress bars in a terminal or a notebook.
     """
+    from marey.commands.steps.clip_results import Cluster
     from marey.commands.steps.outputs import Outputs
+    from marey.commands.steps.predict_options import check_clip_options, check_independent, check_promises, check_rows
     from marey.commands.steps.prepare import pick_device, segmentation_of
+    from marey.commands.steps.web_clip import fetched_clip
     from marey.commands.steps.words import open_labels
     from marey.prediction import Predictor, find_clips
     from marey.video import is_live
@@ -225,6 +158,8 @@ def predict(
         raise UsageError(f"top={top}: at least one class has to be given")
     if mode not in ("clip", "window", "frame"):
         raise UnknownNameError("mode", mode, ("clip", "window", "frame"))
+    if unknown not in (None, *(known := ("mark", "never"))):
+        raise UnknownNameError("value of unknown", unknown, known)
     named = [str(source) for source in ([sources] if isinstance(sources, str | Path) else sources)]
     if labels is not None:
         named = [str(model), *named]
@@ -241,67 +176,100 @@ def predict(
     }
     paths = (annotate, frames, chronophotograph, segments, timeline, thumbnails, csv)
     outputs = Outputs(top, *(None if path is None else Path(path) for path in paths))
-    live = [source for source in named if is_live(source)]
+    cluster = Cluster.of(on, actors, gpu_share, device, engine)
+    as_files = in_place or len(named) > 1
+    if in_place and (download or not all(map(is_remote, named))):
+        raise UsageError("--in-place reads files at URLs where they lie: name only such, and leave out --download")
+    live = [] if download else [each for each in named if is_live(each) and not (as_files and is_remote(each))]
     if live and len(named) > 1:
         raise UsageError(f"'{live[0]}' is a live source, which is watched alone; {len(named)} sources were given")
     if mode == "clip" and not live:
-        _check_clip_options(given, outputs)
-    if csv is not None and (mode != "clip" or live):
-        raise UsageError("--csv writes the labels of whole clips: for segments, use --segments FILE.csv")
-    if max_seconds is not None and not live:
+        check_clip_options(given, outputs)
+    if csv is not None and (mode == "window" or live):
+        raise UsageError("--csv writes the labels of clips or frames: for segments, use --segments FILE.csv")
+    if independent:
+        check_independent(mode, given, live)
+    if max_seconds is not None and not live and not download:
         raise UsageError(f"max_seconds={max_seconds:g} ends a live source, and '{named[0]}' is a file")
-    rule = segmentation_of(given)
+    check_rows(out, cluster is not None, outputs, not (labels is not None or live or download or verbose))
+    check_promises(risk, sets, threshold, whole=mode == "clip" and not live)
+    if reconnect and not live:
+        raise UsageError(f"reconnect={reconnect:g} is for live sources, and '{named[0]}' is a file")
+    marking = unknown or ("mark" if mode == "clip" and not live else "never")
+    rule = segmentation_of(given).model_copy(update={"unknown": marking})
 
     def opened(where: str) -> Predictor:
         if labels is None:
-            return Predictor(model, device=where, engine=engine)
+            loaded = Predictor(model, device=where, engine=engine)
+            if loaded.model.familiarity is None and marking == "mark":
+                reporter.say("this model cannot tell unknown actions: train it again, or say --unknown never")
+            return loaded
         return open_labels(labels, recipe, changes=changes_of(set), device=where, engine=engine)
 
     if live:
         outputs.check_live()
         predictor = opened(pick_device(device))
-        return predict_live(predictor, live[0], rule=rule, outputs=outputs, seconds=max_seconds)
+        return predict_live(predictor, live[0], rule=rule, outputs=outputs, seconds=max_seconds, reconnect=reconnect)
+    hear = on_answer or (lambda answer: None)
+    rules: dict[str, Any] = {"threshold": threshold or 0.0, "unknown": marking, "risk": risk, "sets": sets}
+    label = partial(_label_clips, rules=rules, outputs=outputs, hear=hear, reporter=reporter, verbose=verbose)
+    if download:
+        with fetched_clip(named, mode, outputs, seconds=max_seconds, reporter=reporter) as (clip, url):
+            predictor = opened(pick_device(device))
+            names = {clip.id: url}
+            return label(predictor, [clip], names=names)
     clips = find_clips(named)
     outputs.check(clips)
     predictor = opened(pick_device(device))
-    hear = on_answer or (lambda answer: None)
-    if mode == "clip":
-        return _label_clips(predictor, clips, threshold or 0.0, outputs, hear, reporter)
-    return _watch(predictor, clips, rule, mode, outputs, hear, reporter)
+    way: Way = "single frames" if independent else mode
+    if out is not None:
+        from marey.commands.steps.label_rows import label_rows
 
-
-def _check_clip_options(given: dict[str, float | None], outputs: Outputs) -> None:
-    """Refuse options of windows and segments for whole clips."""
-    named = [name for name, value in given.items() if value is not None and name != "threshold"]
-    named += [name for name in ("segments", "timeline", "thumbnails") if getattr(outputs, name) is not None]
-    if named:
-        option = f"--{named[0].replace('_', '-')}"
-        raise UsageError(f"{option} is for segments, and a whole clip has one label: add --mode window")
+        watch = partial(label_rows, way=way, rules=rules, rule=rule, cluster=cluster, reporter=reporter)
+        return watch(predictor, clips, out)
+    if way == "clip":
+        return label(predictor, clips)
+    return _watch(predictor, clips, rule, way, outputs, hear, reporter, verbose=verbose)
 
 
 def _label_clips(
     predictor: Predictor,
     clips: list[Clip],
-    threshold: float,
+    *,
+    rules: Mapping[str, Any],
     outputs: Outputs,
     hear: Callable[[Predictions], None],
     reporter: Reporter,
+    verbose: bool,
+    names: Mapping[str, str] = MappingProxyType({}),
 ) -> Predictions:
     from marey.commands.steps.outputs import CaptionTrack
     from marey.commands.steps.prepare import watched
+    from marey.commands.steps.read_facts import clip_read
     from marey.commands.steps.written import Written, written
+    from marey.prediction import Promises
+    from marey.reports import write_label_table
 
     with watched(reporter, "reading clips", len(clips)) as watch:
-        found = predictor.predict(clips, threshold=threshold, on_progress=watch)
-    answer = Predictions(tuple(found), outputs.top)
+        contract, facts = predictor.model.config.contract, []
+
+        def note(clip: Clip, features: Features) -> None:
+            facts.append(clip_read(clip, features, contract, name=names.get(clip.id, clip.id)))
+
+        promises = Promises.of(predictor.model, risk=rules["risk"], sets=rules["sets"])
+        found = predictor.predict(clips, **rules, on_progress=watch, on_features=note if verbose else None)
+    for fact in facts:
+        reporter.say(fact)
+    found = [replace(each, source=names.get(each.source, each.source)) for each in found]
+    answer = Predictions(tuple(found), outputs.top, notes=promises.notes)
     hear(answer)
     result = Written()
     for clip, prediction in zip(clips, found, strict=True):
         if prediction.reason is None:
-            say = partial(CaptionTrack.of_clip, prediction, outputs.top)
+            say = partial(CaptionTrack.of_clip, prediction, outputs.top, clip.path)
             result += outputs.write(clip.path, say, reporter, several=len(clips) > 1)
     if outputs.csv is not None:
-        result += written(outputs.csv, partial(_write_labels, found, outputs.csv))
+        result += written(outputs.csv, partial(write_label_table, found, outputs.csv))
     return replace(answer, written=result.paths, unwritten=result.failed)
 
 
@@ -309,28 +277,29 @@ def _watch(
     predictor: Predictor,
     clips: list[Clip],
     rule: Segmentation,
-    mode: Literal["window", "frame"],
+    way: Way,
     outputs: Outputs,
     hear: Callable[[Timelines], None],
     reporter: Reporter,
+    *,
+    verbose: bool,
 ) -> Timelines:
     from marey.commands.steps.outputs import CaptionTrack
     from marey.commands.steps.prepare import percent
+    from marey.commands.steps.read_facts import timeline_read
     from marey.commands.steps.written import Written, written
     from marey.errors import VideoError
-    from marey.prediction import Prediction
-    from marey.reports import write_segments
-    from marey.video import probe
+    from marey.prediction import Prediction, timeline_of
+    from marey.reports import write_frame_table, write_segments
 
     found: dict[Path, Timeline] = {}
     failed = []
     for clip in clips:
         try:
-            mine = rule
-            if mode == "frame" and rule.stride is None:
-                mine = rule.model_copy(update={"stride": 1 / probe(clip.path).frame_rate})
             with percent(reporter, f"watching {clip.path.name}") as on_progress:
-                found[clip.path] = predictor.timeline(clip.path, segmentation=mine, on_progress=on_progress)
+                found[clip.path] = timeline_of(predictor, clip, way, rule, on_progress=on_progress)
+            if verbose:
+                reporter.say(timeline_read(clip, found[clip.path], predictor.model.config.contract))
         except VideoError as error:
             failed.append(Prediction(str(clip.path), (), (), error.reason, error.detail))
     answer = Timelines(tuple(found.values()), tuple(failed))
@@ -338,18 +307,13 @@ def _watch(
     result = Written()
     if outputs.segments is not None and found:  # first: it is small, and the videos may fill the disk
         result += written(outputs.segments, partial(write_segments, answer.timelines, outputs.segments))
+    if outputs.csv is not None and found:
+        frames = sum(len(timeline.times) for timeline in answer.timelines)  # about as many as there are
+        with reporter.stage(f"writing {outputs.csv.name}", frames) as stage:
+            result += written(
+                outputs.csv, partial(write_frame_table, answer.timelines, outputs.csv, on_row=stage.advance)
+            )
     for path, timeline in found.items():
-        say = partial(CaptionTrack.of_timeline, timeline, outputs.top, steady=mode == "window")
+        say = partial(CaptionTrack.of_timeline, timeline, outputs.top, steady=way == "window")
         result += outputs.write(path, say, reporter, several=len(clips) > 1)
     return replace(answer, written=result.paths, unwritten=result.failed)
-
-
-def _write_labels(predictions: Sequence[Prediction], out: Path) -> None:
-    """Write the label of each clip as CSV."""
-    table = io.StringIO()
-    rows = csv_files.writer(table, lineterminator="\n")
-    rows.writerow(("source", "label", "confidence", "reason", "detail"))
-    for each in predictions:
-        confidence = "" if each.reason is not None else f"{each.top(1)[0][1]:.6f}"
-        rows.writerow((each.source, each.label or "", confidence, each.reason or "", each.detail or ""))
-    write_atomic(out, table.getvalue(), single_writer=True)

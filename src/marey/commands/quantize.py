@@ -217,15 +217,18 @@ def _in_int8(model: ActionModel, network: FrozenBackbone, clips: Sequence[Clip])
     """Return a model with its encoder in int8, and the number of images that calibrated it."""
     import torch
 
-    from marey.encoders import quantise_network, read_clip
+    from marey.encoders import feature_streams, quantise_network, read_clip
 
     contract = model.config.contract
+    seen_by_encoder = tuple(name for name in contract.streams if name not in feature_streams(contract.streams))
+    if not seen_by_encoder:
+        raise UsageError("the streams of this run make their features themselves: there is no encoder to put into int8")
     chosen = clips[:: -(-len(clips) // _CLIPS)]
-    each = max(1, _IMAGES // (len(chosen) * len(contract.streams)))
+    each = max(1, _IMAGES // (len(chosen) * len(seen_by_encoder)))
     images = []
     for clip in chosen:
         with suppress(VideoError):
-            for stream in read_clip(clip, contract).values():
+            for stream in read_clip(clip, contract, streams=seen_by_encoder).values():
                 images.append(stream[:: -(-len(stream) // each)])
     if not images:
         raise DatasetError(f"none of {len(chosen)} training clips can be read: the ranges cannot be measured")

@@ -2,11 +2,12 @@
 
 from __future__ import annotations
 
+import time
 from collections.abc import Iterator, Sequence
 from contextlib import closing
 from dataclasses import asdict, dataclass
 from pathlib import Path
-from typing import TYPE_CHECKING, Annotated, Any, Literal
+from typing import TYPE_CHECKING, Annotated, Any, Final, Literal
 
 from marey.atomic import write_atomic
 from marey.commands.options import (
@@ -25,12 +26,15 @@ from marey.commands.registry import Help, Line, Table, command
 from marey.commands.train import show_result
 from marey.errors import DatasetError, MareyError, UsageError
 from marey.progress import AUTO, SILENT, Reporter
+from marey.remote_path import as_path
 
 if TYPE_CHECKING:
     from marey.commands.steps.results import EvaluationResult
     from marey.data import Manifest, Split
     from marey.training import Experiment, Recipe
     from marey.training.tune import Study, Trial
+
+_POLL: Final = 1.0  # s between two looks at the trials of other processes
 
 
 @dataclass(frozen=True)
@@ -99,6 +103,7 @@ def tune(
     out: StrPath,
     trials: int = 30,
     sampler: Literal["tpe", "random", "grid"] = "tpe",
+    storage: str | None = None,
     folds: Annotated[str | int | None, Help("", cli=str | None)] = None,
     set: Changes = None,
     epochs: Epochs = None,
@@ -120,6 +125,8 @@ def tune(
         out: the folder of the search: study.db, best.yaml, tune.html, and the runs.
         trials: number of trials in all.
         sampler: "tpe" learns from earlier trials, "random" does not, "grid" tries all values in turn.
+        storage: a database that several processes share, on one machine or on many, each with a folder OUT of its own:
+            a file in a folder that all see, or a URL such as postgresql://user@host/database. By default OUT/study.db.
         folds: "group" scores a trial on each group of the training part once, a number on so many parts of it; by
             default the data's own validation part, else five.
         seed: the random seed of the search.
@@ -134,6 +141,7 @@ def tune(
     from marey.training import load_recipe, make_splits, require_fabric
     from marey.training.origin import command_line
     from marey.training.tune import Study, scores, sole_use, validation_folds
+    from marey.training.tune_storage import SharedStorage
     from marey.video import require_decoder
 
     call["set"] = changes_of(set)
@@ -163,19 +171,32 @@ def tune(
     _claim(out)
     with (
         sole_use(out / "study.lock"),
-        closing(Study(out / "study.db", chosen, identity=identity, sampler=sampler, seed=seed)) as study,
+        closing(
+            Study(
+                out / "study.db" if storage is None else SharedStorage(storage),
+                chosen,
+                identity=identity,
+                sampler=sampler,
+                seed=seed,
+            )
+        ) as study,
     ):
         wanted = trials if study.size is None else min(trials, study.size)
         if study.done < wanted:
             reader = _Reader(learnt_from, manifest.labels, where, engine)
             reader.open(chosen, reporter)
             with reporter.stage("trials", wanted) as stage:
+
+                def attempt(tried: Recipe, number: int) -> Iterator[float]:
+                    experiment = reader.open(tried, SILENT)
+                    return scores(experiment, inside, seed=tried.seed, out=out / "trials" / f"{number:04d}")
+
                 while study.done < wanted:
-                    trial = study.run(
-                        lambda tried, number: scores(
-                            reader.open(tried, SILENT), inside, seed=tried.seed, out=out / "trials" / f"{number:04d}"
-                        )
-                    )
+                    trial = study.run(attempt) if storage is None else study.run_shared(attempt, wanted=wanted)
+                    if trial is None:
+                        stage.advance(study.done, "waiting for the trials of other processes")
+                        time.sleep(_POLL)
+                        continue
                     score = "" if trial.score is None else f", macro F1 {trial.score:.3f}"
                     stage.advance(study.done, f"{trial.state}{score}")
         best = study.best
@@ -202,7 +223,7 @@ def tune(
             importances,
             result.metrics,
             out,
-            title=f"{chosen.name} on {Path(data).name}",
+            title=f"{chosen.name} on {as_path(data).name}",
             notes=notes,
             facts={
                 "command": written_as,
@@ -236,7 +257,9 @@ class _Reader:
         from marey.encoders import Contract, load_encoder
         from marey.training import Experiment, Protocol
 
-        how = recipe.model_dump(mode="json", include={"sampling", "streams", "fit", "photometric", "encoder", "views"})
+        how = recipe.model_dump(
+            mode="json", include={"sampling", "streams", "fit", "photometric", "conversion", "encoder", "views"}
+        )
         if self._last is None or self._last[0] != how:
             self._last = None  # two sets of features need not fit into memory
             encoder = load_encoder(

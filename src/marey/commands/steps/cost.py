@@ -15,6 +15,7 @@ from marey.commands.models import count_recipe
 from marey.data import Clip, content_hash
 from marey.encoders import FeatureCache
 from marey.evaluation import Cost
+from marey.json_text import json_text
 from marey.models import ActionModel, load_model
 from marey.prediction import Predictor
 from marey.training import load_recipe
@@ -43,7 +44,7 @@ def kept_cost(run: Path, clips: Sequence[Clip], *, kept: Path, device: str, engi
     counts = count_recipe(load_recipe(str(run / "recipe.yaml")), classes=len(model.labels))
     rate = clips_per_second(model, clips, device=device, engine=engine) if clips else None
     cost = Cost(counts.trained, counts.frozen, counts.flops, rate, min(len(clips), _MEASURED), device)
-    write_atomic(kept, json.dumps({"model": weights, **asdict(cost)}, indent=1) + "\n", single_writer=True)
+    write_atomic(kept, json_text({"model": weights, **asdict(cost)}, indent=1) + "\n", single_writer=True)
     return cost
 
 

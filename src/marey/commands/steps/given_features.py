@@ -8,14 +8,14 @@ from pathlib import Path
 import torch
 from pydantic import ValidationError
 
-from marey.data import Clip, FeatureTable, Manifest, read_feature_folder
+from marey.data import Clip, FeatureTable, Manifest, feature_folder, read_feature_folder
 from marey.data.hashing import values_hash
 from marey.encoders import PRECOMPUTED, Contract, EncoderSpec, Features, MultiView, Stream
 from marey.errors import DatasetError, VideoError, inner_sentence
 from marey.models import ActionModel
-from marey.prediction import ClipPipeline, Probabilities
+from marey.prediction import Answer, ClipPipeline
 from marey.training import Recipe
-from marey.training.recipe import Views
+from marey.training.settings import Views
 from marey.video import Sampling
 
 
@@ -24,12 +24,13 @@ def given_features(
 ) -> tuple[Recipe, Contract, list[list[Features | VideoError]]]:
     """Return the recipe as it can be followed with the features of a folder, their contract, and the features.
 
-    Sampling, streams, fit, photometric and encoder are those that the features were made with, whatever the recipe
-    says; a clip has one view. With a contract beside the features, the model also labels video.
+    Sampling, streams, fit, photometric, conversion and encoder are those that the features were made with, whatever the
+    recipe says; a clip has one view. With a contract beside the features, the model also labels video.
 
     Raises:
         DatasetError: clips differ in size, or the contract is invalid, or belongs to other features.
     """
+    root = feature_folder(root)
     table = read_feature_folder(root)
     found = list(_read(root, table, manifest.clips))
     usable = [features for features in found if not isinstance(features, VideoError)]
@@ -42,6 +43,7 @@ def given_features(
             "streams": contract.streams,
             "fit": contract.fit,
             "photometric": contract.photometric,
+            "conversion": contract.conversion,
             "testing": MultiView(),
             "encoder": contract.encoder,
             "views": Views(),
@@ -50,9 +52,7 @@ def given_features(
     return followed, contract, [found]
 
 
-def given_probabilities(
-    root: Path, clips: Sequence[Clip], model: ActionModel
-) -> list[list[Probabilities] | VideoError]:
+def given_probabilities(root: Path, clips: Sequence[Clip], model: ActionModel) -> list[list[Answer] | VideoError]:
     """Predict clips whose features are in a folder; one clip is in memory at a time.
 
     Args:
@@ -61,21 +61,22 @@ def given_probabilities(
         model: one that was trained on features that were made in the same way.
 
     Returns:
-        For each clip the probabilities of its one view, or why there are none.
+        For each clip the answer for its one view, or why there are none.
 
     Raises:
         DatasetError: the features were made in another way than those that the model was trained on.
     """
+    root = feature_folder(root)
     table = read_feature_folder(root)
     pipeline = ClipPipeline(model)
-    results: list[list[Probabilities] | VideoError] = []
+    results: list[list[Answer] | VideoError] = []
     for clip, features in zip(clips, _read(root, table, clips), strict=True):
         if isinstance(features, VideoError):
             results.append(features)
             continue
         length, dims = _sizes(table, [features])
         _require_same(clip.path, _contract(table, length, dims), model.config.contract)
-        results.append(pipeline.classify([features]))
+        results.append(pipeline.answers([features], members=True))
     return results
 
 
@@ -131,7 +132,7 @@ def _stated(table: FeatureTable, dims: Mapping[str, int]) -> Contract:
         contract = Contract.model_validate(table.contract)
     except ValidationError as error:
         raise DatasetError(f"{table.source} has a contract that cannot be read: {inner_sentence(error)}") from error
-    stated = dict.fromkeys(contract.streams, contract.dim)
+    stated = {} if contract.gives_images else {name: contract.shape_of(name)[0] for name in contract.streams}
     if contract.gives_images or stated != dims:
         raise DatasetError(
             f"{table.source} has a contract of other features than those that are there: {stated} numbers a frame, "

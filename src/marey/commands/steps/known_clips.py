@@ -14,6 +14,7 @@ from marey.errors import DatasetError, UsageError, VideoError
 from marey.models import ActionModel
 from marey.prediction import find_clips
 from marey.progress import Reporter
+from marey.remote_path import as_path
 from marey.training.origin import Origin
 from marey.training.run_folder import read_origin
 
@@ -58,7 +59,7 @@ class AddedClip:
             raise DatasetError(f"{self.path}, which was added as '{self.label}', is gone") from error
         if content != self.content:
             raise DatasetError(f"{self.path}, which was added as '{self.label}', has changed since")
-        return Clip(Path(self.path), self.label)
+        return Clip(as_path(self.path), self.label)
 
 
 def added_before(model: ActionModel) -> tuple[AddedClip, ...]:

@@ -14,6 +14,7 @@ from marey.errors import MareyError, UsageError
 if TYPE_CHECKING:
     from marey.commands.steps.outputs import Outputs
     from marey.commands.steps.written import Unwritten, Written
+    from marey.data import Segment
     from marey.prediction import Predictor, Segmentation, SegmentBuilder, StreamPrediction, Timeline
     from marey.video import Playback, StreamFrame, VideoWriter
 
@@ -30,6 +31,7 @@ class LivePredictions:
         top: number of classes shown of each.
         written: requested files, once they are complete.
         unwritten: files that could not be written, each with the reason; prediction goes on without them.
+        segments: found, once the source has ended.
     """
 
     source: str
@@ -37,6 +39,7 @@ class LivePredictions:
     top: int
     written: list[Path]
     unwritten: list[Unwritten]
+    segments: list[Segment]
 
     def close(self) -> None:
         """Stop reading; requested files are complete then."""
@@ -49,7 +52,7 @@ class LivePredictions:
 
 
 def predict_live(
-    predictor: Predictor, source: str, *, rule: Segmentation, outputs: Outputs, seconds: float | None
+    predictor: Predictor, source: str, *, rule: Segmentation, outputs: Outputs, seconds: float | None, reconnect: float
 ) -> LivePredictions:
     """Read a live source until it ends, `seconds` have passed, or Ctrl-C is pressed.
 
@@ -59,18 +62,20 @@ def predict_live(
         rule: windows, and how the label is kept steady.
         outputs: an annotated recording, and the segments; they have been checked.
         seconds: the largest duration; None for no end.
+        reconnect: seconds for which a source that breaks off is opened again.
     """
     if seconds is not None and not seconds > 0:
         raise UsageError(f"max_seconds={seconds:g}: it has to be more than 0")
     paths: list[Path] = []
     failed: list[Unwritten] = []
+    found: list[Segment] = []
 
-    def keep(found: Written) -> None:
-        paths.extend(found.paths)
-        failed.extend(found.failed)
+    def keep(done: Written) -> None:
+        paths.extend(done.paths)
+        failed.extend(done.failed)
 
-    predictions = _watch(predictor, source, rule, outputs, seconds, keep)
-    return LivePredictions(source, predictions, outputs.top, paths, failed)
+    predictions = _watch(predictor, source, rule, outputs, (seconds, reconnect), keep, found)
+    return LivePredictions(source, predictions, outputs.top, paths, failed, found)
 
 
 def _watch(
@@ -78,8 +83,9 @@ def _watch(
     source: str,
     rule: Segmentation,
     outputs: Outputs,
-    seconds: float | None,
+    times: tuple[float | None, float],
     keep: Callable[[Written], None],
+    found: list[Segment],
 ) -> Generator[StreamPrediction, None, None]:
     from marey.commands.steps.written import written
     from marey.errors import VideoError
@@ -89,21 +95,28 @@ def _watch(
 
     segments = SegmentBuilder()
     broken: VideoError | None = None
-    with open_live(source) as playback, _Recording(playback, outputs) as recording:
+    seconds, reconnect = times
+    with open_live(source, reconnect=reconnect) as playback, _Recording(playback, outputs) as recording:
         try:
             latest: StreamPrediction | None = None
+            number = -1
             for frame, predictions in predictor.stream_frames(playback, segmentation=rule):
+                if frame.gap:  # no action goes on over it
+                    segments.add(frame.time - frame.gap, None, 0.0)
                 for latest in predictions:
                     segments.add(latest.time, latest.label, latest.confidence)
                     yield latest
                 if seconds is not None and latest is not None and latest.time >= seconds:
                     break
-                recording.add(frame, latest)
+                if frame.number != number:  # one that stays on screen comes several times
+                    recording.add(frame, latest)
+                number = frame.number
         except VideoError as error:
             broken = error  # what was read before the source broke off is kept
         except (KeyboardInterrupt, GeneratorExit):
             pass  # this is how a live source ends
     keep(recording.written)
+    found.extend(segments.until(segments.end))
     if outputs.segments is not None:
         timeline = _without_probabilities(source, predictor.labels, segments)
         keep(written(outputs.segments, partial(write_segments, [timeline], outputs.segments)))

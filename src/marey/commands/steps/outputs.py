@@ -59,9 +59,9 @@ class CaptionTrack:
     timeline: Timeline | None = None
 
     @classmethod
-    def of_clip(cls, prediction: Prediction, top: int) -> Self:
-        """Return the captions of a clip with one label."""
-        duration = probe(prediction.source).duration
+    def of_clip(cls, prediction: Prediction, top: int, path: Path) -> Self:
+        """Return the captions of a clip with one label, whose file is at a path."""
+        duration = probe(path).duration
         return cls(caption_of_clip(prediction.top(top), duration, label=prediction.label), duration)
 
     @classmethod

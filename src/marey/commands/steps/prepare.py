@@ -165,7 +165,8 @@ def name_unusable(views: Sequence[Sequence[Features | VideoError]], path: Path, 
     if failed:
         rows = [ScanRow(file, False, error.reason, error.detail, None) for file, error in failed.items()]
         write_quarantine(rows, path)
-        reporter.warn(f"{len(failed)} files cannot be used, and count as wrong: {path} says why")
+        first = next(iter(failed.values()))
+        reporter.warn(f"{len(failed)} files cannot be used, and count as wrong: {path} says why; the first: {first}")
 
 
 @contextmanager
