@@ -17,7 +17,7 @@ import time
 from collections.abc import Iterator
 from contextlib import ExitStack
 from pathlib import Path
-from typing import Any, BinaryIO, Final, Self
+from typing import Any, BinaryIO, Final, Literal, Self
 from urllib.parse import quote
 
 from marey.errors import ServiceError, UsageError, VideoError
@@ -73,7 +73,13 @@ class Client:
         self._http.close()
 
     def predict(
-        self, video: Video, *, model: str | None = None, top: int = 3, threshold: float | None = None
+        self,
+        video: Video,
+        *,
+        model: str | None = None,
+        top: int = 3,
+        threshold: float | None = None,
+        unknown: Literal["mark", "never"] | None = None,
     ) -> Answer:
         """Predict the action in a clip.
 
@@ -82,20 +88,27 @@ class Client:
             model: its name; by default the service's first one.
             top: number of classes to give.
             threshold: below this probability the label is None; by default 0.
+            unknown: "mark", the default, labels clips that are unlike all training clips "unknown"; "never" does not.
 
         Raises:
             ServiceError: there is no answer; `code` is the reason, for an unusable file that of `VideoError`.
             VideoError: there is no file at that path.
         """
         return Answer.model_validate(
-            self._upload("/predict", video, {"model": model, "top": top, "threshold": threshold})
+            self._upload("/predict", video, {"model": model, "top": top, "threshold": threshold, "unknown": unknown})
         )
 
     def predict_url(
-        self, url: str, *, model: str | None = None, top: int = 3, threshold: float | None = None
+        self,
+        url: str,
+        *,
+        model: str | None = None,
+        top: int = 3,
+        threshold: float | None = None,
+        unknown: Literal["mark", "never"] | None = None,
     ) -> Answer:
         """Predict the action in the clip at a URL, if the service allows URLs; otherwise as `predict`."""
-        params = _given({"model": model, "top": top, "threshold": threshold})
+        params = _given({"model": model, "top": top, "threshold": threshold, "unknown": unknown})
         return Answer.model_validate(self._ask("POST", "/predict", params=params, json={"url": url}))
 
     def submit(self, video: Video, *, model: str | None = None) -> Job:

@@ -29,7 +29,7 @@ def test_what_the_page_says_is_what_predict_says(reader: Reader, small_run: Path
     assert [share for _, share in reading.top] == pytest.approx(list(prediction.probabilities), abs=1e-6)
 
 
-def test_the_pictures_are_those_that_the_encoder_got(reader: Reader, clip: Path) -> None:
+def test_the_images_are_those_that_the_encoder_got(reader: Reader, clip: Path) -> None:
     reading = reader.read(Clip(clip))
     assert reading.frames.shape == (4, 120, 160, 3)
     assert {stream: pictures.shape for stream, pictures in reading.streams.items()} == {

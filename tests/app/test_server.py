@@ -99,7 +99,9 @@ def test_only_users_of_this_machine_can_name_its_files(
     page = testing.AppTest.from_file(str(Path(theme.__file__).with_name("home.py")), default_timeout=PATIENCE).run()
     assert not page.error
     assert page.title[0].value == "Predict the action in a clip"
-    assert [field.label for field in page.text_input] == (["Path of a video"] if local else [])
+    assert [field.label for field in page.text_input] == (
+        ["Path of a video", "URL of a video, a page or a stream"] if local else []
+    )
 
 
 @pytest.mark.long

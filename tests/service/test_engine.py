@@ -42,7 +42,7 @@ def test_closing_finishes_what_was_submitted(model: ServedModel, small_set: Path
     assert all(future.done() for future in futures)
     wanted = Predictor(small_run).predict(clips)
     for future, each in zip(futures, wanted, strict=True):
-        found = dict(zip(model.predictor.labels, future.result(), strict=True))
+        found = dict(zip(model.predictor.labels, future.result().probabilities, strict=True))
         assert found == pytest.approx(dict(zip(each.labels, each.probabilities, strict=True)), abs=1e-5)
     with pytest.raises(RuntimeError, match="closed"):
         started.submit(model, clips[0])
@@ -157,7 +157,8 @@ def test_clips_of_models_that_differ_are_not_encoded_together(model: ServedModel
         futures = [started.submit(each, clip) for each in (first, first, second, first)]
     answers = [future.result(PATIENCE) for future in futures]
     started.close()
-    assert all(answer == pytest.approx(answers[0], abs=1e-6) for answer in answers)
+    first_answer = answers[0].probabilities
+    assert all(answer.probabilities == pytest.approx(first_answer, abs=1e-6) for answer in answers)
     assert (encoder.batches, other.batches) == ([2, 1], [1])
 
 

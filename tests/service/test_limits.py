@@ -1,15 +1,17 @@
 from __future__ import annotations
 
 import socket
+import sys
 import threading
 from collections.abc import Callable, Iterator
-from contextlib import contextmanager, suppress
+from contextlib import ExitStack, contextmanager, suppress
 from pathlib import Path
 from typing import Any
 
 import httpx
 import pytest
 
+from conftest import MakeVideo
 from marey.service.uploads import display_name
 from waiting import PATIENCE, wait_until
 
@@ -18,7 +20,7 @@ pytest_plugins = ["service_fixtures"]
 Ask = Callable[..., httpx.Response]
 
 TOKEN = "sesame"  # noqa: S105
-HEAD = "POST /predict HTTP/1.1\r\nHost: here\r\nContent-Type: {kind}\r\n{further}\r\n"
+HEAD = "POST /predict HTTP/1.1\r\nHost: localhost\r\nContent-Type: {kind}\r\n{further}\r\n"
 FORM = "multipart/form-data; boundary=cut"
 PART = b'--cut\r\nContent-Disposition: form-data; name="file"; filename="a.mp4"\r\n\r\n'
 
@@ -28,8 +30,8 @@ def status_of(reply: bytes) -> int:
 
 
 @contextmanager
-def connected(port: int) -> Iterator[socket.socket]:
-    with socket.create_connection(("127.0.0.1", port), timeout=PATIENCE) as opened:
+def connected(port: int, source: str = "") -> Iterator[socket.socket]:
+    with socket.create_connection(("127.0.0.1", port), timeout=PATIENCE, source_address=(source, 0)) as opened:
         yield opened
 
 
@@ -118,6 +120,18 @@ def test_a_video_that_is_too_long_or_too_large_is_refused(serve: Any, tmp_path: 
         check_problem(predict(running.url), 422, "too_large")
 
 
+@pytest.mark.skipif(sys.platform == "win32", reason="Windows does not limit the memory of a process")
+def test_a_video_that_takes_too_much_memory_is_refused_and_others_are_answered(
+    serve: Any, make_video: MakeVideo, tmp_path: Path, predict: Ask
+) -> None:
+    large = make_video(tmp_path / "a.mp4", seconds=0.2, size=(2160, 3840)).read_bytes()
+    with serve(tmp_path / "jobs", max_memory=24 << 20) as running:
+        refused = predict(running.url, large)
+        check_problem(refused, 422, "too_large")
+        assert "24 MB of memory" in refused.json()["detail"]
+        assert predict(running.url).status_code == 200
+
+
 def test_what_takes_too_long_ends_in_504(serve: Any, tmp_path: Path, predict: Ask, gate: threading.Event) -> None:
     with serve(tmp_path, timeout=0.2) as running:
         check_problem(predict(running.url), 504, "timeout")
@@ -125,17 +139,75 @@ def test_what_takes_too_long_ends_in_504(serve: Any, tmp_path: Path, predict: As
 
 
 def test_when_all_places_are_taken_others_come_again_and_leaving_frees_one(
-    serve: Any, tmp_path: Path, predict: Ask
+    serve: Any, tmp_path: Path, predict: Ask, clip: Path, gate: threading.Event
 ) -> None:
-    with serve(tmp_path, max_waiting=1, longest_pause=PATIENCE, upload_grace=PATIENCE) as running:
-        with connected(running.port) as slow:
-            slow.sendall(HEAD.format(kind="video/mp4", further="Content-Length: 1000\r\n").encode() + b"half")
+    content = clip.read_bytes()
+    head = HEAD.format(kind="video/mp4", further=f"Content-Length: {len(content)}\r\n").encode()
+    with serve(tmp_path, max_waiting=1) as running:
+        with connected(running.port) as waiting:
+            waiting.sendall(head + content)
             wait_until(lambda: running.service.waiting == 1)
             refused = predict(running.url)
             check_problem(refused, 429, "too_many")
             assert int(refused.headers["retry-after"]) >= 1
         wait_until(lambda: running.service.waiting == 0)
+        gate.set()
         assert predict(running.url).status_code == 200
+
+
+def test_slow_uploads_keep_nobody_out(serve: Any, tmp_path: Path, predict: Ask) -> None:
+    head = HEAD.format(kind="video/mp4", further="Content-Length: 1000000\r\n").encode()
+    jobs = head.replace(b"/predict", b"/jobs")
+    with (
+        serve(tmp_path, max_waiting=4, max_jobs=4, longest_pause=PATIENCE, upload_grace=PATIENCE) as running,
+        ExitStack() as opened,
+    ):
+        slow = [opened.enter_context(connected(running.port)) for _ in range(64)]
+        for number, each in enumerate(slow):
+            each.sendall((jobs if number % 4 == 0 else head) + b"x")
+        wait_until(lambda: running.service.uploading == 64)
+        for _ in range(10):
+            for each in slow:
+                each.sendall(b"x" * 36)
+            assert predict(running.url).status_code == 200
+        assert httpx.post(f"{running.url}/jobs", files={"file": b"no video"}).status_code == 202
+        assert (running.service.uploading, running.service.waiting) == (64, 0)
+    assert not list((running.jobs / "uploads").iterdir())
+
+
+def test_uploads_in_progress_are_limited(serve: Any, tmp_path: Path, predict: Ask) -> None:
+    head = HEAD.format(kind="video/mp4", further="Content-Length: 1000\r\n").encode()
+    with serve(tmp_path, max_uploads=2, longest_pause=PATIENCE, upload_grace=PATIENCE) as running:
+        with connected(running.port) as first, connected(running.port) as second:
+            for each in (first, second):
+                each.sendall(head + b"half")
+            wait_until(lambda: running.service.uploading == 2)
+            refused = predict(running.url)
+            check_problem(refused, 429, "too_many_uploads")
+            assert int(refused.headers["retry-after"]) >= 1
+        wait_until(lambda: running.service.uploading == 0)
+        assert predict(running.url).status_code == 200
+
+
+@pytest.mark.skipif(sys.platform != "linux", reason="only on Linux every address 127.x.y.z is this machine's own")
+def test_the_connections_of_one_address_are_limited_and_others_are_answered(
+    serve: Any, tmp_path: Path, predict: Ask
+) -> None:
+    with serve(tmp_path, max_connections=3) as running:
+        with ExitStack() as opened:
+            held = [opened.enter_context(connected(running.port, "127.0.0.2")) for _ in range(3)]
+            for each in held:
+                each.sendall(b"GET /models HTTP/1.1\r\nHost: localhost\r\n\r\n")
+                assert status_of(each.recv(65536)) == 200
+            refused = opened.enter_context(connected(running.port, "127.0.0.2"))
+            reply = b"".join(iter(lambda: refused.recv(65536), b""))
+            assert status_of(reply) == 429
+            assert b"application/problem+json" in reply
+            assert b"too_many_connections" in reply
+            assert predict(running.url).status_code == 200
+        transport = httpx.HTTPTransport(local_address="127.0.0.2")
+        with httpx.Client(transport=transport, base_url=running.url) as client:
+            wait_until(lambda: client.get("/models").status_code == 200)
 
 
 def test_whoever_leaves_while_the_clip_waits_frees_the_place(
@@ -192,7 +264,7 @@ def test_whoever_speaks_on_without_a_request_is_given_up(
         assert speak(running.port, b"GET /health HT") == b""
         unheard(PATIENCE)
         with connected(running.port) as opened:
-            opened.sendall(b"GET /health HTTP/1.1\r\nHost: a\r\n\r\n")
+            opened.sendall(b"GET /health HTTP/1.1\r\nHost: localhost\r\n\r\n")
             assert status_of(opened.recv(65536)) == 200
             unheard(0.3)
             opened.sendall(b"GET /heal")

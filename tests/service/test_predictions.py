@@ -110,6 +110,11 @@ def test_of_many_callers_each_gets_the_answer_to_its_own_clip(
     batches, clips = (float(counted[f"marey_batch_clips_{what}"]) for what in ("count", "sum"))
     assert clips >= max(batches, len(answers))  # how many went together depends on what else the machine does
     assert float(counted['marey_clips_total{model="small",outcome="labelled"}']) == len(answers)
+    assert float(counted['marey_confidence_count{model="small"}']) == len(answers)
+    confidences = [max(probabilities(reply.json()).values()) for _, reply in answers]
+    assert float(counted['marey_confidence_sum{model="small"}']) == pytest.approx(sum(confidences), abs=1e-3)
+    unfamiliar = sum(reply.json()["unknown"] for _, reply in answers)
+    assert float(counted['marey_unfamiliar_clips_total{model="small"}']) == unfamiliar
 
 
 def test_a_bad_file_harms_nobody_who_asks_at_the_same_time(

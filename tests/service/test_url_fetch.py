@@ -132,7 +132,15 @@ def test_a_redirect_into_the_local_network_is_not_followed(
     assert ask(public, f"{site}/to?{site}/clip.mp4").status_code == 200
     reply = ask(public, f"{site}/to?http://127.0.0.2{site.removeprefix('http://127.0.0.1')}/clip.mp4")
     assert code_of(reply) == (403, "local_address")
-    for other in ("file:///etc/passwd", "ftp://example.org/a", "//", "gopher://127.0.0.1/"):
+    for other in (
+        "file:///etc/passwd",
+        "ftp://example.org/a",
+        "//",
+        "gopher://127.0.0.1/",
+        "s3://b/a.mp4",
+        "http://[",
+        "http://[::zz]/",
+    ):
         assert code_of(ask(public, f"{site}/to?{other}"))[0] == 422
 
 
@@ -163,6 +171,8 @@ def test_a_server_that_is_not_there_is_said(local: Any) -> None:
         "file:///etc/passwd",
         "/etc/passwd",
         "ftp://example.org/a.mp4",
+        "s3://bucket/a.mp4",
+        "hf://datasets/a/b/c.mp4",
         "http://",
         "http://user:secret@example.org/a.mp4",
         "http://[::1/a.mp4",
@@ -213,3 +223,12 @@ def test_json_that_names_no_url_is_refused(local: Any, body: bytes) -> None:
 )
 def test_only_addresses_of_the_public_internet_are_public(address: str, public: bool) -> None:
     assert is_public(address) is public
+
+
+@pytest.mark.parametrize(
+    "address",
+    ["fec0::1", "feff::1", "192.0.0.9", "192.0.0.10", "192.88.99.1", "3fff::1", "3fff:fff::1", "::ffff:192.0.0.9",
+     "2001:1::1", "5f00::1", "100.64.0.1", "198.18.0.1"],
+)  # fmt: skip
+def test_addresses_on_which_versions_of_python_differ_are_not_public(address: str) -> None:
+    assert not is_public(address)

@@ -144,8 +144,14 @@ def reliability(bins: Reliability) -> None:
 
 
 def curves(histories: Sequence[Mapping[str, Sequence[float]]]) -> None:
-    """Show loss and validation macro F1 over the epochs, a thin line a training."""
-    names = {"train_loss": "training loss", "val_loss": "validation loss", "val_macro_f1": "validation macro F1"}
+    """Show loss, accuracy and validation macro F1 over the epochs, a thin line a training."""
+    names = {
+        "train_loss": "training loss",
+        "val_loss": "validation loss",
+        "train_accuracy": "training accuracy",
+        "val_accuracy": "validation accuracy",
+        "val_macro_f1": "validation macro F1",
+    }
     rows: list[dict[str, Any]] = [
         {"training": str(number), "epoch": epoch, "quantity": names[key], "value": value}
         for number, history in enumerate(histories, start=1)
@@ -153,9 +159,9 @@ def curves(histories: Sequence[Mapping[str, Sequence[float]]]) -> None:
         for epoch, value in enumerate(history.get(key, ()), start=1)
         if np.isfinite(value)
     ]
-    losses = [row for row in rows if row["quantity"] != names["val_macro_f1"]]
-    scores = [row for row in rows if row["quantity"] == names["val_macro_f1"]]
-    colours = alt.Scale(domain=list(names.values()), range=[_BLUE, _ORANGE, _GREEN])
+    losses = [row for row in rows if row["quantity"].endswith("loss")]
+    scores = [row for row in rows if not row["quantity"].endswith("loss")]
+    colours = alt.Scale(domain=list(names.values()), range=[_BLUE, _ORANGE, _BLUE, _ORANGE, _GREEN])
     for part, top in ((losses, None), (scores, 1)):
         there = [name for name in names.values() if any(row["quantity"] == name for row in part)]
         if part:

@@ -5,22 +5,28 @@ from __future__ import annotations
 import io
 from dataclasses import dataclass
 from pathlib import Path
+from tempfile import TemporaryDirectory
 from typing import BinaryIO, Final
 
 import streamlit as st
 
 from marey.app import charts, text
+from marey.app.class_examples import show_classes
 from marey.app.components import recorder
-from marey.app.result_view import read, show_result
-from marey.app.runs_index import Entry, find_runs
+from marey.app.result_view import progress, read, show_result
+from marey.app.runs_index import Entry, find_runs, labels_of
 from marey.app.settings import Settings
 from marey.app.storage import save_upload, typed_path
 from marey.data import Clip
-from marey.errors import MareyError, UsageError
+from marey.errors import MareyError, UsageError, VideoError
 from marey.evaluation import read_predictions
+from marey.prediction import UNKNOWN
+from marey.remote_path import as_path
+from marey.video import WEB_SUFFIX, fetch_video
 
 _RECORDED: Final = 15  # s
 _MOST_EXAMPLES: Final = 200
+_LONGEST_FETCH: Final = 3600  # s
 
 
 @dataclass(frozen=True, slots=True)
@@ -69,7 +75,7 @@ def _choose_model(entries: list[Entry]) -> Entry:
 
 
 def _inputs(entry: Entry, settings: Settings) -> None:
-    names = ["Video file", "Camera", "Example", *(["File on this machine"] if settings.local else [])]
+    names = ["Video file", "Camera", "Example", *(["File on this machine", "URL"] if settings.local else [])]
     tabs = st.tabs(names)
     with tabs[0]:
         st.file_uploader(
@@ -88,6 +94,27 @@ def _inputs(entry: Entry, settings: Settings) -> None:
             path = st.text_input("Path of a video", placeholder="/home/me/videos/game.mp4")
             if st.form_submit_button("Open") and path.strip():
                 _open(path)
+        with tabs[4], st.form("url", border=False):
+            url = st.text_input("URL of a video, a page or a stream", placeholder="rtsp://camera/1")
+            seconds = st.number_input("Seconds to take, from its beginning", 1, _LONGEST_FETCH, 30)
+            if st.form_submit_button("Fetch") and url.strip():
+                _fetch(url.strip(), int(seconds), settings)
+
+
+def _fetch(url: str, seconds: int, settings: Settings) -> None:
+    """Fetch a video by its URL: on this machine alone, as a page for others could reach what they cannot."""
+    st.session_state["given"] = []
+    try:
+        with TemporaryDirectory() as folder, progress("Fetching the video") as advance:
+            path = Path(folder) / f"fetched{WEB_SUFFIX}"
+            name = fetch_video(url, path, seconds=seconds, on_progress=lambda done: advance(done / seconds))
+            with path.open("rb") as file:
+                kept = save_upload(file, path.name, settings.uploads)
+        st.session_state["given"] = [Input(Clip(kept), name)]
+    except VideoError as error:
+        st.error(text.fault(error, error.name))
+    except (MareyError, OSError) as error:
+        st.error(text.escape(text.message(error)))
 
 
 def _open(typed: str) -> None:
@@ -123,10 +150,17 @@ def _examples(entry: Entry) -> None:
     examples = _tested_on(entry) if entry.has_results else []
     if not examples:
         text.lead("The test clips of this model are not on this machine.")
+        show_classes(labels_of(entry), {}, on_choice=lambda _: None)
         return
     by_name: dict[str, Input] = {}
     for given in examples:
         by_name.setdefault(f"{given.clip.label}: {given.name}", given)
+    first = {str(given.clip.label): given for given in reversed(examples)}
+
+    def choose(label: str) -> None:
+        st.session_state["given"] = [first[label]]
+
+    show_classes(labels_of(entry), {label: given.clip for label, given in first.items()}, on_choice=choose)
     chosen = st.selectbox(
         "A test clip of this model", list(by_name), index=None, placeholder="select one", key="example"
     )
@@ -152,7 +186,7 @@ def _tested_on(entry: Entry) -> list[Input]:
 def clip_of(name: str, path: str, label: str | None, group: str | None) -> Clip:
     """Return the clip of a row of predictions.csv; its span is the end of its name."""
     start, _, end = name.removeprefix(path).removeprefix("@").partition("-")
-    return Clip(Path(path), label, group, float(start) if start else None, float(end) if end else None)
+    return Clip(as_path(path), label, group, float(start) if start else None, float(end) if end else None)
 
 
 def _choose_clip(given: list[Input], entry: Entry) -> Input | None:
@@ -160,7 +194,9 @@ def _choose_clip(given: list[Input], entry: Entry) -> Input | None:
     with st.spinner(f"Predicting {len(given)} clips"):
         for one in given:
             try:
-                label, share = read(entry, one.clip).top[0]
+                found = read(entry, one.clip)
+                label, share = found.top[0]
+                label = f"{UNKNOWN} (nearest: {label})" if found.why else label
                 rows.append({"clip": one.name, "label": label, **charts.confidence_cells(share), "error": ""})
             except MareyError as error:
                 why = str(getattr(error, "detail", error))

@@ -6,6 +6,7 @@ import time
 from collections.abc import Callable
 from dataclasses import dataclass
 from pathlib import Path
+from typing import Final
 
 import numpy as np
 import numpy.typing as npt
@@ -13,13 +14,15 @@ from torch import Tensor
 
 from marey.data import Clip
 from marey.encoders import clip_span
-from marey.prediction import Predictor, Timeline, mean_of_views, sort_by_probability
+from marey.prediction import Predictor, Timeline, mean_of_answers, prediction_of_answer, sort_by_probability
 from marey.reports import chronophotograph
-from marey.video import Sampling, decode, probe
+from marey.video import STRANGERS_MEMORY, Limits, Sampling, decode, probe
 
 Images = npt.NDArray[np.uint8]
 """RGB `(T, H, W, 3)`."""
 
+LIMITS: Final = Limits(max_memory=STRANGERS_MEMORY)
+"""Limits of reading what users bring: they may have it from anywhere."""
 _HEIGHT = 240  # pixels of the frames that are shown
 _SAMPLING = Sampling(count=14)
 
@@ -46,6 +49,7 @@ class Reading:
         frames: the frames at those timestamps, at most 240 pixels high.
         streams: name of a stream to the images that the encoder got, (T, H, W, 3).
         meanings: name of a stream to what its images show.
+        why: why the clip is unknown, in words; empty where it is not.
     """
 
     top: tuple[tuple[str, float], ...]
@@ -56,6 +60,7 @@ class Reading:
     frames: Images
     streams: dict[str, Images]
     meanings: dict[str, str]
+    why: str = ""
 
 
 class Reader:
@@ -70,7 +75,7 @@ class Reader:
     """
 
     def __init__(self, model: Path) -> None:
-        self._predictor = Predictor(model)
+        self._predictor = Predictor(model, limits=LIMITS)
 
     @property
     def labels(self) -> tuple[str, ...]:
@@ -85,17 +90,17 @@ class Reader:
         """
         pipeline = self._predictor.pipeline
         began = time.perf_counter()
-        parts = pipeline.decode(clip)
+        parts = pipeline.decode(clip, limits=LIMITS)
         decoded = time.perf_counter()
         (features,) = pipeline.encode([parts])
         encoded = time.perf_counter()
-        probabilities = pipeline.classify(features)
+        answer = mean_of_answers(pipeline.answers(features))
         seconds = Seconds(decoded - began, encoded - decoded, time.perf_counter() - encoded)
-        start, end = clip_span(clip)
+        start, end = clip_span(clip, LIMITS)
         timestamps = pipeline.model.config.contract.sampling.timestamps(start, end, path=clip.path)
-        shown = decode(clip.path, timestamps, size=_shown_size(clip.path)).data
+        shown = decode(clip.path, timestamps, size=_shown_size(clip.path), limits=LIMITS).data
         return Reading(
-            sort_by_probability(self.labels, mean_of_views(probabilities)),
+            sort_by_probability(self.labels, answer.probabilities),
             seconds,
             start,
             end,
@@ -103,6 +108,7 @@ class Reader:
             _last_channel(shown),
             {stream: _last_channel(frames) for (view, stream), frames in parts.items() if view == pipeline.views[0]},
             {name: stream.meaning for name, stream in pipeline.model.config.contract.streams.items()},
+            prediction_of_answer(str(clip.path), pipeline.model, answer).why,
         )
 
     def timeline(self, path: Path, *, on_progress: Callable[[float], None]) -> Timeline:
@@ -120,12 +126,13 @@ def clip_chronophotograph(clip: Clip) -> npt.NDArray[np.uint8]:
     Raises:
         VideoError: the file cannot be used.
     """
-    timestamps = _SAMPLING.timestamps(*clip_span(clip), path=clip.path)
-    return chronophotograph(decode(clip.path, timestamps, size=_shown_size(clip.path, 2 * _HEIGHT)).data)
+    timestamps = _SAMPLING.timestamps(*clip_span(clip, LIMITS), path=clip.path)
+    size = _shown_size(clip.path, 2 * _HEIGHT)
+    return chronophotograph(decode(clip.path, timestamps, size=size, limits=LIMITS).data)
 
 
 def _shown_size(path: Path, height: int = _HEIGHT) -> tuple[int, int]:
-    info = probe(path)
+    info = probe(path, limits=LIMITS)
     rows = min(height, info.height)
     return rows, max(1, round(info.width * rows / info.height))
 

@@ -14,13 +14,14 @@ import streamlit as st
 
 from marey.app import charts, text
 from marey.app.clip_sets import Corrections
-from marey.app.reading import Reader, Reading, clip_chronophotograph
+from marey.app.reading import LIMITS, Reader, Reading, clip_chronophotograph
 from marey.app.runs_index import Entry
 from marey.app.settings import Settings
+from marey.app.storage import safe_name
 from marey.app.video_cache import annotated_clip, annotated_timeline
 from marey.data import Clip
 from marey.errors import MareyError, VideoError
-from marey.prediction import Timeline
+from marey.prediction import UNKNOWN, Timeline
 from marey.reports import phrases, write_segments
 from marey.reports.style import clock_text
 from marey.video import probe
@@ -71,7 +72,7 @@ def read(entry: Entry, clip: Clip) -> Reading:
 def show_result(clip: Clip, name: str, entry: Entry, settings: Settings) -> None:
     """Predict a clip and show the result."""
     try:
-        span = (clip.end or probe(clip.path).duration) - (clip.start or 0.0)
+        span = (clip.end or probe(clip.path, limits=LIMITS).duration) - (clip.start or 0.0)
         over_time = clip.start is None and clip.end is None and span > LONG
         if over_time:
             modes = {"Over time": True, "As one clip": False}
@@ -113,7 +114,14 @@ def progress(title: str) -> Iterator[Callable[[float], None]]:
 def _show_clip(clip: Clip, name: str, reading: Reading, settings: Settings) -> None:
     left, right = st.columns([3, 2], gap="medium")
     with right:
-        text.answer(*reading.top[0])
+        if reading.why:
+            label, confidence = reading.top[0]
+            st.warning(
+                f"**{UNKNOWN}**: {reading.why}. Nearest: {text.escape(label)} ({phrases.percent_text(confidence)})",
+                icon=":material/help:",
+            )
+        else:
+            text.answer(*reading.top[0])
         text.bars(reading.top)
         seconds = reading.seconds
         head = f"{1000 * seconds.head:.1f} ms"
@@ -123,12 +131,22 @@ def _show_clip(clip: Clip, name: str, reading: Reading, settings: Settings) -> N
         )
     with left:
         with progress("Annotating the clip") as advance:
-            video = annotated_clip(clip.path, reading.top, settings.video_cache, on_progress=advance)
+            video = annotated_clip(
+                clip.path, reading.top, settings.video_cache, unknown=bool(reading.why), on_progress=advance
+            )
         st.video(
             video, loop=True, autoplay=True, muted=True, start_time=clip.start or 0, end_time=clip.end,
             alt=f"{name}, annotated",
         )  # fmt: skip
-        st.caption(text.escape(name))
+        with st.container(horizontal=True, vertical_alignment="center"):
+            st.caption(text.escape(name))
+            _download(video, name)
+
+
+def _download(video: Path, name: str) -> None:
+    """Offer an annotated video; its name on disk is no more than letters that every system takes."""
+    file = f"{safe_name(Path(name).stem)}_marey.mp4"
+    st.download_button("Annotated video", video.read_bytes(), file, mime="video/mp4")
 
 
 def _show_inside(clip: Clip, reading: Reading) -> None:
@@ -202,7 +220,7 @@ def _downloads(timeline: Timeline, video: Path, name: str) -> None:
             path = Path(folder) / f"segments{suffix}"
             write_segments([named], path)
             st.download_button(f"Segments as {suffix[1:].upper()}", path.read_bytes(), f"{stem}{suffix}")
-        st.download_button("Annotated video", video.read_bytes(), f"{stem}_marey.mp4", mime="video/mp4")
+        _download(video, name)
 
 
 def _show_correction(clip: Clip, name: str, labels: list[str], settings: Settings) -> None:

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import json
 import os
 from dataclasses import dataclass
 from pathlib import Path
@@ -28,6 +29,17 @@ class Entry:
     has_model: bool
     has_results: bool
     changed: float
+
+
+def labels_of(entry: Entry) -> tuple[str, ...]:
+    """Return the classes of a model, in its order; none where its `config.json` cannot be read."""
+    for place in (entry.folder, entry.folder / "model"):
+        try:
+            values = json.loads((place / "config.json").read_text(encoding="utf-8"))
+            return tuple(map(str, values["labels"]))
+        except (OSError, ValueError, KeyError, TypeError):
+            continue
+    return ()
 
 
 def find_runs(folder: Path) -> list[Entry]:

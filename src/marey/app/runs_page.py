@@ -80,7 +80,7 @@ def _headline(metrics: dict[str, Any], entry: Entry) -> None:
     with st.container(horizontal=True):
         for row in metric_rows(metrics):
             if row.headline:
-                digits = 3 if row.name == "ece" else 2
+                digits = 3 if row.name.startswith("ece") else 2
                 st.metric(row.title, phrases.share(row.value, digits), border=True, help=row.meaning, width=190)
         st.metric("clips", f"{metrics['clips']:,}", border=True, width=190)
     details = [f"protocol: {metrics['protocol']}", f"chance level {metrics['chance']:.2f}"]

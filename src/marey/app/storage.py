@@ -14,6 +14,7 @@ from typing import BinaryIO, Final
 from marey.atomic import atomic_file
 from marey.data import expand_home
 from marey.errors import UsageError
+from marey.remote_path import is_remote, shown_text
 
 _BLOCK: Final = 1 << 20
 _MOST_KEPT: Final = 8 << 30  # bytes a folder
@@ -65,8 +66,13 @@ def typed_path(text: str) -> Path:
     """Return the absolute path that a user typed; `~` stands for a home folder.
 
     Raises:
-        UsageError: the text is not a possible path.
+        UsageError: the text is not a possible path, or one on another machine.
     """
+    if is_remote(text.strip()):
+        raise UsageError(
+            f"{shown_text(_shortened(text.strip()))} lies on another machine, and this page opens files of its own: "
+            "download it, or read it with the commands marey train and marey predict"
+        )
     try:
         path = expand_home(text.strip()).absolute()
         path.lstat()

@@ -22,6 +22,13 @@ _REASONS = {
     "too_short": "it is too short",
     "too_large": "it is too large",
     "timeout": "decoding it takes too long",
+    "not_finite": "the model gives no number for it",
+    "forbidden": "reading it is not allowed",
+    "expired": "the credentials for it have expired",
+    "unreachable": "its server cannot be reached",
+    "no_ranges": "its server sends whole files only",
+    "changed": "it was replaced while it was read",
+    "crashed": "reading it ends the program",
 }
 
 

@@ -213,11 +213,11 @@ def _show_running(job: Job, state: State, settings: Settings) -> None:
 
 
 def _trainings(order: Order, stages: int) -> int:
-    training = load_recipe(order.recipe, changes=order.changes).training
-    if training.solver == "logistic":
+    recipe = load_recipe(order.recipe, changes=order.changes)
+    if recipe.training.solver == "logistic":
         return stages
-    each = training.inner_folds + (training.retrain == "all")
-    return each * stages if order.folds is None else each * (stages - 1) + 1
+    each = recipe.training.inner_folds + (recipe.training.retrain == "all")
+    return recipe.seed_count * (each * stages if order.folds is None else each * (stages - 1) + 1)
 
 
 def _show_done(job: Job, state: State, settings: Settings) -> None:

@@ -7,10 +7,11 @@ from collections.abc import Callable, Sequence
 from pathlib import Path
 from typing import Final
 
+from marey.app.reading import LIMITS
 from marey.app.storage import prune
 from marey.data import content_hash
 from marey.data.hashing import bytes_hash
-from marey.prediction import Timeline
+from marey.prediction import UNKNOWN, Timeline
 from marey.reports import CaptionAt, annotate_video, caption_of_clip, caption_of_timeline
 from marey.video import probe
 
@@ -19,7 +20,12 @@ _HEIGHTS: Final = (480, 1080)  # pixels: text is hard to read on smaller frames,
 
 
 def annotated_clip(
-    path: Path, top: Sequence[tuple[str, float]], folder: Path, *, on_progress: Callable[[float], None]
+    path: Path,
+    top: Sequence[tuple[str, float]],
+    folder: Path,
+    *,
+    unknown: bool = False,
+    on_progress: Callable[[float], None],
 ) -> Path:
     """Return the path of a clip with its prediction drawn on all frames.
 
@@ -29,14 +35,16 @@ def annotated_clip(
         path: the clip.
         top: its classes and probabilities, most probable first.
         folder: the cache.
+        unknown: the label is "unknown".
         on_progress: called with the share that is done.
 
     Raises:
         VideoError: the file cannot be used.
     """
-    duration = probe(path).duration
-    caption_at = caption_of_clip(top[:_SHOWN], duration, label=top[0][0])
-    return _annotated(path, repr(list(top)), caption_at, duration, folder, on_progress)
+    duration = probe(path, limits=LIMITS).duration
+    label = UNKNOWN if unknown else top[0][0]
+    caption_at = caption_of_clip(top[:_SHOWN], duration, label=label)
+    return _annotated(path, repr((label, list(top))), caption_at, duration, folder, on_progress)
 
 
 def annotated_timeline(path: Path, timeline: Timeline, folder: Path, *, on_progress: Callable[[float], None]) -> Path:
@@ -62,6 +70,7 @@ def _annotated(
             video,
             caption_at,
             resize=_annotated_size,
+            limits=LIMITS,
             on_progress=lambda done: on_progress(min(1.0, done / duration)),
         )
         prune(folder)

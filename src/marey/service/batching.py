@@ -18,7 +18,7 @@ import torch
 
 from marey.data import Clip
 from marey.errors import VideoError
-from marey.prediction import ClipPipeline, Parts, Probabilities, mean_of_views
+from marey.prediction import Answer, ClipPipeline, Parts, mean_of_answers
 from marey.service.metrics import Metrics
 from marey.service.models import ServedModel
 from marey.service.settings import Layout
@@ -41,7 +41,7 @@ class _Ticket:
 
     model: ServedModel
     path: Path
-    future: Future[Probabilities]
+    future: Future[Answer]
     missing: int = 0
     features: Parts = field(default_factory=dict)
 
@@ -98,8 +98,8 @@ class Engine:
         for thread in self._threads:
             thread.start()
 
-    def submit(self, model: ServedModel, path: Path) -> Future[Probabilities]:
-        """Return the future probabilities of a video file, in the order of the model's labels, or a `VideoError`."""
+    def submit(self, model: ServedModel, path: Path) -> Future[Answer]:
+        """Return the future answer of the model for a video file, or a `VideoError`."""
         ticket = _Ticket(model, path, Future())
         with self._changed:
             if self._closing:
@@ -235,7 +235,7 @@ class Engine:
             if ticket.missing:
                 return
         try:
-            found = mean_of_views(ticket.pipeline.classify(ticket.features))
+            found = mean_of_answers(ticket.pipeline.answers(ticket.features))
         except Exception as error:  # an error of this clip
             _fail(ticket, error)
             return

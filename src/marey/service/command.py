@@ -57,8 +57,11 @@ def serve(
     max_seconds: float = 600.0,
     max_job_hours: float = 6.0,
     max_megapixels: float = 36.0,
+    max_memory_mb: int = 1536,
     timeout: float = 120.0,
     max_waiting: int = 64,
+    max_uploads: int = 256,
+    max_connections: int = 128,
     max_jobs: int = 16,
     keep_hours: float = 24.0,
     allow_urls: bool = False,
@@ -81,8 +84,12 @@ def serve(
         max_seconds: longest clip in seconds; longer videos are jobs.
         max_job_hours: longest video of a job in hours.
         max_megapixels: largest frame in megapixels.
+        max_memory_mb: most memory in MB for reading one video, in a process of its own.
         timeout: seconds from the end of an upload to its answer.
         max_waiting: predictions that may wait; further ones are asked to come again.
+        max_uploads: uploads that may be in progress at a time; likewise.
+        max_connections: open connections that one address may have; behind a proxy, which has the address of all
+            callers, as many as it opens.
         max_jobs: jobs that may wait.
         keep_hours: hours for which an ended job is kept.
         allow_urls: fetch videos from URLs of the public internet that callers name.
@@ -109,8 +116,11 @@ def serve(
         max_duration=max_seconds,
         max_job_duration=max_job_hours * 3600,
         max_pixels=round(max_megapixels * 1e6),
+        max_memory=max_memory_mb * 2**20,
         timeout=timeout,
         max_waiting=max_waiting,
+        max_uploads=max_uploads,
+        max_connections=max_connections,
         max_jobs=max_jobs,
         keep=keep_hours * 3600,
         urls="local" if allow_local_urls else "public" if allow_urls else "refuse",

@@ -2,12 +2,15 @@
 
 from __future__ import annotations
 
+import errno
 import json
-import os
 import secrets
+import shutil
 import sqlite3
 import threading
 import time
+from collections.abc import Iterator
+from contextlib import contextmanager, suppress
 from dataclasses import dataclass
 from datetime import UTC, datetime
 from pathlib import Path
@@ -15,12 +18,15 @@ from typing import Any, Final
 
 from filelock import FileLock, Timeout
 
+from marey.atomic import sync
 from marey.errors import UsageError
+from marey.json_text import json_text
 from marey.service.schema import ENDED, JobAnswer, JobState
 
 _VERSION: Final = 1
 _STARTS: Final = 3  # of one job: one that stops the service each time is not started again
 _LOCK_WAIT: Final = 5.0  # s: a server that was just killed may still hold it
+_ERRNO: Final = {sqlite3.SQLITE_FULL: errno.ENOSPC, sqlite3.SQLITE_READONLY: errno.EROFS}
 _SCHEMA: Final = """
 CREATE TABLE IF NOT EXISTS jobs (
     number   INTEGER PRIMARY KEY,
@@ -118,7 +124,7 @@ class JobStore:
         try:
             self._table = sqlite3.connect(folder / "jobs.sqlite", check_same_thread=False, isolation_level=None)
             self._open()
-        except (sqlite3.Error, UsageError) as error:
+        except (sqlite3.Error, OSError, UsageError) as error:
             self._lock.release()
             raise UsageError(
                 f"{folder / 'jobs.sqlite'} cannot be used ({error}): move it away, or name another folder with --jobs"
@@ -135,35 +141,43 @@ class JobStore:
         return self._files / job
 
     def accept(self, upload: Path, *, model: str, source: str) -> Job:
-        """Store an upload as a job; from then on both survive a crash."""
+        """Store an upload as a job; from then on both survive a crash.
+
+        Raises:
+            OSError: there is no room for it; here, and in all that follows.
+        """
         job = secrets.token_hex(16)
-        with upload.open("rb") as file:
-            os.fsync(file.fileno())
+        sync(upload)
         upload.replace(self.file(job))
-        with self._guard:
-            self._table.execute(
-                "INSERT INTO jobs (id, model, source, state, created) VALUES (?, ?, ?, 'waiting', ?)",
-                (job, model, source, time.time()),
-            )
+        try:
+            sync(self._files)
+            with self._writing():
+                self._table.execute(
+                    "INSERT INTO jobs (id, model, source, state, created) VALUES (?, ?, ?, 'waiting', ?)",
+                    (job, model, source, time.time()),
+                )
+        except OSError:
+            self.file(job).unlink(missing_ok=True)
+            raise
         found = self.get(job)
         assert found is not None  # noqa: S101 - it has just been written
         return found
 
     def get(self, job: str) -> Job | None:
         """Return a job by its id."""
-        with self._guard:
+        with self._writing():
             return _job(self._table.execute(f"SELECT {_COLUMNS} FROM jobs WHERE id = ?", (job,)).fetchone())  # noqa: S608
 
     def count(self, *states: JobState) -> int:
         """Return the number of jobs in these states."""
         marks = ", ".join("?" * len(states))
-        with self._guard:
+        with self._writing():
             found = self._table.execute(f"SELECT count(*) FROM jobs WHERE state IN ({marks})", states)  # noqa: S608
             return int(found.fetchone()[0])
 
     def begin(self) -> Job | None:
         """Return the job that has waited longest, and mark it as running."""
-        with self._guard:
+        with self._writing():
             return _job(
                 self._table.execute(
                     "UPDATE jobs SET state = 'running', starts = starts + 1 WHERE number = "  # noqa: S608
@@ -173,7 +187,7 @@ class JobStore:
 
     def finish(self, job: str, result: dict[str, Any]) -> None:
         """Mark a job as done."""
-        self._end(job, "done", result=json.dumps(result))
+        self._end(job, "done", result=json_text(result))
 
     def fail(self, job: str, code: str, detail: str) -> None:
         """Mark a job as failed, with the reason."""
@@ -185,31 +199,46 @@ class JobStore:
 
     def put_back(self, job: str) -> None:
         """Return a job to the queue that the end of the service interrupted; this start does not count."""
-        with self._guard:
+        with self._writing():
             self._table.execute(
                 "UPDATE jobs SET state = 'waiting', starts = starts - 1 WHERE id = ? AND state = 'running'", (job,)
             )
 
     def forget(self, job: str) -> None:
         """Remove a job that has ended."""
-        with self._guard:
+        with self._writing():
             self._table.execute("DELETE FROM jobs WHERE id = ? AND state IN (?, ?, ?)", (job, *ENDED))
 
     def forget_before(self, moment: float) -> None:
         """Remove the jobs that ended before a time in seconds since 1970."""
-        with self._guard:
+        with self._writing():
             self._table.execute("DELETE FROM jobs WHERE ended <= ?", (moment,))
+
+    @contextmanager
+    def _writing(self) -> Iterator[None]:
+        """Hold the table, and raise its errors as those of a disk.
+
+        Raises:
+            OSError: the disk is full, may not be written to, or fails.
+        """
+        try:
+            with self._guard:
+                yield
+        except sqlite3.Error as error:
+            code = getattr(error, "sqlite_errorcode", 0) & 0xFF
+            raise OSError(_ERRNO.get(code, errno.EIO), f"the table of jobs cannot be used: {error}") from error
 
     def _end(self, job: str, state: JobState, **values: str) -> None:
         """End a job, then delete its video: in the other order, a crash would leave a job without video."""
         given = {"state": state, "ended": time.time(), **values}
         changes = ", ".join(f"{name} = ?" for name in given)
-        with self._guard:
+        with self._writing():
             self._table.execute(
                 f"UPDATE jobs SET {changes} WHERE id = ? AND ended IS NULL",  # noqa: S608 - names are our own
                 (*given.values(), job),
             )
-        self.file(job).unlink(missing_ok=True)
+        with suppress(OSError):  # the next start removes it
+            self.file(job).unlink(missing_ok=True)
 
     def _open(self) -> None:
         """Open the table, and repair what a killed server left."""
@@ -234,7 +263,9 @@ class JobStore:
                 (time.time(), "its video was removed from the service's folder", job),
             )
         for path in (*self._files.iterdir(), *self.uploads.iterdir()):
-            if path.parent == self.uploads or path.name not in alive:
+            if path.is_dir():
+                shutil.rmtree(path)
+            elif path.parent == self.uploads or path.name not in alive:
                 path.unlink()
 
 

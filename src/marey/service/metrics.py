@@ -9,8 +9,11 @@ from typing import Any, Final
 from prometheus_client import CollectorRegistry, Counter, Gauge, Histogram, ProcessCollector, generate_latest
 from starlette.types import ASGIApp, Message, Receive, Scope, Send
 
+from marey.prediction import Answer
+
 MEDIA_TYPE: Final = "text/plain; version=0.0.4; charset=utf-8"
 _SECONDS: Final = (0.005, 0.025, 0.1, 0.25, 0.5, 1.0, 2.5, 5.0, 10.0, 30.0, 60.0)
+_CONFIDENCES: Final = (0.1, 0.2, 0.3, 0.4, 0.5, 0.6, 0.7, 0.8, 0.9, 0.95, 0.99, 1.0)
 _CLIPS: Final = (1, 2, 4, 8, 16, 32)
 
 
@@ -24,6 +27,8 @@ class Metrics:
         clips: that were predicted, by model and outcome: "labelled", a reason code, or "fault".
         batches: how many clips had a part in each batch.
         encoding: seconds that each batch took.
+        confidence: of the answers, by model: its mean falls where video drifts away from the training clips.
+        unfamiliar: answers for clips that are unlike all training clips, by model; over those counted by `confidence`.
         jobs: that have ended, by state.
     """
 
@@ -37,8 +42,18 @@ class Metrics:
         self.clips = Counter("marey_clips", "Clips predicted", ("model", "outcome"), registry=r)
         self.batches = Histogram("marey_batch_clips", "Clips in a batch", buckets=_CLIPS, registry=r)
         self.encoding = Histogram("marey_batch_seconds", "Seconds of a batch", buckets=_SECONDS, registry=r)
+        self.confidence = Histogram(
+            "marey_confidence", "Confidence of the answers", ("model",), buckets=_CONFIDENCES, registry=r
+        )
+        self.unfamiliar = Counter("marey_unfamiliar_clips", "Clips unlike all training clips", ("model",), registry=r)
         self.jobs = Counter("marey_jobs", "Jobs that have ended", ("state",), registry=r)
         self._queue = Gauge("marey_queue", "What is not finished", ("stage",), registry=r)
+
+    def count_answer(self, model: str, answer: Answer) -> None:
+        """Count the answer for a clip: its confidence, and whether the clip is unfamiliar."""
+        self.confidence.labels(model).observe(max(answer.probabilities))
+        if answer.unfamiliarity is not None:  # counted from the first answer on, so that a share of 0 shows
+            self.unfamiliar.labels(model).inc(int(answer.unknown))
 
     def watch(self, stages: Mapping[str, Callable[[], int]]) -> None:
         """Set the functions that read the lengths of the queues at each request."""

@@ -8,7 +8,7 @@ from pathlib import Path
 
 import torch
 
-from marey.encoders import Encoder, FeatureCache
+from marey.encoders import Encoder, FeatureCache, Features, feature_streams
 from marey.errors import ModelFormatError, UsageError
 from marey.models import load_model
 from marey.prediction import Predictor
@@ -99,9 +99,13 @@ def load_models(found: dict[str, Path], *, device: str, engine: str | None = Non
 def _warm(served: ServedModel) -> None:
     """Run a model once, because the first pass is slow."""
     contract = served.predictor.model.config.contract
-    black = torch.zeros(1, contract.sampling.count, 3, *contract.size, dtype=torch.uint8)
-    features = served.encoder.encode_clips(black)[0]
-    served.predictor.of_features(dict.fromkeys(contract.streams, features))
+    own = feature_streams(contract.streams)
+    warm: Features = {name: torch.zeros(contract.sampling.count, stream.dim) for name, stream in own.items()}
+    if len(own) < len(contract.streams):
+        black = torch.zeros(1, contract.sampling.count, 3, *contract.size, dtype=torch.uint8)
+        features = served.encoder.encode_clips(black)[0]
+        warm |= dict.fromkeys(contract.streams.keys() - own.keys(), features)
+    served.predictor.of_features(warm)
 
 
 def _model_in(folder: Path) -> Path:

@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+import errno
+import logging
 from collections.abc import Mapping
 from http import HTTPStatus
 from typing import Any, Final
@@ -17,6 +19,8 @@ from marey.service.schema import ProblemAnswer
 _CLIENT_LEFT: Final = 499  # the status of nginx for it; only the metrics show it
 _STATUS: Final = {"not_video": 415, "no_video_stream": 415, "timeout": 504}
 _CODES: Final = {401: "unauthorized", 404: "not_found", 405: "method_not_allowed"}
+_DISK: Final = (errno.ENOSPC, errno.EDQUOT, errno.EFBIG, errno.EROFS, errno.EIO)
+_LOG: Final = logging.getLogger("marey.service")
 _MEDIA_TYPE: Final = "application/problem+json"
 
 
@@ -67,12 +71,13 @@ def add_handlers(app: FastAPI) -> None:
     app.add_exception_handler(Problem, _of_problem)
     app.add_exception_handler(HTTPException, _of_http)
     app.add_exception_handler(RequestValidationError, _of_validation)
+    app.add_exception_handler(OSError, _of_disk)
     app.add_exception_handler(Exception, _of_fault)
 
 
 def _of_problem(request: Request, error: Exception) -> JSONResponse:
     assert isinstance(error, Problem)  # noqa: S101 - as registered
-    return _response(error)
+    return answer_of(error)
 
 
 def _of_http(request: Request, error: Exception) -> JSONResponse:
@@ -81,21 +86,30 @@ def _of_http(request: Request, error: Exception) -> JSONResponse:
     if error.status_code in (404, 405):
         detail = f"there is no {request.method} {request.url.path[:200]} here; /docs lists what there is"
     code = _CODES.get(error.status_code, "refused")
-    return _response(Problem(error.status_code, code, detail, headers=error.headers))
+    return answer_of(Problem(error.status_code, code, detail, headers=error.headers))
 
 
 def _of_validation(request: Request, error: Exception) -> JSONResponse:
     assert isinstance(error, RequestValidationError)  # noqa: S101 - as registered
     first = error.errors()[0]
     where = ".".join(str(part) for part in first["loc"][1:])
-    return _response(Problem(422, "invalid", f"{where[:200]}: {first['msg']}"))
+    return answer_of(Problem(422, "invalid", f"{where[:200]}: {first['msg']}"))
+
+
+def _of_disk(request: Request, error: Exception) -> JSONResponse:
+    if getattr(error, "errno", None) not in _DISK:
+        raise error
+    _LOG.error("%s %s: %s", request.method, request.url.path[:200], error)
+    detail = "the service has no room, or its disk fails, and nothing was accepted; try again later"
+    return answer_of(Problem(507, "no_space", detail, headers={"Retry-After": "30"}))
 
 
 def _of_fault(request: Request, error: Exception) -> JSONResponse:
-    return _response(Problem(500, "fault", "this is a fault of the service, and its log says more"))
+    return answer_of(Problem(500, "fault", "this is a fault of the service, and its log says more"))
 
 
-def _response(problem: Problem) -> JSONResponse:
+def answer_of(problem: Problem) -> JSONResponse:
+    """Return the response for a problem."""
     title = HTTPStatus(problem.status).phrase if problem.status != _CLIENT_LEFT else "Client Closed Request"
     body = ProblemAnswer(title=title, status=problem.status, code=problem.code, detail=problem.detail)
     return JSONResponse(body.model_dump(), status_code=problem.status, headers=problem.headers, media_type=_MEDIA_TYPE)

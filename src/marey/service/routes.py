@@ -3,18 +3,20 @@
 from __future__ import annotations
 
 import asyncio
+import base64
 from collections.abc import AsyncIterator
+from contextlib import suppress
 from typing import Annotated, Any, Final
 
 from fastapi import APIRouter, Depends, Path, Query, Request, Response
 from fastapi.security import HTTPAuthorizationCredentials, HTTPBearer
 from fastapi.sse import EventSourceResponse, ServerSentEvent
 
-from marey.prediction import prediction_of
+from marey.prediction import Unknown, prediction_of_answer
 from marey.service.jobs import Job
 from marey.service.metrics import MEDIA_TYPE
 from marey.service.problems import Problem, documented
-from marey.service.schema import ENDED, Answer, ClassProbability, HealthAnswer, JobAnswer, ModelAnswer
+from marey.service.schema import ENDED, Answer, ClassProbability, HealthAnswer, HealthState, JobAnswer, ModelAnswer
 from marey.service.service import Service
 from marey.service.uploads import UPLOAD_SCHEMA
 from marey.version import __version__
@@ -41,6 +43,19 @@ async def check_token(
     service.check_token(None if shown is None else shown.credentials)
 
 
+async def check_page_token(request: Request, service: Serving) -> None:
+    """Refuse the page without the token; a browser asks for it, and sends it as a password."""
+    scheme, _, given = request.headers.get("authorization", "").partition(" ")
+    if scheme.lower() == "basic":
+        with suppress(ValueError):
+            given = base64.b64decode(given, validate=True).decode("utf-8", "surrogateescape").partition(":")[2]
+    try:
+        service.check_token(given or None)
+    except Problem as problem:
+        problem.headers["WWW-Authenticate"] = 'Basic realm="marey", charset="UTF-8"'
+        raise
+
+
 open_routes = APIRouter()
 routes = APIRouter(dependencies=[Depends(check_token)], responses=documented(401))
 
@@ -51,14 +66,17 @@ JobId = Annotated[str, Path(description="as the answer to POST /jobs says", max_
 @open_routes.get("/health", tags=["service"], responses={503: {"model": HealthAnswer, "description": "Not ready"}})
 async def health(service: Serving, response: Response) -> HealthAnswer:
     """Report the state of the service: 200 if models are loaded and requests are accepted, else 503."""
-    if service.status != "ready":
+    status: HealthState = service.status
+    jobs = 0
+    try:
+        jobs = service.store.count("waiting", "running")
+    except OSError:
+        status = "failing" if status == "ready" else status
+    if service.status == "ready" and service.jobs.fault is not None:
+        status = "failing"
+    if status != "ready":
         response.status_code = 503
-    return HealthAnswer(
-        status=service.status,
-        version=__version__,
-        waiting=service.waiting,
-        jobs=service.store.count("waiting", "running"),
-    )
+    return HealthAnswer(status=status, version=__version__, waiting=service.waiting, jobs=jobs)
 
 
 @routes.get("/metrics", tags=["service"], response_class=Response, responses={200: {"content": {MEDIA_TYPE: {}}}})
@@ -89,17 +107,25 @@ async def predict(
     threshold: Annotated[
         float, Query(ge=0, le=1, description="below this probability it is none of the classes, and the label null")
     ] = 0.0,
+    unknown: Annotated[
+        Unknown, Query(description="mark: clips that are unlike all training clips are labelled unknown; never: none")
+    ] = "mark",
 ) -> Answer:
     """Predict the action in a clip: the `file` of a form, the body itself, or, if allowed, its URL."""
     asked = service.model(model)
-    with service.slot():
-        async with service.video(request) as upload:
+    service.check_room()
+    async with service.video(request) as upload:
+        with service.slot():
             found = await service.predict(request, asked, upload)
-    prediction = prediction_of(upload.name, asked.predictor.labels, found, threshold=threshold)
+    prediction = prediction_of_answer(upload.name, asked.predictor.model, found, threshold=threshold, unknown=unknown)
     return Answer(
         source=upload.name,
         model=asked.name,
         label=prediction.label,
+        unknown=prediction.unknown,
+        unfamiliarity=prediction.unfamiliarity,
+        nearest=prediction.labels[0],
+        why=prediction.why or None,
         confidence=prediction.probabilities[0],
         top=[ClassProbability(label=label, probability=probability) for label, probability in prediction.top(top)],
     )
@@ -115,8 +141,9 @@ async def predict(
 async def submit(request: Request, response: Response, service: Serving, model: ModelName = None) -> JobAnswer:
     """Accept a long video as a job, which survives a restart; its result is the segments."""
     asked = service.model(model)
-    with service.job_slot():
-        async with service.video(request) as upload:
+    service.check_job_room()
+    async with service.video(request) as upload:
+        with service.job_slot():
             job = await asyncio.to_thread(service.store.accept, upload.path, model=asked.name, source=upload.name)
     service.jobs.wake()
     response.headers["Location"] = f"/jobs/{job.id}"

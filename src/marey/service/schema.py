@@ -54,6 +54,10 @@ class Answer(BaseModel):
                 "source": "clip.mp4",
                 "model": "first",
                 "label": "walking",
+                "unknown": False,
+                "unfamiliarity": 0.81,
+                "nearest": "walking",
+                "why": None,
                 "confidence": 0.94,
                 "top": [{"label": "walking", "probability": 0.94}, {"label": "jogging", "probability": 0.05}],
             }
@@ -62,7 +66,16 @@ class Answer(BaseModel):
 
     source: str = Field(description="the file's name, as the caller gave it")
     model: str = Field(description="the name of the model")
-    label: str | None = Field(description="the most probable class; null if its probability is below the threshold")
+    label: str | None = Field(
+        description="the most probable class; unknown if the clip is unlike all training clips; null if its "
+        "probability is below the threshold"
+    )
+    unknown: bool = Field(False, description="true if the clip is unlike all training clips")
+    unfamiliarity: float | None = Field(
+        None, description="how unlike the training clips it is: above 1 it is unknown; null if the model cannot tell"
+    )
+    nearest: str | None = Field(None, description="the most probable class, whatever the label")
+    why: str | None = Field(None, description="of an unknown clip: the reason in words")
     confidence: Probability = Field(description="the calibrated probability of the most probable class")
     top: list[ClassProbability] = Field(description="the most probable classes, most probable first")
 
@@ -144,6 +157,10 @@ class ModelAnswer(BaseModel):
     frames: int = Field(description="timestamps that are read of a clip")
 
 
+HealthState = Literal["loading", "ready", "stopping", "failing"]
+"""The state of the service; "failing" where its disk is full or broken."""
+
+
 class HealthAnswer(BaseModel):
     """The state of the service."""
 
@@ -151,7 +168,9 @@ class HealthAnswer(BaseModel):
         json_schema_extra={"example": {"status": "ready", "version": "0.1.0", "waiting": 0, "jobs": 0}}
     )
 
-    status: Literal["loading", "ready", "stopping"]
+    status: HealthState = Field(
+        description="failing: the folder of jobs cannot be written to; it is tried again every few seconds"
+    )
     version: str
     waiting: int = Field(description="predictions that wait or run")
     jobs: int = Field(description="jobs that wait or run")

@@ -5,23 +5,26 @@ from __future__ import annotations
 import asyncio
 import socket
 import time
+from collections import Counter
 from collections.abc import AsyncIterator, Callable, Mapping
 from contextlib import asynccontextmanager, suppress
 from dataclasses import dataclass
+from functools import partial
 from importlib import resources
 from pathlib import Path
 from typing import Any, Final
 
 import uvicorn
-from fastapi import APIRouter, FastAPI, HTTPException
-from fastapi.responses import FileResponse, RedirectResponse
+from fastapi import APIRouter, Depends, FastAPI, HTTPException, Request
+from fastapi.responses import FileResponse, JSONResponse, RedirectResponse
 from uvicorn.protocols.http.h11_impl import H11Protocol
 
 from marey.errors import UsageError
+from marey.service.guard import LoopbackGuard
 from marey.service.jobs import JobStore
 from marey.service.metrics import CountRequests
-from marey.service.problems import add_handlers
-from marey.service.routes import open_routes, routes
+from marey.service.problems import add_handlers, answer_of, too_many
+from marey.service.routes import check_page_token, open_routes, routes
 from marey.service.schema import ProblemAnswer
 from marey.service.service import Service
 from marey.service.settings import Layout, Settings
@@ -73,9 +76,14 @@ async def _start() -> RedirectResponse:
     return RedirectResponse("docs")
 
 
-@_pages.get("/docs")
+@_pages.get("/docs", dependencies=[Depends(check_page_token)])
 async def _docs() -> FileResponse:
     return FileResponse(_STATIC / "docs.html", media_type="text/html", headers=_HEADERS)
+
+
+@_pages.get("/openapi.json", dependencies=[Depends(check_page_token)])
+async def _openapi(request: Request) -> JSONResponse:
+    return JSONResponse(request.app.openapi())
 
 
 @_pages.get("/static/{name}")
@@ -96,7 +104,13 @@ def create_app(service: Service) -> FastAPI:
 
     # FastAPI's own pages load their scripts from the internet.
     app = FastAPI(
-        title="marey", version=__version__, description=_ABOUT, lifespan=lifespan, docs_url=None, redoc_url=None
+        title="marey",
+        version=__version__,
+        description=_ABOUT,
+        lifespan=lifespan,
+        docs_url=None,
+        redoc_url=None,
+        openapi_url=None,
     )
     app.state.service = service
     app.include_router(open_routes)
@@ -104,6 +118,7 @@ def create_app(service: Service) -> FastAPI:
     app.include_router(_pages)
     app.openapi = lambda: _describe(app)  # type: ignore[method-assign]
     add_handlers(app)
+    app.add_middleware(LoopbackGuard, token=service.settings.token is not None)
     app.add_middleware(CountRequests, metrics=service.metrics)
     return app
 
@@ -181,7 +196,7 @@ class Server(uvicorn.Server):
     ) -> None:
         config = uvicorn.Config(
             create_app(service),
-            http=_Connection,
+            http=partial(_Connection, Addresses(service.settings.max_connections)),  # type: ignore[arg-type]
             ws="none",
             lifespan="on",
             log_level="warning",
@@ -216,17 +231,62 @@ class Server(uvicorn.Server):
         await super().shutdown(sockets)
 
 
+class Addresses:
+    """The number of open connections of each address.
+
+    Args:
+        most: of one address.
+    """
+
+    def __init__(self, most: int) -> None:
+        self._most = most
+        self._open: Counter[str] = Counter()
+
+    def enter(self, address: str) -> bool:
+        """Count a connection; return whether its address may have it."""
+        self._open[address] += 1
+        return self._open[address] <= self._most
+
+    def leave(self, address: str) -> None:
+        """Count a connection no longer."""
+        self._open[address] -= 1
+        if not self._open[address]:
+            del self._open[address]
+
+    @property
+    def refusal(self) -> bytes:
+        """The answer to a connection too many, as it is sent."""
+        detail = f"this address has {self._most} open connections already; close some, or try again in a moment"
+        answer = answer_of(too_many("too_many_connections", detail, retry_after=1))
+        headers = b"".join(b"%s: %s\r\n" % header for header in answer.raw_headers)
+        return b"HTTP/1.1 429 Too Many Requests\r\n" + headers + b"connection: close\r\n\r\n" + bytes(answer.body)
+
+
 class _Connection(H11Protocol):
-    """A connection that is closed when it keeps sending without a request in progress.
+    """A connection that is closed when it keeps sending without a request in progress, or is one too many.
 
     It may send its headers too slowly (slow loris), or continue an upload that was refused: uvicorn keeps reading,
     because many clients read the answer only after sending all, and would never stop.
+
+    Args:
+        addresses: counts the connections of all callers.
+        options: of uvicorn.
     """
 
     _limit: asyncio.TimerHandle | None = None
 
+    def __init__(self, addresses: Addresses, **options: Any) -> None:
+        super().__init__(**options)
+        self._addresses = addresses
+        self._address = ""
+
     def connection_made(self, transport: asyncio.Transport) -> None:  # type: ignore[override]
         super().connection_made(transport)
+        self._address = self.client[0] if self.client else ""
+        if not self._addresses.enter(self._address):
+            transport.write(self._addresses.refusal)
+            transport.close()
+            return
         self._watch()
 
     def data_received(self, data: bytes) -> None:
@@ -235,6 +295,7 @@ class _Connection(H11Protocol):
 
     def connection_lost(self, exc: Exception | None) -> None:
         super().connection_lost(exc)
+        self._addresses.leave(self._address)
         self._unwatch()
 
     def _watch(self) -> None:

@@ -17,7 +17,7 @@ import torch
 from fastapi import Request
 
 from marey.errors import UnknownNameError, VideoError
-from marey.prediction import Probabilities
+from marey.prediction import Answer
 from marey.service.batching import Engine
 from marey.service.jobs import JobStore
 from marey.service.metrics import Metrics
@@ -28,6 +28,7 @@ from marey.service.uploads import Receiver, Upload
 from marey.service.url_fetch import Fetcher
 from marey.service.worker import JobWorker
 from marey.video import Limits
+from marey.video.reading_process import prepare
 
 _LOG: Final = logging.getLogger("marey.service")
 T = TypeVar("T")
@@ -75,6 +76,7 @@ class Service:
         self._worker: JobWorker | None = None
         self._inside = 0
         self._accepting = 0
+        self._uploading = 0
         self._token = None if settings.token is None else _digest(settings.token)
 
     @asynccontextmanager
@@ -116,6 +118,11 @@ class Service:
         """Number of predictions that wait or run."""
         return self._inside
 
+    @property
+    def uploading(self) -> int:
+        """Number of uploads in progress."""
+        return self._uploading
+
     def check_ready(self) -> None:
         """Refuse with 503 while models are loading, and when the service stops."""
         if self.status != "ready":
@@ -146,32 +153,40 @@ class Service:
             raise Problem(404, "unknown_model", str(UnknownNameError("model", name[:100], self.models)))
         return self.models[name]
 
+    def check_room(self) -> None:
+        """Refuse with 429 where all slots in the queue of predictions are taken."""
+        if self._inside >= self.settings.max_waiting:
+            detail = f"{self._inside} predictions wait already; try again in a moment"
+            raise too_many("too_many", detail, retry_after=_RETRY_PREDICTION)
+
     @contextmanager
     def slot(self) -> Iterator[None]:
-        """Take a slot in the queue of predictions.
+        """Take a slot in the queue of predictions, for an upload that is complete: slow ones keep nobody out.
 
         Raises:
             Problem: 429 all are taken.
         """
-        if self._inside >= self.settings.max_waiting:
-            detail = f"{self._inside} predictions wait already; try again in a moment"
-            raise too_many("too_many", detail, retry_after=_RETRY_PREDICTION)
+        self.check_room()
         self._inside += 1
         try:
             yield
         finally:
             self._inside -= 1
 
+    def check_job_room(self) -> None:
+        """Refuse with 429 where all slots in the queue of jobs are taken."""
+        if self.store.count("waiting") + self._accepting >= self.settings.max_jobs:
+            detail = f"{self.settings.max_jobs} jobs wait already; try again when one of them is through"
+            raise too_many("too_many_jobs", detail, retry_after=_RETRY_JOB)
+
     @contextmanager
     def job_slot(self) -> Iterator[None]:
-        """Take a slot in the queue of jobs, during an upload.
+        """Take a slot in the queue of jobs, while a complete upload is moved there.
 
         Raises:
             Problem: 429 all are taken.
         """
-        if self.store.count("waiting") + self._accepting >= self.settings.max_jobs:
-            detail = f"{self.settings.max_jobs} jobs wait already; try again when one of them is through"
-            raise too_many("too_many_jobs", detail, retry_after=_RETRY_JOB)
+        self.check_job_room()
         self._accepting += 1
         try:
             yield
@@ -180,20 +195,33 @@ class Service:
 
     @asynccontextmanager
     async def video(self, request: Request) -> AsyncIterator[Upload]:
-        """Receive the video of a request; it is deleted afterwards."""
-        if self.receiver.media_type(request)[0] == "application/json":
-            if self._fetcher is None:
-                raise Problem(403, "urls_refused", "this service takes no URLs: upload the file instead")
-            url = await self.receiver.receive_link(request)
-            upload = await _unless_left(request, self._fetcher.fetch(url))
-        else:
-            upload = await self.receiver.receive(request)
+        """Receive the video of a request; it is deleted afterwards.
+
+        Raises:
+            Problem: 429 too many uploads are in progress; or it cannot be received.
+        """
+        if self._uploading >= self.settings.max_uploads:
+            detail = f"{self._uploading} uploads are in progress already; try again in a moment"
+            raise too_many("too_many_uploads", detail, retry_after=_RETRY_PREDICTION)
+        self._uploading += 1
+        try:
+            upload = await self._receive(request)
+        finally:
+            self._uploading -= 1
         try:
             yield upload
         finally:
             upload.path.unlink(missing_ok=True)
 
-    async def predict(self, request: Request, model: ServedModel, upload: Upload) -> Probabilities:
+    async def _receive(self, request: Request) -> Upload:
+        if self.receiver.media_type(request)[0] != "application/json":
+            return await self.receiver.receive(request)
+        if self._fetcher is None:
+            raise Problem(403, "urls_refused", "this service takes no URLs: upload the file instead")
+        url = await self.receiver.receive_link(request)
+        return await _unless_left(request, self._fetcher.fetch(url))
+
+    async def predict(self, request: Request, model: ServedModel, upload: Upload) -> Answer:
         """Return the prediction for an upload, unless the caller leaves or the time is over.
 
         Raises:
@@ -216,6 +244,7 @@ class Service:
             raise
         else:
             outcome = "labelled"
+            self.metrics.count_answer(model.name, found)
             return found
         finally:
             self.metrics.clips.labels(model.name, outcome).inc()
@@ -228,7 +257,9 @@ class Service:
                 max_pixels=self.settings.max_pixels,
                 max_bytes=self.settings.max_upload,
                 timeout=self.settings.timeout,
+                max_memory=self.settings.max_memory,
             )
+            prepare(self._layout.decoders)
             self._engine = engine = Engine(
                 self._layout, limits=limits, max_duration=self.settings.max_duration, metrics=self.metrics
             )

@@ -7,6 +7,7 @@ from typing import Final, Literal, get_args
 
 from marey.cores import usable_cores
 from marey.errors import UnknownNameError, UsageError
+from marey.video import STRANGERS_MEMORY
 
 Urls = Literal["refuse", "public", "local"]
 """URLs accepted in place of an upload: none, public ones, or any, also of the local network."""
@@ -71,8 +72,11 @@ class Settings:
         max_duration: seconds of a video that is predicted at once.
         max_job_duration: seconds of a video that is a job.
         max_pixels: width x height of a frame.
+        max_memory: bytes of memory that reading one file may take, in a process of its own.
         timeout: seconds from the end of an upload to its prediction.
-        max_waiting: predictions that wait or run.
+        max_waiting: predictions that wait or run; uploads that are not complete do not count.
+        max_uploads: uploads in progress, and videos that are fetched.
+        max_connections: open connections of one address. Behind a proxy all callers have its address.
         max_jobs: jobs that wait.
         keep: seconds for which an ended job is kept.
         urls: the URLs accepted in place of an upload.
@@ -86,8 +90,11 @@ class Settings:
     max_duration: float = 600.0
     max_job_duration: float = 6 * 3600.0
     max_pixels: int = 8192 * 4320
+    max_memory: int = STRANGERS_MEMORY
     timeout: float = 120.0
     max_waiting: int = 64
+    max_uploads: int = 256
+    max_connections: int = 128
     max_jobs: int = 16
     keep: float = 24 * 3600.0
     urls: Urls = "refuse"

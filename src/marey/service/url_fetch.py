@@ -24,6 +24,19 @@ _MAX_REDIRECTS: Final = 5
 _TIMEOUTS: Final = {"connect": 10.0, "read": 20.0, "write": 10.0, "pool": 10.0}
 # IPv6 addresses that embed an IPv4 address, and would bypass the check of that address.
 _TRANSLATED: Final = tuple(map(ipaddress.ip_network, ("64:ff9b::/96", "64:ff9b:1::/48", "2002::/16", "2001::/32")))
+# What Python's `is_global` says of these depends on its version (IANA special-purpose address registries).
+_NOT_PUBLIC: Final = tuple(
+    map(
+        ipaddress.ip_network,
+        (
+            *("0.0.0.0/8", "10.0.0.0/8", "100.64.0.0/10", "127.0.0.0/8", "169.254.0.0/16", "172.16.0.0/12"),
+            *("192.0.0.0/24", "192.0.2.0/24", "192.88.99.0/24", "192.168.0.0/16", "198.18.0.0/15", "198.51.100.0/24"),
+            *("203.0.113.0/24", "224.0.0.0/4", "240.0.0.0/4"),
+            *("::/128", "::1/128", "100::/64", "2001::/23", "2001:db8::/32", "3fff::/20", "5f00::/16", "fc00::/7"),
+            *("fe80::/10", "fec0::/10", "ff00::/8"),
+        ),
+    )
+)
 
 
 class Fetcher:
@@ -76,7 +89,7 @@ class Fetcher:
                         if reply.status not in _REDIRECTS:
                             await self._write(reply, path)
                             return display_name(urlsplit(url).path)
-                        url = urljoin(url, _header(reply, b"location"))
+                        url = _followed(url, _header(reply, b"location"))
                 except httpcore.TimeoutException as error:
                     raise Problem(504, "timeout", f"{_shown(url)} does not answer in time") from error
                 except (httpcore.NetworkError, httpcore.ProtocolError, httpcore.UnsupportedProtocol) as error:
@@ -152,10 +165,12 @@ def is_public(address: str) -> bool:
         ip = ipaddress.ip_address(address)
     except ValueError:
         return False  # with a zone, as link-local ones have
+    if any(ip in network for network in _NOT_PUBLIC):
+        return False
     if isinstance(ip, ipaddress.IPv6Address):
         if ip.ipv4_mapped is not None:
-            ip = ip.ipv4_mapped
-        elif any(ip in network for network in _TRANSLATED):
+            return is_public(str(ip.ipv4_mapped))
+        if any(ip in network for network in _TRANSLATED):
             return False
     return ip.is_global and not (ip.is_multicast or ip.is_reserved)
 
@@ -176,6 +191,14 @@ def _checked(url: str) -> httpcore.URL:
         return httpcore.URL(scheme=parts.scheme.encode(), host=host, port=port, target=_quoted(target))
     except (UnicodeError, TypeError, ValueError) as error:
         raise Problem(422, "invalid_url", f"{_shown(url)} is not a URL") from error
+
+
+def _followed(url: str, location: str) -> str:
+    try:
+        return urljoin(url, location)
+    except ValueError as error:
+        detail = f"{_shown(url)} leads on to '{_shown(location)}', which is not a URL"
+        raise Problem(422, "invalid_url", detail) from error
 
 
 def _quoted(target: str) -> bytes:

@@ -5,7 +5,8 @@ from __future__ import annotations
 import logging
 import tempfile
 import threading
-from collections.abc import Mapping
+from collections.abc import Callable, Mapping
+from contextlib import suppress
 from pathlib import Path
 from typing import Any, Final
 
@@ -20,6 +21,7 @@ from marey.service.settings import Settings
 from marey.video import Limits, probe
 
 _LOG: Final = logging.getLogger("marey.service")
+_RETRY: Final = 5.0  # s
 _STOP_WAIT: Final = 10.0  # s: a job that takes longer to stop ends with the process, and starts anew
 
 
@@ -36,15 +38,32 @@ class JobWorker:
         settings: limits.
         threads: of PyTorch.
         metrics: hear of jobs that have ended.
+        retry: seconds after which a disk that was full is tried again.
+
+    Attributes:
+        fault: why no job can go on now; None if all is well.
     """
 
     def __init__(
-        self, store: JobStore, models: Mapping[str, ServedModel], settings: Settings, *, threads: int, metrics: Metrics
+        self,
+        store: JobStore,
+        models: Mapping[str, ServedModel],
+        settings: Settings,
+        *,
+        threads: int,
+        metrics: Metrics,
+        retry: float = _RETRY,
     ) -> None:
+        self.fault: str | None = None
+        self._retry = retry
+        self._ending = threading.Event()
         self._store = store
         self._models = models
         self._limits = Limits(
-            max_pixels=settings.max_pixels, max_bytes=settings.max_upload, timeout=settings.max_job_duration
+            max_pixels=settings.max_pixels,
+            max_bytes=settings.max_upload,
+            timeout=settings.max_job_duration,
+            max_memory=settings.max_memory,
         )
         self._max_duration = settings.max_job_duration
         self._threads = threads
@@ -75,6 +94,7 @@ class JobWorker:
         """Stop; the running job continues at the next start."""
         self._stopping = True
         self._changed.set()
+        self._ending.set()
         self._thread.join(_STOP_WAIT)
 
     def _run_all(self) -> None:
@@ -83,7 +103,12 @@ class JobWorker:
             self._changed.clear()
             if self._stopping:
                 return
-            job = self._store.begin()
+            try:
+                job = self._store.begin()
+            except OSError as error:
+                self._pause(error)
+                continue
+            self.fault = None
             if job is None:
                 self._changed.wait()
                 continue
@@ -99,20 +124,49 @@ class JobWorker:
             result = self._timeline(job)
         except _Interrupted:
             if self._stopping:
-                self._store.put_back(job.id)
+                self._keep(lambda: self._store.put_back(job.id))
                 return
         except VideoError as error:
-            self._store.fail(job.id, error.reason, error.detail)
+            self._fail(job, error.reason, error.detail)
         except MareyError as error:
-            self._store.fail(job.id, "unusable", str(error))
+            self._fail(job, "unusable", str(error))
+        except OSError as error:
+            self._pause(error)
+            self._keep(lambda: self._store.put_back(job.id))  # a full disk is no fault of the job
+            return
         except Exception:
             _LOG.exception("a job could not be worked through")
-            self._store.fail(job.id, "fault", "this is a fault of the service, and its log says more")
+            self._fail(job, "fault", "this is a fault of the service, and its log says more")
         else:
-            self._store.finish(job.id, result)
-        ended = self._store.get(job.id)
-        if ended is not None:
-            self._metrics.jobs.labels(ended.state).inc()
+            self._keep(lambda: self._store.finish(job.id, result))
+        with suppress(OSError):
+            ended = self._store.get(job.id)
+            if ended is not None:
+                self._metrics.jobs.labels(ended.state).inc()
+
+    def _fail(self, job: Job, code: str, detail: str) -> None:
+        self._keep(lambda: self._store.fail(job.id, code, detail))
+
+    def _keep(self, write: Callable[[], None]) -> None:
+        """Write to the store; where its disk is full, again and again until there is room, or the service stops."""
+        while True:
+            try:
+                write()
+            except OSError as error:
+                if self._stopping:
+                    return  # the next start begins the job again
+                self._pause(error)
+            else:
+                self.fault = None
+                return
+
+    def _pause(self, error: OSError) -> None:
+        """Say what is wrong with the disk, and wait for a while."""
+        if self.fault is None:
+            _LOG.error("jobs stand still, and are tried again every %g s: %s", self._retry, error)
+        self.fault = str(error)
+        if not self._stopping:
+            self._ending.wait(self._retry)
 
     def _timeline(self, job: Job) -> dict[str, Any]:
         model = self._models.get(job.model)
@@ -124,7 +178,7 @@ class JobWorker:
         if duration > self._max_duration:
             detail = f"the video lasts {duration:.0f} s, and {self._max_duration:g} are allowed"
             raise VideoError(path, "too_large", detail)
-        with tempfile.TemporaryDirectory(prefix="marey-job-") as folder:
+        with tempfile.TemporaryDirectory(dir=self._store.uploads, prefix="job-") as folder:
             predictor = model.with_cache(FeatureCache(Path(folder)), self._limits)
             found = predictor.timeline(path, on_progress=lambda done: self._report(job, done))
         return {
