@@ -1,5 +1,8 @@
 # make demo    everything once, from nothing: install, draw clips, train, test, predict
-# make test    all that proves marey, about 4 minutes on two cores; make test-all adds what takes longer
+# make data    the drawn data set; DATA=kth gets one by its name, DATA=my_clips/ opens each file of a folder
+# make train   a model of it, in runs/; DATA= as above, ARGS='--folds group --per-class' adds options
+# make test    all that proves marey, about 4 minutes on two cores; make test-all adds what takes longer,
+#              which make test-long runs by itself
 # make check   ruff, ruff format, mypy --strict
 # make coverage   the tests of make test, with the lines that they run; fails below the floor in pyproject.toml
 # make docs    the documentation as a site, in site/; make docs-serve shows it and follows changes
@@ -12,11 +15,13 @@ PYTHON ?= python3
 VENV ?= .venv
 BIN := $(VENV)/bin
 ONLY ?=
+DATA ?=
+ARGS ?=
 INSTALLING = @echo "installing into $(BIN): minutes, and quiet until it is done. With PyTorch from PyPI on Linux $(1) GB are downloaded" \
 	"and $(2) GB lie on disk; $(3) and $(4) GB where a CPU build of it is there already (README.md, Install)"
 PYTEST := $(BIN)/python -m pytest -n auto --maxprocesses 4 --dist loadfile --no-loadscope-reorder
 
-.PHONY: demo test test-all test-gpu check bench bench-gpu coverage docs docs-serve pictures clean
+.PHONY: demo data train test test-all test-long test-gpu check bench bench-gpu coverage docs docs-serve pictures clean
 
 $(BIN)/python:
 	$(PYTHON) -c 'import sys; sys.exit("marey needs Python 3.11 or newer, and this is " + sys.version.split()[0]) if sys.version_info < (3, 11) else None'
@@ -35,18 +40,31 @@ $(VENV)/installed-dev: pyproject.toml | $(BIN)/python
 demo: $(VENV)/installed
 	$(BIN)/marey demo --out runs/demo
 
+data: $(VENV)/installed
+ifeq ($(strip $(DATA)),)
+	$(BIN)/marey data make
+else
+	if test -e '$(DATA)'; then $(BIN)/marey data scan '$(DATA)'; else $(BIN)/marey data get '$(DATA)'; fi
+endif
+
+train: $(VENV)/installed $(if $(strip $(DATA)),,data)
+	$(BIN)/marey train '$(or $(DATA),embedded)' --out "runs/$$(basename '$(or $(DATA),embedded)' .csv)" $(ARGS)
+
 test: $(VENV)/installed-dev
 	$(PYTEST) -m 'not long'
 
 test-all: $(VENV)/installed-dev
 	$(PYTEST)
 
+test-long: $(VENV)/installed-dev
+	$(PYTEST) -m long
+
 test-gpu: $(VENV)/installed-dev
 	MAREY_TEST_GPU=1 $(BIN)/python -m pytest tests/encoders/test_engines.py -k 'gpu or cuda'
 
 check: $(VENV)/installed-dev
-	$(BIN)/ruff check .
-	$(BIN)/ruff format --check .
+	$(BIN)/ruff check --no-cache .
+	$(BIN)/ruff format --no-cache --check .
 	$(BIN)/mypy
 
 coverage: $(VENV)/installed-dev

@@ -19,9 +19,13 @@ from typing import Any, Final
 from rich.console import Console
 from rich.table import Table
 
+import choice
+import cluster
 import dark
 import decoding
+import diagnosis
 import engines
+import explain
 import extraction
 import few_shot
 import gpu
@@ -30,6 +34,7 @@ import labels
 import memory
 import modes
 import search
+import seeds
 import service
 import sliding
 import startup
@@ -55,12 +60,17 @@ BENCHMARKS: Final[dict[str, Callable[[Setting], list[Line]]]] = {
     "service": service.measure,
 }
 BY_NAME: Final[dict[str, Callable[[Setting], list[Line]]]] = {  # not unless they are asked for
+    "choice": choice.measure,
+    "cluster": cluster.measure,
     "dark": dark.measure,
+    "diagnosis": diagnosis.measure,
+    "explain": explain.measure,
     "few-shot": few_shot.measure_shots,
     "find": search.measure,
     "gpu": gpu.measure,
     "new-class": few_shot.measure_new_class,
     "modes": modes.measure,
+    "seeds": seeds.measure,
 }
 PART_OF: Final = {  # ratios that are measured together
     ratio: name
@@ -75,6 +85,7 @@ PART_OF: Final = {  # ratios that are measured together
         ("vgg", vgg.RATIOS),
         ("heads", heads.RATIOS),
         ("service", service.RATIOS),
+        ("cluster", cluster.RATIOS),
     )
     for ratio in ratios
 }

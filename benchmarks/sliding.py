@@ -69,6 +69,7 @@ def slide(predictor: Predictor, video: Path) -> Answers:
 def run_again(predictor: Predictor, encoder: Encoder, contract: Contract, video: Path) -> Answers:
     """Return the same with each window through the encoder and the head by itself; the frames are decoded once."""
     instants = np.asarray((np.arange(round(_SECONDS * FRAME_RATE)) + 0.5) / FRAME_RATE, dtype=np.float64)
+    assert contract.fit != "motion"  # noqa: S101 - the recipe's is another
     pictures = decode(video, instants, size=contract.size, fit=contract.fit, interpolation=contract.interpolation).data
     answers = []
     for first in range(len(pictures) - _WINDOW + 1):

@@ -63,6 +63,7 @@ class MakeVideo(Protocol):
         size: tuple[int, int] = (120, 160),
         codec: Literal["libx264", "mpeg4"] = "libx264",
         rotation: int = 0,
+        mirrored: bool = False,
         pts: Sequence[float] | None = None,
         audio: bool = False,
         moving: bool = True,
@@ -101,6 +102,7 @@ def encode(
     size: tuple[int, int] = (120, 160),
     codec: Literal["libx264", "mpeg4"] = "libx264",
     rotation: int = 0,
+    mirrored: bool = False,
     pts: Sequence[float] | None = None,
     audio: bool = False,
     moving: bool = True,
@@ -116,6 +118,7 @@ def encode(
         size: (height, width) of the upright picture.
         codec: encoder.
         rotation: clockwise turn in degrees that a player has to make; pictures are stored turned (mp4, mov).
+        mirrored: whether a player has to exchange left and right before that; they are stored exchanged.
         pts: the presentation time in seconds of each frame (not in avi).
         audio: add a tone.
         moving: let the square walk; the bar code changes in any case.
@@ -140,7 +143,8 @@ def encode(
             stream.bit_rate = 2_000_000
         sound = _add_tone(container) if audio else None
         for index, time in enumerate(times):
-            picture = np.ascontiguousarray(np.rot90(draw(index, size, moving=moving), turns))
+            picture = np.rot90(draw(index, size, moving=moving), turns)
+            picture = np.ascontiguousarray(picture[:, ::-1] if mirrored else picture)
             frame = av.VideoFrame.from_ndarray(picture, format="rgb24")
             frame.time_base = Fraction(1, 90_000) if pts is not None else 1 / rate
             frame.pts = round(time * 90_000) if pts is not None else index
@@ -148,8 +152,8 @@ def encode(
         container.mux(stream.encode(None))
         if sound is not None:
             _encode_tone(container, sound, times[-1] + 1 / frame_rate)
-    if rotation:
-        _state_rotation(path, rotation)
+    if rotation or mirrored:
+        _state_orientation(path, rotation, mirrored)
     return path
 
 
@@ -169,10 +173,12 @@ def _encode_tone(container: Any, stream: AudioStream, seconds: float) -> None:
     container.mux(stream.encode(None))
 
 
-def _state_rotation(path: Path, rotation: int) -> None:
+def _state_orientation(path: Path, rotation: int, mirrored: bool) -> None:
     """Write the display matrix of a clockwise turn into the track header of an mp4 or mov file."""
-    cos, sin = {90: (0, 1), 180: (-1, 0), 270: (0, -1)}[rotation]
-    matrix = np.array([cos << 16, sin << 16, 0, -(sin << 16), cos << 16, 0, 0, 0, 1 << 30], ">i4").tobytes()
+    cos, sin = {0: (1, 0), 90: (0, 1), 180: (-1, 0), 270: (0, -1)}[rotation]
+    sign = -1 if mirrored else 1
+    first = [sign * cos << 16, sign * sin << 16, 0]
+    matrix = np.array([*first, -(sin << 16), cos << 16, 0, 0, 0, 1 << 30], ">i4").tobytes()
     data = bytearray(path.read_bytes())
     at = data.index(b"tkhd") + 4 + 40
     data[at : at + len(matrix)] = matrix
@@ -183,6 +189,17 @@ def _state_rotation(path: Path, rotation: int) -> None:
 def make_video() -> MakeVideo:
     """A function that encodes a small real video; its arguments are those of `encode`."""
     return encode
+
+
+@pytest.fixture(scope="session")
+def two_rates(tmp_path_factory: pytest.TempPathFactory, make_video: MakeVideo) -> Path:
+    """A folder with steady.mp4, 50 frames in 2 s, and slower.mp4, 25 frames in 1 s and 25 more in 2.44 s."""
+    folder = tmp_path_factory.mktemp("rates") / "recordings"
+    folder.mkdir()
+    make_video(folder / "steady.mp4", seconds=2, frame_rate=25, size=(48, 64))
+    times = [number / 25 for number in range(25)] + [1 + number / 10 for number in range(25)]
+    make_video(folder / "slower.mp4", pts=times, size=(48, 64))
+    return folder
 
 
 @pytest.fixture(scope="session")

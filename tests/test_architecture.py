@@ -14,15 +14,16 @@ import marey
 
 SOURCE = Path(marey.__file__).parent
 LAYERS = (
-    ("errors", "version"),
-    ("cores", "extras", "extensions", "progress", "atomic"),
+    ("remote_path", "version"),
+    ("errors",),
+    ("cores", "extras", "extensions", "progress", "atomic", "json_text"),
     ("video",),
     ("data",),
     ("encoders", "synthetic"),
     ("models",),
     ("evaluation",),
     ("training", "prediction"),
-    ("reports",),
+    ("reports", "cluster"),
     ("commands",),
     ("app", "service"),
     ("cli", "client"),

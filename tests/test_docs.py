@@ -13,7 +13,7 @@ from marey.training import load_recipe
 from test_readme import blocks, calls, lines, parse
 
 DOCS = Path(__file__).resolve().parents[1] / "docs"
-PAGES = [DOCS / "index.md", DOCS / "recipes.md", *sorted((DOCS / "guides").glob("*.md"))]
+PAGES = [DOCS / "index.md", DOCS / "recipes.md", DOCS / "scale.md", *sorted((DOCS / "guides").glob("*.md"))]
 
 
 @pytest.mark.parametrize("page", PAGES, ids=lambda page: page.stem)
@@ -25,7 +25,7 @@ def test_commands_of_the_pages_have_the_options_that_the_program_knows(page: Pat
             parse(arguments)
 
 
-@pytest.mark.parametrize("page", PAGES, ids=lambda page: page.stem)
+@pytest.mark.parametrize("page", [*PAGES, DOCS / "seeds.md"], ids=lambda page: page.stem)
 def test_links_of_the_pages_lead_to_files(page: Path) -> None:
     targets = re.findall(r"\]\(([^)#]+)", page.read_text(encoding="utf-8"))
     made = [target for target in targets if "://" in target or target.startswith("api/")]
@@ -57,3 +57,14 @@ def test_the_python_of_the_pages_passes_mypy_strict(tmp_path: Path) -> None:
         check=False,
     )
     assert checked.returncode == 0, checked.stdout + checked.stderr
+
+
+@pytest.mark.parametrize(
+    "page",
+    [*PAGES, *(DOCS / name for name in ("architecture.md", "results.md", "seeds.md"))],
+    ids=lambda page: page.name,
+)
+def test_lines_of_prose_have_at_most_100_characters(page: Path) -> None:
+    prose = re.sub(r"^```.*?^```", "", page.read_text(encoding="utf-8"), flags=re.MULTILINE | re.DOTALL)
+    kept = [line for line in prose.splitlines() if not line.lstrip().startswith(("|", "![")) and line[:4].strip()]
+    assert [line for line in kept if len(line) > 100] == []

@@ -52,7 +52,7 @@ def sources() -> Iterator[Path]:
 
 def pages() -> Iterator[Path]:
     """Yield the files whose words users and readers meet."""
-    for pattern in ("src/marey/**/*.py", "src/marey/**/*.yaml", "src/marey/**/*.j2", "docs/**/*.md", "examples/*.py"):
+    for pattern in ("src/marey/**/*.py", "src/marey/**/*.yaml", "src/marey/**/*.j2", "docs/**/*.md", "examples/*"):
         yield from ROOT.glob(pattern)
     yield from (ROOT / name for name in ("README.md", "CONTRIBUTING.md"))
 

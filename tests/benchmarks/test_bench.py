@@ -66,7 +66,7 @@ def test_a_benchmark_of_another_name_is_refused(
 def test_a_ratio_is_asked_for_by_its_name_and_no_two_benchmarks_have_one_name() -> None:
     import bench
 
-    assert set(bench.PART_OF.values()) <= set(bench.BENCHMARKS)
+    assert set(bench.PART_OF.values()) <= {*bench.BENCHMARKS, *bench.BY_NAME}
     assert not (bench.PART_OF.keys() - {"sliding", "import"}) & bench.BENCHMARKS.keys()
     for ratio in ("keras_vgg16_bilstm", "resnet50_labels", "lite0_limit", "two_processes", "clips_5000"):
         assert ratio in bench.PART_OF
