@@ -17,6 +17,7 @@ os.environ.setdefault("MAREY_ENGINE", "pytorch")  # a trial for each small netwo
 
 import shutil
 import signal
+import sys
 import wave
 from collections.abc import Callable, Iterator, Sequence
 from fractions import Fraction
@@ -322,6 +323,20 @@ def call_marey(monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[st
 def small_changes() -> list[str]:
     """Changes to a recipe that make a run of a dozen clips take a second."""
     return list(SMALL_RECIPE)
+
+
+@pytest.fixture(scope="module")
+def own_extensions() -> Iterator[None]:
+    """Forget the extensions that a module of tests loads: other tests list those of the process."""
+    from marey import extensions
+    from marey.encoders import registry
+
+    with pytest.MonkeyPatch.context() as patch:
+        patch.setattr(extensions, "_EXTENSIONS", {})
+        patch.setattr(registry, "_BY_NAME", dict(registry._BY_NAME))
+        yield
+        for each in extensions._EXTENSIONS.values():
+            sys.modules.pop(each.module, None)  # so that the next module registers it again
 
 
 @pytest.fixture(scope="session")

@@ -18,7 +18,7 @@ from marey.synthetic import FRAME_RATE, draw
 from marey.video import write_video
 
 pytest.importorskip("ray", reason="ray is not installed")
-pytestmark = pytest.mark.long
+pytestmark = [pytest.mark.long, pytest.mark.usefixtures("own_extensions")]
 
 FRAGILE = ("encoder.name=fragile", "encoder.weights=random", "sampling.count=4")
 

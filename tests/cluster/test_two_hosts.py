@@ -24,7 +24,7 @@ from marey.video import write_video
 from waiting import wait_until
 
 pytest.importorskip("ray", reason="ray is not installed")
-pytestmark = pytest.mark.long
+pytestmark = [pytest.mark.long, pytest.mark.usefixtures("own_extensions")]
 
 PORT = 6399
 CHANGES = ("encoder.name=fragile", "encoder.weights=random", "sampling.count=4")

@@ -215,14 +215,14 @@ class Pool(Generic[Item, Result]):
             yield from self._lose(actor, f"out of memory: {first_line(error.cause)}")
             return
         except errors.RayError as error:
-            if call is actor.starting:
+            if call == actor.starting:  # a Ray Client gives other objects for the same call
                 self._fail_to_start(actor, error)
             else:
                 yield from self._lose(actor, _why(error))
             return
         if isinstance(found, Refusal):
             raise (UsageError if found.usage else InputError)(found.text)
-        if call is actor.starting:
+        if call == actor.starting:  # a Ray Client gives other objects for the same call
             self._begin(actor, found)
             return
         places = actor.tasks.pop(call)
