@@ -62,6 +62,7 @@ class Hosts:
             "RAY_health_check_initial_delay_ms": "1000",
             "RAY_health_check_period_ms": "1000",
             "RAY_health_check_failure_threshold": "3",
+            "RAY_gcs_rpc_server_reconnect_timeout_s": "5",
         }
 
     def start(self) -> None:
@@ -121,11 +122,11 @@ class Hosts:
         waiting = {int(path.name) for path in self.hold.iterdir() if path.name.isdigit()}
         return {process for process in waiting if Path(f"/proc/{process}").exists()}
 
-    def kill_node(self, name: str) -> None:
-        """Kill the raylet of a host."""
+    def kill(self, program: str, name: str) -> None:
+        """Kill a program of Ray on a host."""
         for process in self.processes(name):
             with suppress(OSError):
-                if Path(f"/proc/{process}/comm").read_text().strip() == "raylet":
+                if Path(f"/proc/{process}/comm").read_text().strip() == program:
                     os.kill(process, signal.SIGKILL)
 
     def stop(self) -> None:
@@ -206,7 +207,7 @@ def test_an_actor_and_a_node_that_die_lose_what_they_had_in_hand_alone(
     assert len(on_first) == 1  # one on each host
     os.kill(on_first.pop(), signal.SIGKILL)
     wait_for(caller, lambda: len(hosts.held()) == 2)  # another took its place
-    hosts.kill_node(hosts.names[1])
+    hosts.kill("raylet", hosts.names[1])
     (hosts.hold / "hold").unlink()
     found = finished(caller)
     assert (found["clips"], found["failed"]) == (13, {})
@@ -229,3 +230,25 @@ def test_a_caller_that_is_killed_loses_nothing_that_is_written_and_the_next_one_
     assert entries(hosts.cache) == expected
     assert {path: path.stat().st_mtime_ns for path in written} == written
     assert found["images"] < 13 * 4 * 4  # type: ignore[operator]
+
+
+def test_a_head_that_dies_ends_the_caller_and_loses_nothing_that_is_written(
+    hosts: Hosts, data: Path, expected: dict[str, bytes], monkeypatch: pytest.MonkeyPatch
+) -> None:
+    (hosts.hold / "hold").write_text("3")
+    caller = hosts.call(data)
+    wait_for(caller, lambda: len(hosts.held()) == 2)
+    wait_for(caller, lambda: len(entries(hosts.cache)) >= 4)
+    hosts.kill("gcs_server", hosts.names[0])
+    _, err = caller.communicate(timeout=300)
+    assert caller.returncode != 0
+    assert "GCS" in err
+    written = {path: path.stat().st_mtime_ns for path in (hosts.cache / "features").rglob("*.safetensors")}
+    hosts.stop()
+    (hosts.hold / "hold").unlink()
+    monkeypatch.setenv("MAREY_CACHE", str(hosts.cache))
+    found = commands.extract(str(data), recipe="default-0.1", set=CHANGES)
+    assert (found.clips, found.failed) == (13, {})
+    assert found.done_before >= 2  # of two views each
+    assert entries(hosts.cache) == expected
+    assert {path: path.stat().st_mtime_ns for path in written} == written

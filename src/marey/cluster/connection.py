@@ -159,7 +159,7 @@ def _init_client(ray: Any, address: str) -> None:
     logging.getLogger("ray").setLevel(logging.ERROR)
     with warnings.catch_warnings():
         warnings.simplefilter("ignore", UserWarning)
-        ray.init(address=address)
+        ray.init(address=address, logging_level=logging.ERROR, log_to_driver=False)
 
 
 def _forget_client() -> None:
