@@ -5,30 +5,48 @@
 
 from __future__ import annotations
 
+import hashlib
 import importlib.util
 import json
 import os
+import signal
 import sys
+import threading
 import time
-from collections.abc import Iterator, Sequence
-from contextlib import closing, contextmanager
+from collections.abc import Callable, Iterator, Sequence
+from contextlib import closing, contextmanager, suppress
 from itertools import islice
 from pathlib import Path
 from tempfile import TemporaryDirectory
 from typing import Any, Final
 
 from marey.cluster import Connection, Pool, Share, connect
+from marey.cluster.extraction import Extracted, Extraction, extract_on_cluster
 from marey.cores import usable_cores
+from marey.data import Clip, load_data
+from marey.encoders import Contract, FeatureCache, View, iterate_views, load_encoder
+from marey.training import load_recipe
 from measure import Line, Setting, run
 from peak import peak_memory
 
-RATIOS: Final = ("cluster_overhead", "cluster_many", "cluster_memory", "cluster_two_nodes", "cluster_threads")
+RATIOS: Final = (
+    "cluster_overhead",
+    "cluster_many",
+    "cluster_memory",
+    "cluster_two_nodes",
+    "cluster_threads",
+    "cluster_killed",
+    "cluster_killed_same",
+)
 
 _FEW: Final = 1000
 _MANY: Final = 100_000
 _ROUNDS: Final = 5  # of few rows
 _CLIPS: Final = 60
 _CORES: Final = 2
+_TAKES_TWO: Final = RATIOS[3:]
+_KILL_SECONDS: Final = 20.0  # between two kills
+_LONG: Final = 90.0  # s, about, that the extraction takes while actors are killed
 
 
 def measure(setting: Setting) -> list[Line]:
@@ -38,12 +56,13 @@ def measure(setting: Setting) -> list[Line]:
         return []
     lines = _overhead(setting.repeat_cold)
     if usable_cores() < _CORES:
-        setting.left_out.update(dict.fromkeys(("cluster_two_nodes", "cluster_threads"), "it takes two usable cores"))
+        setting.left_out.update(dict.fromkeys(_TAKES_TWO, "it takes two usable cores"))
         return lines
     rates: dict[str, list[float]] = {"one node": [], "two nodes": [], "actors": [], "threads": []}
     for _ in range(setting.repeat_cold):
         for kind, found in rates.items():
             found.append(_measured("rate", kind, str(setting.data))["rate"])
+    calm, killed = _killed(setting, rates["actors"][0])
     two = tuple(both / one for one, both in zip(rates["one node"], rates["two nodes"], strict=True))
     beside = tuple(there / here for here, there in zip(rates["threads"], rates["actors"], strict=True))
     note = "from the first clip that is done to the last: the start of Ray and of the actors is not in it"
@@ -52,7 +71,32 @@ def measure(setting: Setting) -> list[Line]:
         *(Line(f"clips a second, {kind}", tuple(found), "1/s", note=note) for kind, found in rates.items()),
         Line("cluster_two_nodes", two, "x", at_least=1.7, note="nodes of one core each"),
         Line("cluster_threads", beside, "x", at_least=0.9, note=f"{_CORES} actors : {_CORES} threads of marey"),
+        Line(
+            "cluster_killed",
+            tuple(longer["seconds"] / each["seconds"] for each, longer in zip(calm, killed, strict=True)),
+            "x",
+            at_most=1.3,
+            note=f"the time where one of {_CORES} actors is killed every {_KILL_SECONDS:g} s "
+            f"({', '.join(str(each['kills']) for each in killed)} kills) : where none is",
+        ),
+        Line(
+            "cluster_killed_same",
+            tuple(float(longer["digest"] == each["digest"]) for each, longer in zip(calm, killed, strict=True)),
+            "",
+            at_least=1.0,
+            note="1 where both leave the same bytes in the cache",
+        ),
     ]
+
+
+def _killed(setting: Setting, rate: float) -> tuple[list[dict[str, Any]], list[dict[str, Any]]]:
+    """Measure extractions while nothing happens, and the same while actors are killed."""
+    views = str(max(1, round(rate * _LONG / _CLIPS)))
+    found: dict[str, list[dict[str, Any]]] = {"calm": [], "killed": []}
+    for _ in range(setting.repeat_cold):
+        for kind, each in found.items():
+            each.append(_measured("kills", kind, str(setting.data), views))
+    return found["calm"], found["killed"]
 
 
 def _overhead(repeat: int) -> list[Line]:
@@ -73,12 +117,12 @@ def _overhead(repeat: int) -> list[Line]:
     ]
 
 
-def _measured(*arguments: str) -> dict[str, float]:
+def _measured(*arguments: str) -> dict[str, Any]:
     with TemporaryDirectory(prefix="marey-cache-") as cache:
         path = os.pathsep.join(filter(None, (str(Path(__file__).parent), os.environ.get("PYTHONPATH"))))
         environment = {"MAREY_CACHE": cache, "PYTHONPATH": path, "OMP_NUM_THREADS": "2", "MAREY_ENGINE": "pytorch"}
         said = run([sys.executable, __file__, *arguments], environment=environment)
-    found: dict[str, float] = json.loads(said.splitlines()[-1])
+    found: dict[str, Any] = json.loads(said.splitlines()[-1])
     return found
 
 
@@ -89,16 +133,11 @@ class Nothing:
 
     def run(self, items: Sequence[Any]) -> list[Any]:
         """Return a result for each clip."""
-        from marey.cluster.extraction import Extracted
-
         return [Extracted((f"{hash(clip):040x}", f"{~hash(clip):040x}"), cached=True) for clip, _ in items]
 
 
 def overhead() -> dict[str, float]:
     """Seconds a row of few and of many rows, and the memory of this process, in bytes."""
-    from marey.data import Clip
-    from marey.encoders import View
-
     rows = [(Clip(Path(f"/data/walk/{number:06d}.mp4"), "walk"), (View(),)) for number in range(_MANY)]
     with connect("ray://local", cores=_CORES) as connection:
         few = sorted(_timed(connection, rows[:_FEW])[0] for _ in range(_ROUNDS))[_ROUNDS // 2]
@@ -120,20 +159,66 @@ def _timed(connection: Connection, rows: Sequence[Any]) -> tuple[float, float]:
 
 def rate(kind: str, data: str) -> dict[str, float]:
     """Clips a second of an extraction into an empty cache."""
-    from marey.cluster.extraction import Extraction, extract_on_cluster
-    from marey.data import load_data
-    from marey.encoders import Contract, FeatureCache, View, iterate_views, load_encoder
-    from marey.training import load_recipe
-
-    recipe, cache = load_recipe("auto"), FeatureCache()
-    encoder = load_encoder(recipe.encoder, frames=recipe.sampling.count)
-    contract = Contract.from_recipe(recipe, encoder, multi_view=False)
-    readings = [(clip, (View(),)) for clip in load_data(data).clips[:_CLIPS]]
+    work = _Work(data, _CLIPS)
     if kind == "threads":
-        return {"rate": _rate(iterate_views(readings, encoder, contract, cache=cache))}
-    job = Extraction.of(encoder, contract, cache=cache, device="cpu")
+        return {"rate": _rate(iterate_views(work.readings, work.encoder, work.contract, cache=work.cache))}
     with _cluster(kind) as connection:
-        return {"rate": _rate(extract_on_cluster(connection, readings, job, cache=cache, share=Share()))}
+        return {"rate": _rate(work.on(connection))}
+
+
+def kills(kind: str, data: str, views: str) -> dict[str, Any]:
+    """Seconds of an extraction from its first clip to its last, kills of actors, and a hash of all features."""
+    work = _Work(data, _CLIPS, *map(View, range(int(views))))
+    ended, dead = threading.Event(), 0
+
+    def kill() -> None:
+        nonlocal dead
+        while kind == "killed" and not ended.wait(_KILL_SECONDS):
+            actors = _actors()
+            if actors:
+                os.kill(actors[dead % len(actors)], signal.SIGKILL)
+                dead += 1
+
+    with _cluster("actors") as connection:
+        found = work.on(connection)
+        next(found)
+        began = time.perf_counter()
+        killer = threading.Thread(target=kill)
+        killer.start()
+        left = sum(1 for _ in found)
+        seconds = time.perf_counter() - began
+        ended.set()
+        killer.join()
+    digest = hashlib.sha256()
+    for path in sorted(work.cache.root.rglob("*.safetensors")):
+        digest.update(path.name.encode())
+        digest.update(path.read_bytes())
+    return {"seconds": seconds, "kills": dead, "clips": left + 1, "digest": digest.hexdigest()}
+
+
+def _actors() -> list[int]:
+    """Return the processes of actors on this machine, by their names."""
+    found = []
+    for path in Path("/proc").glob("[0-9]*/comm"):
+        with suppress(OSError):
+            if path.read_text().startswith("ray::Worker"):
+                found.append(int(path.parent.name))
+    return sorted(found)
+
+
+class _Work:
+    """The extraction that is measured: clips of a data set, in an empty cache."""
+
+    def __init__(self, data: str, count: int, *views: View) -> None:
+        recipe, self.cache = load_recipe("auto"), FeatureCache()
+        self.encoder = load_encoder(recipe.encoder, frames=recipe.sampling.count)
+        self.contract = Contract.from_recipe(recipe, self.encoder, multi_view=False)
+        self.readings = [(clip, views or (View(),)) for clip in load_data(data).clips[:count]]
+
+    def on(self, connection: Connection) -> Iterator[Any]:
+        """Start the extraction on a cluster."""
+        job = Extraction.of(self.encoder, self.contract, cache=self.cache, device="cpu")
+        return extract_on_cluster(connection, self.readings, job, cache=self.cache, share=Share())
 
 
 @contextmanager
@@ -170,5 +255,7 @@ if __name__ == "__main__":
     wanted = sys.argv[1:]
     import cluster  # as the actors know it
 
-    figures = cluster.overhead() if wanted == ["overhead"] else cluster.rate(*wanted[1:])
+    measured: dict[str, Callable[..., dict[str, Any]]]
+    measured = {"overhead": cluster.overhead, "rate": cluster.rate, "kills": cluster.kills}
+    figures = measured[wanted[0]](*wanted[1:])
     sys.stdout.write(json.dumps(figures) + "\n")

@@ -77,12 +77,12 @@ def test_a_ray_client_gives_the_features_and_predictions_of_one_process(
         found = (tmp_path / cache / "features").rglob("*.safetensors")
         return {path.name: path.read_bytes() for path in found}
 
-    extract = ["extract", small_set, "--recipe", "default-0.1", *changes]
+    extract: list[str | Path] = ["extract", small_set, "--recipe", "default-0.1", *changes]
     marey(*extract, cache="here")
     marey(*extract, "--on", address, cache="there")
     assert entries("here")
     assert entries("there") == entries("here")
-    predict = ["predict", small_run, small_set, "--out"]
+    predict: list[str | Path] = ["predict", small_run, small_set, "--out"]
     marey(*predict, tmp_path / "here.parquet", cache="here")
     marey(*predict, tmp_path / "there.parquet", "--on", address, cache="there")
     assert read_table(tmp_path / "there.parquet") == read_table(tmp_path / "here.parquet")
