@@ -21,6 +21,7 @@ from rich.table import Table
 
 import choice
 import cluster
+import damage
 import dark
 import decoding
 import diagnosis
@@ -62,6 +63,7 @@ BENCHMARKS: Final[dict[str, Callable[[Setting], list[Line]]]] = {
 BY_NAME: Final[dict[str, Callable[[Setting], list[Line]]]] = {  # not unless they are asked for
     "choice": choice.measure,
     "cluster": cluster.measure,
+    "damage": damage.measure,
     "dark": dark.measure,
     "diagnosis": diagnosis.measure,
     "explain": explain.measure,

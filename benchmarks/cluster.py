@@ -230,16 +230,30 @@ def _cluster(kind: str) -> Iterator[Connection]:
         return
     from ray.cluster_utils import Cluster
 
-    nodes: Any = Cluster(initialize_head=True, head_node_args={"num_cpus": 1, "include_dashboard": False})
+    first, second = sorted(os.sched_getaffinity(0))[:_CORES]
+    with _only(first):
+        nodes: Any = Cluster(initialize_head=True, head_node_args={"num_cpus": 1, "include_dashboard": False})
     try:
         if kind == "two nodes":
-            nodes.add_node(num_cpus=1)
+            with _only(second):
+                nodes.add_node(num_cpus=1)
         nodes.wait_for_nodes()
         os.environ["RAY_ADDRESS"] = nodes.address
         with connect("ray") as connection:
             yield connection
     finally:
         nodes.shutdown()
+
+
+@contextmanager
+def _only(core: int) -> Iterator[None]:
+    """Give what is started meanwhile one core: an actor has threads that decode beside the one that encodes."""
+    before = os.sched_getaffinity(0)
+    os.sched_setaffinity(0, {core})
+    try:
+        yield
+    finally:
+        os.sched_setaffinity(0, before)
 
 
 def _rate(found: Iterator[Any]) -> float:

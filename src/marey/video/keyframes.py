@@ -8,7 +8,7 @@ from typing import Final
 
 import av
 
-from marey.video.frames import TimedFrame
+from marey.video.frames import TIME_TOLERANCE, TimedFrame
 from marey.video.packet_filter import EMPTY_SIZE
 from marey.video.reader import check_end, ends_early, stated_from
 from marey.video.source import Source, VideoPacket, check_frame_size, demux
@@ -19,10 +19,17 @@ _INDEXED: Final = ("avi", "mov,")  # formats whose index lists every frame
 
 @dataclass(frozen=True, slots=True)
 class _Key:
-    """A key frame that has not been decoded yet, and its time in seconds from the first frame."""
+    """A key frame that has not been decoded yet.
+
+    Attributes:
+        time: seconds from the first frame.
+        packet: its packet.
+        after_damage: True where the container shows damage between the key frame before it and this one.
+    """
 
     time: float
     packet: VideoPacket
+    after_damage: bool = False
 
 
 class Keyframes:
@@ -55,6 +62,7 @@ class Keyframes:
         self._end = 0.0
         self._ends = VideoEnd(source)
         self._read_end = False
+        self._damaged = False  # after the key frame that was read last
         self.packets = 0
         for packet in self._demux():
             if _is_key(packet):
@@ -85,6 +93,10 @@ class Keyframes:
             while following is not None and following.time - timestamp < timestamp - at:
                 chosen, at, shown = following, following.time, None
                 following = next(keys, None)
+            if self._may_be_missing(chosen, following, timestamp - at):
+                raise self._source.damage_error(
+                    f"a part near {timestamp:.3f} s, which may hold a key frame, is damaged"
+                )
             if following is None:
                 check_end(self._source, self._end_for(timestamp), self._stated, timestamp)
             if shown is None and chosen is not None:
@@ -92,6 +104,12 @@ class Keyframes:
             if shown is None or not shown.intact:
                 raise self._source.damage_error(f"the key frame at {at:.3f} s is damaged")
             yield shown
+
+    def _may_be_missing(self, key: _Key | None, following: _Key | None, distance: float) -> bool:
+        """Return whether the container shows damage between a key frame and a timestamp so far after it."""
+        if distance > TIME_TOLERANCE:
+            return self._damaged if following is None else following.after_damage
+        return distance < -TIME_TOLERANCE and key is not None and key.after_damage
 
     def _end_for(self, timestamp: float) -> float:
         """Return the end of the video; a timestamp beyond that of the index is worth reading the last packets.
@@ -146,7 +164,9 @@ class Keyframes:
         """Yield every key frame after the first, by reading on."""
         for packet in self._demux():
             if _is_key(packet):
-                yield _Key(self._time(packet), packet)
+                yield _Key(self._time(packet), packet, after_damage=self._damaged)
+                self._damaged = False
+            self._damaged = self._damaged or self._source.is_damaged(packet)
 
     def _demux(self) -> Iterator[VideoPacket]:
         for packet in demux(self._source, self._source.stream):
@@ -171,7 +191,8 @@ class Keyframes:
         if image is None:
             return None
         check_frame_size(self._source.name, image.width, image.height, self._source.limits)
-        return TimedFrame(key.time, key.time + self._source.frame_period, image, not image.is_corrupt)
+        intact = not (image.is_corrupt or self._source.is_damaged(key.packet))
+        return TimedFrame(key.time, key.time + self._source.frame_period, image, intact)
 
     def _pts(self, packet: VideoPacket) -> int | None:
         return packet.dts if self._timeless or packet.pts is None else packet.pts

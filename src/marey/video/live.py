@@ -303,13 +303,15 @@ def _live_frames(source: Source, live: LiveSource) -> Iterator[TimedFrame]:
     clock = _Clock(source)
     intact = True
     for packet in _packets(source, clock):
+        damaged = source.is_damaged(packet)
+        intact = intact and not damaged
         try:
             images = packet.decode()
         except av.InvalidDataError:
             intact = False
             continue
         for image in images:
-            intact = not image.is_corrupt and (intact or image.key_frame)
+            intact = not (image.is_corrupt or damaged) and (intact or image.key_frame)
             yield clock.frame(image, intact)
     if live.kind in ("camera", "rtsp") and source.container.duration is None:
         raise source.damage_error(f"it ended after {clock.now:.1f} s", ConnectionError("the connection was closed"))

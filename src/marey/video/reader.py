@@ -174,10 +174,11 @@ class Reader:
     def _decode(self, *, after_seek: bool = False) -> Iterator[TimedFrame]:
         # The loop filter stays on: without it, decoding was 13 % faster, but frames drifted:
         # the cosine similarity of features fell to 0.93.
-        codec, tracker = self._source.stream.codec_context, _CorruptionTracker(intact=not after_seek)
+        codec = self._source.stream.codec_context
+        tracker = _CorruptionTracker(intact=not after_seek, sound=not self._source.damaged)
         for packet, requested in self._filter.filter(self._packets()):
             codec.skip_frame = "DEFAULT" if requested else "NONREF"
-            tracker.feed(packet, requested)
+            tracker.feed(packet, requested, damaged=self._source.is_damaged(packet))
             for image in codec.decode(packet):
                 for shown, intact in tracker.receive(image):
                     yield self._timed(shown, intact)
@@ -285,30 +286,36 @@ class _CorruptionTracker:
 
     Args:
         intact: whether frames before the first key frame can be intact; after a seek they cannot.
+        sound: whether packets before the first key frame can be: not where that frame may have been lost to damage.
     """
 
-    def __init__(self, *, intact: bool) -> None:
+    def __init__(self, *, intact: bool, sound: bool = True) -> None:
         self._place = 0
         self._latest = -1 << 63
-        self._pending: dict[int, tuple[int, int, bool]] = {}
+        self._pending: dict[int, tuple[int, int, bool, bool]] = {}
         self._held: deque[_Held] = deque()
         self._intact = intact
+        self._sound = sound
+        self._damaged = False
 
-    def feed(self, packet: VideoPacket, requested: bool) -> None:
-        """Note that a packet is decoded next, and whether its frame is requested."""
+    def feed(self, packet: VideoPacket, requested: bool, *, damaged: bool = False) -> None:
+        """Note that a packet is decoded next, whether its frame is requested, and whether it is known to be damaged."""
         self._place += 1
+        # A packet that is cut short may have lost the start of the next one; and its own frame may not come at all.
+        self._sound = not (damaged or self._damaged) and (self._sound or packet.is_keyframe)
+        self._damaged = damaged
         if packet.pts is not None:
             self._latest = max(self._latest, packet.pts)
-            self._pending[packet.pts] = self._place, self._latest, requested
+            self._pending[packet.pts] = self._place, self._latest, requested, self._sound
 
     def receive(self, image: VideoFrame) -> Iterable[tuple[VideoFrame, bool]]:
         """Take a frame from the decoder; return those that are ready, and whether each is intact."""
         pts = image.pts
         if pts is None:  # then the order of decoding is not known
-            place, pts, latest, requested = self._place, -1, -1, True
+            place, pts, latest, requested, sound = self._place, -1, -1, True, self._sound
         else:
-            place, latest, requested = self._pending.pop(pts, (self._place, pts, True))
-        corrupt = image.is_corrupt
+            place, latest, requested, sound = self._pending.pop(pts, (self._place, pts, True, self._sound))
+        corrupt = image.is_corrupt or not sound
         if corrupt:
             for other in self._held:
                 other.intact = other.intact and other.place < place

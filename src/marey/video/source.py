@@ -8,7 +8,7 @@ import stat
 import time
 from collections.abc import Callable, Iterator
 from contextlib import contextmanager, suppress
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from fractions import Fraction
 from pathlib import Path
 from typing import Any, Final, NoReturn, TypeAlias, TypeVar
@@ -24,6 +24,7 @@ from marey.remote_path import RemotePath, as_path
 from marey.video.container_checks import damage_error, has_video_header, starts_like_pointer
 from marey.video.declared_counts import check_counts
 from marey.video.limits import Deadline, Limits, memory_error
+from marey.video.ogg_pages import damaged_pages
 from marey.video.reading_process import is_short_of_memory
 from marey.video.remote_file import RemoteFile, remote_state
 from marey.video.versions import fraction_of, open_input
@@ -60,7 +61,11 @@ MakeError: TypeAlias = Callable[..., VideoError]
 
 @dataclass(frozen=True, slots=True)
 class Source:
-    """An open file or URL and its video stream; errors use its name."""
+    """An open file or URL and its video stream; errors use its name.
+
+    Attributes:
+        damaged: where parts of the container begin that fail their checksum, in bytes from its start.
+    """
 
     name: str
     damage_error: MakeError
@@ -71,6 +76,7 @@ class Source:
     stated_duration: float | None
     limits: Limits
     deadline: Deadline
+    damaged: frozenset[int] = frozenset()
 
     @property
     def path(self) -> Path:
@@ -80,6 +86,10 @@ class Source:
     def error(self, reason: Reason, detail: str) -> VideoError:
         """Return the error of a source that cannot be used."""
         return VideoError(self.name, reason, detail)
+
+    def is_damaged(self, packet: VideoPacket) -> bool:
+        """Return whether the container shows that a packet is damaged, or that one before it is missing."""
+        return packet.is_corrupt or packet.pos in self.damaged
 
     @property
     def frame_period(self) -> float:
@@ -162,10 +172,10 @@ def open_video(path: str | Path, limits: Limits, *, threads: int = 1, headers_on
     with (
         translate_errors(path, deadline),
         _open_file(path, deadline, limits) as file,
-        _checked(path, file),
+        _checked(path, file) as damaged,
         _open_container(path, file, headers_only) as container,
     ):
-        source = choose_stream(str(path), container, limits, deadline, make_error)
+        source = replace(choose_stream(str(path), container, limits, deadline, make_error), damaged=damaged)
         codec = source.stream.codec_context
         # For MPEG-4, times follow from the order of packets (`PacketFilter`); threads would delay it.
         if threads > 1 and codec.width * codec.height >= _WORTH_THREADS and codec.name != "mpeg4":
@@ -228,14 +238,19 @@ def _check_size(path: Path, size: int, limits: Limits) -> None:
 
 
 @contextmanager
-def _checked(path: Path, file: io.RawIOBase) -> Iterator[None]:
-    """Check the counts in the header of an open file; of one on another machine, up to its first fragment."""
+def _checked(path: Path, file: io.RawIOBase) -> Iterator[frozenset[int]]:
+    """Check the counts in the header of an open file, and yield where it is damaged by its own checksums.
+
+    Of a file on another machine only the counts are checked, up to its first fragment.
+    """
     if isinstance(file, RemoteFile):
         check_counts(path, file, file.state.size, file.state.version or None, whole=False)
+        damaged: frozenset[int] = frozenset()
     else:
         check_counts(path, file, path.stat().st_size, file_state(path))
+        damaged = damaged_pages(path, file, file_state(path))
     file.seek(0)
-    yield
+    yield damaged
 
 
 def _open_container(path: Path, file: io.RawIOBase, headers_only: bool) -> InputContainer:

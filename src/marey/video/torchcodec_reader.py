@@ -115,7 +115,7 @@ def _read_slots(source: Source) -> tuple[list[int], int]:
         source.deadline.check()
         if packet.is_discard or not packet.size:
             continue
-        if packet.is_corrupt:
+        if source.is_damaged(packet):
             raise source.damage_error("a packet of its video stream is damaged")
         if packet.pts is None:
             raise source.error(
