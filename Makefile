@@ -88,7 +88,7 @@ bench: $(VENV)/installed-bench
 	$(BIN)/python benchmarks/bench.py $(if $(ONLY),--only $(ONLY))
 
 bench-gpu: $(VENV)/installed-bench
-	$(BIN)/python benchmarks/bench.py --only gpu
+	$(BIN)/python benchmarks/bench.py --only gpu $(ARGS)
 
 pictures: $(VENV)/installed-dev
 	$(BIN)/python scripts/readme_images.py docs/images

@@ -88,6 +88,7 @@ PART_OF: Final = {  # ratios that are measured together
         ("heads", heads.RATIOS),
         ("service", service.RATIOS),
         ("cluster", cluster.RATIOS),
+        ("gpu", gpu.RATIOS),
     )
     for ratio in ratios
 }
@@ -108,6 +109,8 @@ def main() -> None:
         metavar="N",
         help=f"runs of each measurement (by default {REPEAT}, and {REPEAT_COLD} of those over the whole data set)",
     )
+    parser.add_argument("--device", choices=("cuda", "cpu"), default="cuda", help="what gpu measures")
+    parser.add_argument("--quick", action="store_true", help="gpu: the least of everything, to try the way")
     parser.add_argument("--out", type=Path, default=RESULTS, metavar="DIR", help="where the results are written")
     asked = parser.parse_args()
     repeat, repeat_cold = asked.repeat or REPEAT, asked.repeat or REPEAT_COLD
@@ -119,7 +122,7 @@ def main() -> None:
     lines: list[Line] = []
     with TemporaryDirectory(prefix="marey-bench-") as folder:
         data, described = find_clips(asked.data, Path(folder))
-        setting = Setting(data, Path(folder), repeat, repeat_cold)
+        setting = Setting(data, Path(folder), repeat, repeat_cold, asked.device, asked.quick)
         facts = {"began": began.isoformat(timespec="seconds"), "machine": about, "data": described}
         console.print(f"{about['cpu']}, {about['cores']} cores, {about['threads']} threads; {described}")
         for name in names:

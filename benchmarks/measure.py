@@ -23,6 +23,8 @@ class Setting:
         work: an empty folder, which goes when the run is over.
         repeat: measurements of what takes seconds.
         repeat_cold: measurements of what decodes and encodes the whole data set.
+        device: that `gpu` measures.
+        quick: whether `gpu` takes the least of everything, to try the way.
         left_out: what could not be measured here, and why; each benchmark writes its own.
     """
 
@@ -30,6 +32,8 @@ class Setting:
     work: Path
     repeat: int
     repeat_cold: int
+    device: str = "cuda"
+    quick: bool = False
     left_out: dict[str, str] = field(default_factory=dict)
 
 

@@ -130,3 +130,38 @@ def test_the_process_that_is_measured_says_what_each_manifest_took_and_its_peak_
     assert len(seconds) == 2
     assert min(seconds) > 0
     assert peak > 100e6
+
+
+def test_the_roofline_of_a_layer_is_the_slower_of_its_operations_and_its_bytes() -> None:
+    import torch
+    from torch import nn
+
+    from roofline import Roofline
+
+    network = nn.Sequential(nn.Conv2d(3, 8, 3, bias=False), nn.ReLU()).eval()
+    batch = torch.zeros(2, 3, 10, 10)
+    flops = 2 * (2 * 8 * 8 * 8) * (3 * 3 * 3)
+    moved = 2 * (2 * 3 * 100 + 2 * 8 * 64 + 8 * 3 * 9)
+    assert Roofline(product=1.0, copy=float("inf")).seconds(network, batch) == pytest.approx(flops)
+    assert Roofline(product=float("inf"), copy=1.0).seconds(network, batch) == pytest.approx(moved)
+
+
+@pytest.mark.long
+def test_the_measurements_of_a_gpu_go_their_way_on_a_cpu(
+    small_set: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    import gpu
+    import gpu_files
+    import gpu_networks
+    from measure import Setting
+
+    monkeypatch.setattr(gpu, "_NETWORKS", gpu._NETWORKS[:1])
+    monkeypatch.setattr(gpu, "_TRAINED", {"lrcn-small": ()})
+    monkeypatch.setattr(gpu_networks, "NETWORKS", gpu_networks.NETWORKS[:2])
+    monkeypatch.setattr(gpu_files, "_NETWORKS", gpu_files._NETWORKS[:1])
+    setting = Setting(small_set, tmp_path, 1, 1, device="cpu", quick=True)
+    found = {line.name: line for line in gpu.measure(setting)}
+    assert {"gpu_roofline_resnet50", "gpu_labels_efficientnet-lite0_mpeg4", "gpu_agreement"} <= found.keys()
+    assert found["gpu_agreement"].holds
+    assert all(value >= 0 for line in found.values() for value in line.runs)
+    assert all("GPU" in why for why in setting.left_out.values())
