@@ -43,17 +43,22 @@ def main() -> None:
 
 def write_lowest() -> None:
     """Write the floors of pyproject.toml as versions."""
+    (Path(__file__).resolve().parents[1] / "constraints-lowest.txt").write_text(lowest(), encoding="utf-8")
+
+
+def lowest() -> str:
+    """Return the floors of pyproject.toml as the text of a file of constraints."""
     root = Path(__file__).resolve().parents[1]
     project = tomllib.loads((root / "pyproject.toml").read_text(encoding="utf-8"))["project"]
     extras = project["optional-dependencies"]
     stated = [*project["dependencies"], *(each for name in sorted(extras) if name != "bench" for each in extras[name])]
     found = dict(_CONTEMPORARIES)
     for requirement in stated:
-        match = re.match(r"([\w.-]+)>=([\w.]+)", requirement)
+        match = re.match(r"([\w.-]+)(?:\[[\w,-]+\])?>=([\w.]+)", requirement)
         if match and match[1] not in _TOOLS:
             found[match[1]] = match[2]
     lines = "".join(f"{name}=={found[name]}\n" for name in sorted(found, key=str.lower))
-    (root / "constraints-lowest.txt").write_text(_LOWEST + lines, encoding="utf-8")
+    return _LOWEST + lines
 
 
 def write_installed() -> None:

@@ -66,3 +66,14 @@ def imported(path: Path) -> set[str]:
         elif isinstance(node, ast.Import):
             names |= {alias.name.partition(".")[0] for alias in node.names}
     return names - set(sys.stdlib_module_names) - {"marey"}
+
+
+def test_the_lowest_versions_are_those_that_pyproject_states() -> None:
+    text = (PROJECT / "constraints-lowest.txt").read_text(encoding="utf-8")
+    lowest = {canonicalize_name(name): version for name, _, version in (line.partition("==") for line in text.split())}
+    for needed in [*BASE, *(each for extra in EXTRAS.keys() - {"bench"} for each in EXTRAS[extra])]:
+        floors = [each.version for each in needed.specifier if each.operator == ">="]
+        if floors and needed.name not in ("mypy", "ruff", "types-PyYAML"):  # of these the newest is used
+            assert lowest.get(canonicalize_name(needed.name)) == floors[0], (
+                f"run scripts/constraints.py --lowest: {needed}"
+            )
