@@ -80,6 +80,8 @@ class Client:
         top: int = 3,
         threshold: float | None = None,
         unknown: Literal["mark", "never"] | None = None,
+        risk: float | None = None,
+        sets: float | None = None,
     ) -> Answer:
         """Predict the action in a clip.
 
@@ -89,14 +91,16 @@ class Client:
             top: number of classes to give.
             threshold: below this probability the label is None; by default 0.
             unknown: "mark", the default, labels clips that are unlike all training clips "unknown"; "never" does not.
+            risk: share of wrong answers that is allowed; it sets the threshold, and `risk` of the answer says what is
+                promised.
+            sets: share of the sets of labels that shall hold the true one; `set` of the answer is that of this clip.
 
         Raises:
             ServiceError: there is no answer; `code` is the reason, for an unusable file that of `VideoError`.
             VideoError: there is no file at that path.
         """
-        return Answer.model_validate(
-            self._upload("/predict", video, {"model": model, "top": top, "threshold": threshold, "unknown": unknown})
-        )
+        params = _params(model, top, threshold, unknown, risk, sets)
+        return Answer.model_validate(self._upload("/predict", video, params))
 
     def predict_url(
         self,
@@ -106,9 +110,11 @@ class Client:
         top: int = 3,
         threshold: float | None = None,
         unknown: Literal["mark", "never"] | None = None,
+        risk: float | None = None,
+        sets: float | None = None,
     ) -> Answer:
         """Predict the action in the clip at a URL, if the service allows URLs; otherwise as `predict`."""
-        params = _given({"model": model, "top": top, "threshold": threshold, "unknown": unknown})
+        params = _given(_params(model, top, threshold, unknown, risk, sets))
         return Answer.model_validate(self._ask("POST", "/predict", params=params, json={"url": url}))
 
     def submit(self, video: Video, *, model: str | None = None) -> Job:
@@ -212,6 +218,18 @@ class Client:
             for _, content in request.get("files", {}).values():
                 if not isinstance(content, bytes):
                     content.seek(0)
+
+
+def _params(
+    model: str | None,
+    top: int,
+    threshold: float | None,
+    unknown: str | None,
+    risk: float | None,
+    sets: float | None,
+) -> dict[str, Any]:
+    shares = {"threshold": threshold, "risk": risk, "sets": sets}
+    return {"model": model, "top": top, "unknown": unknown, **shares}
 
 
 def _given(params: dict[str, Any]) -> dict[str, Any]:

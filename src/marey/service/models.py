@@ -4,6 +4,7 @@ from __future__ import annotations
 
 from collections.abc import Sequence
 from dataclasses import dataclass
+from functools import lru_cache
 from pathlib import Path
 
 import torch
@@ -11,12 +12,12 @@ import torch
 from marey.encoders import Encoder, FeatureCache, Features, feature_streams
 from marey.errors import ModelFormatError, UsageError
 from marey.models import load_model
-from marey.prediction import Predictor
+from marey.prediction import Predictor, Promises
 from marey.service.schema import ModelAnswer
 from marey.video import Limits
 
 
-@dataclass(frozen=True)
+@dataclass(frozen=True, eq=False)
 class ServedModel:
     """A model that is loaded and warmed up.
 
@@ -29,6 +30,14 @@ class ServedModel:
     name: str
     predictor: Predictor
     encoder: Encoder
+
+    def promises(self, *, risk: float | None, sets: float | None) -> Promises:
+        """Return the bounds that callers ask for; what was found for a share is kept.
+
+        Raises:
+            UsageError: the model keeps no answers for held-out clips.
+        """
+        return _promises(self, risk, sets)
 
     def with_cache(self, cache: FeatureCache, limits: Limits) -> Predictor:
         """Return a predictor of the same model with its own cache and limits."""
@@ -45,6 +54,11 @@ class ServedModel:
             streams=list(contract.streams),
             frames=contract.sampling.count,
         )
+
+
+@lru_cache(maxsize=256)
+def _promises(model: ServedModel, risk: float | None, sets: float | None) -> Promises:
+    return Promises.of(model.predictor.model, risk=risk, sets=sets)
 
 
 def find_models(paths: Sequence[Path]) -> dict[str, Path]:

@@ -12,11 +12,23 @@ from fastapi import APIRouter, Depends, Path, Query, Request, Response
 from fastapi.security import HTTPAuthorizationCredentials, HTTPBearer
 from fastapi.sse import EventSourceResponse, ServerSentEvent
 
-from marey.prediction import Unknown, prediction_of_answer
+from marey.data import Clip
+from marey.errors import UsageError
+from marey.prediction import Promises, Unknown, draw_of, prediction_of_answer
 from marey.service.jobs import Job
 from marey.service.metrics import MEDIA_TYPE
+from marey.service.models import ServedModel
 from marey.service.problems import Problem, documented
-from marey.service.schema import ENDED, Answer, ClassProbability, HealthAnswer, HealthState, JobAnswer, ModelAnswer
+from marey.service.schema import (
+    ENDED,
+    Answer,
+    ClassProbability,
+    HealthAnswer,
+    HealthState,
+    JobAnswer,
+    ModelAnswer,
+    Risk,
+)
 from marey.service.service import Service
 from marey.service.uploads import UPLOAD_SCHEMA
 from marey.version import __version__
@@ -105,19 +117,37 @@ async def predict(
     model: ModelName = None,
     top: Annotated[int, Query(ge=1, le=1000, description="how many classes to give")] = 3,
     threshold: Annotated[
-        float, Query(ge=0, le=1, description="below this probability it is none of the classes, and the label null")
-    ] = 0.0,
+        float | None,
+        Query(ge=0, le=1, description="below this probability it is none of the classes, and the label null"),
+    ] = None,
     unknown: Annotated[
         Unknown, Query(description="mark: clips that are unlike all training clips are labelled unknown; never: none")
     ] = "mark",
+    risk: Annotated[
+        float | None, Query(gt=0, lt=1, description="answer only where at most this share of the answers is wrong")
+    ] = None,
+    sets: Annotated[
+        float | None,
+        Query(gt=0, lt=1, description="give a set of labels that holds the true one with this probability"),
+    ] = None,
 ) -> Answer:
     """Predict the action in a clip: the `file` of a form, the body itself, or, if allowed, its URL."""
     asked = service.model(model)
+    promises = await _promises(asked, threshold, risk, sets)
     service.check_room()
     async with service.video(request) as upload:
         with service.slot():
             found = await service.predict(request, asked, upload)
-    prediction = prediction_of_answer(upload.name, asked.predictor.model, found, threshold=threshold, unknown=unknown)
+        draw = "" if sets is None else await asyncio.to_thread(draw_of, Clip(upload.path))
+    prediction = prediction_of_answer(
+        upload.name,
+        asked.predictor.model,
+        found,
+        threshold=threshold or 0.0,
+        unknown=unknown,
+        promises=promises,
+        draw=draw,
+    )
     return Answer(
         source=upload.name,
         model=asked.name,
@@ -128,7 +158,21 @@ async def predict(
         why=prediction.why or None,
         confidence=prediction.probabilities[0],
         top=[ClassProbability(label=label, probability=probability) for label, probability in prediction.top(top)],
+        set=None if sets is None else list(prediction.label_set),
+        set_level=prediction.level,
+        set_guaranteed=None if sets is None else prediction.set_guaranteed,
+        risk=None if prediction.risk is None else Risk.model_validate(prediction.risk.as_dict()),
     )
+
+
+async def _promises(asked: ServedModel, threshold: float | None, risk: float | None, sets: float | None) -> Promises:
+    """Return the bounds that a caller asks for, before the upload is read."""
+    if risk is not None and threshold is not None:
+        raise Problem(422, "invalid", "the risk sets the threshold: leave one of `risk` and `threshold` out")
+    try:
+        return await asyncio.to_thread(asked.promises, risk=risk, sets=sets)
+    except UsageError as error:
+        raise Problem(422, "no_held_out_answers", str(error)) from error
 
 
 @routes.post(

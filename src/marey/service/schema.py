@@ -45,6 +45,19 @@ class ClassProbability(BaseModel):
         return (self.label, self.probability)[place]
 
 
+class Risk(BaseModel):
+    """A bound on wrong answers, and what stands behind it."""
+
+    risk: Probability = Field(description="share of wrong answers that is allowed")
+    threshold: Probability | None = Field(description="the least confidence of an answer; null where none is given")
+    guaranteed: bool = Field(description="whether the bound is shown with 90 % confidence")
+    held_out_answered: Probability = Field(description="share of the held-out clips that have that confidence")
+    held_out_wrong: Probability | None = Field(description="share of wrong answers among them")
+    groups: int = Field(description="held-out groups")
+    groups_needed: int = Field(description="groups without an error that the bound takes")
+    note: str = Field(description="the same in a sentence")
+
+
 class Answer(BaseModel):
     """The prediction of a model for one clip."""
 
@@ -68,7 +81,7 @@ class Answer(BaseModel):
     model: str = Field(description="the name of the model")
     label: str | None = Field(
         description="the most probable class; unknown if the clip is unlike all training clips; null if its "
-        "probability is below the threshold"
+        "probability is below the threshold, or below that of the risk"
     )
     unknown: bool = Field(False, description="true if the clip is unlike all training clips")
     unfamiliarity: float | None = Field(
@@ -78,6 +91,10 @@ class Answer(BaseModel):
     why: str | None = Field(None, description="of an unknown clip: the reason in words")
     confidence: Probability = Field(description="the calibrated probability of the most probable class")
     top: list[ClassProbability] = Field(description="the most probable classes, most probable first")
+    set: list[str] | None = Field(None, description="labels that hold the true one with the share that was asked for")
+    set_level: Probability | None = Field(None, description="the share")
+    set_guaranteed: bool | None = Field(None, description="whether it is guaranteed for new groups")
+    risk: Risk | None = Field(None, description="the bound on wrong answers, where one was asked for")
 
 
 class UrlRequest(BaseModel):
