@@ -23,7 +23,8 @@ from typing import TYPE_CHECKING, Annotated, Any, ClassVar, Final, Self, TypeAli
 import numpy as np
 import numpy.typing as npt
 import torch
-from pydantic import BaseModel, ConfigDict, Field, ModelWrapValidatorHandler, SerializeAsAny, model_validator
+from pydantic import BaseModel, ConfigDict, Field, SerializeAsAny, model_validator
+from pydantic.functional_validators import ModelWrapValidatorHandler
 from torch import Tensor
 
 from marey.errors import UnknownNameError
