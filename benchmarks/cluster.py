@@ -22,7 +22,7 @@ from typing import Any, Final
 
 from marey.cluster import Connection, Pool, Share, connect
 from marey.cluster.extraction import Extracted, Extraction, extract_on_cluster
-from marey.cores import usable_cores
+from marey.cores import allowed_cores, usable_cores
 from marey.data import Clip, load_data
 from marey.encoders import Contract, FeatureCache, View, iterate_views, load_encoder
 from marey.training import load_recipe
@@ -230,7 +230,7 @@ def _cluster(kind: str) -> Iterator[Connection]:
         return
     from ray.cluster_utils import Cluster
 
-    first, second = sorted(os.sched_getaffinity(0))[:_CORES]
+    first, second = allowed_cores()[:_CORES]
     with _only(first):
         nodes: Any = Cluster(initialize_head=True, head_node_args={"num_cpus": 1, "include_dashboard": False})
     try:
@@ -248,7 +248,7 @@ def _cluster(kind: str) -> Iterator[Connection]:
 @contextmanager
 def _only(core: int) -> Iterator[None]:
     """Give what is started meanwhile one core: an actor has threads that decode beside the one that encodes."""
-    before = os.sched_getaffinity(0)
+    before = allowed_cores()
     os.sched_setaffinity(0, {core})
     try:
         yield

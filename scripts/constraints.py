@@ -33,7 +33,6 @@ _LOWEST: Final = """\
 # Tools that only check the code are not among them. Written by scripts/constraints.py --lowest.
 """
 _TOOLS: Final = {"mypy", "ruff", "types-PyYAML"}  # of which only the newest is used
-_CONTEMPORARIES: Final = {"click": "8.2.1"}  # newer ones warn of what the lowest Typer does, and warnings are errors
 
 
 def main() -> None:
@@ -52,7 +51,7 @@ def lowest() -> str:
     project = tomllib.loads((root / "pyproject.toml").read_text(encoding="utf-8"))["project"]
     extras = project["optional-dependencies"]
     stated = [*project["dependencies"], *(each for name in sorted(extras) if name != "bench" for each in extras[name])]
-    found = dict(_CONTEMPORARIES)
+    found: dict[str, str] = {}
     for requirement in stated:
         match = re.match(r"([\w.-]+)(?:\[[\w,-]+\])?>=([\w.]+)", requirement)
         if match and match[1] not in _TOOLS:

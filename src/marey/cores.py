@@ -30,10 +30,15 @@ def usable_cores(*, system: Path = Path("/")) -> int:
     return min([_affinity(), *(max(1, math.ceil(quota)) for quota in _quotas(system))])
 
 
+def allowed_cores() -> tuple[int, ...]:
+    """Return the numbers of the cores that this process may run on, ascending; none where the system does not say."""
+    return tuple(sorted(os.sched_getaffinity(0))) if hasattr(os, "sched_getaffinity") else ()
+
+
 def _affinity() -> int:
     if sys.version_info >= (3, 13):
         return os.process_cpu_count() or 1  # respects PYTHON_CPU_COUNT
-    return len(os.sched_getaffinity(0)) if hasattr(os, "sched_getaffinity") else machine_cores()
+    return len(allowed_cores()) or machine_cores()
 
 
 def _quotas(system: Path) -> Iterator[float]:

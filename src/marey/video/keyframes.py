@@ -166,7 +166,7 @@ class Keyframes:
             if _is_key(packet):
                 yield _Key(self._time(packet), packet, after_damage=self._damaged)
                 self._damaged = False
-            self._damaged = self._damaged or self._source.is_damaged(packet)
+            self._damaged = self._damaged or packet.pos in self._source.damaged
 
     def _demux(self) -> Iterator[VideoPacket]:
         for packet in demux(self._source, self._source.stream):

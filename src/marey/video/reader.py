@@ -30,6 +30,7 @@ _SEEK_GAIN = 2  # frames that a seek has to save to be worth its cost
 _SEEK_BACK = (0.0, 0.5, 5.0)  # s: an index may lead to a key frame that is shown after the timestamp
 _SEEK_UNKNOWN = 5.0  # s: distance of the last timestamp from which an unread index is read
 _MAX_PTS = 2**62
+_LATE: Final = 2  # packets from the one that FFmpeg calls corrupt to the first after those that are missing
 _MAX_PENDING: Final = 64  # packets without a frame that are remembered
 _SEEKABLE = ("avi", "mov,", "matroska,")  # formats whose index leads exactly to key frames
 
@@ -57,6 +58,7 @@ class Reader:
         self._origin: int | None = None
         self._last: float | None = None
         self._may_seek = source.container.format.name.startswith(_SEEKABLE)
+        self._cut: set[int] = set()  # timestamps of packets before which some are missing
         self.packets = 0
         first = self._next()
         if first is None:
@@ -178,7 +180,7 @@ class Reader:
         tracker = _CorruptionTracker(intact=not after_seek, sound=not self._source.damaged)
         for packet, requested in self._filter.filter(self._packets()):
             codec.skip_frame = "DEFAULT" if requested else "NONREF"
-            tracker.feed(packet, requested, damaged=self._source.is_damaged(packet))
+            tracker.feed(packet, requested, damaged=packet.pos in self._source.damaged or packet.pts in self._cut)
             for image in codec.decode(packet):
                 for shown, intact in tracker.receive(image):
                     yield self._timed(shown, intact)
@@ -202,8 +204,9 @@ class Reader:
 
     def _packets(self) -> Iterator[VideoPacket]:
         source = self._source
-        started = not source.container.format.name.startswith(BROADCAST_FORMATS)
-        for packet in demux(source, source.stream):
+        broadcast = source.container.format.name.startswith(BROADCAST_FORMATS)
+        started = not broadcast
+        for packet in self._with_cuts() if broadcast else demux(source, source.stream):
             source.deadline.check()
             self.packets += 1
             pts = packet.pts if packet.pts is not None else packet.dts
@@ -212,6 +215,22 @@ class Reader:
             started = started or packet.is_keyframe
             if started:
                 yield packet
+
+    def _with_cuts(self) -> Iterator[VideoPacket]:
+        """Yield all packets, and note those before which a transport stream misses some.
+
+        FFmpeg says it of the packet two before, which it has just let go. At a key frame it may be a joint of two
+        streams, whose counters jump as well; damage does not reach beyond it.
+        """
+        held: deque[VideoPacket] = deque()
+        for packet in demux(self._source, self._source.stream):
+            held.append(packet)
+            if len(held) > _LATE:
+                first = held.popleft()
+                if first.is_corrupt and packet.pts is not None and not packet.is_keyframe:
+                    self._cut.add(packet.pts)
+                yield first
+        yield from held
 
     def _time(self, image: VideoFrame) -> float:
         pts = _pts_of(image)
@@ -296,14 +315,11 @@ class _CorruptionTracker:
         self._held: deque[_Held] = deque()
         self._intact = intact
         self._sound = sound
-        self._damaged = False
 
     def feed(self, packet: VideoPacket, requested: bool, *, damaged: bool = False) -> None:
         """Note that a packet is decoded next, whether its frame is requested, and whether it is known to be damaged."""
         self._place += 1
-        # A packet that is cut short may have lost the start of the next one; and its own frame may not come at all.
-        self._sound = not (damaged or self._damaged) and (self._sound or packet.is_keyframe)
-        self._damaged = damaged
+        self._sound = not damaged and (self._sound or packet.is_keyframe)  # its own frame may not come at all
         if packet.pts is not None:
             self._latest = max(self._latest, packet.pts)
             self._pending[packet.pts] = self._place, self._latest, requested, self._sound
