@@ -1,7 +1,7 @@
 # make demo    everything once, from nothing: install, draw clips, train, test, predict
 # make data    the drawn data set; DATA=kth gets one by its name, DATA=my_clips/ opens each file of a folder
 # make train   a model of it, in runs/; DATA= as above, ARGS='--folds group --per-class' adds options
-# make test    all that proves marey, about 4 minutes on two cores; make test-all adds what takes longer,
+# make test    all that proves marey, about 5 minutes on two cores; make test-all adds what takes longer,
 #              which make test-long runs by itself
 # make check   ruff, ruff format, mypy --strict
 # make coverage   the tests of make test, with the lines that they run; fails below the floor in pyproject.toml

@@ -56,7 +56,9 @@ def folder(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Iterator[Path]:
     monkeypatch.setattr("marey.commands.COMMANDS", commands.COMMANDS)
     monkeypatch.chdir(tmp_path)
     yield tmp_path
-    for module in [key for key, each in sys.modules.items() if str(tmp_path) in str(getattr(each, "__file__", ""))]:
+    for module in [
+        key for key, each in list(sys.modules.items()) if str(tmp_path) in str(getattr(each, "__file__", ""))
+    ]:
         del sys.modules[module]
 
 
