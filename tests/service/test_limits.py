@@ -4,6 +4,7 @@ import socket
 import sys
 import threading
 from collections.abc import Callable, Iterator
+from concurrent.futures import ThreadPoolExecutor
 from contextlib import ExitStack, contextmanager, suppress
 from pathlib import Path
 from typing import Any
@@ -173,6 +174,32 @@ def test_slow_uploads_keep_nobody_out(serve: Any, tmp_path: Path, predict: Ask) 
         assert httpx.post(f"{running.url}/jobs", files={"file": b"no video"}).status_code == 202
         assert (running.service.uploading, running.service.waiting) == (64, 0)
     assert not list((running.jobs / "uploads").iterdir())
+
+
+@pytest.mark.long
+def test_of_86_callers_64_slow_ones_keep_no_other_from_an_answer(serve: Any, tmp_path: Path, predict: Ask) -> None:
+    head = HEAD.format(kind="video/mp4", further="Content-Length: 1000000\r\n").encode()
+    ended = threading.Event()
+
+    def trickle(opened: list[socket.socket]) -> None:
+        while not ended.wait(0.1):  # 360 bytes a second each
+            for each in opened:
+                each.sendall(b"x" * 36)
+
+    with serve(tmp_path, longest_pause=PATIENCE, upload_grace=PATIENCE) as running, ExitStack() as stack:
+        slow = [stack.enter_context(connected(running.port)) for _ in range(64)]
+        for each in slow:
+            each.sendall(head)
+        wait_until(lambda: running.service.uploading == 64)
+        thread = threading.Thread(target=trickle, args=(slow,))
+        thread.start()
+        try:
+            with ThreadPoolExecutor(22) as callers:
+                found = list(callers.map(lambda _: predict(running.url).status_code, range(22 * 5)))
+        finally:
+            ended.set()
+            thread.join()
+    assert found == [200] * 110
 
 
 def test_uploads_in_progress_are_limited(serve: Any, tmp_path: Path, predict: Ask) -> None:
