@@ -82,7 +82,7 @@ def _pages(file: io.RawIOBase) -> Iterator[tuple[int, bytes, bool]]:
     file.seek(0)
     while True:
         if len(held) < _LARGEST:
-            held += file.read(16 * _LARGEST) or b""
+            held += file.read(2 * _LARGEST) or b""  # few: each read checks the deadline, and what is held is copied
         found = held.find(_MARK)
         if found < 0 or len(held) - found < _HEADER:
             return

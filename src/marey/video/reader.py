@@ -308,7 +308,7 @@ class _CorruptionTracker:
         sound: whether packets before the first key frame can be: not where that frame may have been lost to damage.
     """
 
-    def __init__(self, *, intact: bool, sound: bool = True) -> None:
+    def __init__(self, *, intact: bool, sound: bool) -> None:
         self._place = 0
         self._latest = -1 << 63
         self._pending: dict[int, tuple[int, int, bool, bool]] = {}
@@ -316,7 +316,7 @@ class _CorruptionTracker:
         self._intact = intact
         self._sound = sound
 
-    def feed(self, packet: VideoPacket, requested: bool, *, damaged: bool = False) -> None:
+    def feed(self, packet: VideoPacket, requested: bool, *, damaged: bool) -> None:
         """Note that a packet is decoded next, whether its frame is requested, and whether it is known to be damaged."""
         self._place += 1
         self._sound = not damaged and (self._sound or packet.is_keyframe)  # its own frame may not come at all
