@@ -5,30 +5,15 @@ from pathlib import Path
 import pytest
 import torch
 
+from drawn_features import CONTRACT, COUNT, DIM, LABELS, LENGTH
 from marey.data import Clip, Split
-from marey.encoders import PRECOMPUTED, Contract, EncoderSpec, Features, Stream
+from marey.encoders import Features
 from marey.errors import DatasetError, VideoError
 from marey.evaluation import macro_f1_of
 from marey.training import Experiment, Recipe, load_recipe
 from marey.training.tune import scores
 from marey.training.validation import ValidationOutputs
-from marey.video import Sampling
 
-LABELS = ("bend", "jump", "wave")
-COUNT, LENGTH, DIM = 24, 4, 6
-
-CONTRACT = Contract(
-    sampling=Sampling(count=LENGTH),
-    streams={"appearance": Stream(kind="appearance")},
-    fit="stretch",
-    encoder=EncoderSpec(name=PRECOMPUTED, weights="given"),
-    encoder_hash="0" * 32,
-    size=(1, 1),
-    interpolation="bilinear",
-    mean=(0.0, 0.0, 0.0),
-    std=(1.0, 1.0, 1.0),
-    dim=DIM,
-)
 HALVES = (
     Split(tuple(range(12)), tuple(range(12, 24)), ()),
     Split(tuple(range(12, 24)), tuple(range(12)), ()),

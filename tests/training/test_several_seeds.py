@@ -7,28 +7,13 @@ from pathlib import Path
 import pytest
 import torch
 
+from drawn_features import CONTRACT, COUNT, DIM, LABELS, LENGTH
 from marey.data import Clip, Split
-from marey.encoders import PRECOMPUTED, Contract, EncoderSpec, Features, Stream
+from marey.encoders import Features
 from marey.errors import RecipeError
 from marey.models import Members, load_model
 from marey.training import Epoch, Experiment, FoldResult, Protocol, Recipe, load_recipe, run_protocol, watched_epochs
 from marey.training.fold import member_seed, read_fold
-from marey.video import Sampling
-
-LABELS = ("bend", "jump", "wave")
-COUNT, LENGTH, DIM = 24, 4, 6
-CONTRACT = Contract(
-    sampling=Sampling(count=LENGTH),
-    streams={"appearance": Stream(kind="appearance")},
-    fit="stretch",
-    encoder=EncoderSpec(name=PRECOMPUTED, weights="given"),
-    encoder_hash="0" * 32,
-    size=(1, 1),
-    interpolation="bilinear",
-    mean=(0.0, 0.0, 0.0),
-    std=(1.0, 1.0, 1.0),
-    dim=DIM,
-)
 
 
 def recipe(*changes: str, head: str = "lstm") -> Recipe:
